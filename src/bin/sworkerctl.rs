@@ -1,0 +1,3 @@
+//! `sworkerctl`.
+
+fn main() {}

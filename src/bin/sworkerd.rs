@@ -1,0 +1,3 @@
+//! `sworkerd`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `sworkertop`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Commands for operators: protocol, server and client.

@@ -1,0 +1,31 @@
+//! `sworker`: a SIP server in which receiving a message and processing it are different processes.
+//!
+//! ```text
+//!  roof   bin/       sworkerd               sworkerctl              sworkertop
+//!  ──────────────────────────────────────────────────────────────────────────────────────
+//!   5     process/   master supervisor · child · receiver worker control · engine repair
+//!  ──────────────────────────────────────────────────────────────────────────────────────
+//!   4     modules/   sworker sl xlog pv textops ...        │  control/  commands server client
+//!  ──────────────────────────────────────────────────────────────────────────────────────
+//!   3     core/      module context datagram groups outbound settings counters log
+//!  ──────────────────────────────────────────────────────────────────────────────────────
+//!   2     shm/ (!)   segment ring event_count counters     │  transport/  listener udp
+//!  ──────────────────────────────────────────────────────────────────────────────────────
+//!   1     sys/ (!)   kernel calls   │   sip/  RFC 3261 as values   │   script/  the language
+//!  ──────────────────────────────────────────────────────────────────────────────────────
+//!  (!) the only two rooms where `unsafe` may be written
+//! ```
+//!
+//! Imports run downward only; two rooms on one floor do not know each other. `tests/tidy.rs` holds this.
+
+pub mod control;
+pub mod core;
+pub mod modules;
+pub mod process;
+pub mod script;
+#[allow(unsafe_code)]
+pub mod shm;
+pub mod sip;
+#[allow(unsafe_code)]
+pub mod sys;
+pub mod transport;

@@ -1,0 +1,1 @@
+//! The processes: master, receivers, workers, control.

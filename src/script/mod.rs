@@ -1,0 +1,1 @@
+//! The configuration language: text to tree to checked program to execution.
