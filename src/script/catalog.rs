@@ -1,0 +1,209 @@
+//! What the checker asks about names: modules, parameters, functions, variables, transformations, groups.
+//!
+//! The catalog is filled while the top level of the script is checked (`loadmodule`, `modparam`, globals), then asked
+//! while the routes are checked. Its answers are small numbers that the interpreter hands back to the host.
+
+use super::ast::RouteKind;
+
+/// Number of a function in the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FunctionId(pub u32);
+
+/// Number of a transformation in the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransformationId(pub u32);
+
+/// What the catalog answers for a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VariableHandle {
+    /// Number of the variable.
+    pub id: u32,
+    /// The literal key, resolved to a number by the catalog (slot of `$var(x)`, header of `$hdr(X)`); 0 without.
+    pub slot: u32,
+    /// Whether it may be assigned.
+    pub is_writable: bool,
+    /// What it always yields, where that is known.
+    pub yields: Yields,
+}
+
+/// What is known before running about the kind of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yields {
+    /// Integer, text or nothing.
+    Anything,
+    /// Always an integer.
+    Integer,
+    /// Text or nothing; `==` on it compares without regard to case (core words such as `method`, `uri`).
+    TextAnyCase,
+    /// Text or nothing.
+    Text,
+    /// An IP address as text: `==` against an address or a network compares addresses.
+    Address,
+    /// Whether an address or URI is this server (`myself`): only as the right operand of `==` and `!=`.
+    Myself,
+}
+
+/// Shape of the key of a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyShape<'a> {
+    /// `$ru`
+    None,
+    /// `$var(x)`: known now.
+    Literal(&'a [u8]),
+    /// `$avp($rU)`: known when it runs; handed to the host as text.
+    Computed,
+}
+
+/// What a function expects of one argument. The checker evaluates by it; a function never re-checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// Text; variables inside a literal are replaced.
+    Text,
+    /// Text exactly as written: `$` means nothing (regular expressions with `$`).
+    Literal,
+    /// An integer (number, variable, or text that holds one).
+    Integer,
+    /// Any value, kind kept.
+    Value,
+    /// A variable, written bare or as the whole of a string: `$var(x)`, `"$avp(y)"`.
+    Place,
+    /// Name of a route of this kind, or text that computes one.
+    Route(RouteKind),
+    /// Text that the catalog prepares when it is a literal (a regular expression, a worker group, a log level, …).
+    Prepared,
+}
+
+/// Set of kinds of route in which a function may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteSet(pub u16);
+
+impl RouteSet {
+    /// Every kind.
+    pub const ANY: RouteSet = RouteSet(u16::MAX);
+    /// `request_route`, routes called from it and event routes.
+    pub const REQUEST: RouteSet = RouteSet::of(&[RouteKind::Request, RouteKind::Named, RouteKind::Event]);
+    /// `reply_route` and `onreply_route[X]`.
+    pub const REPLY: RouteSet = RouteSet::of(&[RouteKind::Reply, RouteKind::OnReply, RouteKind::Named]);
+
+    /// The set of these kinds.
+    pub const fn of(kinds: &[RouteKind]) -> RouteSet {
+        let mut bits = 0;
+        let mut index = 0;
+        while index < kinds.len() {
+            bits |= 1 << kinds[index] as u16;
+            index += 1;
+        }
+        RouteSet(bits)
+    }
+
+    /// Both sets together.
+    pub const fn or(self, other: RouteSet) -> RouteSet {
+        RouteSet(self.0 | other.0)
+    }
+
+    /// Whether `kind` is in it.
+    pub const fn contains(self, kind: RouteKind) -> bool {
+        self.0 & (1 << kind as u16) != 0
+    }
+}
+
+/// What the catalog answers for a function.
+#[derive(Clone, Copy, Debug)]
+pub struct FunctionHandle {
+    /// Number of the function.
+    pub id: FunctionId,
+    /// What each argument must be; as many as were asked for.
+    pub parameters: &'static [ParameterKind],
+    /// Where it may stand.
+    pub routes: RouteSet,
+    /// What a careful script does with it.
+    pub advice: Advice,
+}
+
+/// Things worth a warning about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Nothing.
+    None,
+    /// Its result should be tested, and success should be followed by `drop` (`sworker_task`).
+    TestThenDrop,
+    /// An old or mistaken name; the text says what to write instead. It works.
+    Alias(&'static str),
+}
+
+/// A value given at top level, typed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    /// A number; bare `yes`, `on`, `true`, `enable` are 1, their opposites 0.
+    Number(i64),
+    /// A quoted string.
+    Text(Vec<u8>),
+    /// Any other bare word.
+    Word(String),
+    /// A socket of `listen=`.
+    Socket(super::ast::SocketLiteral),
+    /// Several.
+    List(Vec<Constant>),
+    /// `socket = { … }`.
+    Fields(Vec<(String, Constant)>),
+}
+
+/// A mistake, as the catalog words it; the checker adds the place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Complaint {
+    /// What is wrong: lower case, no full stop.
+    pub message: String,
+    /// What would help: nearest names, what is allowed.
+    pub help: Option<String>,
+}
+
+/// Something accepted that its author should know about (a parameter without effect, an alias).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark(pub String);
+
+/// The names a script may use.
+pub trait Catalog {
+    /// `loadmodule`.
+    fn load_module(&mut self, path: &str) -> Result<Option<Remark>, Complaint>;
+
+    /// `modparam`; `modules` is a regular expression over loaded modules.
+    fn set_module_parameter(
+        &mut self,
+        modules: &str,
+        name: &str,
+        value: &Constant,
+    ) -> Result<Option<Remark>, Complaint>;
+
+    /// A global parameter.
+    fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint>;
+
+    /// A custom variable `group.name`.
+    fn set_custom(&mut self, group: &str, name: &str, value: &Constant) -> Result<(), Complaint>;
+
+    /// The top level has been read: everything that needs all of it (for example whether the variable of
+    /// `modparam("sworker", "xdata", …)` exists) is checked here. Complaints carry no place of their own.
+    fn finish_top_level(&mut self) -> Vec<Complaint>;
+
+    /// The function of this name with so many arguments.
+    fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Complaint>;
+
+    /// Prepares a literal argument of a function (parameter kind `Prepared`): `Ok(Some(n))` hands `n` to every call.
+    fn prepare(
+        &mut self,
+        function: FunctionId,
+        parameter: usize,
+        literal: &[u8],
+    ) -> Result<Option<u32>, Complaint>;
+
+    /// The variable of this name.
+    fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Complaint>;
+
+    /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for.
+    fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint>;
+
+    /// A select: the variable it stands for.
+    fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint>;
+
+    /// The transformation of this name with so many arguments.
+    fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Complaint>;
+}
