@@ -1,1 +1,75 @@
-//! Shared memory: the segment, the rings between receivers and workers, counters, the process table.
+//! Shared memory: the rings between receivers and workers, counters, the process table, published figures.
+//!
+//! ```text
+//!  Queues ─┬─ Producer   push · wake                   a receiver's end
+//!          ├─ Consumer   next · finish · park          a worker's end
+//!          ├─ Repair     worker_died · wake_all · …    the master's, after a death
+//!          └─ statistics                               anybody's
+//!
+//!  segment    one sealed mapping, planned before it is made
+//!  ring       records from one producer to the workers of one group      word · arena · record
+//!  slot       the message a worker holds
+//!  event_count  sleeping and waking
+//!
+//!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
+//!  StatisticsPublisher · …Viewer      figures under a name, for programs that look from outside
+//! ```
+//!
+//! **Invariants**
+//! - No pointer, reference or function lives in shared memory.
+//! - All of it exists before the first fork; nothing grows.
+//! - What is read from shared memory is looked at as something a crashed process wrote: offsets and lengths are
+//!   checked before use, and what cannot be true is counted and skipped.
+//! - Every process runs the same program and keeps the protocol; what is excluded is harm by processes that die, at
+//!   any instruction, not by ones that lie about who they are.
+//! - No process waits for another, and what a dead one held is named by words that carry its index.
+//!
+//! **Room for ordered delivery.** A later mode keeps the messages of one key in order. It needs, per group, a number
+//! of shards, each with an owner word (version and worker, as in [`word`]) and one ring per producer. Nothing here
+//! stands in its way: a [`ring`] does not know how many there are of it per producer and group (15 bits of the slot's
+//! word name it); the record's header has 8 reserved bytes for the ticket that orders records over producers; claimed
+//! records are found again by their owner's tag however long they stay claimed. [`queues`] would reserve the shards'
+//! words and rings beside the ones of today.
+
+#[cfg(all(loom, test))]
+mod model;
+
+mod arena;
+mod consumer;
+#[cfg(not(loom))]
+mod counter;
+pub mod crash_point;
+mod event_count;
+mod mutant;
+#[cfg(not(loom))]
+mod process_table;
+mod producer;
+mod queue_figures;
+mod queues;
+mod record;
+mod repair;
+mod ring;
+mod segment;
+#[cfg(not(loom))]
+mod sequence_lock;
+mod slot;
+#[cfg(not(loom))]
+mod statistics;
+mod sync;
+mod word;
+
+pub use consumer::{Consumer, Delivery};
+#[cfg(not(loom))]
+pub use counter::{CounterBlock, Counters};
+#[cfg(not(loom))]
+pub use process_table::{ProcessRow, ProcessTable};
+pub use producer::Producer;
+pub use queue_figures::{GroupStatistics, WorkerState, WorkerStatistics};
+pub use queues::{GroupPlan, QueuePlan, Queues, ShmError};
+pub use record::{RECORD_SIZE_MAX, Record};
+pub use repair::{Adoption, Blame, QuarantinedRecord, Repair, Repaired};
+pub use ring::PushError;
+#[cfg(not(loom))]
+pub use statistics::{
+    GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsPublisher, StatisticsViewer,
+};

@@ -1,1 +1,17 @@
 //! Kernel calls, each wrapped so that the rest of the house needs no `unsafe`.
+//!
+//! **Invariant:** nothing here knows SIP, the script or our settings.
+
+pub mod clock;
+pub mod credentials;
+pub mod futex;
+pub mod interfaces;
+pub mod log_write;
+pub mod memory;
+pub mod poll;
+pub mod process;
+pub mod session;
+pub mod signal;
+pub mod socket;
+pub mod title;
+pub mod unix_socket;

@@ -1,0 +1,168 @@
+//! The named points of the ring protocol at which a test can end the process that runs it.
+//!
+//! In a normal build [`pass`] is nothing. With the feature `crash-points` a process can arm one point; when it passes
+//! it for the n-th time, it is gone at once, with an exit status that names the point. Under loom the thread ends
+//! there instead.
+
+/// A place between two steps of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "the names say it; `ALL` is the documentation")]
+pub enum Point {
+    AttachTailStored,
+    AttachHeadStored,
+    PushBodyWritten,
+    PushDescribed,
+    PushPublished,
+    PushCounted,
+    WakeSleeperSeen,
+    WakeTokenTaken,
+    WakeBitTaken,
+    WakeEpochRaised,
+    WakeSent,
+    WakeTokenReturned,
+    ClaimTaken,
+    ClaimHinted,
+    TakeCopied,
+    TakeDescribed,
+    TakeHeld,
+    TakeGivenBack,
+    TakeStarted,
+    FinishBefore,
+    FinishAfter,
+    RedeliveryStarted,
+    ParkKeyRead,
+    ParkBitSet,
+    ParkFenced,
+    ParkCancelled,
+    ParkWoken,
+    ParkBitCleared,
+    ParkTokenCleared,
+}
+
+impl Point {
+    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park.
+    pub const ALL: [Self; 29] = [
+        Self::AttachTailStored,
+        Self::AttachHeadStored,
+        Self::PushBodyWritten,
+        Self::PushDescribed,
+        Self::PushPublished,
+        Self::PushCounted,
+        Self::WakeSleeperSeen,
+        Self::WakeTokenTaken,
+        Self::WakeBitTaken,
+        Self::WakeEpochRaised,
+        Self::WakeSent,
+        Self::WakeTokenReturned,
+        Self::ClaimTaken,
+        Self::ClaimHinted,
+        Self::TakeCopied,
+        Self::TakeDescribed,
+        Self::TakeHeld,
+        Self::TakeGivenBack,
+        Self::TakeStarted,
+        Self::FinishBefore,
+        Self::FinishAfter,
+        Self::RedeliveryStarted,
+        Self::ParkKeyRead,
+        Self::ParkBitSet,
+        Self::ParkFenced,
+        Self::ParkCancelled,
+        Self::ParkWoken,
+        Self::ParkBitCleared,
+        Self::ParkTokenCleared,
+    ];
+}
+
+#[cfg(any(loom, feature = "crash-points"))]
+pub(crate) use armed::pass;
+
+#[cfg(all(feature = "crash-points", not(loom)))]
+pub use armed::{arm, point_of_exit_status};
+
+/// Marks a point; nothing in a normal build.
+#[cfg(not(any(loom, feature = "crash-points")))]
+#[inline(always)]
+pub(crate) fn pass(_point: Point) {}
+
+#[cfg(all(feature = "crash-points", not(loom)))]
+mod armed {
+    use super::Point;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static POINT: AtomicU32 = AtomicU32::new(u32::MAX);
+    static PASSES_LEFT: AtomicU32 = AtomicU32::new(0);
+    const FIRST_EXIT_STATUS: i32 = 100;
+
+    /// From now on, the `passes`-th time this process comes by `point` is its end.
+    pub fn arm(point: Point, passes: u32) {
+        PASSES_LEFT.store(passes, Ordering::Relaxed);
+        POINT.store(u32::from(point as u8), Ordering::Relaxed);
+    }
+
+    /// The point at which a process with this exit status ended.
+    pub fn point_of_exit_status(status: i32) -> Option<Point> {
+        let index = usize::try_from(status - FIRST_EXIT_STATUS).ok()?;
+        Point::ALL.get(index).copied()
+    }
+
+    #[inline]
+    pub(crate) fn pass(point: Point) {
+        if POINT.load(Ordering::Relaxed) == u32::from(point as u8) {
+            end_if_due(point);
+        }
+    }
+
+    #[cold]
+    fn end_if_due(point: Point) {
+        let left = PASSES_LEFT.load(Ordering::Relaxed);
+        if left <= 1 {
+            crate::sys::process::exit_now(FIRST_EXIT_STATUS + i32::from(point as u8));
+        }
+        PASSES_LEFT.store(left - 1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(loom)]
+pub(crate) mod armed {
+    use super::Point;
+    use std::cell::Cell;
+
+    loom::thread_local! {
+        static POINT: Cell<Option<Point>> = Cell::new(None);
+    }
+
+    /// What a dying thread unwinds with.
+    pub(crate) struct Died;
+
+    /// Runs `life` in this thread with one armed point; `None` when it ended there.
+    pub(crate) fn run_until<R>(point: Option<Point>, life: impl FnOnce() -> R) -> Option<R> {
+        POINT.with(|armed| armed.set(point));
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(life));
+        POINT.with(|armed| armed.set(None));
+        match outcome {
+            Ok(result) => Some(result),
+            Err(payload) if payload.is::<Died>() => None,
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+
+    pub(crate) fn pass(point: Point) {
+        if POINT.with(|armed| armed.get()) == Some(point) {
+            std::panic::resume_unwind(Box::new(Died));
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_stands_at_its_own_number() {
+        for (index, point) in Point::ALL.into_iter().enumerate() {
+            assert_eq!(point as usize, index);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Known mistakes, each switched on by `--cfg mutant="name"`, that the model must find.
+//!
+//! They show that the proof has teeth: `scripts/loom` fails when a mutant passes. Without the flag all of this is
+//! constant and leaves no trace in the program.
+
+use super::sync::Ordering;
+
+/// The waker looks for sleepers without the full fence after publishing.
+pub(crate) const NO_FENCE_IN_WAKE: bool = cfg!(mutant = "no_fence_in_wake");
+
+/// A waker that found nobody to wake gives its token back without looking again.
+pub(crate) const NAIVE_TOKEN_RETURN: bool = cfg!(mutant = "naive_token_return");
+
+/// A worker frees the record before it has noted that it holds the message.
+pub(crate) const DONE_BEFORE_HOLD: bool = cfg!(mutant = "done_before_hold");
+
+/// How a record is published; pairs with the Acquire load of whoever looks for a record.
+pub(crate) const PUBLISH: Ordering =
+    if cfg!(mutant = "relaxed_ready") { Ordering::Relaxed } else { Ordering::Release };
+
+/// How a record is given back; pairs with the Acquire load of the producer that reuses it.
+pub(crate) const GIVE_BACK: Ordering =
+    if cfg!(mutant = "relaxed_done") { Ordering::Relaxed } else { Ordering::Release };

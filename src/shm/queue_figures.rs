@@ -1,0 +1,190 @@
+//! What the queues count, and how to read it: nobody is slowed down by a reader.
+
+use super::queues::Queues;
+use super::segment::Shareable;
+use super::sync::Figure;
+
+/// Written by one worker.
+#[derive(Default)]
+#[repr(C, align(128))]
+pub(crate) struct WorkerFigures {
+    pub(crate) taken: Figure,
+    pub(crate) finished: Figure,
+    pub(crate) corrupt: Figure,
+    pub(crate) parks: Figure,
+    pub(crate) chain_wakes: Figure,
+    pub(crate) late_found: Figure,
+}
+
+// SAFETY: atomic integers only.
+unsafe impl Shareable for WorkerFigures {}
+
+/// Written by the master.
+#[derive(Default)]
+#[repr(C, align(128))]
+pub(crate) struct GroupRepairFigures {
+    pub(crate) worker_deaths: Figure,
+    pub(crate) producer_deaths: Figure,
+    pub(crate) claims_finished: Figure,
+    pub(crate) redelivered: Figure,
+    pub(crate) quarantined: Figure,
+    pub(crate) adopted: Figure,
+    pub(crate) corrupt: Figure,
+}
+
+// SAFETY: atomic integers only.
+unsafe impl Shareable for GroupRepairFigures {}
+
+/// A group at some recent moment. All but `depth` count since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupStatistics {
+    /// Its name in the script.
+    pub name: String,
+    /// How many workers it has.
+    pub workers: u32,
+    /// Messages that can wait, over all producers.
+    pub capacity: u64,
+    /// Messages that wait now.
+    pub depth: u64,
+    /// The most that one producer has had waiting (sampled).
+    pub depth_max: u64,
+    /// Messages handed over.
+    pub delegated: u64,
+    /// Bytes handed over, with what is known about each message.
+    pub delegated_size: u64,
+    /// Messages refused because the queue was full.
+    pub full: u64,
+    /// Messages refused because of their size.
+    pub too_large: u64,
+    /// Messages finished by workers.
+    pub processed: u64,
+    /// Deaths of workers after which their message was kept for the successor.
+    pub redelivered: u64,
+    /// Messages taken out because workers died over them.
+    pub quarantined: u64,
+    /// Messages of dead workers given to others.
+    pub adopted: u64,
+    /// Records that could not be what a producer wrote, skipped.
+    pub corrupt: u64,
+    /// Deaths of workers.
+    pub worker_deaths: u64,
+    /// Deaths of producers.
+    pub producer_deaths: u64,
+    /// Times a worker went to sleep.
+    pub parks: u64,
+    /// Messages found by time-out instead of by a wake: an alarm, always 0.
+    pub late_found: u64,
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It looks for work, or there is no process.
+    #[default]
+    Looking,
+    /// It sleeps.
+    Idle,
+    /// It works on a message.
+    Busy,
+}
+
+/// A worker at some recent moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerStatistics {
+    /// What it does.
+    pub state: WorkerState,
+    /// When it began with the message it works on, in coarse monotonic nanoseconds; 0 when it has none.
+    pub started_at_ns: u64,
+    /// How many workers have died over the message it works on.
+    pub attempts: u32,
+    /// Messages taken from rings.
+    pub taken: u64,
+    /// Messages finished.
+    pub finished: u64,
+    /// Broken records skipped.
+    pub corrupt: u64,
+    /// Times it went to sleep.
+    pub parks: u64,
+    /// Times it woke another one.
+    pub chain_wakes: u64,
+    /// Messages found by time-out instead of by a wake.
+    pub late_found: u64,
+}
+
+impl Queues {
+    /// How many groups there are.
+    pub fn group_count(&self) -> u32 {
+        self.groups().len() as u32
+    }
+
+    /// The figures of one group.
+    ///
+    /// # Panics
+    /// When the plan has no such group.
+    pub fn group_statistics(&self, group: u32) -> GroupStatistics {
+        let queue = &self.groups()[group as usize];
+        let repairs = &queue.repair_figures[0];
+        let mut sum = GroupStatistics {
+            name: queue.name.clone(),
+            workers: queue.slots.len() as u32,
+            redelivered: repairs.redelivered.read(),
+            quarantined: repairs.quarantined.read(),
+            adopted: repairs.adopted.read(),
+            corrupt: repairs.corrupt.read(),
+            worker_deaths: repairs.worker_deaths.read(),
+            producer_deaths: repairs.producer_deaths.read(),
+            ..GroupStatistics::default()
+        };
+        add_rings(&mut sum, queue);
+        for worker in queue.worker_figures.iter() {
+            sum.processed += worker.finished.read();
+            sum.corrupt += worker.corrupt.read();
+            sum.parks += worker.parks.read();
+            sum.late_found += worker.late_found.read();
+        }
+        sum
+    }
+
+    /// The figures of one worker.
+    ///
+    /// # Panics
+    /// When the plan has no such group or worker.
+    pub fn worker_statistics(&self, group: u32, worker: u32) -> WorkerStatistics {
+        let queue = &self.groups()[group as usize];
+        let (slot, figures) = (&queue.slots[worker as usize], &queue.worker_figures[worker as usize]);
+        let is_busy = !slot.word().is_empty();
+        WorkerStatistics {
+            state: match is_busy {
+                true => WorkerState::Busy,
+                false if queue.events.is_idle(worker) => WorkerState::Idle,
+                false => WorkerState::Looking,
+            },
+            started_at_ns: if is_busy { slot.started_at() } else { 0 },
+            attempts: if is_busy { u32::from(slot.history().attempts) } else { 0 },
+            taken: figures.taken.read(),
+            finished: figures.finished.read(),
+            corrupt: figures.corrupt.read(),
+            parks: figures.parks.read(),
+            chain_wakes: figures.chain_wakes.read(),
+            late_found: figures.late_found.read(),
+        }
+    }
+}
+
+fn add_rings(sum: &mut GroupStatistics, queue: &super::queues::GroupQueue) {
+    for ring in &queue.rings {
+        let figures = ring.figures();
+        sum.capacity += ring.capacity();
+        sum.depth += figures.depth;
+        sum.depth_max = sum.depth_max.max(figures.depth_max);
+        sum.delegated += figures.pushed;
+        sum.delegated_size += figures.size_sum;
+        sum.full += figures.full;
+        sum.too_large += figures.too_large;
+    }
+    // What the master adopted was handed over once before.
+    if let Some(adopted) = queue.rings.last() {
+        sum.capacity -= adopted.capacity();
+        sum.delegated -= adopted.figures().pushed.min(sum.delegated);
+    }
+}

@@ -1,0 +1,382 @@
+//! What the master does after a death: bring what the dead process held to where the living find it.
+//!
+//! ```text
+//!  reap all dead ─► repair each ─► wake_all ─► fork successors (same index)
+//! ```
+//!
+//! | worker died | what it left | repair |
+//! |---|---|---|
+//! | before its claim, or after `finish` | nothing | nothing |
+//! | between claim and hold | record CLAIMED, slot empty | copy the record into the slot, give it back |
+//! | between hold and done | record CLAIMED, slot held | give the record back |
+//! | before the script began | slot held, not started | keep; no attempt is counted |
+//! | in the script | slot held, started | count the attempt; keep for the successor, or quarantine |
+//! | around its sleep | idle bit, token, epoch | clear the bit; `wake_all` does the rest |
+//!
+//! A producer leaves nothing to undo: what it had not published is invisible. But it may have published and not woken
+//! anybody, and so `wake_all` follows here too.
+//!
+//! **Invariants**
+//! - Only a death that `waitpid` has confirmed is repaired. A stopped or slow process is never touched: it would come
+//!   back and write over what others own by then.
+//! - Every step can be done twice.
+
+use std::sync::Arc;
+
+use super::producer::Producer;
+use super::queues::GroupQueue;
+use super::record::{Header, History, Record};
+use super::ring::PushError;
+use super::slot::Slot;
+
+/// Whether a worker's death counts against the message it was working on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// It crashed, or ran into a limit: the message may be the reason.
+    Message,
+    /// It was ended for a reason outside, such as the shutdown of the server.
+    Nobody,
+}
+
+/// What became of the message that a dead worker held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// It held none.
+    Nothing,
+    /// The successor of this worker receives it first.
+    WillRedeliver {
+        /// How many workers have begun with it so far.
+        attempts: u32,
+    },
+    /// It has ended too many workers and will not be delivered again.
+    Quarantined(QuarantinedRecord),
+}
+
+/// A message that was taken out of the queue because workers died over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantinedRecord {
+    /// What was known about it besides its bytes.
+    pub meta: Vec<u8>,
+    /// The message as it came.
+    pub body: Vec<u8>,
+    /// What the script sent along.
+    pub xdata: Vec<u8>,
+    /// When it was received, in monotonic nanoseconds.
+    pub received_at_ns: u64,
+    /// How many workers have begun with it.
+    pub attempts: u32,
+}
+
+/// What became of an attempt to give a dead worker's message to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// The worker held none.
+    Nothing,
+    /// The other workers of the group have it.
+    Adopted,
+    /// No room now: try again, or let the successor have it.
+    Full,
+}
+
+/// The master's tool. It takes no lock and waits for nobody.
+pub struct Repair {
+    groups: Vec<Arc<GroupQueue>>,
+    adopter: Producer,
+    attempts_max: u32,
+}
+
+impl Repair {
+    pub(crate) fn new(groups: &[Arc<GroupQueue>], producers: u32, attempts_max: u32) -> Self {
+        Self { groups: groups.to_vec(), adopter: Producer::attach(groups, producers), attempts_max }
+    }
+
+    /// After the death of a producer. Its successor takes its rings over when it attaches; without one they drain.
+    pub fn producer_died(&self, _index: u32) {
+        for group in &self.groups {
+            group.repair_figures[0].producer_deaths.add(1);
+        }
+    }
+
+    /// After the death of a worker.
+    ///
+    /// # Panics
+    /// When the plan has no such group or worker.
+    pub fn worker_died(&self, group: u32, worker: u32, blame: Blame) -> Repaired {
+        let group = &self.groups[group as usize];
+        group.events.forget(worker);
+        group.repair_figures[0].worker_deaths.add(1);
+        let slot = &group.slots[worker as usize];
+        self.finish_claim(group, slot, worker);
+        if slot.word().is_empty() {
+            return Repaired::Nothing;
+        }
+        self.judge(group, slot, blame)
+    }
+
+    /// A record that the worker was copying out moves on to its slot, as the worker would have done.
+    fn finish_claim(&self, group: &GroupQueue, slot: &Slot, worker: u32) {
+        for (ring_index, ring) in (0..).zip(&group.rings) {
+            let Some(sequence) = ring.claimed_by(worker) else { continue };
+            if slot.word().is_of(ring_index, sequence) {
+                ring.give_back(sequence);
+                continue;
+            }
+            // SAFETY: the worker that claimed the record is dead, and so its record and its empty slot are the
+            // master's. (A worker claims only with an empty slot.)
+            match unsafe { slot.take(ring, ring_index, sequence) } {
+                Ok(()) => group.repair_figures[0].claims_finished.add(1),
+                Err(_) => group.repair_figures[0].corrupt.add(1),
+            }
+        }
+    }
+
+    fn judge(&self, group: &GroupQueue, slot: &Slot, blame: Blame) -> Repaired {
+        let figures = &group.repair_figures[0];
+        // SAFETY: the worker is dead; the slot is held, and nobody else empties it.
+        let Some((message, header)) = (unsafe { slot.message() }) else {
+            figures.corrupt.add(1);
+            slot.empty();
+            return Repaired::Nothing;
+        };
+        let history = counted(slot, blame);
+        if u32::from(history.blamed) >= self.attempts_max {
+            let record = quarantined(message, &header, history);
+            figures.quarantined.add(1);
+            slot.empty();
+            return Repaired::Quarantined(record);
+        }
+        slot.count_attempt(history);
+        figures.redelivered.add(1);
+        Repaired::WillRedeliver { attempts: u32::from(history.attempts) }
+    }
+
+    /// Once after each batch of deaths, before successors are forked: wakes that died with their sender are made good.
+    pub fn wake_all(&self) {
+        for group in &self.groups {
+            group.events.wake_all();
+        }
+    }
+
+    /// Gives the message of a dead and repaired worker, which will not be forked again soon, to the other workers.
+    ///
+    /// # Panics
+    /// When the plan has no such group or worker.
+    pub fn adopt(&mut self, group: u32, worker: u32) -> Adoption {
+        let queue = Arc::clone(&self.groups[group as usize]);
+        let slot = &queue.slots[worker as usize];
+        if slot.word().is_empty() {
+            return Adoption::Nothing;
+        }
+        // SAFETY: the worker is dead; the slot is held, and nobody else empties it.
+        let Some((message, header)) = (unsafe { slot.message() }) else { return Adoption::Nothing };
+        match self.adopter.push_with_history(group, &record(message, &header), slot.history()) {
+            Ok(()) => {}
+            Err(PushError::Full | PushError::TooLarge) => return Adoption::Full,
+        }
+        slot.empty();
+        queue.repair_figures[0].adopted.add(1);
+        self.adopter.wake(group);
+        Adoption::Adopted
+    }
+
+    /// Whether no message of the group waits or is being worked on.
+    ///
+    /// # Panics
+    /// When the plan has no such group.
+    pub fn is_drained(&self, group: u32) -> bool {
+        let group = &self.groups[group as usize];
+        group.rings.iter().all(|ring| ring.is_drained())
+            && group.slots.iter().all(|slot| slot.word().is_empty())
+    }
+}
+
+/// The history of a message with the death of its worker. A death before the script began is no attempt.
+fn counted(slot: &Slot, blame: Blame) -> History {
+    let history = slot.history();
+    if slot.started_at() == 0 {
+        return history;
+    }
+    let blamed = history.blamed.saturating_add(u16::from(blame == Blame::Message));
+    History { attempts: history.attempts.saturating_add(1), blamed }
+}
+
+fn record<'a>(message: &'a [u8], header: &Header) -> Record<'a> {
+    let parts = header.parts();
+    Record {
+        meta: &message[parts.meta],
+        body: &message[parts.body],
+        xdata: &message[parts.xdata],
+        received_at_ns: header.received_at_ns,
+    }
+}
+
+fn quarantined(message: &[u8], header: &Header, history: History) -> QuarantinedRecord {
+    let record = record(message, header);
+    QuarantinedRecord {
+        meta: record.meta.to_vec(),
+        body: record.body.to_vec(),
+        xdata: record.xdata.to_vec(),
+        received_at_ns: record.received_at_ns,
+        attempts: u32::from(history.attempts),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::shm::{Consumer, GroupPlan, QueuePlan, Queues};
+
+    fn queues(attempts_max: u32) -> Queues {
+        let group = GroupPlan { name: "calls".into(), workers: 2, queue: 4, arena_size: Some(4096) };
+        Queues::create(&QueuePlan { producers: 1, groups: vec![group], attempts_max }).expect("memory")
+    }
+
+    fn push(queues: &Queues, body: &[u8]) {
+        let record = Record { meta: b"meta", body, xdata: b"xdata", received_at_ns: 9 };
+        let mut producer = queues.producer(0);
+        producer.push(0, &record).expect("room");
+        producer.wake(0);
+    }
+
+    /// A worker that dies in its script: the delivery is dropped without `finish`.
+    fn begin(consumer: &mut Consumer) -> (Vec<u8>, u32) {
+        let delivery = consumer.next().expect("a message");
+        (delivery.body().to_vec(), delivery.attempts())
+    }
+
+    #[test]
+    fn worker_without_message_leaves_nothing() {
+        let queues = queues(2);
+        assert_eq!(queues.repair().worker_died(0, 1, Blame::Message), Repaired::Nothing);
+    }
+
+    #[test]
+    fn successor_receives_the_message_of_the_dead_first() {
+        let queues = queues(2);
+        push(&queues, b"first");
+        push(&queues, b"second");
+        assert_eq!(begin(&mut queues.consumer(0, 0)), (b"first".to_vec(), 1));
+
+        let repaired = queues.repair().worker_died(0, 0, Blame::Message);
+
+        assert_eq!(repaired, Repaired::WillRedeliver { attempts: 1 });
+        let mut successor = queues.consumer(0, 0);
+        assert_eq!(begin(&mut successor), (b"first".to_vec(), 2));
+        successor.next().expect("still held").finish();
+        assert_eq!(begin(&mut successor), (b"second".to_vec(), 1));
+    }
+
+    #[test]
+    fn message_that_ends_worker_after_worker_is_quarantined() {
+        let queues = queues(2);
+        push(&queues, b"poison");
+        let repair = queues.repair();
+        for attempts in 1..=2 {
+            assert_eq!(begin(&mut queues.consumer(0, 0)), (b"poison".to_vec(), attempts));
+            let repaired = repair.worker_died(0, 0, Blame::Message);
+            if attempts == 1 {
+                assert_eq!(repaired, Repaired::WillRedeliver { attempts: 1 });
+                continue;
+            }
+            let Repaired::Quarantined(record) = repaired else { panic!("{repaired:?}") };
+            assert_eq!(
+                (&record.body[..], &record.meta[..], &record.xdata[..]),
+                (&b"poison"[..], &b"meta"[..], &b"xdata"[..])
+            );
+            assert_eq!((record.attempts, record.received_at_ns), (2, 9));
+        }
+        assert!(queues.consumer(0, 0).next().is_none());
+        assert!(repair.is_drained(0));
+        assert_eq!(queues.group_statistics(0).quarantined, 1);
+    }
+
+    #[test]
+    fn deaths_that_are_not_the_messages_fault_never_quarantine() {
+        let queues = queues(1);
+        push(&queues, b"innocent");
+        for attempts in 1..=5 {
+            assert_eq!(begin(&mut queues.consumer(0, 0)).1, attempts);
+            let repaired = queues.repair().worker_died(0, 0, Blame::Nobody);
+            assert_eq!(repaired, Repaired::WillRedeliver { attempts });
+        }
+    }
+
+    #[test]
+    fn death_before_the_script_counts_no_attempt() {
+        let queues = queues(1);
+        push(&queues, b"innocent");
+        begin(&mut queues.consumer(0, 0));
+        assert_eq!(queues.repair().worker_died(0, 0, Blame::Nobody), Repaired::WillRedeliver { attempts: 1 });
+        // The successor dies before it asks for its message.
+        assert_eq!(
+            queues.repair().worker_died(0, 0, Blame::Message),
+            Repaired::WillRedeliver { attempts: 1 }
+        );
+        assert_eq!(begin(&mut queues.consumer(0, 0)).1, 2);
+    }
+
+    #[test]
+    fn record_claimed_but_not_yet_held_moves_to_the_slot() {
+        let queues = queues(1);
+        push(&queues, b"claimed");
+        // A worker that dies right after its claim.
+        let mut reader = crate::shm::ring::RingReader::new(queues.groups()[0].rings[0].clone());
+        reader.claim(1).expect("a message");
+        assert!(!queues.repair().is_drained(0));
+
+        assert_eq!(queues.repair().worker_died(0, 0, Blame::Message), Repaired::Nothing);
+        let repaired = queues.repair().worker_died(0, 1, Blame::Message);
+
+        assert_eq!(repaired, Repaired::WillRedeliver { attempts: 0 });
+        assert_eq!(begin(&mut queues.consumer(0, 1)), (b"claimed".to_vec(), 1));
+        assert_eq!(queues.producer(0).occupied(0), (0, 0));
+    }
+
+    #[test]
+    fn adopted_message_keeps_its_history_and_goes_to_another_worker() {
+        let queues = queues(3);
+        push(&queues, b"orphan");
+        begin(&mut queues.consumer(0, 0));
+        let mut repair = queues.repair();
+        assert_eq!(repair.adopt(0, 1), Adoption::Nothing);
+        repair.worker_died(0, 0, Blame::Message);
+
+        assert_eq!(repair.adopt(0, 0), Adoption::Adopted);
+
+        assert_eq!(repair.adopt(0, 0), Adoption::Nothing);
+        let mut other = queues.consumer(0, 1);
+        let delivery = other.next().expect("adopted");
+        assert_eq!(
+            (delivery.body(), delivery.meta(), delivery.xdata()),
+            (&b"orphan"[..], &b"meta"[..], &b"xdata"[..])
+        );
+        assert_eq!((delivery.attempts(), delivery.received_at_ns()), (2, 9));
+        delivery.finish();
+        assert!(repair.is_drained(0));
+        let statistics = queues.group_statistics(0);
+        assert_eq!((statistics.delegated, statistics.adopted, statistics.processed), (1, 1, 1));
+    }
+
+    #[test]
+    fn adoption_waits_for_room() {
+        let queues = queues(3);
+        let mut repair = queues.repair();
+        for expected in
+            [Adoption::Adopted, Adoption::Adopted, Adoption::Adopted, Adoption::Adopted, Adoption::Full]
+        {
+            push(&queues, b"orphan");
+            // A worker that sees the receivers' ring only.
+            let group = &queues.groups()[0];
+            let sequence =
+                crate::shm::ring::RingReader::new(group.rings[0].clone()).claim(0).expect("a message");
+            assert!(sequence >= group.rings[0].capacity());
+            repair.worker_died(0, 0, Blame::Message);
+            assert_eq!(repair.adopt(0, 0), expected);
+        }
+        let mut consumer = queues.consumer(0, 0);
+        for _ in 0..5 {
+            consumer.next().expect("held or adopted").finish();
+        }
+        assert!(repair.is_drained(0));
+    }
+}

@@ -1,0 +1,116 @@
+//! Memory that stays shared over `fork`: a sealed, anonymous file, mapped.
+//!
+//! ```text
+//!  memfd_create ─► ftruncate ─► seal size ─► map shared, populate ─► seal future writers
+//! ```
+//!
+//! **Invariants**
+//! - The size is sealed before the mapping is made: nobody can shrink the file, so no access ends in `SIGBUS`.
+//! - After creation nobody else can map the file for writing; a viewer can attach for reading only.
+//! - The pages exist from the start: a full machine refuses us at start, not in the middle of the night.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// A mapping of zero bytes that this process and all its later children share.
+pub struct SharedMapping {
+    map: MmapRaw,
+    file: File,
+}
+
+impl SharedMapping {
+    /// Makes `size` bytes of shared memory; `name` shows up in `/proc/PID/maps`.
+    pub fn create(name: &CStr, size: usize) -> io::Result<Self> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = File::from(memfd_create(name, flags)?);
+        file.set_len(size as u64)?;
+        seal(&file, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
+        let map = MmapOptions::new().len(size).map_raw(&file)?;
+        // A dump of one process shall not carry the messages of all.
+        map.advise(Advice::DontDump)?;
+        populate(&map)?;
+        // Kernels before 5.1 do not know this seal; the mapping is as good without it.
+        let _ = seal(&file, SealFlag::F_SEAL_FUTURE_WRITE);
+        Ok(Self { map, file })
+    }
+
+    /// The first byte; page-aligned.
+    pub fn start(&self) -> *mut u8 {
+        self.map.as_mut_ptr()
+    }
+
+    /// The size in bytes.
+    pub fn size(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Fills this process's page tables, so that no first touch costs a fault later. For a child after the fork.
+    pub fn prefault(&self) -> io::Result<()> {
+        populate(&self.map)
+    }
+
+    /// The file below, for a viewer that attaches for reading.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn seal(file: &File, seals: SealFlag) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(())
+}
+
+fn populate(map: &MmapRaw) -> io::Result<()> {
+    match map.advise(Advice::PopulateWrite) {
+        // Kernels before 5.14 do not know the advice: pages then come at first touch.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap2::Mmap;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn mapping_starts_with_zero_bytes() {
+        let mapping = SharedMapping::create(c"sworker-test", 8192).expect("memory");
+        assert_eq!(mapping.size(), 8192);
+        // SAFETY: the mapping is ours alone here and holds 8192 bytes.
+        let bytes = unsafe { std::slice::from_raw_parts(mapping.start(), mapping.size()) };
+        assert!(bytes.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn size_cannot_be_changed() {
+        let mapping = SharedMapping::create(c"sworker-test", 4096).expect("memory");
+        for size in [0, 8192] {
+            assert!(mapping.file.set_len(size).is_err(), "size {size}");
+        }
+    }
+
+    #[test]
+    fn viewer_attaches_for_reading_and_never_for_writing() {
+        let mapping = SharedMapping::create(c"sworker-test", 4096).expect("memory");
+        let path = format!("/proc/self/fd/{}", mapping.file().as_raw_fd());
+        let file = File::open(&path).expect("open for reading");
+        // SAFETY: nobody writes to the file during this test.
+        let view = unsafe { Mmap::map(&file) }.expect("map for reading");
+        assert_eq!(view.len(), 4096);
+        let writable = File::options().read(true).write(true).open(&path);
+        assert!(writable.and_then(|file| MmapOptions::new().map_raw(&file)).is_err());
+    }
+
+    #[test]
+    fn impossible_size_is_an_error() {
+        assert!(SharedMapping::create(c"sworker-test", usize::MAX / 2).is_err());
+    }
+}
