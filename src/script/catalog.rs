@@ -18,7 +18,8 @@ pub struct TransformationId(pub u32);
 pub struct VariableHandle {
     /// Number of the variable.
     pub id: u32,
-    /// The literal key, resolved to a number by the catalog (slot of `$var(x)`, header of `$hdr(X)`); 0 without.
+    /// The literal key, resolved to a number by the catalog (slot of `$var(x)`, header of `$hdr(X)`). 0 without; a
+    /// literal key is then handed to the host as text.
     pub slot: u32,
     /// Whether it may be assigned.
     pub is_writable: bool,
@@ -39,7 +40,8 @@ pub enum Yields {
     Text,
     /// An IP address as text: `==` against an address or a network compares addresses.
     Address,
-    /// Whether an address or URI is this server (`myself`): only as the right operand of `==` and `!=`.
+    /// Whether an address or URI is this server (`myself`): only beside `==` and `!=`. It is read with the text of the
+    /// other operand as its key, and yields an integer other than 0 if that is this server.
     Myself,
 }
 
@@ -67,7 +69,7 @@ pub enum ParameterKind {
     Value,
     /// A variable, written bare or as the whole of a string: `$var(x)`, `"$avp(y)"`.
     Place,
-    /// Name of a route of this kind, or text that computes one.
+    /// Name of a route of this kind, or text that computes one. The literal `"0"` stands for none: the integer 0.
     Route(RouteKind),
     /// Text that the catalog prepares when it is a literal (a regular expression, a worker group, a log level, …).
     Prepared,
@@ -198,7 +200,8 @@ pub trait Catalog {
     /// The variable of this name.
     fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Complaint>;
 
-    /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for.
+    /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for. Beside `==`, a word that
+    /// is none (`INVITE`, `UDP`, `INET6`) is text if the other side yields `TextAnyCase`.
     fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint>;
 
     /// A select: the variable it stands for.

@@ -43,7 +43,8 @@ pub enum Position {
 pub struct Place<'a> {
     /// What the catalog answered for the name.
     pub variable: VariableHandle,
-    /// The key, when it is not a literal that the catalog took into the handle.
+    /// The key, unless it is a literal that the catalog took into the handle (`slot` other than 0). For a variable
+    /// that yields `Myself`, the text it is compared with.
     pub key: &'a [u8],
     /// The index.
     pub position: Position,

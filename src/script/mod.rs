@@ -11,9 +11,40 @@
 //! such value exists. The language knows nothing of SIP: what names mean it asks a [`catalog::Catalog`] while checking,
 //! and what they do it asks a [`host::Host`] while running.
 //!
+//! The parser always returns a tree and all diagnostics; each mistake is one diagnostic with its place and what would
+//! help. `tests/script_parse.rs` holds what is accepted and what is said about the rest.
+//!
 //! **Invariant:** no I/O, no clock, no randomness in this room; includes are read through [`source::Loader`].
 //! **Invariant:** the interpreter meets no unknown name.
 
+mod assembler;
 pub mod ast;
 pub mod catalog;
+pub mod check;
+mod check_call;
+mod check_expression;
+mod check_route;
+mod check_top_level;
+mod check_variable;
+pub mod diagnostic;
 pub mod host;
+pub mod interpreter;
+mod interpreter_calls;
+mod interpreter_operators;
+mod lexer;
+mod network;
+pub mod parser;
+mod parser_expression;
+mod parser_item;
+mod parser_socket;
+mod parser_statement;
+mod pattern;
+mod preprocess;
+mod preprocess_expression;
+mod preprocess_substitution;
+pub mod print;
+pub mod program;
+pub mod source;
+pub mod template;
+mod token;
+pub mod value;

@@ -1,0 +1,189 @@
+//! Variables, their keys, indexes and transformations, and text with variables in it.
+
+use super::ast::{Index, Piece, Template, Transformation, Variable};
+use super::catalog::KeyShape;
+use super::check::Checker;
+use super::program::{ARGUMENT_COUNT_MAX, Instruction, KeySource, PlaceShape, PositionShape};
+use super::value;
+
+impl Checker<'_> {
+    /// Reads a variable: leaves its value.
+    pub(super) fn variable(&mut self, variable: &Variable) {
+        let read = self.nested(variable.span, |checker| {
+            if !checker.own_variable(variable) {
+                checker.catalog_variable(variable);
+            }
+            for transformation in &variable.transformations {
+                checker.transformation(transformation);
+            }
+        });
+        if read.is_none() {
+            self.nothing();
+        }
+    }
+
+    /// Variables that the language answers itself: return codes, nothing, defines.
+    fn own_variable(&mut self, variable: &Variable) -> bool {
+        if is_return_code(&variable.name.text) {
+            self.emit(Instruction::LastCode);
+            return true;
+        }
+        if variable.name.text == "null" {
+            self.emit(Instruction::Null);
+            return true;
+        }
+        let Some(defined) = self.define_value(variable) else { return false };
+        match defined {
+            _ if variable.name.text == "defn" => {
+                let number = defined.and_then(|text| value::parse_integer(text.trim().as_bytes()));
+                self.emit(Instruction::Integer(number.unwrap_or(0)));
+            }
+            Some(text) => self.assembler.push_text(text.as_bytes()),
+            None => self.emit(Instruction::Null),
+        }
+        true
+    }
+
+    /// What `$def(NAME)` and its kin stand for; `None` if it is another variable, `Some(None)` if not defined.
+    pub(super) fn define_value(&self, variable: &Variable) -> Option<Option<String>> {
+        let is_define = matches!(variable.name.text.as_str(), "def" | "defn" | "defv" | "defs");
+        let name = variable.key.as_ref().filter(|_| is_define).and_then(literal)?;
+        let defined = self.defines.iter().rev().find(|(defined, _)| defined.as_bytes() == name);
+        let value = defined.map(|(_, value)| value.clone().unwrap_or_default());
+        let keeps_quotes = variable.name.text == "def";
+        Some(value.map(|text| if keeps_quotes { text } else { without_quotes(&text).to_owned() }))
+    }
+
+    fn catalog_variable(&mut self, variable: &Variable) {
+        match self.shape(variable) {
+            Some(shape) => {
+                let number = self.assembler.place(shape);
+                self.emit(Instruction::Read(number));
+            }
+            None => {
+                self.nothing();
+            }
+        }
+    }
+
+    /// A place to be written, or to be handed to a function; leaves what it computes. `None` after a mistake, with
+    /// nothing left behind.
+    pub(super) fn place(&mut self, variable: &Variable, purpose: &str) -> Option<PlaceShape> {
+        let name = &variable.name.text;
+        if let Some(first) = variable.transformations.first() {
+            self.error(first.span, format!("a variable with transformations cannot be {purpose}"));
+            return None;
+        }
+        if is_return_code(name) || name == "null" || self.define_value(variable).is_some() {
+            self.error(variable.span, format!("${name} can be read, not {purpose}"));
+            return None;
+        }
+        self.shape(variable)
+    }
+
+    /// Key and index onto the stack, the rest into a shape. Nothing is left behind after a mistake.
+    fn shape(&mut self, variable: &Variable) -> Option<PlaceShape> {
+        let literal_key = variable.key.as_ref().and_then(literal);
+        let key = match (&variable.key, &literal_key) {
+            (None, _) => KeyShape::None,
+            (Some(_), Some(bytes)) => KeyShape::Literal(bytes),
+            (Some(_), None) => KeyShape::Computed,
+        };
+        let handle = match self.catalog.variable(&variable.name.text, key) {
+            Ok(handle) => handle,
+            Err(complaint) => {
+                self.refuse(variable.span, complaint);
+                return None;
+            }
+        };
+        let key = match (&variable.key, &literal_key) {
+            (Some(key), None) => {
+                self.template(key);
+                KeySource::Computed
+            }
+            (Some(_), Some(bytes)) if handle.slot == 0 => KeySource::Literal(self.assembler.text(bytes)),
+            _ => KeySource::Handle,
+        };
+        let position = match &variable.index {
+            None => PositionShape::Unset,
+            Some(Index::Number(index)) => PositionShape::At(*index),
+            Some(Index::All) => PositionShape::All,
+            Some(Index::Variable(index)) => {
+                self.variable(index);
+                PositionShape::Computed
+            }
+        };
+        Some(PlaceShape { variable: handle, key, position })
+    }
+
+    fn transformation(&mut self, transformation: &Transformation) {
+        let count = transformation.arguments.len();
+        if count > ARGUMENT_COUNT_MAX {
+            self.error(transformation.span, format!("more than {ARGUMENT_COUNT_MAX} arguments"));
+            return;
+        }
+        match self.catalog.transformation(&transformation.name.text, count) {
+            Ok(id) => {
+                for argument in &transformation.arguments {
+                    self.loose_template(argument);
+                }
+                self.emit(Instruction::Transform(id, count as u16));
+            }
+            Err(complaint) => self.refuse(transformation.name.span, complaint),
+        }
+    }
+
+    /// Text with variables: leaves text; nothing is written `<null>`.
+    pub(super) fn template(&mut self, template: &Template) {
+        if let Some(text) = literal(template) {
+            self.assembler.push_text(&text);
+            return;
+        }
+        let mut count: u16 = 0;
+        for piece in &template.pieces {
+            match piece {
+                Piece::Literal(bytes) => self.assembler.push_text(bytes),
+                Piece::Variable(variable) => self.variable(variable),
+            }
+            count += 1;
+            // Long templates are joined in portions; the sum of the portions is the same text.
+            if count == JOINED_MAX {
+                self.emit(Instruction::Join(count));
+                count = 1;
+            }
+        }
+        self.emit(Instruction::Join(count));
+    }
+
+    /// The same, but a variable alone keeps the kind of its value.
+    pub(super) fn loose_template(&mut self, template: &Template) {
+        match template.pieces.as_slice() {
+            [Piece::Variable(variable)] => self.variable(variable),
+            _ => self.template(template),
+        }
+    }
+}
+
+/// Values joined by one instruction.
+const JOINED_MAX: u16 = 256;
+
+/// The text of a template without variables.
+pub(super) fn literal(template: &Template) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    for piece in &template.pieces {
+        match piece {
+            Piece::Literal(bytes) => text.extend_from_slice(bytes),
+            Piece::Variable(_) => return None,
+        }
+    }
+    Some(text)
+}
+
+fn is_return_code(name: &str) -> bool {
+    matches!(name, "rc" | "retcode" | "?")
+}
+
+fn without_quotes(text: &str) -> &str {
+    let trimmed = text.trim();
+    trimmed.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
+}
