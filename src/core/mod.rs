@@ -4,5 +4,32 @@
 //! **Invariant:** a delegated message is handled, or counted as lost with a reason.
 //! **Invariant:** whatever is counted, configured or callable has one table row with its documentation.
 
+pub mod context;
+pub mod counters;
 pub mod datagram;
+pub mod elsewhere;
+pub mod functions;
+pub mod groups;
+pub mod host;
+pub mod identity;
+pub mod instance;
+pub mod load;
+pub mod log;
+pub mod module;
+pub mod nearest;
+pub mod outbound;
+pub mod planning;
+pub mod preparation;
+pub mod registry;
+pub mod relay;
+pub mod services;
 pub mod settings;
+#[cfg(test)]
+pub mod stage;
+pub mod stores;
+pub mod throttle;
+pub mod transformations;
+pub mod uri_draft;
+pub mod value;
+pub mod variables;
+pub mod words;

@@ -1,8 +1,24 @@
 //! What a script's top level and the command line decide, typed.
+//!
+//! ```text
+//!  name = value ─► table row ─► Draft ──(overrides of the command line, addresses resolved)──► Settings
+//! ```
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::datagram::Transport;
+use super::log::{Facility, Level};
+
+pub mod alias;
+pub mod draft;
+pub mod group;
+pub mod listen;
+pub mod overrides;
+pub mod table;
+
+pub use alias::Alias;
+pub use draft::Draft;
+pub use overrides::Overrides;
 
 /// One socket to listen on. Where a script names several (`listen=(a, b)`, an interface with two addresses), there
 /// are several of these.
@@ -29,4 +45,281 @@ pub struct GroupSetting {
     pub workers: u32,
     /// Records each ring holds (`queue=`), a power of two.
     pub queue: u32,
+}
+
+/// What the top level of a script and the command line decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Sockets to listen on.
+    pub listeners: Vec<ListenerSetting>,
+    /// Receivers per UDP socket.
+    pub children: u32,
+    /// Groups of workers.
+    pub groups: Vec<GroupSetting>,
+    /// Whether processes are forked at all (`fork`).
+    pub is_forking: bool,
+    /// User to run as.
+    pub user: Option<String>,
+    /// Group to run as.
+    pub group: Option<String>,
+    /// Directory to change root to.
+    pub chroot: Option<String>,
+    /// Working directory.
+    pub workdir: String,
+    /// Directory for sockets and files of the running server.
+    pub rundir: String,
+    /// Seconds a stop may take.
+    pub exit_timeout_s: u32,
+    /// Whether a crash leaves no core file.
+    pub is_core_dump_disabled: bool,
+    /// Most open files, when it is to be changed.
+    pub open_files_limit: Option<u64>,
+    /// `$server_id`.
+    pub server_id: i64,
+    /// Lines up to this level are written.
+    pub debug: Level,
+    /// Log to stderr instead of syslog.
+    pub log_stderror: bool,
+    /// Colour on stderr.
+    pub log_color: bool,
+    /// Syslog facility.
+    pub log_facility: Facility,
+    /// Name in syslog lines.
+    pub log_name: Option<String>,
+    /// Template that stands before every line written for a message.
+    pub log_prefix: Vec<u8>,
+    /// Level of lines about messages that are not SIP; `None` keeps silent.
+    pub sip_parser_log: Option<Level>,
+    /// Header that names this server in its own replies, with its name; empty for none.
+    pub server_header: Vec<u8>,
+    /// Whether that header is written.
+    pub is_server_signature_on: bool,
+    /// Header that names this server in its own requests.
+    pub user_agent_header: Vec<u8>,
+    /// Turns of one `while`.
+    pub max_while_loops: u32,
+    /// Depth of `route(X)` in each other.
+    pub max_recursive_level: u32,
+    /// Branches of a request.
+    pub max_branches: u32,
+    /// `return_mode`: raw values count in conditions.
+    pub is_raw_return_mode: bool,
+    /// Names that are this server, besides its listeners.
+    pub aliases: Vec<Alias>,
+    /// Named flags of messages.
+    pub named_flags: Vec<(String, u32)>,
+    /// Answer every request to the port it came from.
+    pub force_rport: bool,
+    /// Put `;rport` into our own Via.
+    pub local_rport: bool,
+    /// Host for Via, for listeners that have no own one.
+    pub advertised_address: Option<String>,
+    /// Port for Via, for listeners that have no own one.
+    pub advertised_port: Option<u16>,
+    /// Choose the listener by the kernel's route to the destination.
+    pub mhomed: bool,
+    /// Bind addresses that are not there (yet).
+    pub is_free_bind: bool,
+    /// Type of service of what is sent.
+    pub tos: Option<u8>,
+    /// Receive buffer of a socket, in bytes.
+    pub receive_buffer_size_max: u32,
+    /// Send buffer of a socket, in bytes.
+    pub send_buffer_size_max: u32,
+    /// Larger messages are not read.
+    pub msg_recv_size_max: u32,
+    /// Reply to the host in Via instead of to the sender.
+    pub reply_to_via: bool,
+    /// Accept only replies whose top Via is this server.
+    pub check_via: bool,
+    /// Directories modules are looked for in; kept for what prints them.
+    pub module_path: Vec<String>,
+}
+
+/// What stands in `Server` and `User-Agent` unless the script says otherwise.
+pub const SIGNATURE: &str = concat!("sworker (", env!("CARGO_PKG_VERSION"), ")");
+/// Records per ring unless a group says otherwise.
+pub const QUEUE_DEFAULT: u32 = 1024;
+/// Most receivers per socket, workers per group.
+pub const PROCESSES_MAX: u32 = 1024;
+/// Most groups.
+pub const GROUPS_MAX: usize = 64;
+/// Most sockets.
+pub const LISTENERS_MAX: usize = 1024;
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            listeners: Vec::new(),
+            children: 8,
+            groups: Vec::new(),
+            is_forking: true,
+            user: None,
+            group: None,
+            chroot: None,
+            workdir: "/".to_string(),
+            rundir: "/var/run/sworker".to_string(),
+            exit_timeout_s: 60,
+            is_core_dump_disabled: false,
+            open_files_limit: None,
+            server_id: 0,
+            debug: Level::Warning,
+            log_stderror: false,
+            log_color: false,
+            log_facility: Facility::DAEMON,
+            log_name: None,
+            log_prefix: Vec::new(),
+            sip_parser_log: Some(Level::Error),
+            server_header: format!("Server: {SIGNATURE}").into_bytes(),
+            is_server_signature_on: true,
+            user_agent_header: format!("User-Agent: {SIGNATURE}").into_bytes(),
+            max_while_loops: 100,
+            max_recursive_level: 256,
+            max_branches: 12,
+            is_raw_return_mode: false,
+            aliases: Vec::new(),
+            named_flags: Vec::new(),
+            force_rport: false,
+            local_rport: false,
+            advertised_address: None,
+            advertised_port: None,
+            mhomed: false,
+            is_free_bind: false,
+            tos: None,
+            receive_buffer_size_max: 262_144,
+            send_buffer_size_max: 262_144,
+            msg_recv_size_max: 32_767,
+            reply_to_via: false,
+            check_via: false,
+            module_path: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// The listener of this index.
+    pub fn listener(&self, index: u16) -> Option<&ListenerSetting> {
+        self.listeners.get(usize::from(index))
+    }
+
+    /// Host and port that stand in Via for this listener: its own advertised ones, the global ones, or the bound
+    /// ones.
+    pub fn advertised<'a>(&'a self, listener: &'a ListenerSetting) -> (AdvertisedHost<'a>, u16) {
+        let bound_port = listener.address.port();
+        match (&listener.advertise, &self.advertised_address) {
+            (Some((host, port)), _) => (AdvertisedHost::Name(host), port.unwrap_or(bound_port)),
+            (None, Some(host)) => (AdvertisedHost::Name(host), self.advertised_port.unwrap_or(bound_port)),
+            (None, None) => {
+                (AdvertisedHost::Address(listener.address.ip()), self.advertised_port.unwrap_or(bound_port))
+            }
+        }
+    }
+
+    /// Whether host and port name this server. Port 0 stands for any; hosts compare without regard to case.
+    pub fn is_myself(&self, host: &[u8], port: u16) -> bool {
+        let address = parse_address(host);
+        let is_listener = |listener: &ListenerSetting| {
+            let is_bound = address == Some(listener.address.ip());
+            let advertised = listener.advertise.as_ref();
+            let is_advertised =
+                advertised.is_some_and(|(name, _)| name.as_bytes().eq_ignore_ascii_case(host));
+            let advertised_port = advertised.and_then(|(_, port)| *port);
+            let has_port = port == 0 || port == listener.address.port() || Some(port) == advertised_port;
+            (is_bound || is_advertised) && has_port
+        };
+        self.listeners.iter().any(is_listener) || self.aliases.iter().any(|alias| alias.matches(host, port))
+    }
+}
+
+/// What stands as host in Via.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdvertisedHost<'a> {
+    /// As the script wrote it.
+    Name(&'a str),
+    /// The bound address.
+    Address(IpAddr),
+}
+
+impl std::fmt::Display for AdvertisedHost<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AdvertisedHost::Name(name) => f.write_str(name),
+            AdvertisedHost::Address(IpAddr::V4(address)) => write!(f, "{address}"),
+            AdvertisedHost::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+/// An address as SIP writes it: IPv4, IPv6 with or without brackets.
+pub fn parse_address(host: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(host).ok()?;
+    let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        let listener = |address: &str, advertise: Option<(&str, Option<u16>)>| ListenerSetting {
+            transport: Transport::Udp,
+            address: address.parse().unwrap(),
+            advertise: advertise.map(|(host, port)| (host.to_string(), port)),
+            name: None,
+            receivers: None,
+        };
+        Settings {
+            listeners: vec![
+                listener("10.0.0.1:5060", None),
+                listener("[2001:db8::1]:5070", None),
+                listener("10.0.0.2:5060", Some(("sip.example.com", Some(5080)))),
+            ],
+            aliases: vec![
+                Alias::parse("example.org").unwrap(),
+                Alias::parse("udp:host.example:5090").unwrap(),
+            ],
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn the_server_knows_its_names() {
+        let rows = [
+            ("10.0.0.1", 5060, true),
+            ("10.0.0.1", 0, true),
+            ("10.0.0.1", 5061, false),
+            ("[2001:DB8::1]", 5070, true),
+            ("2001:db8:0::1", 5070, true),
+            ("SIP.example.com", 5080, true),
+            ("sip.example.com", 5060, true),
+            ("sip.example.com", 5090, false),
+            ("Example.ORG", 9, true),
+            ("host.example", 5090, true),
+            ("host.example", 0, true),
+            ("host.example", 5060, false),
+            ("other.example", 0, false),
+            ("", 0, false),
+        ];
+        for (host, port, expected) in rows {
+            assert_eq!(settings().is_myself(host.as_bytes(), port), expected, "{host}:{port}");
+        }
+    }
+
+    #[test]
+    fn what_is_advertised_stands_in_via() {
+        let mut settings = settings();
+        let shown = |settings: &Settings, index: u16| {
+            let (host, port) = settings.advertised(settings.listener(index).unwrap());
+            format!("{host}:{port}")
+        };
+        assert_eq!(shown(&settings, 0), "10.0.0.1:5060");
+        assert_eq!(shown(&settings, 1), "[2001:db8::1]:5070");
+        assert_eq!(shown(&settings, 2), "sip.example.com:5080");
+        settings.advertised_address = Some("public.example".to_string());
+        assert_eq!(shown(&settings, 1), "public.example:5070");
+        assert_eq!(shown(&settings, 2), "sip.example.com:5080");
+        settings.advertised_port = Some(9);
+        assert_eq!(shown(&settings, 0), "public.example:9");
+    }
 }

@@ -1,0 +1,481 @@
+//! The message in hand: what functions and variables work on.
+//!
+//! A context lives for one message in one process. What outlives it (script variables, buffers, the ways out) is
+//! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::relay`].
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use regex::bytes::Regex;
+
+use crate::script::host::{Place, Reading, Refusal, ValueRef};
+use crate::sip::branch::Secret;
+use crate::sip::{Edits, Message, write};
+
+use super::counters::{Count, CounterId};
+use super::datagram::{Circumstances, Datagram};
+use super::groups::{Delegate, Delegation, GroupIndex, Xdata};
+use super::identity::ProcessIdentity;
+use super::log::{Facility, Level, Line, Log, Origin};
+use super::outbound::Outbound;
+use super::registry::Registry;
+use super::settings::Settings;
+use super::stores::{AvpStore, VariableStore};
+
+/// Which routes are run on the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// `event_route[core:pre-routing]`, in a receiver.
+    PreRouting,
+    /// `request_route` or `reply_route`.
+    Routing,
+}
+
+/// Where `forward` sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// To the destination URI if one is set, else to the Request-URI.
+    NextHop,
+    /// To this host (address or name) and port.
+    Host(&'a [u8], Option<u16>),
+    /// To this address.
+    Address(SocketAddr),
+}
+
+/// What a process keeps from message to message. Buffers keep their room, so that a message allocates next to nothing.
+pub struct ProcessState {
+    /// Which process this is.
+    pub identity: ProcessIdentity,
+    /// `$var` and its kin.
+    pub variables: VariableStore,
+    /// `$avp`; cleared after each message.
+    pub avps: AvpStore,
+    /// Messages processed here so far, the one in hand included: `$mi`.
+    pub message_number: u32,
+    /// Stands before the lines written for the message in hand.
+    pub log_prefix: Vec<u8>,
+    pub(super) ways: Ways,
+    pub(super) secret: Secret,
+    pub(super) output: Vec<u8>,
+    pub(super) lines: Vec<u8>,
+    edits: Edits,
+    reply_headers: Vec<u8>,
+    request_uri: Vec<u8>,
+    destination_uri: Vec<u8>,
+    xdata: Vec<u8>,
+}
+
+/// The ways out of a process.
+pub struct Ways {
+    /// Sends messages.
+    pub outbound: Box<dyn Outbound>,
+    /// Hands messages to groups; only receivers have it.
+    pub delegate: Option<Box<dyn Delegate>>,
+    /// Counts.
+    pub counters: Box<dyn Count>,
+    /// Writes the log.
+    pub log: Rc<Log>,
+}
+
+impl ProcessState {
+    /// What a process begins with.
+    pub fn new(identity: ProcessIdentity, ways: Ways, secret: Secret, registry: &Registry) -> ProcessState {
+        ProcessState {
+            identity,
+            variables: VariableStore::new(registry.variable_slot_count()),
+            avps: AvpStore::default(),
+            message_number: 0,
+            log_prefix: Vec::new(),
+            ways,
+            secret,
+            output: Vec::with_capacity(2048),
+            lines: Vec::with_capacity(256),
+            edits: Edits::new(),
+            reply_headers: Vec::new(),
+            request_uri: Vec::new(),
+            destination_uri: Vec::new(),
+            xdata: Vec::new(),
+        }
+    }
+
+    /// Wakes workers for what was delegated since the last time.
+    pub fn wake_groups(&mut self) {
+        if let Some(delegate) = &mut self.ways.delegate {
+            delegate.wake();
+        }
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Rc<Log> {
+        &self.ways.log
+    }
+
+    /// Counts one more.
+    pub fn count(&self, counter: CounterId) {
+        self.ways.counters.add(counter, 1);
+    }
+
+    /// Counts so many more.
+    pub fn count_many(&self, counter: CounterId, amount: u64) {
+        self.ways.counters.add(counter, amount);
+    }
+}
+
+/// Texts that messages rewritten by [`Context::apply_changes`] stand on; as many as a message may be rewritten times.
+pub type Rewrites = [OnceCell<Vec<u8>>];
+
+/// How often a message may be rewritten.
+pub const REWRITES_MAX: usize = 4;
+
+/// The message in hand.
+pub struct Context<'m> {
+    /// Bytes as received, and circumstances.
+    pub datagram: Datagram<'m>,
+    /// The parsed message.
+    pub message: Message<'m>,
+    /// What is to be changed when it is sent on.
+    pub edits: Edits,
+    /// Header lines for every reply made from here on (`append_to_reply`), each with its line end.
+    pub reply_headers: Vec<u8>,
+    /// Which routes are run.
+    pub phase: Phase,
+    /// Flags of the message, `setflag(0)` is bit 0.
+    pub flags: u32,
+    /// Flags of the branch the Request-URI stands for, `setbflag(0)` is bit 0.
+    pub branch_flags: u32,
+    /// Flags of the script's run, `setsflag(0)` is bit 0.
+    pub script_flags: u32,
+    /// `force_rport()`: answer to the port the message came from.
+    pub is_rport_forced: bool,
+    /// `add_local_rport()`: put `;rport` into our own Via.
+    pub is_local_rport_added: bool,
+    /// `$fs`: listener to send by, instead of the one the message came in by.
+    pub forced_listener: Option<u16>,
+    /// `set_advertised_address`: host for our Via on this message.
+    pub advertised_address: Option<Vec<u8>>,
+    /// `set_advertised_port`: port for our Via on this message.
+    pub advertised_port: Option<u16>,
+    /// What outlives the message.
+    pub process: &'m mut ProcessState,
+    pub(super) forward_count: u32,
+    registry: &'m Registry,
+    rewrites: &'m Rewrites,
+    is_request_uri_changed: bool,
+    is_destination_set: bool,
+}
+
+impl<'m> Context<'m> {
+    /// Takes a message in hand.
+    #[inline]
+    pub fn new(
+        datagram: Datagram<'m>,
+        message: Message<'m>,
+        phase: Phase,
+        registry: &'m Registry,
+        process: &'m mut ProcessState,
+    ) -> Context<'m> {
+        let edits = std::mem::take(&mut process.edits);
+        let reply_headers = std::mem::take(&mut process.reply_headers);
+        Context {
+            datagram,
+            message,
+            edits,
+            reply_headers,
+            phase,
+            flags: 0,
+            branch_flags: 0,
+            script_flags: 0,
+            is_rport_forced: registry.settings().force_rport,
+            is_local_rport_added: registry.settings().local_rport,
+            forced_listener: None,
+            advertised_address: None,
+            advertised_port: None,
+            process,
+            forward_count: 0,
+            registry,
+            rewrites: &[],
+            is_request_uri_changed: false,
+            is_destination_set: false,
+        }
+    }
+
+    /// With room for rewritten texts; without it [`Context::apply_changes`] is refused.
+    #[inline]
+    pub fn with_rewrites(mut self, rewrites: &'m Rewrites) -> Context<'m> {
+        self.rewrites = rewrites;
+        self
+    }
+
+    /// Lets go of the message: rooms go back to the process, pairs are forgotten.
+    #[inline]
+    pub fn finish(mut self) {
+        self.edits.clear();
+        self.reply_headers.clear();
+        self.process.edits = std::mem::take(&mut self.edits);
+        self.process.reply_headers = std::mem::take(&mut self.reply_headers);
+        self.process.avps.clear();
+    }
+
+    /// Where from, where to and when the message was received.
+    pub fn circumstances(&self) -> &Circumstances {
+        &self.datagram.circumstances
+    }
+
+    /// What the top level decided.
+    pub fn settings(&self) -> &'m Settings {
+        self.registry.settings()
+    }
+
+    /// Everything that has a name.
+    pub fn registry(&self) -> &'m Registry {
+        self.registry
+    }
+
+    /// A regular expression prepared at load.
+    pub fn regex(&self, number: u32) -> Option<&'m Regex> {
+        self.registry.regex(number)
+    }
+
+    /// Whether the message was delegated to the worker that runs this.
+    pub fn is_worker(&self) -> bool {
+        self.process.identity.is_worker()
+    }
+
+    /// The Request-URI: changed by the script, or as received; `None` for a response.
+    pub fn request_uri(&self) -> Option<&[u8]> {
+        self.changed_request_uri().or(self.message.request_line().map(|line| line.uri))
+    }
+
+    /// The Request-URI as changed by the script, if it was.
+    pub fn changed_request_uri(&self) -> Option<&[u8]> {
+        self.is_request_uri_changed.then_some(self.process.request_uri.as_slice())
+    }
+
+    /// Changes the Request-URI.
+    pub fn set_request_uri(&mut self, uri: &[u8]) {
+        self.process.request_uri.clear();
+        self.process.request_uri.extend_from_slice(uri);
+        self.is_request_uri_changed = true;
+    }
+
+    /// Takes changes of the Request-URI back.
+    pub fn revert_request_uri(&mut self) {
+        self.is_request_uri_changed = false;
+    }
+
+    /// `$du`: where to send, whatever the Request-URI says.
+    pub fn destination_uri(&self) -> Option<&[u8]> {
+        self.is_destination_set.then_some(self.process.destination_uri.as_slice())
+    }
+
+    /// Sets or clears `$du`.
+    pub fn set_destination_uri(&mut self, uri: Option<&[u8]>) {
+        self.process.destination_uri.clear();
+        self.process.destination_uri.extend_from_slice(uri.unwrap_or_default());
+        self.is_destination_set = uri.is_some();
+    }
+
+    /// Writes the message with its edits and reads it anew, so that variables show the changed one. The
+    /// Request-URI as changed by the script is part of it.
+    pub fn apply_changes(&mut self) -> Result<(), ChangesRefused> {
+        if let Some(uri) = self.is_request_uri_changed.then(|| self.process.request_uri.clone()) {
+            self.edits.set_request_uri(&self.message, &uri).map_err(|_| ChangesRefused::Broken)?;
+        }
+        let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
+        let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
+        write::message(&self.message, &self.edits, &mut text);
+        let text = room.get_or_init(|| text);
+        self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.edits.clear();
+        self.is_request_uri_changed = false;
+        Ok(())
+    }
+
+    /// Reads a variable (an `Argument::Place`, or one looked up by `Planning::place`); text is appended to `out`.
+    pub fn read(&self, place: Place<'_>, out: &mut Vec<u8>) -> Reading {
+        self.registry.read(self, place, out)
+    }
+
+    /// Assigns to a variable.
+    pub fn write(&mut self, place: Place<'_>, value: ValueRef<'_>) -> Result<(), Refusal> {
+        let registry = self.registry;
+        registry.write(self, place, value)
+    }
+
+    /// The key of branches and tags.
+    pub fn secret(&self) -> &Secret {
+        &self.process.secret
+    }
+
+    /// Index of the group of this name.
+    pub fn group_named(&self, name: &[u8]) -> Option<GroupIndex> {
+        let groups = &self.settings().groups;
+        groups.iter().position(|group| group.name.as_bytes() == name).map(|index| GroupIndex(index as u16))
+    }
+
+    /// Hands the message to a group: the bytes as received, their circumstances and `xdata`.
+    pub fn delegate(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
+        let process = &mut *self.process;
+        match &mut process.ways.delegate {
+            Some(delegate) if self.phase == Phase::PreRouting && !process.identity.is_worker() => {
+                process.xdata.clear();
+                xdata.encode(&mut process.xdata);
+                delegate.delegate(group, &self.datagram, &process.xdata)
+            }
+            _ => Delegation::NotHere,
+        }
+    }
+
+    /// Counts one more.
+    pub fn count(&self, counter: CounterId) {
+        self.process.count(counter);
+    }
+
+    /// Writes a line of the server itself: `LEVEL: {prefix}<core>: text`.
+    pub fn log(&self, level: Level, text: fmt::Arguments<'_>) {
+        let log = &self.process.ways.log;
+        if log.is_on(level) {
+            log.write(&Line { prefix: &self.process.log_prefix, ..Line::of_core(level) }, text);
+        }
+    }
+
+    /// Writes a line of the script (`xlog`): `label` is the module's prefix, by default `<script>: `; newlines in
+    /// `text` are the script's own and stay.
+    pub fn log_script(&self, level: Level, facility: Option<Facility>, label: &[u8], text: &[u8]) {
+        let log = &self.process.ways.log;
+        if log.is_on(level) {
+            let prefix = &self.process.log_prefix;
+            log.write_bytes(&Line { level, facility, prefix, label, origin: Origin::Script }, text);
+        }
+    }
+
+    /// Whether lines of this level are written: ask before building an expensive one.
+    pub fn is_logged(&self, level: Level) -> bool {
+        self.process.ways.log.is_on(level)
+    }
+}
+
+/// Why changes could not be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangesRefused {
+    /// The message was rewritten [`REWRITES_MAX`] times already.
+    TooOften,
+    /// The changed text is no message.
+    Broken,
+}
+
+impl fmt::Display for ChangesRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChangesRefused::TooOften => write!(f, "changes were applied {REWRITES_MAX} times already"),
+            ChangesRefused::Broken => f.write_str("the changed message cannot be read"),
+        }
+    }
+}
+
+impl std::error::Error for ChangesRefused {}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::RefCell;
+    use std::io;
+
+    use super::*;
+    use crate::core::counters::CountNothing;
+    use crate::core::datagram::Transport;
+    use crate::core::identity::ProcessKind;
+    use crate::core::log::Sink;
+    use crate::core::settings::listen::SystemResolver;
+
+    struct Nowhere;
+
+    impl Outbound for Nowhere {
+        fn send(&mut self, _: u16, _: SocketAddr, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const REQUEST: &[u8] = b"BYE sip:bob@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nX: one\r\n\r\n";
+
+    /// A context in a receiver without any settings, its log written to `kept`.
+    pub(crate) fn with_context_logging_to(kept: Rc<RefCell<Vec<u8>>>, act: impl FnOnce(&mut Context<'_>)) {
+        let registry = Registry::new(&[], Default::default(), Box::new(SystemResolver));
+        let ways = Ways {
+            outbound: Box::new(Nowhere),
+            delegate: None,
+            counters: Box::new(CountNothing),
+            log: Rc::new(Log::new(Sink::Memory(kept), Level::Debug)),
+        };
+        let identity = ProcessIdentity { index: 1, pid: 2, kind: ProcessKind::Receiver };
+        let mut process = ProcessState::new(identity, ways, Secret::new([1; 16]), &registry);
+        let source = "192.0.2.1:5060".parse().unwrap();
+        let circumstances = Circumstances {
+            source,
+            destination: source,
+            listener: 0,
+            transport: Transport::Udp,
+            received_at_ns: 1,
+        };
+        let datagram = Datagram { bytes: REQUEST, circumstances };
+        let message = Message::parse(REQUEST).unwrap();
+        let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
+        let context = Context::new(datagram, message, Phase::PreRouting, &registry, &mut process);
+        let mut context = context.with_rewrites(&rewrites);
+        act(&mut context);
+        context.finish();
+    }
+
+    fn with_context(act: impl FnOnce(&mut Context<'_>)) {
+        with_context_logging_to(Rc::default(), act);
+    }
+
+    #[test]
+    fn the_request_uri_is_changed_and_taken_back() {
+        with_context(|context| {
+            assert_eq!(
+                (context.request_uri(), context.changed_request_uri()),
+                (Some(&b"sip:bob@h"[..]), None)
+            );
+            context.set_request_uri(b"sip:eve@h");
+            assert_eq!(context.request_uri(), Some(&b"sip:eve@h"[..]));
+            context.revert_request_uri();
+            assert_eq!(context.request_uri(), Some(&b"sip:bob@h"[..]));
+        });
+    }
+
+    #[test]
+    fn the_destination_is_set_and_cleared() {
+        with_context(|context| {
+            assert_eq!(context.destination_uri(), None);
+            context.set_destination_uri(Some(b"sip:10.0.0.1"));
+            assert_eq!(context.destination_uri(), Some(&b"sip:10.0.0.1"[..]));
+            context.set_destination_uri(None);
+            assert_eq!(context.destination_uri(), None);
+        });
+    }
+
+    #[test]
+    fn applied_changes_become_the_message() {
+        with_context(|context| {
+            context.set_request_uri(b"sip:eve@h");
+            context.edits.remove_named(&context.message, b"X");
+            assert_eq!(context.apply_changes(), Ok(()));
+            assert_eq!(context.message.request_line().unwrap().uri, b"sip:eve@h");
+            assert!(context.message.header_named(b"X", 0).is_none() && context.edits.is_empty());
+            // What is delegated is what came from the network.
+            assert_eq!(context.datagram.bytes, REQUEST);
+            let applied = (0..REWRITES_MAX).map(|_| context.apply_changes()).collect::<Vec<_>>();
+            assert_eq!(applied.last(), Some(&Err(ChangesRefused::TooOften)));
+        });
+    }
+
+    #[test]
+    fn nothing_is_delegated_where_nobody_takes_it() {
+        with_context(|context| {
+            assert_eq!(context.delegate(GroupIndex(0), Xdata::Absent), Delegation::NotHere);
+            assert_eq!(context.group_named(b"calls"), None);
+        });
+    }
+}

@@ -1,0 +1,161 @@
+//! Handing a message to a group of workers: the question, its answers, and the extra value that travels along.
+//!
+//! **Invariant:** `Delegated` means that a live queue owns the message; every other answer means that it does not and
+//! that the caller goes on with it. No answer is a bare integer, and none is given by waiting.
+
+use crate::script::catalog::Complaint;
+use crate::script::host::ValueRef;
+
+use super::datagram::Datagram;
+use super::nearest::{listed, suggestion};
+use super::settings::GroupSetting;
+
+/// Index of a group in `Settings::groups`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupIndex(pub u16);
+
+/// What became of the wish to delegate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delegation {
+    /// A queue of the group owns the message.
+    Delegated,
+    /// The queue is full.
+    Full,
+    /// There is no such group, or nothing works for it any more.
+    NoSuchGroup,
+    /// Message and extra value do not fit into a record.
+    TooLarge,
+    /// Only a receiver in pre-routing may delegate.
+    NotHere,
+}
+
+/// The way from a receiver into the rings.
+pub trait Delegate {
+    /// Copies the message into the ring of this process and that group.
+    fn delegate(&mut self, group: GroupIndex, datagram: &Datagram<'_>, xdata: &[u8]) -> Delegation;
+
+    /// Wakes workers for what was delegated since the last time; once after each batch.
+    fn wake(&mut self);
+}
+
+/// The extra value of a script (`modparam("sworker", "xdata", …)`), its kind kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Xdata<'a> {
+    /// Nothing was carried; the worker clears the variable.
+    Absent,
+    /// An integer.
+    Integer(i64),
+    /// Text, possibly empty.
+    Text(&'a [u8]),
+}
+
+/// Why an extra value could not be read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenXdata;
+
+const TYPE_INTEGER: u8 = 1;
+const TYPE_TEXT: u8 = 2;
+
+impl<'a> Xdata<'a> {
+    /// The form that travels: nothing, or a type byte and the value (integers big-endian), appended to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Xdata::Absent => {}
+            Xdata::Integer(number) => {
+                out.push(TYPE_INTEGER);
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            Xdata::Text(bytes) => {
+                out.push(TYPE_TEXT);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    /// Reads the form that travels.
+    pub fn decode(bytes: &'a [u8]) -> Result<Xdata<'a>, BrokenXdata> {
+        match bytes.split_first() {
+            None => Ok(Xdata::Absent),
+            Some((&TYPE_INTEGER, rest)) => rest
+                .try_into()
+                .map(|bytes| Xdata::Integer(i64::from_be_bytes(bytes)))
+                .map_err(|_| BrokenXdata),
+            Some((&TYPE_TEXT, rest)) => Ok(Xdata::Text(rest)),
+            Some(_) => Err(BrokenXdata),
+        }
+    }
+}
+
+impl<'a> From<ValueRef<'a>> for Xdata<'a> {
+    fn from(value: ValueRef<'a>) -> Self {
+        match value {
+            ValueRef::Null => Xdata::Absent,
+            ValueRef::Integer(number) => Xdata::Integer(number),
+            ValueRef::Text(bytes) => Xdata::Text(bytes),
+        }
+    }
+}
+
+impl<'a> From<Xdata<'a>> for ValueRef<'a> {
+    fn from(xdata: Xdata<'a>) -> Self {
+        match xdata {
+            Xdata::Absent => ValueRef::Null,
+            Xdata::Integer(number) => ValueRef::Integer(number),
+            Xdata::Text(bytes) => ValueRef::Text(bytes),
+        }
+    }
+}
+
+/// The complaint about a group that does not exist.
+pub fn unknown_group(name: &str, groups: &[GroupSetting]) -> Complaint {
+    let names = || groups.iter().map(|group| group.name.as_str());
+    let help = match suggestion(name, names()) {
+        _ if groups.is_empty() => {
+            "no group is defined; write async_workers_group=\"name=…;workers=4\" at top level".to_string()
+        }
+        Some(near) => format!("{near} groups are {}", listed(names())),
+        None => format!("groups are {}", listed(names())),
+    };
+    Complaint { message: format!("unknown worker group \"{name}\""), help: Some(help) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extra_value_keeps_its_kind_on_the_way() {
+        let rows = [
+            Xdata::Absent,
+            Xdata::Integer(0),
+            Xdata::Integer(i64::MIN),
+            Xdata::Text(b""),
+            Xdata::Text(b"42"),
+            Xdata::Text(b"\x00\x01\xff"),
+        ];
+        for xdata in rows {
+            let mut travelled = Vec::new();
+            xdata.encode(&mut travelled);
+            assert_eq!(Xdata::decode(&travelled), Ok(xdata));
+            assert_eq!(Xdata::from(ValueRef::from(xdata)), xdata);
+        }
+    }
+
+    #[test]
+    fn a_broken_extra_value_is_refused() {
+        for bytes in [&[0][..], &[3, 1, 2], &[TYPE_INTEGER], &[TYPE_INTEGER, 1, 2, 3], &[TYPE_INTEGER; 10]] {
+            assert_eq!(Xdata::decode(bytes), Err(BrokenXdata), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_group_is_told_with_what_there_is() {
+        let group = |name: &str| GroupSetting { name: name.to_string(), workers: 1, queue: 8 };
+        let groups = [group("calls"), group("registrations")];
+        let help = |name: &str, groups: &[GroupSetting]| unknown_group(name, groups).help.unwrap();
+        assert_eq!(unknown_group("cals", &groups).message, "unknown worker group \"cals\"");
+        assert_eq!(help("cals", &groups), "did you mean \"calls\"? groups are \"calls\", \"registrations\"");
+        assert_eq!(help("other", &groups), "groups are \"calls\", \"registrations\"");
+        assert!(help("other", &[]).starts_with("no group is defined"));
+    }
+}

@@ -1,0 +1,357 @@
+//! From a file to everything a server runs on: text read, parsed, checked, settings decided, modules ready.
+//!
+//! ```text
+//!  LoadRequest ─► read ─► parse ─► check (with the registry as catalog) ─► Loaded
+//!                  └────────┴────────┴─► Rejected: every mistake, rendered
+//! ```
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::script::catalog::{Catalog, Complaint};
+use crate::script::check::{check, compile_template};
+use crate::script::diagnostic::{Diagnostic, Severity};
+use crate::script::interpreter::{Limits, ReturnMode};
+use crate::script::parser::{ParseOptions, parse};
+use crate::script::program::{CompiledTemplate, Program};
+use crate::script::source::{LoadError, LoadedFile, Loader, SourceMap, candidates};
+
+use super::module::ModuleEntry;
+use super::registry::Registry;
+use super::settings::listen::{Resolver, SystemResolver};
+use super::settings::{Overrides, Settings};
+
+/// Larger scripts are refused.
+pub const SCRIPT_SIZE_MAX: usize = 16 << 20;
+
+/// Statements in one run of a route.
+const STEPS_MAX: u32 = 1_000_000;
+
+/// Where the script comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// A file.
+    File(PathBuf),
+    /// Text at hand (a default script, standard input), with the name it is reported under.
+    Text {
+        /// The name.
+        name: String,
+        /// The text.
+        text: Vec<u8>,
+    },
+}
+
+/// What to load, and with what.
+pub struct LoadRequest {
+    /// The script.
+    pub root: Root,
+    /// Defines of the command line (`-A NAME=value`).
+    pub defines: Vec<(String, Option<String>)>,
+    /// Modules a script may load.
+    pub modules: &'static [ModuleEntry],
+    /// What the command line decides over the script.
+    pub overrides: Overrides,
+    /// What names of hosts and interfaces stand for.
+    pub resolver: Box<dyn Resolver>,
+}
+
+impl LoadRequest {
+    /// A script on this machine, with nothing else decided.
+    pub fn new(root: Root, modules: &'static [ModuleEntry]) -> LoadRequest {
+        LoadRequest {
+            root,
+            defines: Vec::new(),
+            modules,
+            overrides: Overrides::default(),
+            resolver: Box::new(SystemResolver),
+        }
+    }
+}
+
+/// A script that can run, and all it needs.
+pub struct Loaded {
+    /// The routes.
+    pub program: Program,
+    /// The names, the settings and the modules.
+    pub registry: Registry,
+    /// `log_prefix`, when there is one.
+    pub log_prefix: Option<CompiledTemplate>,
+    /// Bounds of a run.
+    pub limits: Limits,
+    /// Name of the script.
+    pub name: String,
+    /// Warnings and notices, rendered.
+    pub remarks: Vec<String>,
+}
+
+impl Loaded {
+    /// What the top level and the command line decided.
+    pub fn settings(&self) -> &Settings {
+        self.registry.settings()
+    }
+}
+
+/// A script that cannot run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Every mistake, rendered: `file:line:column: error: …`.
+    pub errors: Vec<String>,
+    /// Warnings and notices, rendered.
+    pub remarks: Vec<String>,
+}
+
+/// Loads a script.
+pub fn load(request: LoadRequest) -> Result<Loaded, Rejected> {
+    let (name, text) = read_root(&request.root).map_err(Rejected::because)?;
+    let mut source = SourceMap::new();
+    let root = source.add_file(name.as_str(), text);
+    let options = ParseOptions { defines: request.defines, environment: environment(), loader: &FileLoader };
+    let (ast, mut diagnostics) = parse(&mut source, root, &options);
+    let mut registry = Registry::new(request.modules, request.overrides, request.resolver);
+    diagnostics.extend(load_modules_of_command_line(&mut registry));
+    let checked = check(&ast, &source, &mut registry);
+    diagnostics.extend(checked.diagnostics);
+    let log_prefix = compile_log_prefix(&mut registry, &mut diagnostics);
+    let (errors, remarks) = rendered(&mut diagnostics, &source, &registry);
+    match checked.program {
+        Some(program) if errors.is_empty() => {
+            let limits = limits(registry.settings());
+            Ok(Loaded { program, registry, log_prefix, limits, name, remarks })
+        }
+        _ => Err(Rejected { errors, remarks }),
+    }
+}
+
+impl Rejected {
+    fn because(reason: String) -> Rejected {
+        Rejected { errors: vec![format!("error: {reason}\n")], remarks: Vec::new() }
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        steps: STEPS_MAX,
+        while_loops: settings.max_while_loops,
+        recursion: settings.max_recursive_level,
+        return_mode: if settings.is_raw_return_mode { ReturnMode::Raw } else { ReturnMode::Truth },
+        ..Limits::default()
+    }
+}
+
+fn environment() -> Vec<(String, String)> {
+    let text = |value: std::ffi::OsString| value.into_string().ok();
+    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
+fn load_modules_of_command_line(registry: &mut Registry) -> Vec<Diagnostic> {
+    let loaded = registry.load_modules_of_command_line();
+    loaded.into_iter().map(|complaint| without_place(complaint, Severity::Error)).collect()
+}
+
+fn without_place(complaint: Complaint, severity: Severity) -> Diagnostic {
+    let error = Diagnostic::error(Default::default(), complaint.message);
+    Diagnostic { severity, help: complaint.help, ..error }
+}
+
+fn compile_log_prefix(
+    registry: &mut Registry,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<CompiledTemplate> {
+    let prefix = registry.settings().log_prefix.clone();
+    if prefix.is_empty() {
+        return None;
+    }
+    compile_template(&prefix, registry)
+        .map_err(|mistakes| {
+            diagnostics.extend(mistakes.into_iter().map(|mut mistake| {
+                mistake.message = format!("log_prefix: {}", mistake.message);
+                // The places are those of the text of the prefix, not of the script.
+                Diagnostic { span: Default::default(), ..mistake }
+            }));
+        })
+        .ok()
+}
+
+fn rendered(
+    diagnostics: &mut [Diagnostic],
+    source: &SourceMap,
+    registry: &Registry,
+) -> (Vec<String>, Vec<String>) {
+    crate::script::diagnostic::sort(diagnostics, source);
+    let (errors, others): (Vec<_>, Vec<_>) = diagnostics.iter().partition(|one| one.is_error());
+    let render = |one: &Diagnostic| one.render(source);
+    let mut remarks: Vec<String> = others.into_iter().map(render).collect();
+    remarks.extend(registry.notices().iter().map(|notice| format!("notice: {notice}\n")));
+    (errors.into_iter().map(render).collect(), remarks)
+}
+
+fn read_root(root: &Root) -> Result<(String, Vec<u8>), String> {
+    match root {
+        Root::Text { text, .. } if text.len() > SCRIPT_SIZE_MAX => Err(too_large("the script")),
+        Root::Text { name, text } => Ok((name.clone(), text.clone())),
+        Root::File(path) => {
+            let name = path.display().to_string();
+            match read_file(path, SCRIPT_SIZE_MAX) {
+                Ok(text) => Ok((name, text)),
+                Err(LoadError::NotFound) => Err(format!("could not open {name}: no such file")),
+                Err(LoadError::TooLarge) => Err(too_large(&name)),
+                Err(LoadError::Refused(reason)) => Err(format!("could not open {name}: {reason}")),
+            }
+        }
+    }
+}
+
+fn too_large(name: &str) -> String {
+    format!("{name} is larger than {SCRIPT_SIZE_MAX} bytes")
+}
+
+/// Reads included files from the file system.
+struct FileLoader;
+
+impl Loader for FileLoader {
+    fn load(&self, name: &str, including: &str, size_max: usize) -> Result<LoadedFile, LoadError> {
+        for path in candidates(name, including) {
+            match read_file(Path::new(&path), size_max) {
+                Ok(text) => return Ok(LoadedFile { path, text }),
+                Err(LoadError::NotFound) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Err(LoadError::NotFound)
+    }
+}
+
+/// Reads a regular file. A directory, device or pipe is refused before it is read: it could hold the start for ever.
+fn read_file(path: &Path, size_max: usize) -> Result<Vec<u8>, LoadError> {
+    let metadata = std::fs::metadata(path).map_err(refused)?;
+    if !metadata.is_file() {
+        return Err(LoadError::Refused("not a regular file".to_string()));
+    }
+    let file = File::open(path).map_err(refused)?;
+    let mut text = Vec::new();
+    file.take(size_max as u64 + 1).read_to_end(&mut text).map_err(refused)?;
+    if text.len() > size_max { Err(LoadError::TooLarge) } else { Ok(text) }
+}
+
+fn refused(error: std::io::Error) -> LoadError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => LoadError::NotFound,
+        std::io::ErrorKind::PermissionDenied => LoadError::Refused("permission denied".to_string()),
+        _ => LoadError::Refused(error.to_string()),
+    }
+}
+
+/// `--loadmodule` before anything else is read.
+impl Registry {
+    fn load_modules_of_command_line(&mut self) -> Vec<Complaint> {
+        let wanted = self.take_modules_of_command_line();
+        wanted.into_iter().filter_map(|path| self.load_module(&path).err()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::listen::tests::TestMachine;
+    use super::*;
+
+    fn load_text(text: &str) -> Result<Loaded, Rejected> {
+        let root = Root::Text { name: "test.cfg".to_string(), text: text.as_bytes().to_vec() };
+        load(LoadRequest { resolver: Box::new(TestMachine), ..LoadRequest::new(root, &[]) })
+    }
+
+    fn errors(text: &str) -> String {
+        load_text(text).err().map(|rejected| rejected.errors.concat()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_script_becomes_settings_and_a_program() {
+        let loaded = load_text(
+            "#!KAMAILIO\nlisten=udp:127.0.0.1:5070\nchildren=2\nlog_prefix=\"{$si} \"\nmemlog=5\n\
+             async_workers_group=\"name=reg;workers=3\"\nrequest_route { setflag(1); exit; }\n",
+        )
+        .unwrap_or_else(|rejected| panic!("{}", rejected.errors.concat()));
+        assert_eq!(loaded.settings().listeners[0].address.to_string(), "127.0.0.1:5070");
+        assert_eq!((loaded.settings().children, loaded.settings().groups[0].workers), (2, 3));
+        assert!(loaded.program.request_route().is_some() && loaded.log_prefix.is_some());
+        assert!(loaded.remarks.concat().contains("memlog"), "{:?}", loaded.remarks);
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_place_and_help() {
+        let rows = [
+            (
+                "childern=2\nrequest_route { exit; }",
+                &["test.cfg:1:", "unknown global parameter \"childern\"", "\"children\""][..],
+            ),
+            (
+                "request_route { setflog(1); }",
+                &["test.cfg:1:17", "unknown function setflog()", "\"setflag\""],
+            ),
+            ("request_route { setflag(32); }", &["flag 32 is out of range"]),
+            ("request_route { setflag(1, 2); }", &["setflag() takes 1 argument, not 2"]),
+            (
+                "request_route { t_relay(); }",
+                &["t_relay() (module \"tm\") exists in Kamailio and is not here yet"],
+            ),
+            (
+                "loadmodule \"tm.so\"\nrequest_route { exit; }",
+                &["test.cfg:1:12", "module \"tm\" exists in Kamailio"],
+            ),
+            (
+                "loadmodule \"/usr/lib/x/nonsense.so\"\nrequest_route { exit; }",
+                &["unknown module \"nonsense\""],
+            ),
+            ("modparam(\"sl\", \"x\", 1)\nrequest_route { exit; }", &["no loaded module is named \"sl\""]),
+            (
+                "request_route { if ($sp == 1 && $sii == 2) exit; }",
+                &["unknown variable $sii", "did you mean $si?"],
+            ),
+            ("request_route { if ($si(x) == 1) exit; }", &["$si takes nothing in parentheses"]),
+            (
+                "log_prefix=\"{$nothing_here} \"\nrequest_route { exit; }",
+                &["log_prefix: unknown variable $nothing_here"],
+            ),
+            (
+                "listen=udp:nowhere.example\nrequest_route { exit; }",
+                &["test.cfg:1:", "could not resolve \"nowhere.example\""],
+            ),
+            ("listen=tcp:127.0.0.1\nrequest_route { exit; }", &["there is nothing to listen on"]),
+        ];
+        for (text, expected) in rows {
+            let errors = errors(text);
+            for part in expected {
+                assert!(errors.contains(part), "{text}\nlacks {part}:\n{errors}");
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_read_with_their_includes_and_odd_ones_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("main.cfg");
+        std::fs::write(&path, "include_file \"more.cfg\"\nrequest_route { exit; }\n").unwrap();
+        std::fs::write(folder.path().join("more.cfg"), "listen=udp:127.0.0.1:5099\n").unwrap();
+        let load_path = |path: PathBuf| load(LoadRequest::new(Root::File(path), &[]));
+        let loaded = load_path(path).unwrap_or_else(|rejected| panic!("{}", rejected.errors.concat()));
+        assert_eq!(loaded.settings().listeners[0].address.port(), 5099);
+        let reason = |path: PathBuf| load_path(path).err().map(|rejected| rejected.errors.concat());
+        assert!(reason(folder.path().join("none.cfg")).unwrap().contains("no such file"));
+        assert!(reason(folder.path().to_path_buf()).unwrap().contains("not a regular file"));
+        assert!(reason(PathBuf::from("/dev/zero")).unwrap().contains("not a regular file"));
+    }
+
+    #[test]
+    fn the_command_line_has_the_last_word() {
+        let root = Root::Text {
+            name: "t".into(),
+            text: b"listen=udp:127.0.0.1:1\nrequest_route { exit; }".to_vec(),
+        };
+        let overrides = Overrides { load_modules: vec!["nonsense".to_string()], ..Overrides::default() };
+        let rejected = load(LoadRequest { overrides, ..LoadRequest::new(root.clone(), &[]) }).err().unwrap();
+        assert!(rejected.errors.concat().contains("unknown module \"nonsense\""));
+        let overrides = Overrides { children: Some(7), ..Overrides::default() };
+        let loaded = load(LoadRequest { overrides, ..LoadRequest::new(root, &[]) }).ok().unwrap();
+        assert_eq!(loaded.settings().children, 7);
+    }
+}

@@ -1,0 +1,311 @@
+//! Log lines: levels, form, and where they go. Writing never waits.
+//!
+//! ```text
+//!   3(4711) INFO: {prefix}<script>: text            on stderr
+//!  <30>Nov 23 07:13:06 sworkerd[4711]: INFO: …      to /dev/log
+//! ```
+//!
+//! **Invariant:** what cannot be written at once is dropped and counted; the number is told when there is room again.
+//!
+//! Control bytes are written as `\x0d` (and a backslash before an `x` as `\x5c`, so that it can be undone). A final
+//! newline, tabs, newlines in lines of the script and colour sequences in them stay.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io::Write;
+
+pub mod level;
+pub mod sink;
+
+pub use level::{Facility, Level};
+pub use sink::Sink;
+
+/// What stands before the text of a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// How serious.
+    pub level: Level,
+    /// Facility, when it is not the one of the log.
+    pub facility: Option<Facility>,
+    /// `log_prefix` as evaluated for the message in hand.
+    pub prefix: &'a [u8],
+    /// `<script>: ` and its kin.
+    pub label: &'a [u8],
+    /// Who wrote the text.
+    pub origin: Origin,
+}
+
+impl Line<'static> {
+    /// A line of the server itself outside any message.
+    pub const fn of_core(level: Level) -> Line<'static> {
+        Line { level, facility: None, prefix: b"", label: b"<core>: ", origin: Origin::Server }
+    }
+}
+
+/// Who wrote the text of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The server: one line is one line, whatever is in it.
+    Server,
+    /// The script: newlines and colours it writes are meant.
+    Script,
+}
+
+/// The log of a process.
+pub struct Log {
+    level: Cell<Level>,
+    facility: Cell<Facility>,
+    is_coloured: Cell<bool>,
+    process: Cell<(u32, u32)>,
+    sink: Sink,
+    dropped_count: Cell<u64>,
+    untold_count: Cell<u64>,
+    text_room: RefCell<Vec<u8>>,
+    line_room: RefCell<Vec<u8>>,
+}
+
+/// Longer lines are cut.
+pub const LINE_SIZE_MAX: usize = 65_536;
+
+impl Log {
+    /// A log that writes lines up to `level`.
+    pub fn new(sink: Sink, level: Level) -> Log {
+        Log {
+            level: Cell::new(level),
+            facility: Cell::new(Facility::DAEMON),
+            is_coloured: Cell::new(false),
+            process: Cell::new((0, std::process::id())),
+            sink,
+            dropped_count: Cell::new(0),
+            untold_count: Cell::new(0),
+            text_room: RefCell::default(),
+            line_room: RefCell::default(),
+        }
+    }
+
+    /// A log that keeps nothing.
+    pub fn to_nowhere() -> Log {
+        Log::new(Sink::Nowhere, Level::Alert)
+    }
+
+    /// Tells which process writes; once after each fork.
+    pub fn set_process(&self, index: u32, pid: u32) {
+        self.process.set((index, pid));
+    }
+
+    /// Changes the level up to which lines are written.
+    pub fn set_level(&self, level: Level) {
+        self.level.set(level);
+    }
+
+    /// Changes the facility of lines that name none.
+    pub fn set_facility(&self, facility: Facility) {
+        self.facility.set(facility);
+    }
+
+    /// Colour by level on stderr.
+    pub fn set_coloured(&self, is_coloured: bool) {
+        self.is_coloured.set(is_coloured);
+    }
+
+    /// Level up to which lines are written.
+    pub fn level(&self) -> Level {
+        self.level.get()
+    }
+
+    /// Whether lines of this level are written.
+    pub fn is_on(&self, level: Level) -> bool {
+        level <= self.level.get()
+    }
+
+    /// Lines that could not be written since the start.
+    pub fn dropped_count(&self) -> u64 {
+        self.dropped_count.get()
+    }
+
+    /// Writes a line of the server outside any message.
+    pub fn say(&self, level: Level, text: fmt::Arguments<'_>) {
+        if self.is_on(level) {
+            self.write(&Line::of_core(level), text);
+        }
+    }
+
+    /// Writes a line made of `text`, whatever the level.
+    pub fn write(&self, line: &Line<'_>, text: fmt::Arguments<'_>) {
+        let mut room = self.text_room.take();
+        room.clear();
+        // Writing to a Vec fails only when a value refuses to be shown; what is there is written then.
+        let _ = room.write_fmt(text);
+        self.write_bytes(line, &room);
+        self.text_room.replace(room);
+    }
+
+    /// Writes a line of these bytes, whatever the level.
+    pub fn write_bytes(&self, line: &Line<'_>, text: &[u8]) {
+        self.tell_dropped();
+        let mut room = self.line_room.take();
+        self.form(line, text, &mut room);
+        self.hand_over(line.facility, line.level, &room);
+        self.line_room.replace(room);
+    }
+
+    fn tell_dropped(&self) {
+        let untold = self.untold_count.get();
+        if untold == 0 {
+            return;
+        }
+        let mut room = Vec::new();
+        let text = format!("{untold} log lines could not be written");
+        self.form(&Line::of_core(Level::Warning), text.as_bytes(), &mut room);
+        if self.sink.write(self.facility.get(), Level::Warning, self.process.get().1, &room) {
+            self.untold_count.set(0);
+        }
+    }
+
+    fn hand_over(&self, facility: Option<Facility>, level: Level, line: &[u8]) {
+        let facility = facility.unwrap_or(self.facility.get());
+        if !self.sink.write(facility, level, self.process.get().1, line) {
+            self.dropped_count.set(self.dropped_count.get() + 1);
+            self.untold_count.set(self.untold_count.get() + 1);
+        }
+    }
+
+    /// The whole line as the sink takes it, newline included.
+    fn form(&self, line: &Line<'_>, text: &[u8], out: &mut Vec<u8>) {
+        out.clear();
+        let colour = line.level.colour();
+        let is_coloured = self.is_coloured.get() && self.sink.is_terminal_like();
+        if is_coloured {
+            out.extend_from_slice(colour);
+        }
+        if self.sink.is_terminal_like() {
+            let (index, pid) = self.process.get();
+            let _ = write!(out, "{index:2}({pid}) ");
+        }
+        let _ = write!(out, "{}: ", line.level.name());
+        escape(line.prefix, Origin::Server, out);
+        out.extend_from_slice(line.label);
+        escape(text.strip_suffix(b"\n").unwrap_or(text), line.origin, out);
+        out.truncate(LINE_SIZE_MAX);
+        if is_coloured {
+            out.extend_from_slice(b"\x1b[0m");
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Appends `text` with its control bytes made visible.
+fn escape(text: &[u8], origin: Origin, out: &mut Vec<u8>) {
+    let mut plain_from = 0;
+    let mut at = 0;
+    while at < text.len() {
+        if is_plain(text, at) {
+            at += 1;
+            continue;
+        }
+        out.extend_from_slice(&text[plain_from..at]);
+        let kept = match origin {
+            Origin::Script => meant_by_script(&text[at..]),
+            Origin::Server => 0,
+        };
+        if kept > 0 {
+            out.extend_from_slice(&text[at..at + kept]);
+        } else {
+            let _ = write!(out, "\\x{:02x}", text[at]);
+        }
+        at += kept.max(1);
+        plain_from = at;
+    }
+    out.extend_from_slice(&text[plain_from..]);
+}
+
+fn is_plain(text: &[u8], at: usize) -> bool {
+    match text[at] {
+        b'\t' => true,
+        b'\\' => text.get(at + 1) != Some(&b'x'),
+        byte => !byte.is_ascii_control(),
+    }
+}
+
+/// How many bytes from here on are a newline or a colour sequence.
+fn meant_by_script(text: &[u8]) -> usize {
+    if text[0] == b'\n' {
+        return 1;
+    }
+    let Some(parameters) = text.strip_prefix(b"\x1b[") else { return 0 };
+    let size = parameters.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
+    if parameters.get(size) == Some(&b'm') { size + 3 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+
+    fn written(line: &Line<'_>, text: &[u8]) -> String {
+        let kept = Rc::new(RefCell::new(Vec::new()));
+        let log = Log::new(Sink::Memory(kept.clone()), Level::Debug);
+        log.set_process(3, 4711);
+        log.write_bytes(line, text);
+        String::from_utf8(kept.take()).unwrap()
+    }
+
+    fn script_line(prefix: &[u8]) -> Line<'_> {
+        Line { level: Level::Info, facility: None, prefix, label: b"<script>: ", origin: Origin::Script }
+    }
+
+    #[test]
+    fn a_line_has_kamailios_shape() {
+        assert_eq!(written(&script_line(b""), b"hello\n"), " 3(4711) INFO: <script>: hello\n");
+        assert_eq!(written(&script_line(b"{1 ci} "), b"hello"), " 3(4711) INFO: {1 ci} <script>: hello\n");
+        assert_eq!(written(&Line::of_core(Level::Error), b"no"), " 3(4711) ERROR: <core>: no\n");
+    }
+
+    #[test]
+    fn control_bytes_are_visible_and_can_be_told_apart() {
+        let rows: [(&[u8], &str, &str); 8] = [
+            (b"a\r\nb\n", "a\\x0d\nb", "a\\x0d\\x0ab"),
+            (b"tab\there", "tab\there", "tab\there"),
+            (b"nul\0", "nul\\x00", "nul\\x00"),
+            (b"back\\slash \\x0d", "back\\slash \\x5cx0d", "back\\slash \\x5cx0d"),
+            (b"\x1b[31;1mred\x1b[0m", "\x1b[31;1mred\x1b[0m", "\\x1b[31;1mred\\x1b[0m"),
+            (b"\x1b[2J\x1b[", "\\x1b[2J\\x1b[", "\\x1b[2J\\x1b["),
+            (b"\x7f", "\\x7f", "\\x7f"),
+            ("größe".as_bytes(), "größe", "größe"),
+        ];
+        for (text, by_script, by_server) in rows {
+            assert_eq!(written(&script_line(b""), text), format!(" 3(4711) INFO: <script>: {by_script}\n"));
+            assert_eq!(
+                written(&Line::of_core(Level::Info), text),
+                format!(" 3(4711) INFO: <core>: {by_server}\n")
+            );
+        }
+    }
+
+    #[test]
+    fn only_wanted_levels_are_written() {
+        let kept = Rc::new(RefCell::new(Vec::new()));
+        let log = Log::new(Sink::Memory(kept.clone()), Level::Warning);
+        log.say(Level::Notice, format_args!("not this"));
+        assert!(kept.borrow().is_empty());
+        log.set_level(Level::Notice);
+        log.say(Level::Notice, format_args!("but this"));
+        assert!(String::from_utf8(kept.take()).unwrap().ends_with("NOTICE: <core>: but this\n"));
+    }
+
+    #[test]
+    fn what_was_dropped_is_told_when_there_is_room_again() {
+        let kept = Rc::new(RefCell::new(Vec::new()));
+        let log = Log::new(Sink::Memory(kept.clone()), Level::Info);
+        let held = kept.borrow_mut();
+        log.say(Level::Info, format_args!("lost"));
+        log.say(Level::Info, format_args!("lost"));
+        drop(held);
+        log.say(Level::Info, format_args!("kept"));
+        let text = String::from_utf8(kept.take()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("WARNING: <core>: 2 log lines could not be written"), "{text}");
+        assert!(lines[1].ends_with("INFO: <core>: kept"), "{text}");
+        assert_eq!((lines.len(), log.dropped_count()), (2, 2));
+    }
+}

@@ -1,0 +1,108 @@
+//! What a module can look up and offer when the whole top level has been read.
+
+use crate::script::catalog::{Catalog, Complaint, KeyShape, VariableHandle};
+use crate::script::host::{Place, Position};
+
+use super::counters::CounterId;
+use super::registry::Registry;
+use super::services::Services;
+use super::settings::Settings;
+use super::variables::Scope;
+
+/// Handed to `Module::plan`.
+pub struct Planning<'a> {
+    pub(super) registry: &'a mut Registry,
+}
+
+/// A variable named by a parameter of a module, ready to be read and written with `Context::read` and `write`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPlace {
+    /// The variable; literal keys are in it.
+    pub variable: VariableHandle,
+    /// Whether it can be set before a message is there.
+    pub scope: Scope,
+}
+
+impl StoredPlace {
+    /// As a place.
+    pub fn place(&self) -> Place<'static> {
+        Place { variable: self.variable, key: b"", position: Position::Unset }
+    }
+}
+
+impl Planning<'_> {
+    /// What the top level decided.
+    pub fn settings(&self) -> &Settings {
+        self.registry.settings()
+    }
+
+    /// The slots through which modules meet.
+    pub fn services(&mut self) -> &mut Services {
+        self.registry.services_mut()
+    }
+
+    /// The counter of a row of this module.
+    ///
+    /// # Panics
+    /// When no row has this name: a mistake of the module's author, seen by its first test.
+    pub fn counter(&self, name: &str) -> CounterId {
+        match self.registry.counter(name) {
+            Some(counter) => counter,
+            None => panic!("no counter row is named {name}"),
+        }
+    }
+
+    /// The variable written as `$name`, `$name(key)` or `$(name(key))`, without index and transformations.
+    pub fn place(&mut self, written: &str) -> Result<StoredPlace, Complaint> {
+        let (name, key) = split_variable(written).ok_or_else(|| Complaint {
+            message: format!("\"{written}\" is not a variable"),
+            help: Some("write one such as \"$var(name)\"".to_string()),
+        })?;
+        let shape = key.map_or(KeyShape::None, |key| KeyShape::Literal(key.as_bytes()));
+        let variable = self.registry.variable(name, shape)?;
+        Ok(StoredPlace { variable, scope: self.registry.scope_of(variable) })
+    }
+}
+
+/// Name and key of a plain variable.
+fn split_variable(written: &str) -> Option<(&str, Option<&str>)> {
+    let rest = written.trim().strip_prefix('$')?;
+    let rest = match rest.strip_prefix('(') {
+        Some(inner) => inner.strip_suffix(')')?,
+        None => rest,
+    };
+    let (name, key) = match rest.split_once('(') {
+        Some((name, key)) => (name, Some(key.strip_suffix(')')?)),
+        None => (rest, None),
+    };
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.?".contains(c));
+    let is_plain = !key.is_some_and(|key| key.is_empty() || key.contains(['$', '(', ')']));
+    (is_name && is_plain).then_some((name, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_variables_are_read_and_others_refused() {
+        let rows = [
+            ("$var(xdata)", Some(("var", Some("xdata")))),
+            (" $ru ", Some(("ru", None))),
+            ("$(avp(x))", Some(("avp", Some("x")))),
+            ("$(ru)", Some(("ru", None))),
+            ("var(x)", None),
+            ("$", None),
+            ("$()", None),
+            ("$var()", None),
+            ("$var(x", None),
+            ("$var($ci)", None),
+            ("$(var(x){s.len})", None),
+            ("$(avp(x)[1])", None),
+            ("text", None),
+        ];
+        for (written, expected) in rows {
+            assert_eq!(split_variable(written), expected, "{written}");
+        }
+    }
+}

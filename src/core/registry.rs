@@ -1,0 +1,380 @@
+//! Everything a script can name, and what it stands for: modules, parameters, functions, variables, transformations.
+//!
+//! ```text
+//!  while a script is checked                      while it runs
+//!  name ─► catalog.rs ─► number in a handle       number ─► row ─► function of the core, or of a module
+//! ```
+//!
+//! The registry owns the modules. Filled once by the checker, it does not change while messages are processed.
+
+use regex::bytes::Regex;
+
+use crate::script::catalog::{
+    Advice, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
+};
+use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
+
+use super::context::Context;
+use super::counters::{self, CounterId, CounterRow};
+use super::functions::{self, Function};
+use super::identity::ProcessIdentity;
+use super::module::{Loaded, ModuleEntry};
+use super::services::Services;
+use super::settings::listen::Resolver;
+use super::settings::{Draft, Overrides, Settings};
+use super::transformations::{self, Transformation, Unfit};
+use super::value::{Value, answer};
+use super::variables::{self, Key, KeyRule, Scope, Subject, Variable};
+use super::words;
+
+mod catalog;
+
+/// The catalog of names and the owner of the modules.
+pub struct Registry {
+    available: &'static [ModuleEntry],
+    modules: Vec<ModuleSlot>,
+    draft: Option<Draft>,
+    overrides: Overrides,
+    settings: Settings,
+    services: Services,
+    counters: Vec<CounterRow>,
+    functions: Vec<FunctionTarget>,
+    variables: Vec<VariableTarget>,
+    transformations: Vec<&'static Transformation>,
+    regexes: Vec<Regex>,
+    keys: Vec<StoredKey>,
+    slot_names: Vec<String>,
+    customs: Vec<Custom>,
+    notices: Vec<String>,
+}
+
+/// A loaded module; it is away only while it plans or prepares.
+struct ModuleSlot {
+    name: &'static str,
+    instance: Option<Box<dyn Loaded>>,
+}
+
+struct FunctionTarget {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    parameters: &'static [ParameterKind],
+    routes: RouteSet,
+    advice: Advice,
+    code: FunctionCode,
+}
+
+#[derive(Clone, Copy)]
+enum FunctionCode {
+    Core(&'static Function),
+    Module { module: usize, function: usize },
+}
+
+struct VariableTarget {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    key: KeyRule,
+    yields: Yields,
+    scope: Scope,
+    is_writable: bool,
+    code: VariableCode,
+}
+
+#[derive(Clone, Copy)]
+enum VariableCode {
+    Core(&'static Variable),
+    Module {
+        module: usize,
+        variable: usize,
+    },
+    /// `group.name` of the top level.
+    Custom(usize),
+}
+
+/// A literal key, as its variable takes it; handles carry its number + 1.
+#[derive(Debug, PartialEq, Eq)]
+enum StoredKey {
+    Text(Box<[u8]>),
+    Word(usize),
+    Slot(u32),
+}
+
+struct Custom {
+    group: String,
+    name: String,
+    value: Value,
+}
+
+impl Registry {
+    /// The names of the core, and of the modules a script may load.
+    pub fn new(
+        available: &'static [ModuleEntry],
+        overrides: Overrides,
+        resolver: Box<dyn Resolver>,
+    ) -> Registry {
+        let core_variables = variables::TABLES.iter().copied().chain([words::VARIABLES]).flatten();
+        Registry {
+            available,
+            modules: Vec::new(),
+            draft: Some(Draft::new(resolver)),
+            overrides,
+            settings: Settings::default(),
+            services: Services::default(),
+            counters: counters::CORE.to_vec(),
+            functions: functions::TABLES.iter().copied().flatten().map(FunctionTarget::of_core).collect(),
+            variables: core_variables.map(VariableTarget::of_core).collect(),
+            transformations: transformations::TABLES.iter().copied().flatten().collect(),
+            regexes: Vec::new(),
+            keys: Vec::new(),
+            slot_names: Vec::new(),
+            customs: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// What the top level decided.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Corrects what only the running server knows: the ports the kernel chose for sockets with port 0.
+    pub fn set_listener_address(&mut self, index: u16, address: std::net::SocketAddr) {
+        if let Some(listener) = self.settings.listeners.get_mut(usize::from(index)) {
+            listener.address = address;
+        }
+    }
+
+    /// The slots through which modules meet.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The slots, to be filled while modules plan.
+    pub fn services_mut(&mut self) -> &mut Services {
+        &mut self.services
+    }
+
+    /// A regular expression prepared at load.
+    pub fn regex(&self, number: u32) -> Option<&Regex> {
+        self.regexes.get(number as usize)
+    }
+
+    /// Every counter in the order of their numbers: those of the core, then those of the loaded modules.
+    pub fn counters(&self) -> &[CounterRow] {
+        &self.counters
+    }
+
+    /// The counter of this name.
+    pub fn counter(&self, name: &str) -> Option<CounterId> {
+        self.counters.iter().position(|row| row.name == name).map(|index| CounterId(index as u32))
+    }
+
+    /// Names of the loaded modules in the order they were loaded.
+    pub fn module_names(&self) -> impl Iterator<Item = &'static str> {
+        self.modules.iter().map(|module| module.name)
+    }
+
+    /// How many names scripts gave to `$var` and its kin.
+    pub fn variable_slot_count(&self) -> usize {
+        self.slot_names.len()
+    }
+
+    /// The value of a custom variable `group.name`.
+    pub fn custom(&self, group: &[u8], name: &[u8]) -> Option<ValueRef<'_>> {
+        let is_it = |custom: &&Custom| custom.group.as_bytes() == group && custom.name.as_bytes() == name;
+        self.customs.iter().find(is_it).map(|custom| custom.value.as_ref())
+    }
+
+    /// What is worth telling about the whole top level, without a place of its own.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    pub(super) fn take_modules_of_command_line(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.overrides.load_modules)
+    }
+
+    /// A process begins: every module is told.
+    pub fn start(&self, process: &ProcessIdentity) {
+        self.modules.iter().filter_map(|module| module.instance.as_ref()).for_each(|one| one.start(process));
+    }
+
+    /// A process ends in order: every module is told.
+    pub fn stop(&self) {
+        self.modules.iter().filter_map(|module| module.instance.as_ref()).for_each(|one| one.stop());
+    }
+
+    /// How long what a variable holds lives.
+    pub fn scope_of(&self, variable: VariableHandle) -> Scope {
+        self.variables.get(variable.id as usize).map_or(Scope::Message, |target| target.scope)
+    }
+}
+
+/// What the host hands on while a script runs.
+impl Registry {
+    pub(super) fn call(
+        &self,
+        id: FunctionId,
+        context: &mut Context<'_>,
+        arguments: &[Argument<'_>],
+    ) -> Outcome {
+        match self.functions.get(id.0 as usize).map(|target| target.code) {
+            Some(FunctionCode::Core(row)) => (row.call)(context, arguments),
+            Some(FunctionCode::Module { module, function }) => match self.module(module) {
+                Some(instance) => instance.call(function, context, arguments),
+                None => Outcome::FALSE,
+            },
+            None => Outcome::FALSE,
+        }
+    }
+
+    pub(super) fn read(&self, context: &Context<'_>, place: Place<'_>, out: &mut Vec<u8>) -> Reading {
+        let Some(target) = self.variables.get(place.variable.id as usize) else { return Reading::Null };
+        let Some(key) = self.key_of(target.key, &place) else { return Reading::Null };
+        let subject = Subject { key, position: place.position };
+        match target.code {
+            VariableCode::Core(row) => (row.read)(context, &subject, out),
+            VariableCode::Module { module, variable } => match self.module(module) {
+                Some(instance) => instance.read(variable, context, &subject, out),
+                None => Reading::Null,
+            },
+            VariableCode::Custom(index) => {
+                answer(self.customs.get(index).map_or(ValueRef::Null, |custom| custom.value.as_ref()), out)
+            }
+        }
+    }
+
+    pub(super) fn write(
+        &self,
+        context: &mut Context<'_>,
+        place: Place<'_>,
+        value: ValueRef<'_>,
+    ) -> Result<(), Refusal> {
+        let refuse = |reason: &str| Err(Refusal(reason.to_string()));
+        let Some(target) = self.variables.get(place.variable.id as usize) else {
+            return refuse("there is no such variable");
+        };
+        let Some(key) = self.key_of(target.key, &place) else {
+            return Err(Refusal(format!("${} has no such part", target.name)));
+        };
+        let subject = Subject { key, position: place.position };
+        match target.code {
+            VariableCode::Core(row) => match row.write {
+                Some(write) => write(context, &subject, value),
+                None => Err(Refusal(format!("${} cannot be assigned", target.name))),
+            },
+            VariableCode::Module { module, variable } => match self.module(module) {
+                Some(instance) => instance.write(variable, context, &subject, value),
+                None => refuse("its module is not there"),
+            },
+            VariableCode::Custom(_) => refuse("custom variables cannot be assigned"),
+        }
+    }
+
+    /// Applies a transformation; null stays null unless the row takes it.
+    pub(super) fn transform(
+        &self,
+        id: TransformationId,
+        input: ValueRef<'_>,
+        arguments: &[Argument<'_>],
+        out: &mut Vec<u8>,
+    ) -> Result<Reading, (&'static str, Unfit)> {
+        let Some(row) = self.transformations.get(id.0 as usize) else { return Ok(Reading::Null) };
+        if input == ValueRef::Null && !row.is_for_null {
+            return Ok(Reading::Null);
+        }
+        let size = out.len();
+        (row.apply)(input, arguments, out).map_err(|unfit| {
+            out.truncate(size);
+            (row.name, unfit)
+        })
+    }
+
+    fn module(&self, index: usize) -> Option<&dyn Loaded> {
+        self.modules.get(index)?.instance.as_deref()
+    }
+
+    /// The key as the variable takes it; `None` where a computed one does not fit.
+    fn key_of<'k>(&'k self, rule: KeyRule, place: &Place<'k>) -> Option<Key<'k>> {
+        if place.variable.slot > 0 {
+            return match self.keys.get(place.variable.slot as usize - 1)? {
+                StoredKey::Text(bytes) => Some(Key::Text(bytes)),
+                StoredKey::Word(index) => Some(Key::Word(*index)),
+                StoredKey::Slot(slot) => Some(Key::Slot(*slot)),
+            };
+        }
+        match rule {
+            KeyRule::None => Some(Key::None),
+            KeyRule::Text => Some(Key::Text(place.key)),
+            KeyRule::OptionalText => {
+                Some(if place.key.is_empty() { Key::None } else { Key::Text(place.key) })
+            }
+            KeyRule::Word(words) => words.iter().position(|word| word.as_bytes() == place.key).map(Key::Word),
+            KeyRule::Slot => None,
+        }
+    }
+}
+
+impl FunctionTarget {
+    fn of_core(row: &'static Function) -> FunctionTarget {
+        FunctionTarget {
+            name: row.name,
+            aliases: row.aliases,
+            parameters: row.parameters,
+            routes: row.routes,
+            advice: row.advice,
+            code: FunctionCode::Core(row),
+        }
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+}
+
+impl VariableTarget {
+    fn of_core(row: &'static Variable) -> VariableTarget {
+        VariableTarget {
+            name: row.name,
+            aliases: row.aliases,
+            key: row.key,
+            yields: row.yields,
+            scope: row.scope,
+            is_writable: row.write.is_some(),
+            code: VariableCode::Core(row),
+        }
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::catalog::tests::{loaded, registry};
+    use super::*;
+
+    #[test]
+    fn counters_of_modules_follow_those_of_the_core() {
+        let registry = loaded();
+        assert_eq!(registry.counter("first.acted"), Some(CounterId(counters::CORE.len() as u32)));
+        assert_eq!(registry.counters().len(), counters::CORE.len() + 1);
+        assert_eq!(registry.counter("first.slept"), None);
+    }
+
+    #[test]
+    fn modules_are_named_in_the_order_they_were_loaded() {
+        assert_eq!(registry().module_names().count(), 0);
+        assert_eq!(loaded().module_names().collect::<Vec<_>>(), ["first", "second"]);
+    }
+
+    #[test]
+    fn the_port_the_kernel_chose_becomes_known() {
+        let mut registry = loaded();
+        crate::script::catalog::Catalog::finish_top_level(&mut registry);
+        let address = "127.0.0.1:49152".parse().unwrap();
+        registry.set_listener_address(0, address);
+        registry.set_listener_address(u16::MAX, address);
+        assert_eq!(registry.settings().listeners[0].address, address);
+    }
+}

@@ -1,0 +1,388 @@
+//! Answering and sending on, without state: replies made here (RFC 3261 8.2.6), requests (16.11), replies by their
+//! Via (16.11, 18.2.2).
+//!
+//! Addresses are used as they are; host names are looked up by the system's resolver, which holds the process for as
+//! long as that takes.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use crate::sip::branch::{Branch, ToTag};
+use crate::sip::edit::EditError;
+use crate::sip::uri::{Scheme, Uri};
+use crate::sip::via::{Rport, Via, ViaStamp};
+use crate::sip::write::{self, Response};
+use crate::sip::{Edits, HeaderError, Method, Status};
+
+use super::context::{Context, Target};
+use super::counters::{REPLIES_FORWARDED, REPLIES_SENT, REQUESTS_FORWARDED, SENDS_FAILED};
+use super::datagram::Transport;
+use super::settings::{ListenerSetting, parse_address};
+
+const DEFAULT_PORT: u16 = 5060;
+
+/// A reply to the request in hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply<'r> {
+    /// The status.
+    pub status: Status,
+    /// The reason phrase; empty for the one the RFCs give the status.
+    pub reason: &'r [u8],
+    /// Further header lines, each with its line end.
+    pub headers: &'r [u8],
+    /// The body; its Content-Type belongs into the header lines.
+    pub body: &'r [u8],
+}
+
+/// Why nothing was sent.
+#[derive(Debug)]
+pub enum RelayFailure {
+    /// A reply cannot be answered, nor sent on as a request.
+    NotARequest,
+    /// An ACK is never answered (RFC 3261 17.1.1.3).
+    Ack,
+    /// The status is none.
+    Status(u16),
+    /// A header field that is needed cannot be read.
+    Header(HeaderError),
+    /// The message cannot be changed as needed.
+    Edit(EditError),
+    /// There is no second Via: the reply is not for anybody else.
+    NoWayBack,
+    /// The topmost Via is not ours, and `check_via` is set.
+    NotOurVia,
+    /// The URI says no host to send to.
+    NoHost(String),
+    /// The host has no address.
+    Unresolved(String),
+    /// Another transport is asked for than is served.
+    Transport(String),
+    /// No listener has an address of this kind.
+    NoListener(SocketAddr),
+    /// The kernel did not take it.
+    Send(SocketAddr, io::Error),
+}
+
+impl fmt::Display for RelayFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RelayFailure::NotARequest => f.write_str("the message is not a request"),
+            RelayFailure::Ack => f.write_str("an ACK is never answered"),
+            RelayFailure::Status(code) => write!(f, "{code} is not a status"),
+            RelayFailure::Header(error) => error.fmt(f),
+            RelayFailure::Edit(error) => error.fmt(f),
+            RelayFailure::NoWayBack => f.write_str("the reply has no second via"),
+            RelayFailure::NotOurVia => f.write_str("the topmost via of the reply is not ours"),
+            RelayFailure::NoHost(uri) => write!(f, "no host to send to in \"{uri}\""),
+            RelayFailure::Unresolved(host) => write!(f, "could not resolve \"{host}\""),
+            RelayFailure::Transport(name) => write!(f, "transport \"{name}\" is not served yet"),
+            RelayFailure::NoListener(to) => write!(f, "no listener can send to {to}"),
+            RelayFailure::Send(to, error) => write!(f, "could not send to {to}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RelayFailure {}
+
+impl From<HeaderError> for RelayFailure {
+    fn from(error: HeaderError) -> Self {
+        RelayFailure::Header(error)
+    }
+}
+
+impl From<EditError> for RelayFailure {
+    fn from(error: EditError) -> Self {
+        RelayFailure::Edit(error)
+    }
+}
+
+/// Replies made here.
+impl Context<'_> {
+    /// Answers the request in hand at once.
+    pub fn reply(&mut self, status: u16, reason: &[u8], headers: &[u8]) -> Result<(), RelayFailure> {
+        let status = Status::new(status).ok_or(RelayFailure::Status(status))?;
+        self.send_reply(&Reply { status, reason, headers, body: b"" })
+    }
+
+    /// Answers the request in hand at once, with a body.
+    pub fn send_reply(&mut self, reply: &Reply<'_>) -> Result<(), RelayFailure> {
+        let line = self.message.request_line().ok_or(RelayFailure::NotARequest)?;
+        if line.method == Method::Ack {
+            return Err(RelayFailure::Ack);
+        }
+        let via = self.message.via(0)?;
+        let to = self.reply_address(&via)?;
+        let tag = ToTag::of_request(&self.message, &self.process.secret);
+        let reason = if reply.reason.is_empty() { reply.status.reason().as_bytes() } else { reply.reason };
+        let lines = self.lines_for_reply(reply.headers);
+        let response = Response {
+            reason,
+            to_tag: Some(tag.as_bytes()),
+            via_stamp: self.via_stamp(&via),
+            header_lines: &lines,
+            body: reply.body,
+            ..Response::new(reply.status)
+        };
+        let mut out = std::mem::take(&mut self.process.output);
+        out.clear();
+        let written = write::response(&self.message, &response, &mut out).map_err(RelayFailure::from);
+        let sent = written.and_then(|()| self.send(self.circumstances().listener, to, &out));
+        self.process.output = out;
+        self.process.lines = lines;
+        sent?;
+        self.count(REPLIES_SENT);
+        Ok(())
+    }
+
+    /// `append_to_reply` lines, those of this reply, and the name of this server.
+    fn lines_for_reply(&mut self, headers: &[u8]) -> Vec<u8> {
+        let mut lines = std::mem::take(&mut self.process.lines);
+        lines.clear();
+        lines.extend_from_slice(&self.reply_headers);
+        lines.extend_from_slice(headers);
+        if !lines.is_empty() && !lines.ends_with(b"\n") {
+            lines.extend_from_slice(b"\r\n");
+        }
+        let settings = self.settings();
+        if settings.is_server_signature_on && !settings.server_header.is_empty() {
+            lines.extend_from_slice(&settings.server_header);
+            lines.extend_from_slice(b"\r\n");
+        }
+        lines
+    }
+
+    /// To the sender, by the port it asked for; else by the port it names in Via (RFC 3261 18.2.2, RFC 3581 4).
+    fn reply_address(&self, via: &Via<'_>) -> Result<SocketAddr, RelayFailure> {
+        let source = self.circumstances().source;
+        if self.settings().reply_to_via {
+            return resolve(via.host, via.port.unwrap_or(DEFAULT_PORT));
+        }
+        if self.is_rport_forced || via.rport != Rport::Absent {
+            return Ok(source);
+        }
+        Ok(SocketAddr::new(source.ip(), via.port.unwrap_or(DEFAULT_PORT)))
+    }
+
+    fn via_stamp(&self, via: &Via<'_>) -> ViaStamp {
+        let source = self.circumstances().source;
+        if self.is_rport_forced { ViaStamp::forced(via, source) } else { ViaStamp::due(via, source) }
+    }
+
+    fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> Result<(), RelayFailure> {
+        let sent = self.process.ways.outbound.send(listener, to, bytes);
+        sent.map_err(|error| {
+            self.count(SENDS_FAILED);
+            RelayFailure::Send(to, error)
+        })
+    }
+}
+
+/// Requests sent on.
+impl Context<'_> {
+    /// Sends the request on, with our Via on top and the script's changes made. Nothing is kept: retransmissions take
+    /// the same way with the same branch, and Max-Forwards is left to the script.
+    pub fn forward(&mut self, target: Target<'_>) -> Result<(), RelayFailure> {
+        let line = self.message.request_line().ok_or(RelayFailure::NotARequest)?;
+        let to = self.address_of(target, line.uri)?;
+        let listener = self.listener_to(to)?;
+        let mut edits = self.edits.clone();
+        self.edit_forwarded(listener, &mut edits)?;
+        self.write_and_send(&edits, listener, to)?;
+        self.forward_count += 1;
+        self.count(REQUESTS_FORWARDED);
+        Ok(())
+    }
+
+    fn address_of(&self, target: Target<'_>, received_uri: &[u8]) -> Result<SocketAddr, RelayFailure> {
+        match target {
+            Target::Address(address) => Ok(address),
+            Target::Host(host, port) => resolve(host, port.unwrap_or(DEFAULT_PORT)),
+            Target::NextHop => {
+                let uri = self.destination_uri().or(self.changed_request_uri()).unwrap_or(received_uri);
+                address_of_uri(uri)
+            }
+        }
+    }
+
+    /// The listener the script forces, the one the message came in by, or the first of the same kind of address.
+    fn listener_to(&self, to: SocketAddr) -> Result<u16, RelayFailure> {
+        let settings = self.settings();
+        let fits = |listener: &ListenerSetting| {
+            listener.transport == Transport::Udp && listener.address.is_ipv4() == to.is_ipv4()
+        };
+        let preferred = match self.forced_listener {
+            Some(forced) => Some(forced),
+            None if settings.mhomed => self.listener_by_route(to),
+            None => None,
+        };
+        let wanted = preferred.unwrap_or(self.circumstances().listener);
+        if settings.listener(wanted).is_some_and(fits) {
+            return Ok(wanted);
+        }
+        let first = settings.listeners.iter().position(fits);
+        first.map(|index| index as u16).ok_or(RelayFailure::NoListener(to))
+    }
+
+    /// The listener on the address the kernel would send from.
+    fn listener_by_route(&self, to: SocketAddr) -> Option<u16> {
+        let from = crate::sys::interfaces::source_address_to(to).ok()?;
+        let listeners = &self.settings().listeners;
+        listeners.iter().position(|listener| listener.address.ip() == from).map(|index| index as u16)
+    }
+
+    fn edit_forwarded(&mut self, listener: u16, edits: &mut Edits) -> Result<(), RelayFailure> {
+        let via = self.message.via(0)?;
+        edits.stamp_top_via(&self.message, self.via_stamp(&via))?;
+        if let Some(uri) = self.changed_request_uri() {
+            edits.set_request_uri(&self.message, uri)?;
+        }
+        let mut out = std::mem::take(&mut self.process.output);
+        out.clear();
+        self.append_own_via(listener, &mut out);
+        let pushed = edits.push_via(&self.message, &out);
+        self.process.output = out;
+        Ok(pushed?)
+    }
+
+    fn append_own_via(&self, listener: u16, out: &mut Vec<u8>) {
+        let Some(setting) = self.settings().listener(listener) else { return };
+        let (host, port) = self.settings().advertised(setting);
+        let port = self.advertised_port.unwrap_or(port);
+        out.extend_from_slice(b"SIP/2.0/UDP ");
+        // Writing to a vector cannot fail.
+        let _ = match &self.advertised_address {
+            Some(host) => out.write_all(host),
+            None => write!(out, "{host}"),
+        };
+        let _ = write!(out, ":{port};branch=");
+        let branch = Branch::of_request(&self.message, self.forward_count, &self.process.secret);
+        out.extend_from_slice(branch.as_bytes());
+        if self.is_local_rport_added {
+            out.extend_from_slice(b";rport");
+        }
+    }
+
+    fn write_and_send(&mut self, edits: &Edits, listener: u16, to: SocketAddr) -> Result<(), RelayFailure> {
+        let mut out = std::mem::take(&mut self.process.output);
+        out.clear();
+        write::message(&self.message, edits, &mut out);
+        let sent = self.send(listener, to, &out);
+        self.process.output = out;
+        sent
+    }
+}
+
+/// Replies sent on.
+impl Context<'_> {
+    /// Sends the reply in hand to where its second Via says, without the first.
+    pub fn forward_reply(&mut self) -> Result<(), RelayFailure> {
+        self.check_own_via()?;
+        let to = reply_target(&self.message.vias().nth(1).ok_or(RelayFailure::NoWayBack)??)?;
+        let listener = self.listener_to(to)?;
+        let mut edits = std::mem::take(&mut self.edits);
+        let sent = match edits.remove_top_via(&self.message) {
+            Ok(()) => self.write_and_send(&edits, listener, to),
+            Err(error) => Err(error.into()),
+        };
+        self.edits = edits;
+        sent?;
+        self.count(REPLIES_FORWARDED);
+        Ok(())
+    }
+
+    fn check_own_via(&self) -> Result<(), RelayFailure> {
+        let via = self.message.via(0)?;
+        let is_ours = || self.settings().is_myself(via.host, via.port.unwrap_or(DEFAULT_PORT));
+        if self.settings().check_via && !is_ours() { Err(RelayFailure::NotOurVia) } else { Ok(()) }
+    }
+}
+
+/// RFC 3261 18.2.2, RFC 3581 4: `received` before the host, `rport` before the port.
+fn reply_target(via: &Via<'_>) -> Result<SocketAddr, RelayFailure> {
+    check_transport(via.transport)?;
+    let port = match via.rport {
+        Rport::Port(port) => port,
+        Rport::Absent | Rport::Empty => via.port.unwrap_or(DEFAULT_PORT),
+    };
+    resolve(via.received.unwrap_or(via.host), port)
+}
+
+fn address_of_uri(text: &[u8]) -> Result<SocketAddr, RelayFailure> {
+    let no_host = || RelayFailure::NoHost(text.escape_ascii().to_string());
+    let uri = Uri::parse(text).map_err(|_| no_host())?;
+    if uri.scheme == Scheme::Sips {
+        return Err(RelayFailure::Transport("tls".to_string()));
+    }
+    check_transport(uri.transport().unwrap_or(b"udp"))?;
+    let host = uri.host.filter(|_| uri.scheme == Scheme::Sip).ok_or_else(no_host)?;
+    resolve(host, uri.port.unwrap_or(DEFAULT_PORT))
+}
+
+fn check_transport(name: &[u8]) -> Result<(), RelayFailure> {
+    if name.eq_ignore_ascii_case(b"udp") {
+        return Ok(());
+    }
+    Err(RelayFailure::Transport(name.escape_ascii().to_string()))
+}
+
+/// The address of a host: as written, or as the system's resolver knows it, IPv4 before IPv6.
+fn resolve(host: &[u8], port: u16) -> Result<SocketAddr, RelayFailure> {
+    if let Some(address) = parse_address(host) {
+        return Ok(SocketAddr::new(address, port));
+    }
+    let unresolved = || RelayFailure::Unresolved(host.escape_ascii().to_string());
+    let name = std::str::from_utf8(host).ok().filter(|name| is_host_name(name)).ok_or_else(unresolved)?;
+    let found: Vec<SocketAddr> = (name, port).to_socket_addrs().map_err(|_| unresolved())?.collect();
+    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(unresolved)
+}
+
+/// Nothing else is worth a question to the resolver.
+fn is_host_name(name: &str) -> bool {
+    let is_octet = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (1..=253).contains(&name.len()) && name.bytes().all(is_octet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown<T: fmt::Debug>(result: Result<T, RelayFailure>) -> String {
+        match result {
+            Ok(value) => format!("{value:?}"),
+            Err(failure) => failure.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_uri_says_where_to_send() {
+        let rows = [
+            ("sip:b@10.0.0.1", "10.0.0.1:5060"),
+            ("sip:10.0.0.1:5070;transport=UDP", "10.0.0.1:5070"),
+            ("sip:[2001:db8::1]", "[2001:db8::1]:5060"),
+            ("sip:10.0.0.1;transport=tcp", "transport \"tcp\" is not served yet"),
+            ("sips:10.0.0.1", "transport \"tls\" is not served yet"),
+            ("tel:+4930", "no host to send to in \"tel:+4930\""),
+            ("nonsense", "no host to send to in \"nonsense\""),
+            ("sip:no_such_host..invalid", "could not resolve \"no_such_host..invalid\""),
+        ];
+        for (uri, expected) in rows {
+            assert_eq!(shown(address_of_uri(uri.as_bytes())), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_via_says_where_a_reply_goes() {
+        let rows = [
+            ("SIP/2.0/UDP 10.0.0.1;branch=x", "10.0.0.1:5060"),
+            ("SIP/2.0/UDP 10.0.0.1:5070;branch=x", "10.0.0.1:5070"),
+            ("SIP/2.0/UDP h.example:5070;received=10.0.0.2;branch=x", "10.0.0.2:5070"),
+            ("SIP/2.0/UDP h.example:5070;rport=99;received=10.0.0.2", "10.0.0.2:99"),
+            ("SIP/2.0/UDP 10.0.0.1:5070;rport", "10.0.0.1:5070"),
+            ("SIP/2.0/TCP 10.0.0.1", "transport \"TCP\" is not served yet"),
+        ];
+        for (via, expected) in rows {
+            assert_eq!(shown(reply_target(&Via::parse(via.as_bytes()).unwrap())), expected, "{via}");
+        }
+    }
+}

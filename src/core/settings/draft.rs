@@ -1,0 +1,321 @@
+//! The settings while a script is being read: values as they come, in the order they come.
+
+use std::collections::HashSet;
+
+use super::group::parse_group;
+use super::listen::{Resolver, resolve, split_address};
+use super::overrides::Overrides;
+use super::table::{GLOBALS, Kind, row_named};
+use super::{Alias, GROUPS_MAX, GroupSetting, LISTENERS_MAX, ListenerSetting, QUEUE_DEFAULT, Settings};
+use crate::core::datagram::Transport;
+use crate::core::nearest::suggestion;
+use crate::script::ast::SocketLiteral;
+use crate::script::catalog::{Complaint, Constant, Remark};
+
+/// Name of the group that `async_workers` sizes.
+pub const DEFAULT_GROUP: &str = "default";
+
+/// Settings in the making.
+pub struct Draft {
+    /// What is decided already.
+    pub settings: Settings,
+    pub(super) port: u16,
+    pub(super) tls_port: u16,
+    /// `socket_workers`, for the next socket only.
+    pub(super) next_receivers: Option<u32>,
+    sockets: Vec<DraftSocket>,
+    /// Names that were remarked upon: one notice each is enough.
+    remarked: HashSet<&'static str>,
+    resolver: Box<dyn Resolver>,
+}
+
+struct DraftSocket {
+    listener: ListenerSetting,
+    has_port: bool,
+}
+
+impl Draft {
+    /// Nothing decided yet.
+    pub fn new(resolver: Box<dyn Resolver>) -> Draft {
+        Draft {
+            settings: Settings::default(),
+            port: 5060,
+            tls_port: 5061,
+            next_receivers: None,
+            sockets: Vec::new(),
+            remarked: HashSet::new(),
+            resolver,
+        }
+    }
+
+    /// `name = value`.
+    pub fn set(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint> {
+        let Some(row) = row_named(name) else {
+            let names = GLOBALS.iter().flat_map(|row| row.names.iter().copied());
+            return Err(Complaint {
+                message: format!("unknown global parameter \"{name}\""),
+                help: suggestion(name, names),
+            });
+        };
+        let worded = |reason: String| Complaint { message: format!("{name}: {reason}"), help: None };
+        let remark = row.apply(self, value).map_err(worded)?;
+        let is_ignored = matches!(row.kind, Kind::Ignored { .. });
+        match remark {
+            Some(_) if is_ignored && !self.remarked.insert(row.names[0]) => Ok(None),
+            Some(text) => Ok(Some(Remark(format!("{name}: {text}")))),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds what one socket literal stands for; a remark when it is not served.
+    pub(super) fn listen(&mut self, literal: &SocketLiteral) -> Result<Option<String>, String> {
+        let receivers = self.next_receivers.take();
+        let text = split_address(&literal.bind)?;
+        let default_port = if text.transport == Some(Transport::Tls) { self.tls_port } else { self.port };
+        let has_port = text.port.is_some();
+        let listeners = resolve(literal, receivers, default_port, self.resolver.as_ref())?;
+        if listeners.iter().any(|one| one.transport != Transport::Udp) {
+            let is_first = self.remarked.insert("streams");
+            return Ok(
+                is_first.then(|| "streams are not served yet: tcp and tls sockets are not bound".to_string())
+            );
+        }
+        if literal.is_virtual {
+            return Err("virtual sockets are not served here".to_string());
+        }
+        for listener in listeners {
+            self.add_socket(listener, has_port)?;
+        }
+        Ok(None)
+    }
+
+    fn add_socket(&mut self, listener: ListenerSetting, has_port: bool) -> Result<(), String> {
+        if self.sockets.len() == LISTENERS_MAX {
+            return Err(format!("more than {LISTENERS_MAX} sockets"));
+        }
+        self.sockets.push(DraftSocket { listener, has_port });
+        Ok(())
+    }
+
+    /// `async_workers_group`.
+    pub(super) fn add_group(&mut self, text: &str) -> Result<Option<String>, String> {
+        let read = parse_group(text)?;
+        let name = &read.group.name;
+        if self.settings.groups.iter().any(|group| group.name == *name) {
+            return Err(format!("worker group \"{name}\" is defined twice"));
+        }
+        if self.settings.groups.len() == GROUPS_MAX {
+            return Err(format!("more than {GROUPS_MAX} worker groups"));
+        }
+        self.settings.groups.push(read.group);
+        Ok((!read.remarks.is_empty()).then(|| read.remarks.join("; ")))
+    }
+
+    /// `async_workers`: the group `default`.
+    pub(super) fn size_default_group(&mut self, workers: u32) -> Result<Option<String>, String> {
+        let groups = &mut self.settings.groups;
+        if let Some(known) = groups.iter().find(|group| group.name == DEFAULT_GROUP) {
+            return Ok(Some(format!("no effect: group \"default\" has {} workers already", known.workers)));
+        }
+        if workers > 0 {
+            groups.push(GroupSetting { name: DEFAULT_GROUP.to_string(), workers, queue: QUEUE_DEFAULT });
+        }
+        Ok(None)
+    }
+
+    pub(super) fn add_alias(&mut self, text: &str) -> Result<(), String> {
+        for one in text.split_whitespace() {
+            self.settings.aliases.push(Alias::parse(one)?);
+        }
+        Ok(())
+    }
+
+    /// The whole top level has been read: the command line has its say, and sockets get their ports.
+    pub fn finish(mut self, overrides: &Overrides) -> Result<(Settings, Vec<String>), Vec<String>> {
+        let (mut notices, mut mistakes) = (Vec::new(), Vec::new());
+        for literal in &overrides.listen {
+            match self.listen(literal) {
+                Ok(notice) => notices.extend(notice),
+                Err(reason) => mistakes.push(format!("listen \"{}\": {reason}", literal.bind)),
+            }
+        }
+        for alias in &overrides.aliases {
+            mistakes.extend(self.add_alias(alias).err().map(|reason| format!("alias: {reason}")));
+        }
+        overrides.apply(&mut self.settings);
+        self.place_sockets(&mut notices, &mut mistakes);
+        if mistakes.is_empty() { Ok((self.settings, notices)) } else { Err(mistakes) }
+    }
+
+    fn place_sockets(&mut self, notices: &mut Vec<String>, mistakes: &mut Vec<String>) {
+        if self.sockets.is_empty() && !self.remarked.contains("streams") {
+            self.listen_everywhere();
+        }
+        let mut listeners: Vec<ListenerSetting> = Vec::new();
+        for DraftSocket { mut listener, has_port } in self.sockets.drain(..) {
+            if !has_port {
+                listener.address.set_port(self.port);
+            }
+            let is_known =
+                |known: &ListenerSetting| known.address == listener.address && known.address.port() != 0;
+            if listeners.iter().any(is_known) {
+                notices.push(format!("udp:{} is listed twice and bound once", listener.address));
+            } else {
+                listeners.push(listener);
+            }
+        }
+        if listeners.is_empty() {
+            mistakes.push("there is nothing to listen on: no udp socket".to_string());
+        }
+        self.settings.listeners = listeners;
+    }
+
+    fn listen_everywhere(&mut self) {
+        let addresses = self.resolver.every_interface();
+        self.sockets.extend(addresses.into_iter().take(LISTENERS_MAX).map(|address| DraftSocket {
+            listener: ListenerSetting {
+                transport: Transport::Udp,
+                address: (address, 0).into(),
+                advertise: None,
+                name: None,
+                receivers: None,
+            },
+            has_port: false,
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listen::tests::TestMachine;
+    use super::*;
+
+    fn socket(bind: &str) -> Constant {
+        Constant::Socket(SocketLiteral { bind: bind.to_string(), ..SocketLiteral::default() })
+    }
+
+    fn text(bytes: &str) -> Constant {
+        Constant::Text(bytes.as_bytes().to_vec())
+    }
+
+    fn draft(values: &[(&str, Constant)]) -> Draft {
+        let mut draft = Draft::new(Box::new(TestMachine));
+        for (name, value) in values {
+            draft.set(name, value).unwrap_or_else(|complaint| panic!("{name}: {complaint:?}"));
+        }
+        draft
+    }
+
+    fn sockets(values: &[(&str, Constant)], overrides: &Overrides) -> Vec<String> {
+        let (settings, _) = draft(values).finish(overrides).unwrap();
+        settings.listeners.iter().map(|one| one.address.to_string()).collect()
+    }
+
+    #[test]
+    fn sockets_come_from_the_script_and_the_command_line() {
+        let none = Overrides::default();
+        assert_eq!(sockets(&[], &none), ["127.0.0.1:5060", "10.0.0.1:5060", "[2001:db8::1]:5060"]);
+        assert_eq!(sockets(&[("port", Constant::Number(5070))], &none)[0], "127.0.0.1:5070");
+        let script = [
+            ("listen", socket("127.0.0.1")),
+            ("listen", Constant::List(vec![socket("eth0:5080"), socket("127.0.0.1")])),
+            ("port", Constant::Number(5070)),
+        ];
+        assert_eq!(sockets(&script, &none), ["127.0.0.1:5070", "10.0.0.1:5080", "[2001:db8::1]:5080"]);
+        let literal = SocketLiteral { bind: "127.0.0.1:5099".to_string(), ..SocketLiteral::default() };
+        let adds = Overrides { listen: vec![literal], ..Overrides::default() };
+        assert_eq!(sockets(&script, &adds).last().unwrap(), "127.0.0.1:5099");
+    }
+
+    #[test]
+    fn socket_workers_hold_for_the_next_socket_only() {
+        let values = [
+            ("socket_workers", Constant::Number(3)),
+            ("listen", socket("127.0.0.1:1")),
+            ("listen", socket("127.0.0.1:2")),
+        ];
+        let (settings, _) = draft(&values).finish(&Overrides::default()).unwrap();
+        let receivers: Vec<_> = settings.listeners.iter().map(|one| one.receivers).collect();
+        assert_eq!(receivers, [Some(3), None]);
+    }
+
+    #[test]
+    fn a_structured_socket_is_read() {
+        let fields = vec![
+            ("bind".to_string(), Constant::Word("127.0.0.1:5066".to_string())),
+            ("advertise".to_string(), text("public.example:5099")),
+            ("name".to_string(), text("s1")),
+            ("workers".to_string(), Constant::Number(2)),
+        ];
+        let (settings, _) =
+            draft(&[("socket", Constant::Fields(fields))]).finish(&Overrides::default()).unwrap();
+        let listener = &settings.listeners[0];
+        assert_eq!(listener.address.to_string(), "127.0.0.1:5066");
+        assert_eq!(listener.advertise, Some(("public.example".to_string(), Some(5099))));
+        assert_eq!((listener.name.as_deref(), listener.receivers), (Some("s1"), Some(2)));
+    }
+
+    #[test]
+    fn streams_are_accepted_with_one_notice_and_not_bound() {
+        let mut draft = draft(&[("listen", socket("127.0.0.1:5060"))]);
+        assert!(draft.set("listen", &socket("tcp:127.0.0.1:5060")).unwrap().is_some());
+        assert!(draft.set("listen", &socket("tls:127.0.0.1:5061")).unwrap().is_none());
+        let (settings, _) = draft.finish(&Overrides::default()).unwrap();
+        assert_eq!(settings.listeners.len(), 1);
+    }
+
+    #[test]
+    fn a_script_with_streams_only_has_nothing_to_listen_on() {
+        let mistakes =
+            draft(&[("listen", socket("tcp:127.0.0.1"))]).finish(&Overrides::default()).unwrap_err();
+        assert_eq!(mistakes, ["there is nothing to listen on: no udp socket"]);
+    }
+
+    #[test]
+    fn groups_are_defined_once() {
+        let mut draft = draft(&[
+            ("async_workers", Constant::Number(2)),
+            ("async_workers_group", text("name=reg;workers=4;queue=64")),
+        ]);
+        let names: Vec<_> =
+            draft.settings.groups.iter().map(|group| (group.name.as_str(), group.workers)).collect();
+        assert_eq!(names, [("default", 2), ("reg", 4)]);
+        let twice = draft.set("async_workers_group", &text("name=reg;workers=4")).unwrap_err();
+        assert_eq!(twice.message, "async_workers_group: worker group \"reg\" is defined twice");
+        assert!(draft.set("async_workers", &Constant::Number(9)).unwrap().is_some());
+        assert!(draft.set("async_workers_group", &text("workers=4")).is_err());
+    }
+
+    #[test]
+    fn a_parameter_without_effect_is_remarked_upon_once() {
+        let mut draft = draft(&[]);
+        let remark = draft.set("memlog", &Constant::Number(5)).unwrap().unwrap();
+        assert!(remark.0.starts_with("memlog: no effect here: "), "{}", remark.0);
+        assert_eq!(draft.set("mem_log", &Constant::Number(5)), Ok(None));
+        assert_eq!(draft.set("enable_sctp", &Constant::Number(0)), Ok(None));
+        assert!(draft.set("enable_sctp", &Constant::Number(1)).unwrap().is_some());
+    }
+
+    #[test]
+    fn mistakes_are_told_with_what_is_near() {
+        let mut draft = draft(&[]);
+        let complaint = draft.set("childern", &Constant::Number(1)).unwrap_err();
+        assert_eq!(complaint.message, "unknown global parameter \"childern\"");
+        assert_eq!(complaint.help.as_deref(), Some("did you mean \"children\"?"));
+        let rows: [(&str, Constant, &str); 6] = [
+            ("children", Constant::Number(0), "children: takes a number from 1 to 1024, not 0"),
+            ("children", text("many"), "children: takes a number from 1 to 1024"),
+            ("log_stderror", text("perhaps"), "log_stderror: takes yes or no"),
+            (
+                "log_facility",
+                Constant::Word("LOG_NOWHERE".to_string()),
+                "log_facility: unknown facility \"LOG_NOWHERE\"",
+            ),
+            ("server_header", Constant::Number(1), "server_header: takes text"),
+            ("port", Constant::Number(70_000), "port: takes a number from 1 to 65535, not 70000"),
+        ];
+        for (name, value, expected) in rows {
+            assert_eq!(draft.set(name, &value).unwrap_err().message, expected);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Module `cfg_rpc`: commands that read and set global parameters. Accepted so that scripts that load it stay loadable;
+//! it does nothing here: the control socket of this server takes commands instead.
+
+use crate::core::module::Module;
+
+/// Module `cfg_rpc`.
+pub struct CfgRpc;
+
+impl Module for CfgRpc {
+    const NAME: &'static str = "cfg_rpc";
+    const DOCUMENTATION: &'static str =
+        "accepted without effect: the control socket of this server takes commands instead";
+
+    fn new() -> Self {
+        CfgRpc
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::stage::check_tables;
+
+    #[test]
+    fn it_adds_nothing_to_the_language() {
+        assert!(
+            CfgRpc::FUNCTIONS.is_empty() && CfgRpc::VARIABLES.is_empty() && CfgRpc::PARAMETERS.is_empty()
+        );
+    }
+
+    #[test]
+    fn the_tables_are_in_order() {
+        check_tables::<CfgRpc>();
+    }
+}

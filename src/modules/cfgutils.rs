@@ -1,0 +1,295 @@
+//! Module `cfgutils`: chance, hashes and waiting: `rand_event`, `$RANDOM`, `core_hash`, `sleep`, `usleep`.
+//!
+//! Waiting holds the process: nothing else is processed by it meanwhile. In a receiver that is everything that
+//! arrives on its socket, so the functions are refused there at run time; workers may wait.
+
+use std::cell::Cell;
+use std::hash::Hasher;
+use std::time::Duration;
+
+use siphasher::sip::SipHasher13;
+
+use crate::core::context::Context;
+use crate::core::counters::{CounterId, CounterRow};
+use crate::core::identity::ProcessIdentity;
+use crate::core::log::Level;
+use crate::core::module::{
+    Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, Reading,
+    Yields,
+};
+use crate::core::planning::Planning;
+use crate::core::throttle::Throttle;
+
+/// Module `cfgutils`.
+pub struct CfgUtils {
+    random: Cell<u64>,
+    probability: Cell<i64>,
+    initial_probability: i64,
+    slept: Option<CounterId>,
+    complaint: Throttle,
+}
+
+const INTEGER: &[ParameterKind] = &[ParameterKind::Integer];
+const TWO_TEXTS_INTEGER: &[ParameterKind] =
+    &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Integer];
+const PROBABILITY_DEFAULT: i64 = 10;
+/// A worker that waits longer is a worker that is missing.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+impl Module for CfgUtils {
+    const NAME: &'static str = "cfgutils";
+    const DOCUMENTATION: &'static str = "chance, hashes and waiting";
+    const PARAMETERS: &'static [Parameter<Self>] = &[
+        Parameter::integer(
+            "initial_probability",
+            "probability of rand_event in percent, by default 10",
+            |module, percent| {
+                check_percent(percent).map_err(|message| Complaint { message, help: None })?;
+                module.initial_probability = percent;
+                module.probability.set(percent);
+                Ok(())
+            },
+        ),
+        Parameter::ignored("hash_file", "the hash of the script is not kept"),
+        Parameter::ignored("lock_set_size", "locks between processes are not there"),
+    ];
+    const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
+        ModuleFunction::new("rand_event", "true as often as the probability says", &[], |module, _, _| {
+            (module.next_below(100) < module.probability.get()).into()
+        }),
+        ModuleFunction::new(
+            "rand_event",
+            "true as often as these percent say",
+            INTEGER,
+            |module, _, arguments| (module.next_below(100) < arguments[0].integer().unwrap_or(0)).into(),
+        ),
+        ModuleFunction::new(
+            "rand_set_prob",
+            "sets the probability of this process in percent",
+            INTEGER,
+            Self::set_probability,
+        ),
+        ModuleFunction::new("rand_reset_prob", "sets the probability back", &[], |module, _, _| {
+            module.probability.set(module.initial_probability);
+            Outcome::TRUE
+        }),
+        ModuleFunction::new(
+            "rand_get_prob",
+            "gives the probability back as return code",
+            &[],
+            |module, _, _| Outcome(module.probability.get()),
+        ),
+        ModuleFunction::new(
+            "core_hash",
+            "hash of two texts as return code, 1 to the size (rounded down to a power of two)",
+            TWO_TEXTS_INTEGER,
+            |_, _, arguments| core_hash(arguments),
+        ),
+        ModuleFunction::new(
+            "sleep",
+            "waits so many seconds, at most 10; only in workers",
+            INTEGER,
+            |module, context, arguments| {
+                let seconds = arguments[0].integer().and_then(|seconds| u64::try_from(seconds).ok());
+                module.wait(context, seconds.map(Duration::from_secs))
+            },
+        ),
+        ModuleFunction::new(
+            "usleep",
+            "waits so many microseconds, at most 10 seconds; only in workers",
+            INTEGER,
+            |module, context, arguments| {
+                let microseconds = arguments[0].integer().and_then(|count| u64::try_from(count).ok());
+                module.wait(context, microseconds.map(Duration::from_micros))
+            },
+        ),
+    ];
+    const VARIABLES: &'static [ModuleVariable<Self>] =
+        &[ModuleVariable::new("RANDOM", "a random number from 0 to 2147483647", |module: &Self, _, _, _| {
+            Reading::Integer((module.next() >> 33) as i64)
+        })
+        .yields(Yields::Integer)];
+    const COUNTERS: &'static [CounterRow] = &[CounterRow::new("cfgutils.waited", "calls that held a worker")];
+
+    fn new() -> Self {
+        CfgUtils {
+            random: Cell::new(seed(0)),
+            probability: Cell::new(PROBABILITY_DEFAULT),
+            initial_probability: PROBABILITY_DEFAULT,
+            slept: None,
+            complaint: Throttle::default(),
+        }
+    }
+
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        self.slept = Some(planning.counter("cfgutils.waited"));
+        Ok(())
+    }
+
+    /// Processes are forked from one state and must not throw the same dice.
+    fn start(&self, process: &ProcessIdentity) {
+        self.random.set(seed(u64::from(process.pid)));
+    }
+}
+
+impl CfgUtils {
+    /// SplitMix64: enough for dice, nothing to keep secret behind.
+    fn next(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn next_below(&self, limit: i64) -> i64 {
+        (self.next() >> 1) as i64 % limit
+    }
+
+    fn set_probability(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+        let percent = arguments[0].integer().unwrap_or(-1);
+        match check_percent(percent) {
+            Ok(()) => {
+                self.probability.set(percent);
+                Outcome::TRUE
+            }
+            Err(reason) => {
+                context.log(Level::Error, format_args!("rand_set_prob: {reason}"));
+                Outcome::FALSE
+            }
+        }
+    }
+
+    fn wait(&self, context: &mut Context<'_>, time: Option<Duration>) -> Outcome {
+        let Some(time) = time else { return Outcome::FALSE };
+        if !context.is_worker() {
+            if let Some(withheld) = self.complaint.pass(context.circumstances().received_at_ns) {
+                context.log(
+                    Level::Error,
+                    format_args!(
+                        "sleep: a receiver does not wait, delegate first ({withheld} more like this)"
+                    ),
+                );
+            }
+            return Outcome::FALSE;
+        }
+        if let Some(counter) = self.slept {
+            context.count(counter);
+        }
+        std::thread::sleep(time.min(WAIT_MAX));
+        Outcome::TRUE
+    }
+}
+
+/// Random bytes of the kernel; where there are none, the number of the process has to do.
+fn seed(number: u64) -> u64 {
+    let random = getrandom::u64().unwrap_or(0x5bd1_e995_9d1b_54a5);
+    random ^ number.rotate_left(32)
+}
+
+fn check_percent(percent: i64) -> Result<(), String> {
+    if (0..=100).contains(&percent) {
+        Ok(())
+    } else {
+        Err(format!("{percent} is no percentage from 0 to 100"))
+    }
+}
+
+fn core_hash(arguments: &[Argument<'_>]) -> Outcome {
+    let size = arguments[2].integer().and_then(|size| u32::try_from(size).ok()).filter(|&size| size > 0);
+    let Some(size) = size else { return Outcome::FALSE };
+    let mask = (1u64 << size.ilog2()) - 1;
+    let mut hasher = SipHasher13::new();
+    for argument in &arguments[..2] {
+        hasher.write_usize(argument.text().len());
+        hasher.write(argument.text());
+    }
+    // The return code 0 would end the script.
+    Outcome((hasher.finish() & mask) as i64 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::module::ModuleEntry;
+    use crate::core::stage::{Stage, check_tables};
+
+    const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<CfgUtils>()];
+    const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa;rport\r\n\
+        From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
+
+    /// Whether a condition holds, after some statements.
+    fn holds(statements: &str, condition: &str, message: &str) -> bool {
+        let script = format!(
+            "loadmodule \"cfgutils.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
+        );
+        let mut stage = Stage::new(MODULES, &script);
+        stage.receive(message);
+        stage.log().contains("@@yes@@")
+    }
+
+    #[test]
+    fn chance_has_its_certain_ends() {
+        let rows = [
+            ("", "rand_event(100)", true),
+            ("", "rand_event(0)", false),
+            ("rand_set_prob(100);", "rand_event()", true),
+            ("rand_set_prob(0);", "rand_event()", false),
+            ("rand_set_prob(100); rand_set_prob(101);", "rand_event()", true),
+            ("rand_set_prob(77); $var(p) = rand_get_prob();", "$var(p) == 77", true),
+            ("rand_set_prob(77); rand_reset_prob(); $var(p) = rand_get_prob();", "$var(p) == 10", true),
+            ("$var(r) = $RANDOM;", "$var(r) >= 0 && $var(r) <= 2147483647", true),
+        ];
+        for (statements, condition, expected) in rows {
+            for _ in 0..20 {
+                assert_eq!(holds(statements, condition, REQUEST), expected, "{statements} {condition}");
+            }
+        }
+    }
+
+    #[test]
+    fn dice_fall_evenly() {
+        let module = CfgUtils::new();
+        module.random.set(1);
+        let hits = (0..10_000).filter(|_| module.next_below(100) < 30).count();
+        assert!((2_800..3_200).contains(&hits), "{hits} of 10000 at 30 percent");
+    }
+
+    #[test]
+    fn a_hash_is_the_same_every_time_and_never_ends_the_script() {
+        let rows = [
+            (
+                "$var(a) = core_hash(\"x\", \"y\", 16); $var(b) = core_hash(\"x\", \"y\", 16);",
+                "$var(a) == $var(b)",
+                true,
+            ),
+            ("$var(a) = core_hash(\"$ci\", \"\", 16);", "$var(a) >= 1 && $var(a) <= 16", true),
+            ("$var(a) = core_hash(\"x\", \"y\", 1);", "$var(a) == 1", true),
+            ("$var(a) = core_hash(\"x\", \"y\", 0);", "$var(a) == -1", true),
+        ];
+        for (statements, condition, expected) in rows {
+            assert_eq!(holds(statements, condition, REQUEST), expected, "{statements} {condition}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_does_not_wait() {
+        let script =
+            "loadmodule \"cfgutils.so\"\nrequest_route { $var(rc) = sleep(9); log(2, \"@@$var(rc)@@\"); }";
+        let mut stage = Stage::new(MODULES, script);
+        stage.receive(REQUEST);
+        let log = stage.log();
+        assert!(log.contains("a receiver does not wait") && log.contains("@@-1@@"), "{log}");
+
+        let mut stage = Stage::worker(MODULES, &script.replace("sleep(9)", "usleep(1)"));
+        stage.receive(REQUEST);
+        assert!(stage.log().contains("@@1@@"));
+        assert_eq!(stage.count("cfgutils.waited"), 1);
+    }
+
+    #[test]
+    fn the_tables_are_in_order() {
+        check_tables::<CfgUtils>();
+    }
+}

@@ -1,0 +1,222 @@
+//! Module `kex`: destination URI and the flags of branches and scripts: `setdsturi`, `isdsturiset`, `setbflag`, …
+
+use crate::core::context::Context;
+use crate::core::functions::flags::{flag_mask, prepare_flag};
+use crate::core::functions::outcome;
+use crate::core::log::Level;
+use crate::core::module::{
+    Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind, RouteSet, ValueRef,
+};
+use crate::core::preparation::Preparation;
+use crate::core::uri_draft::is_uri_octet;
+use crate::sip::uri::Uri;
+
+/// Module `kex`.
+pub struct Kex;
+
+const FLAG: &[ParameterKind] = &[ParameterKind::Prepared];
+const FLAG_BRANCH: &[ParameterKind] = &[ParameterKind::Prepared, ParameterKind::Integer];
+const TEXT: &[ParameterKind] = &[ParameterKind::Text];
+const PLACE_TEXT: &[ParameterKind] = &[ParameterKind::Place, ParameterKind::Text];
+
+type Row = ModuleFunction<Kex>;
+
+impl Module for Kex {
+    const NAME: &'static str = "kex";
+    const DOCUMENTATION: &'static str = "destination URI and the flags of branches and scripts";
+    const FUNCTIONS: &'static [Row] = &[
+        Row::new("setdsturi", "sets where the request is sent, as $du does", TEXT, set_destination)
+            .routes(RouteSet::REQUEST),
+        Row::new("resetdsturi", "forgets where the request was to be sent", &[], |_, context, _| {
+            context.set_destination_uri(None);
+            Outcome::TRUE
+        })
+        .routes(RouteSet::REQUEST),
+        Row::new("isdsturiset", "true when $du is set", &[], |_, context, _| {
+            context.destination_uri().is_some().into()
+        })
+        .routes(RouteSet::REQUEST),
+        Row::new("pv_printf", "stores text in a variable", PLACE_TEXT, print_to_variable)
+            .alias(&["avp_printf"]),
+        Row::new("is_myself", "true when this URI, or host, is this server", TEXT, is_myself),
+        flag_row("setsflag", "sets a flag of the script's run", |_, context, arguments| {
+            with_mask(arguments, |mask| context.script_flags |= mask)
+        }),
+        flag_row("resetsflag", "takes a flag off the script's run", |_, context, arguments| {
+            with_mask(arguments, |mask| context.script_flags &= !mask)
+        }),
+        flag_row("issflagset", "true when a flag of the script's run is set", |_, context, arguments| {
+            is_set(context.script_flags, arguments)
+        }),
+        flag_row(
+            "setbflag",
+            "sets a flag of the branch the Request-URI stands for",
+            |_, context, arguments| with_mask(arguments, |mask| context.branch_flags |= mask),
+        ),
+        flag_row(
+            "resetbflag",
+            "takes a flag off the branch the Request-URI stands for",
+            |_, context, arguments| with_mask(arguments, |mask| context.branch_flags &= !mask),
+        ),
+        flag_row(
+            "isbflagset",
+            "true when a flag of the branch the Request-URI stands for is set",
+            |_, context, arguments| is_set(context.branch_flags, arguments),
+        ),
+        branch_row("setbflag", "sets a flag of a branch; only branch 0 is there", |_, context, arguments| {
+            if !is_first_branch(context, arguments) {
+                return Outcome::FALSE;
+            }
+            with_mask(arguments, |mask| context.branch_flags |= mask)
+        }),
+        branch_row(
+            "resetbflag",
+            "takes a flag off a branch; only branch 0 is there",
+            |_, context, arguments| {
+                if !is_first_branch(context, arguments) {
+                    return Outcome::FALSE;
+                }
+                with_mask(arguments, |mask| context.branch_flags &= !mask)
+            },
+        ),
+        branch_row(
+            "isbflagset",
+            "true when a flag of a branch is set; only branch 0 is there",
+            |_, context, arguments| {
+                if !is_first_branch(context, arguments) {
+                    return Outcome::FALSE;
+                }
+                is_set(context.branch_flags, arguments)
+            },
+        ),
+    ];
+
+    fn new() -> Self {
+        Kex
+    }
+}
+
+type Call = fn(&Kex, &mut Context<'_>, &[Argument<'_>]) -> Outcome;
+
+const fn flag_row(name: &'static str, documentation: &'static str, call: Call) -> Row {
+    Row::new(name, documentation, FLAG, call).prepare(prepare_first_flag)
+}
+
+const fn branch_row(name: &'static str, documentation: &'static str, call: Call) -> Row {
+    Row::new(name, documentation, FLAG_BRANCH, call).prepare(prepare_first_flag)
+}
+
+fn prepare_first_flag(
+    _: &mut Kex,
+    preparation: &mut Preparation<'_>,
+    parameter: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    prepare_flag(preparation, parameter, literal)
+}
+
+fn with_mask(arguments: &[Argument<'_>], apply: impl FnOnce(u32)) -> Outcome {
+    match flag_mask(arguments) {
+        Some(mask) => {
+            apply(mask);
+            Outcome::TRUE
+        }
+        None => Outcome::FALSE,
+    }
+}
+
+fn is_set(flags: u32, arguments: &[Argument<'_>]) -> Outcome {
+    flag_mask(arguments).is_some_and(|mask| flags & mask != 0).into()
+}
+
+fn is_first_branch(context: &Context<'_>, arguments: &[Argument<'_>]) -> bool {
+    let is_first = arguments[1].integer() == Some(0);
+    if !is_first {
+        context.log(Level::Error, format_args!("there is no branch but 0"));
+    }
+    is_first
+}
+
+fn set_destination(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let uri = arguments[0].text();
+    if uri.is_empty() || !uri.iter().all(|&byte| is_uri_octet(byte)) {
+        return outcome(context, "setdsturi", Err("this cannot be a uri"));
+    }
+    context.set_destination_uri(Some(uri));
+    Outcome::TRUE
+}
+
+fn print_to_variable(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let Argument::Place(place) = arguments[0] else { return Outcome::FALSE };
+    let written = context.write(place, ValueRef::Text(arguments[1].text()));
+    outcome(context, "pv_printf", written.map_err(|refusal| refusal.0))
+}
+
+fn is_myself(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let written = arguments[0].text();
+    let as_host = [b"sip:", written].concat();
+    let uri = match Uri::parse(written) {
+        Ok(uri) if uri.host.is_some() => Ok(uri),
+        _ => Uri::parse(&as_host),
+    };
+    match uri {
+        Ok(uri) => context.settings().is_myself(uri.host.unwrap_or_default(), uri.port.unwrap_or(0)).into(),
+        Err(_) => Outcome::FALSE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::module::ModuleEntry;
+    use crate::core::stage::{Stage, check_tables};
+
+    const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Kex>()];
+    const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa;rport\r\n\
+        From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
+
+    /// Whether a condition holds, after some statements.
+    fn holds(statements: &str, condition: &str, message: &str) -> bool {
+        let script = format!(
+            "loadmodule \"kex.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
+        );
+        let mut stage = Stage::new(MODULES, &script);
+        stage.receive(message);
+        stage.log().contains("@@yes@@")
+    }
+
+    #[test]
+    fn destinations_and_flags_are_kept_for_the_message() {
+        let rows = [
+            ("", "isdsturiset()", false),
+            ("setdsturi(\"sip:1.2.3.4\");", "isdsturiset()", true),
+            ("setdsturi(\"sip:1.2.3.4\");", "$du == \"sip:1.2.3.4\"", true),
+            ("setdsturi(\"a b\");", "isdsturiset()", false),
+            ("setdsturi(\"sip:1.2.3.4\"); resetdsturi();", "isdsturiset()", false),
+            ("", "is_myself(\"sip:x@127.0.0.1:17060\")", true),
+            ("", "is_myself(\"127.0.0.1\")", true),
+            ("", "is_myself(\"sip:x@127.0.0.1:1\")", false),
+            ("", "is_myself(\"sip:x@example.com\")", false),
+            ("", "is_myself(\"\")", false),
+            ("pv_printf(\"$avp(x)\", \"<$rU>\");", "$avp(x) == \"<bob>\"", true),
+            ("pv_printf(\"$si\", \"x\");", "$si == \"127.0.0.1\"", true),
+            ("setbflag(3);", "isbflagset(3)", true),
+            ("setbflag(3);", "$bf == 8", true),
+            ("setbflag(3);", "issflagset(3)", false),
+            ("setbflag(3); resetbflag(3);", "isbflagset(3)", false),
+            ("setbflag(3, 0);", "isbflagset(3, 0)", true),
+            ("setbflag(3, 1);", "isbflagset(3)", false),
+            ("setsflag(0);", "issflagset(0) && $sf == 1", true),
+            ("setsflag(0); resetsflag(0);", "issflagset(0)", false),
+        ];
+        for (statements, condition, expected) in rows {
+            assert_eq!(holds(statements, condition, REQUEST), expected, "{statements} {condition}");
+        }
+    }
+
+    #[test]
+    fn the_tables_are_in_order() {
+        check_tables::<Kex>();
+    }
+}

@@ -1,0 +1,369 @@
+//! Module `sworker`: hands messages from receivers to groups of workers.
+//!
+//! ```text
+//! modparam("sworker", "xdata", "$var(xdata)")
+//!
+//! event_route[core:pre-routing] {
+//!     if (sworker_task("calls")) {
+//!         drop;
+//!     }
+//! }
+//! ```
+//!
+//! **Invariant:** the function is true only when a live queue owns the message. Every other answer is below 0 and says
+//! which: -1 not here, -2 no such group, -3 full, -4 too large; the message is still the receiver's to process.
+
+use std::cell::RefCell;
+
+use crate::core::context::Context;
+use crate::core::counters::{CounterId, CounterRow};
+use crate::core::groups::{Delegation, GroupIndex, Xdata};
+use crate::core::log::Level;
+use crate::core::module::{
+    Advice, Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Reading,
+};
+use crate::core::planning::{Planning, StoredPlace};
+use crate::core::preparation::Preparation;
+use crate::core::throttle::Throttle;
+use crate::core::variables::Scope;
+
+/// Module `sworker`.
+pub struct Sworker {
+    xdata_name: Option<String>,
+    xdata: Option<StoredPlace>,
+    xdata_room: RefCell<Vec<u8>>,
+    counters: Option<Counters>,
+    complaints: Complaints,
+}
+
+/// What each answer is counted as.
+#[derive(Clone, Copy, Debug)]
+struct Counters {
+    delegated: CounterId,
+    full: CounterId,
+    unknown_group: CounterId,
+    too_large: CounterId,
+    misplaced: CounterId,
+}
+
+/// A message a second may fail for each reason: the log tells the first of each second.
+#[derive(Debug, Default)]
+struct Complaints {
+    full: Throttle,
+    unknown_group: Throttle,
+    too_large: Throttle,
+    misplaced: Throttle,
+}
+
+const NOT_HERE: Outcome = Outcome(-1);
+const NO_SUCH_GROUP: Outcome = Outcome(-2);
+const FULL: Outcome = Outcome(-3);
+const TOO_LARGE: Outcome = Outcome(-4);
+
+const GROUP: &[ParameterKind] = &[ParameterKind::Prepared];
+
+impl Module for Sworker {
+    const NAME: &'static str = "sworker";
+    const DOCUMENTATION: &'static str = "hands messages from receivers to groups of workers";
+    const PARAMETERS: &'static [Parameter<Self>] = &[Parameter::text(
+        "xdata",
+        "variable whose value travels with a delegated message, such as $var(xdata); the worker sets it again",
+        |module, name| {
+            let name = std::str::from_utf8(name).map_err(|_| not_a_variable(name))?;
+            module.xdata_name = Some(name.to_string());
+            Ok(())
+        },
+    )];
+    const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
+        ModuleFunction::new(
+            "sworker_task",
+            "delegates the message to a group; 1 delegated, -1 not in pre-routing of a receiver, -2 unknown group, -3 full, -4 too large",
+            GROUP,
+            Self::task,
+        )
+        .prepare(Self::prepare_group)
+        .advice(Advice::TestThenDrop),
+        ModuleFunction::new("swork_task", "old spelling of sworker_task", GROUP, Self::task)
+            .prepare(Self::prepare_group)
+            .advice(Advice::Alias("sworker_task")),
+        ModuleFunction::new(
+            "sworker_active",
+            "true in a worker that processes a delegated message, false in a receiver",
+            &[],
+            |_, context, _| context.is_worker().into(),
+        ),
+    ];
+    const COUNTERS: &'static [CounterRow] = &[
+        CounterRow::new("sworker.delegated", "messages that a queue took over"),
+        CounterRow::new("sworker.full", "messages not delegated because the queue was full"),
+        CounterRow::new("sworker.unknown_group", "messages not delegated because no such group works"),
+        CounterRow::new("sworker.too_large", "messages not delegated because they do not fit into a record"),
+        CounterRow::new("sworker.misplaced", "calls outside of pre-routing or inside a worker"),
+    ];
+
+    fn new() -> Self {
+        Sworker {
+            xdata_name: None,
+            xdata: None,
+            xdata_room: RefCell::default(),
+            counters: None,
+            complaints: Complaints::default(),
+        }
+    }
+
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        self.counters = Some(Counters {
+            delegated: planning.counter("sworker.delegated"),
+            full: planning.counter("sworker.full"),
+            unknown_group: planning.counter("sworker.unknown_group"),
+            too_large: planning.counter("sworker.too_large"),
+            misplaced: planning.counter("sworker.misplaced"),
+        });
+        if let Some(name) = &self.xdata_name {
+            let place = planning.place(name)?;
+            check_xdata(name, &place)?;
+            planning.services().xdata = Some(place);
+            self.xdata = Some(place);
+        }
+        Ok(())
+    }
+}
+
+impl Sworker {
+    fn prepare_group(
+        &mut self,
+        preparation: &mut Preparation<'_>,
+        _: usize,
+        literal: &[u8],
+    ) -> Result<Option<u32>, Complaint> {
+        preparation.group(literal).map(Some)
+    }
+
+    fn task(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+        let group = match arguments[0] {
+            Argument::Prepared(index, _) => u16::try_from(index).ok().map(GroupIndex),
+            computed => context.group_named(computed.text()),
+        };
+        let delegation = match group {
+            Some(group) => self.delegate(context, group),
+            None => Delegation::NoSuchGroup,
+        };
+        self.tell(context, delegation, arguments[0].text());
+        match delegation {
+            Delegation::Delegated => Outcome::TRUE,
+            Delegation::NotHere => NOT_HERE,
+            Delegation::NoSuchGroup => NO_SUCH_GROUP,
+            Delegation::Full => FULL,
+            Delegation::TooLarge => TOO_LARGE,
+        }
+    }
+
+    fn delegate(&self, context: &mut Context<'_>, group: GroupIndex) -> Delegation {
+        let mut room = self.xdata_room.take();
+        room.clear();
+        let xdata = match self.xdata.map(|xdata| context.read(xdata.place(), &mut room)) {
+            None | Some(Reading::Null) => Xdata::Absent,
+            Some(Reading::Integer(number)) => Xdata::Integer(number),
+            Some(Reading::Text) => Xdata::Text(&room),
+        };
+        let delegation = context.delegate(group, xdata);
+        self.xdata_room.replace(room);
+        delegation
+    }
+
+    /// Counts the answer, and complains about one that is not what the script hoped for.
+    fn tell(&self, context: &Context<'_>, delegation: Delegation, group: &[u8]) {
+        let Some(counters) = self.counters else { return };
+        let complaints = &self.complaints;
+        let (counter, complaint, level, reason) = match delegation {
+            Delegation::Delegated => return context.count(counters.delegated),
+            Delegation::Full => (counters.full, &complaints.full, Level::Error, "its queue is full"),
+            Delegation::NoSuchGroup => {
+                (counters.unknown_group, &complaints.unknown_group, Level::Warning, "no such group works")
+            }
+            Delegation::TooLarge => (
+                counters.too_large,
+                &complaints.too_large,
+                Level::Error,
+                "the message does not fit into a record",
+            ),
+            Delegation::NotHere => (
+                counters.misplaced,
+                &complaints.misplaced,
+                Level::Warning,
+                "only event_route[core:pre-routing] of a receiver may delegate",
+            ),
+        };
+        context.count(counter);
+        if let Some(withheld) = complaint.pass(context.circumstances().received_at_ns) {
+            let group = group.escape_ascii();
+            context.log(
+                level,
+                format_args!("could not delegate to group \"{group}\": {reason} ({withheld} more like this)"),
+            );
+        }
+    }
+}
+
+fn check_xdata(name: &str, place: &StoredPlace) -> Result<(), Complaint> {
+    let fault = match (place.variable.is_writable, place.scope) {
+        (false, _) => "it cannot be assigned",
+        (true, Scope::Message) => "it belongs to the message and cannot carry a value to a worker",
+        (true, Scope::Process) => return Ok(()),
+    };
+    Err(Complaint {
+        message: format!("{name} cannot be the xdata variable: {fault}"),
+        help: Some("use one such as $var(xdata), $vn(xdata) or $avp(xdata)".to_string()),
+    })
+}
+
+fn not_a_variable(name: &[u8]) -> Complaint {
+    Complaint {
+        message: format!("\"{}\" is not a variable", name.escape_ascii()),
+        help: Some("write one such as \"$var(xdata)\"".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::module::ModuleEntry;
+    use crate::core::stage::{Stage, check_tables};
+
+    const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sworker>()];
+    const GROUPS: &str = "async_workers_group=\"name=calls;workers=2\"\n\
+        async_workers_group=\"name=registrations;workers=1\"\nloadmodule \"sworker.so\"\n";
+    const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa;rport\r\n\
+        From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
+
+    /// A receiver whose pre-routing tells the return code of some statements.
+    fn receiver(parameters: &str, statements: &str) -> Stage {
+        let script = format!(
+            "{GROUPS}{parameters}request_route {{ $var(rc) = sworker_task(\"calls\"); log(2, \"@@$var(rc)@@\"); }}\n\
+             event_route[core:pre-routing] {{ {statements} log(2, \"@@$var(rc)@@\"); }}"
+        );
+        Stage::new(MODULES, &script)
+    }
+
+    fn code(stage: &mut Stage) -> String {
+        let log = stage.log();
+        log.split("@@").nth(1).unwrap_or_else(|| panic!("{log}")).to_string()
+    }
+
+    #[test]
+    fn the_return_code_says_what_became_of_the_message() {
+        let rows = [
+            (Delegation::Delegated, "1", "sworker.delegated"),
+            (Delegation::NotHere, "-1", "sworker.misplaced"),
+            (Delegation::NoSuchGroup, "-2", "sworker.unknown_group"),
+            (Delegation::Full, "-3", "sworker.full"),
+            (Delegation::TooLarge, "-4", "sworker.too_large"),
+        ];
+        for (answer, expected, counter) in rows {
+            let mut stage = receiver("", "$var(rc) = sworker_task(\"registrations\");");
+            stage.answer.set(answer);
+            stage.pre_route(REQUEST);
+            assert_eq!(code(&mut stage), expected, "{answer:?}");
+            assert_eq!(stage.count(counter), 1, "{answer:?}");
+            let delegated = stage.delegated();
+            let owned = if answer == Delegation::Delegated { vec![(1, Vec::new())] } else { Vec::new() };
+            assert_eq!(delegated, owned, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_computed_group_is_looked_up_and_may_be_unknown() {
+        for (name, expected) in [("calls", "1"), ("cals", "-2"), ("Calls", "-2"), ("", "-2")] {
+            let statements = format!("$var(g) = \"{name}\"; $var(rc) = sworker_task(\"$var(g)\");");
+            let mut stage = receiver("", &statements);
+            stage.pre_route(REQUEST);
+            assert_eq!(code(&mut stage), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_pre_routing_of_a_receiver_delegates() {
+        let mut stage = receiver("", "$var(rc) = 0;");
+        stage.receive(REQUEST);
+        assert_eq!((code(&mut stage).as_str(), stage.count("sworker.misplaced")), ("-1", 1));
+
+        let script = format!(
+            "{GROUPS}request_route {{ $var(rc) = sworker_task(\"calls\");\n\
+             if (sworker_active()) log(2, \"@@$var(rc) active@@\"); }}"
+        );
+        let mut stage = Stage::worker(MODULES, &script);
+        stage.receive(REQUEST);
+        assert_eq!(code(&mut stage), "-1 active");
+        assert!(stage.delegated().is_empty());
+    }
+
+    #[test]
+    fn the_extra_value_keeps_its_kind() {
+        let parameter = |name: &str| format!("modparam(\"sworker\", \"xdata\", \"{name}\")\n");
+        let rows = [
+            ("$var(x)", "$var(x) = \"abc\";", Xdata::Text(b"abc")),
+            ("$var(x)", "$var(x) = 42;", Xdata::Integer(42)),
+            ("$var(x)", "", Xdata::Integer(0)),
+            ("$vn(x)", "", Xdata::Absent),
+            ("$vn(x)", "$vn(x) = \"\";", Xdata::Text(b"")),
+            ("$avp(x)", "$avp(x) = \"abc\";", Xdata::Text(b"abc")),
+            ("$(var(x))", "$var(x) = \"abc\";", Xdata::Text(b"abc")),
+        ];
+        for (name, statements, expected) in rows {
+            let statements = format!("{statements} $var(rc) = sworker_task(\"calls\");");
+            let mut stage = receiver(&parameter(name), &statements);
+            stage.pre_route(REQUEST);
+            let delegated = stage.delegated();
+            assert_eq!(Xdata::decode(&delegated[0].1), Ok(expected), "{name} {statements}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_before_the_script_runs() {
+        let script = |parameters: &str, call: &str| {
+            format!(
+                "{GROUPS}{parameters}event_route[core:pre-routing] {{ if ({call}) {{ drop; }} }}\nrequest_route {{ exit; }}"
+            )
+        };
+        let xdata = |name: &str| format!("modparam(\"sworker\", \"xdata\", \"{name}\")\n");
+        let rows = [
+            (String::new(), "sworker_task(\"cals\")", "unknown worker group \"cals\""),
+            (String::new(), "sworker_task(\"cals\")", "groups are \"calls\", \"registrations\""),
+            (String::new(), "sworker_task()", "sworker_task() takes 1 argument"),
+            (xdata("$nothing"), "sworker_task(\"calls\")", "unknown variable $nothing"),
+            (xdata("$si"), "sworker_task(\"calls\")", "it cannot be assigned"),
+            (xdata("$ru"), "sworker_task(\"calls\")", "it belongs to the message"),
+            (xdata("$du"), "sworker_task(\"calls\")", "it belongs to the message"),
+            (xdata("var(x)"), "sworker_task(\"calls\")", "is not a variable"),
+        ];
+        for (parameters, call, expected) in rows {
+            let mistakes = Stage::mistakes(MODULES, &script(&parameters, call));
+            assert!(mistakes.contains(expected), "{parameters}{call}: {mistakes}");
+        }
+    }
+
+    #[test]
+    fn the_old_spelling_works_and_is_remarked_upon() {
+        let mut stage = receiver("", "$var(rc) = swork_task(\"calls\");");
+        assert!(stage.loaded.remarks.concat().contains("sworker_task"), "{:?}", stage.loaded.remarks);
+        stage.pre_route(REQUEST);
+        assert_eq!(code(&mut stage), "1");
+    }
+
+    #[test]
+    fn a_complaint_is_not_repeated_for_every_message() {
+        let mut stage = receiver("", "$var(rc) = sworker_task(\"calls\");");
+        stage.answer.set(Delegation::Full);
+        for _ in 0..5 {
+            stage.pre_route(REQUEST);
+        }
+        assert_eq!(stage.log().matches("its queue is full").count(), 1);
+        assert_eq!(stage.count("sworker.full"), 5);
+    }
+
+    #[test]
+    fn the_tables_are_in_order() {
+        check_tables::<Sworker>();
+    }
+}

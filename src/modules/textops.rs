@@ -1,0 +1,439 @@
+//! Module `textops`: looks into messages and changes them as text.
+//!
+//! Every change is an edit: it shows in the message that is sent, and here only after `msg_apply_changes()`.
+
+use std::rc::Rc;
+
+use regex::bytes::Regex;
+
+use crate::core::context::Context;
+use crate::core::log::Level;
+use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind};
+use crate::core::preparation::Preparation;
+use crate::sip::Method;
+
+use pattern::{Substitution, line_regex};
+
+pub mod body;
+pub mod headers;
+pub mod pattern;
+pub mod search;
+pub mod values;
+
+/// Module `textops`.
+#[derive(Default)]
+pub struct TextOps {
+    regexes: Vec<Rc<Regex>>,
+    substitutions: Vec<Rc<Substitution>>,
+}
+
+const TEXT: &[ParameterKind] = &[ParameterKind::Text];
+const TWO_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text];
+const THREE_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Text];
+const PREPARED: &[ParameterKind] = &[ParameterKind::Prepared];
+const PREPARED_TEXT: &[ParameterKind] = &[ParameterKind::Prepared, ParameterKind::Text];
+const TEXT_PREPARED_TEXT: &[ParameterKind] =
+    &[ParameterKind::Text, ParameterKind::Prepared, ParameterKind::Text];
+
+type Row = ModuleFunction<TextOps>;
+
+impl Module for TextOps {
+    const NAME: &'static str = "textops";
+    const DOCUMENTATION: &'static str = "looks into messages and changes them as text";
+    const FUNCTIONS: &'static [Row] = &[
+        Row::new("is_method", "true when the method is one of these: INVITE|ACK", PREPARED, is_method)
+            .prepare(prepare_methods),
+        Row::new(
+            "is_present_hf",
+            "true when a header field of this name is there",
+            TEXT,
+            headers::is_present,
+        ),
+        Row::new(
+            "is_present_hf_re",
+            "true when the name of a header field matches",
+            PREPARED,
+            headers::is_present_by_pattern,
+        )
+        .prepare(prepare_regex),
+        Row::new(
+            "remove_hf",
+            "removes all header fields of this name; false when there is none",
+            TEXT,
+            headers::remove,
+        ),
+        Row::new(
+            "remove_hf_re",
+            "removes all header fields whose name matches",
+            PREPARED,
+            headers::remove_by_pattern,
+        )
+        .prepare(prepare_regex),
+        Row::new("append_hf", "adds header lines behind all others", TEXT, headers::append),
+        Row::new(
+            "append_hf",
+            "adds header lines behind the last header field of this name",
+            TWO_TEXTS,
+            headers::append_after,
+        ),
+        Row::new("insert_hf", "adds header lines before all others", TEXT, headers::insert),
+        Row::new(
+            "insert_hf",
+            "adds header lines before the first header field of this name",
+            TWO_TEXTS,
+            headers::insert_before,
+        ),
+        Row::new(
+            "append_to_reply",
+            "adds header lines to every reply made here from now on",
+            TEXT,
+            headers::append_to_reply,
+        ),
+        Row::new("search", "true when the message matches", PREPARED, search::search).prepare(prepare_regex),
+        Row::new("search_body", "true when the body matches", PREPARED, search::search_body)
+            .prepare(prepare_regex),
+        Row::new(
+            "search_hf",
+            "true when a header field of this name matches; flags: a all, f first, l last",
+            TEXT_PREPARED_TEXT,
+            search::search_header,
+        )
+        .prepare(prepare_second_regex),
+        Row::new(
+            "search_append",
+            "adds text behind the first match in the message",
+            PREPARED_TEXT,
+            search::search_append,
+        )
+        .prepare(prepare_first_regex),
+        Row::new(
+            "search_append_body",
+            "adds text behind the first match in the body",
+            PREPARED_TEXT,
+            search::search_append_body,
+        )
+        .prepare(prepare_first_regex),
+        Row::new("replace", "replaces the first match behind the first line", PREPARED_TEXT, search::replace)
+            .prepare(prepare_first_regex),
+        Row::new(
+            "replace_all",
+            "replaces every match behind the first line",
+            PREPARED_TEXT,
+            search::replace_all,
+        )
+        .prepare(prepare_first_regex),
+        Row::new(
+            "replace_hdrs",
+            "replaces every match in the header lines",
+            PREPARED_TEXT,
+            search::replace_headers,
+        )
+        .prepare(prepare_first_regex),
+        Row::new("replace_body", "replaces the first match in the body", PREPARED_TEXT, search::replace_body)
+            .prepare(prepare_first_regex),
+        Row::new(
+            "replace_body_all",
+            "replaces every match in the body",
+            PREPARED_TEXT,
+            search::replace_body_all,
+        )
+        .prepare(prepare_first_regex),
+        Row::new(
+            "subst",
+            "/pattern/replacement/flags behind the first line; flags g all, i any case",
+            PREPARED,
+            search::substitute,
+        )
+        .prepare(prepare_substitution),
+        Row::new("subst_body", "/pattern/replacement/flags in the body", PREPARED, search::substitute_body)
+            .prepare(prepare_substitution),
+        Row::new(
+            "subst_uri",
+            "/pattern/replacement/flags on the Request-URI, at once",
+            PREPARED,
+            search::substitute_uri,
+        )
+        .prepare(prepare_substitution),
+        Row::new(
+            "subst_user",
+            "/pattern/replacement/flags on the user part of the Request-URI, at once",
+            PREPARED,
+            search::substitute_user,
+        )
+        .prepare(prepare_substitution),
+        Row::new(
+            "subst_hf",
+            "/pattern/replacement/flags on header fields of this name; flags: a all, f first, l last",
+            TEXT_PREPARED_TEXT,
+            search::substitute_header,
+        )
+        .prepare(prepare_second_substitution),
+        Row::new("has_body", "true when there is a body", &[], body::has_body),
+        Row::new(
+            "has_body",
+            "true when there is a body of this type, such as application/sdp",
+            TEXT,
+            body::has_body_of_type,
+        ),
+        Row::new("set_body", "replaces the body and its type", TWO_TEXTS, body::set_body),
+        Row::new(
+            "is_audio_on_hold",
+            "true when the audio in the session description is on hold",
+            &[],
+            body::is_audio_on_hold,
+        ),
+        Row::new(
+            "is_privacy",
+            "true when Privacy asks for this: id, header, session, user, none",
+            TEXT,
+            headers::is_privacy,
+        ),
+        Row::new(
+            "starts_with",
+            "true when the text begins with the second one",
+            TWO_TEXTS,
+            values::starts_with,
+        ),
+        Row::new("str_find", "true when the text holds the second one", TWO_TEXTS, values::find),
+        Row::new(
+            "str_ifind",
+            "true when the text holds the second one, in any case",
+            TWO_TEXTS,
+            values::find_any_case,
+        ),
+        Row::new("cmp_str", "true when two texts are equal", TWO_TEXTS, values::equal),
+        Row::new("cmp_istr", "true when two texts are equal, in any case", TWO_TEXTS, values::equal_any_case),
+        Row::new(
+            "in_list",
+            "true when the text is an element of the list: text, list, separator",
+            THREE_TEXTS,
+            values::in_list,
+        ),
+        Row::new(
+            "in_list_prefix",
+            "true when an element of the list begins the text: text, list, separator",
+            THREE_TEXTS,
+            values::in_list_prefix,
+        ),
+        Row::new(
+            "fnmatch",
+            "true when the text matches a pattern with * and ?",
+            TWO_TEXTS,
+            values::matches_glob,
+        ),
+        Row::new("fnmatch", "as with two arguments; flag i: any case", THREE_TEXTS, values::matches_glob),
+    ];
+
+    fn new() -> Self {
+        TextOps::default()
+    }
+}
+
+impl TextOps {
+    /// The regular expression of an argument, prepared or computed; what is wrong with a computed one is logged.
+    fn regex(&self, context: &Context<'_>, argument: &Argument<'_>) -> Option<Rc<Regex>> {
+        if let Argument::Prepared(number, _) = argument {
+            return self.regexes.get(*number as usize).cloned();
+        }
+        self.told(context, line_regex(argument.text()).map(Rc::new))
+    }
+
+    /// The substitution of an argument, prepared or computed; what is wrong with a computed one is logged.
+    fn substitution(&self, context: &Context<'_>, argument: &Argument<'_>) -> Option<Rc<Substitution>> {
+        if let Argument::Prepared(number, _) = argument {
+            return self.substitutions.get(*number as usize).cloned();
+        }
+        self.told(context, Substitution::parse(argument.text()).map(Rc::new))
+    }
+
+    fn told<T>(&self, context: &Context<'_>, made: Result<T, String>) -> Option<T> {
+        made.map_err(|reason| context.log(Level::Error, format_args!("textops: {reason}"))).ok()
+    }
+}
+
+fn prepare_regex(
+    module: &mut TextOps,
+    _: &mut Preparation<'_>,
+    _: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    let regex = line_regex(literal).map_err(complain)?;
+    module.regexes.push(Rc::new(regex));
+    Ok(Some(module.regexes.len() as u32 - 1))
+}
+
+fn prepare_first_regex(
+    module: &mut TextOps,
+    preparation: &mut Preparation<'_>,
+    parameter: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    if parameter == 0 { prepare_regex(module, preparation, parameter, literal) } else { Ok(None) }
+}
+
+fn prepare_second_regex(
+    module: &mut TextOps,
+    preparation: &mut Preparation<'_>,
+    parameter: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    if parameter == 1 { prepare_regex(module, preparation, parameter, literal) } else { Ok(None) }
+}
+
+fn prepare_substitution(
+    module: &mut TextOps,
+    _: &mut Preparation<'_>,
+    _: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    let substitution = Substitution::parse(literal).map_err(complain)?;
+    module.substitutions.push(Rc::new(substitution));
+    Ok(Some(module.substitutions.len() as u32 - 1))
+}
+
+fn prepare_second_substitution(
+    module: &mut TextOps,
+    preparation: &mut Preparation<'_>,
+    parameter: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    if parameter == 1 { prepare_substitution(module, preparation, parameter, literal) } else { Ok(None) }
+}
+
+fn complain(message: String) -> Complaint {
+    Complaint { message, help: None }
+}
+
+/// Known methods become their bits; a list with an unknown one is compared by name.
+fn prepare_methods(
+    _: &mut TextOps,
+    _: &mut Preparation<'_>,
+    _: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    if literal.trim_ascii().is_empty() {
+        return Err(complain("is_method takes at least one method".to_string()));
+    }
+    let bits = method_names(literal).map(|name| Method::from_name(name).bit());
+    Ok(bits.collect::<Option<Vec<u32>>>().map(|bits| bits.into_iter().fold(0, |mask, bit| mask | bit)))
+}
+
+fn method_names(written: &[u8]) -> impl Iterator<Item = &[u8]> {
+    written.split(|&byte| byte == b'|').map(<[u8]>::trim_ascii)
+}
+
+fn is_method(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let Ok(method) = context.message.method() else { return Outcome::FALSE };
+    match arguments[0] {
+        Argument::Prepared(mask, _) => method.bit().is_some_and(|bit| mask & bit != 0).into(),
+        computed => method_names(computed.text()).any(|name| name == method.name()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::module::ModuleEntry;
+    use crate::core::stage::{Stage, check_tables};
+
+    #[test]
+    fn lists_of_methods_become_bits_where_they_can() {
+        let rows: [(&str, Option<Option<u32>>); 6] = [
+            ("INVITE", Some(Some(1))),
+            ("INVITE|ACK", Some(Some(5))),
+            (" BYE | REGISTER ", Some(Some(40))),
+            ("INVITE|KDMQ", Some(None)),
+            ("invite", Some(None)),
+            ("  ", None),
+        ];
+        for (written, expected) in rows {
+            let mut module = TextOps::default();
+            let settings = crate::core::settings::Settings::default();
+            let mut preparation = Preparation { settings: &settings, regexes: &mut Vec::new() };
+            let prepared = prepare_methods(&mut module, &mut preparation, 0, written.as_bytes());
+            assert_eq!(prepared.ok(), expected, "{written}");
+        }
+    }
+
+    const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
+
+    const REQUEST: &str = "INVITE sip:bob@127.0.0.1:5070 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa\r\nFrom: <sip:a@b.com>;tag=1\r\n\
+        To: <sip:c@d>\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\nX-Foo: one\r\nX-Foo: two\r\n\
+        Privacy: id;header\r\nContent-Type: application/sdp\r\nContent-Length: 10\r\n\r\nv=0\r\ns=x\r\n";
+
+    fn stage(statements: &str) -> Stage {
+        Stage::new(MODULES, &format!("loadmodule \"textops.so\"\nrequest_route {{ {statements} }}"))
+    }
+
+    #[test]
+    fn messages_are_looked_into() {
+        let rows = [
+            ("is_method(\"INVITE\")", true),
+            ("is_method(\"ACK|INVITE|BYE\")", true),
+            ("is_method(\"ACK|BYE\")", false),
+            ("is_method(\"invite\")", false),
+            ("is_method(\"$rm\")", true),
+            ("is_present_hf(\"x-foo\")", true),
+            ("is_present_hf(\"i\")", true),
+            ("is_present_hf(\"X-Bar\")", false),
+            ("is_present_hf_re(\"^x-\")", true),
+            ("is_present_hf_re(\"^y-\")", false),
+            ("search(\"^INVITE sip:\")", true),
+            ("search(\"^x-foo: TWO\")", true),
+            ("search(\"three\")", false),
+            ("search_body(\"^s=x\")", true),
+            ("search_body(\"X-Foo\")", false),
+            ("search_hf(\"X-Foo\", \"^two\", \"a\")", true),
+            ("search_hf(\"X-Foo\", \"^two\", \"f\")", false),
+            ("search_hf(\"X-Foo\", \"^two\", \"l\")", true),
+            ("has_body()", true),
+            ("has_body(\"application/sdp\")", true),
+            ("has_body(\"text/plain\")", false),
+            ("is_privacy(\"id\")", true),
+            ("is_privacy(\"session\")", false),
+            ("is_audio_on_hold()", false),
+            ("starts_with(\"$ru\", \"sip:b\")", true),
+            ("starts_with(\"$ru\", \"sips:\")", false),
+            ("str_find(\"abc\", \"bc\")", true),
+            ("str_find(\"abc\", \"BC\")", false),
+            ("str_ifind(\"abc\", \"BC\")", true),
+            ("cmp_str(\"$ci\", \"c1\")", true),
+            ("cmp_istr(\"$ci\", \"C1\")", true),
+            ("in_list(\"b\", \"a,b\", \",\")", true),
+            ("in_list_prefix(\"4930\", \"49, 33\", \",\")", true),
+            ("in_list_prefix(\"4430\", \"49, 33\", \",\")", false),
+            ("fnmatch(\"$rU\", \"b?b\")", true),
+            ("fnmatch(\"$rU\", \"B*\", \"i\")", true),
+        ];
+        for (condition, expected) in rows {
+            let mut stage = stage(&format!("if ({condition}) {{ log(2, \"@@yes@@\"); }}"));
+            stage.receive(REQUEST);
+            assert_eq!(stage.log().contains("@@yes@@"), expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_patterns_are_told_before_the_script_runs() {
+        let rows = [
+            ("search(\"[\")", "invalid regular expression"),
+            ("subst(\"/a/b\")", "is not /pattern/replacement/flags"),
+            ("subst_user(\"/a/b/q\")", "unknown flag \"q\""),
+            ("is_method(\"\")", "at least one method"),
+        ];
+        for (statement, expected) in rows {
+            let script = format!("loadmodule \"textops.so\"\nrequest_route {{ {statement}; }}");
+            let mistakes = Stage::mistakes(MODULES, &script);
+            assert!(mistakes.contains(expected), "{statement}: {mistakes}");
+        }
+        let mut stage = stage("if (search(\"$ci[\")) { exit; }");
+        stage.receive(REQUEST);
+        let log = stage.log();
+        assert!(log.contains("invalid regular expression"), "{log}");
+    }
+
+    #[test]
+    fn the_tables_are_in_order() {
+        check_tables::<TextOps>();
+    }
+}

@@ -1,0 +1,330 @@
+//! Searching and replacing in the message, its header lines, its body and the Request-URI.
+
+use std::ops::Range;
+
+use regex::bytes::Regex;
+
+use crate::core::context::Context;
+use crate::core::functions::outcome;
+use crate::core::module::{Argument, Outcome};
+use crate::core::variables::request::{change_request_uri, replace_request_uri};
+use crate::sip::{Header, Message};
+
+use super::TextOps;
+
+/// Part of a message that is searched.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Headers,
+    Body,
+}
+
+impl Part {
+    fn span(self, message: &Message<'_>) -> Range<usize> {
+        match self {
+            Part::Headers => message.headers_start()..message.headers_end(),
+            Part::Body => message.body_start()..message.bytes().len(),
+        }
+    }
+}
+
+/// Everything behind the first line. A match never runs across the empty line between the two.
+const BEHIND_FIRST_LINE: &[Part] = &[Part::Headers, Part::Body];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    First,
+    Every,
+}
+
+pub(super) fn search(module: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let regex = module.regex(context, &arguments[0]);
+    regex.is_some_and(|regex| regex.is_match(context.message.bytes())).into()
+}
+
+pub(super) fn search_body(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let regex = module.regex(context, &arguments[0]);
+    regex.is_some_and(|regex| regex.is_match(context.message.body())).into()
+}
+
+pub(super) fn search_header(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let Some(regex) = module.regex(context, &arguments[1]) else { return Outcome::FALSE };
+    let headers = chosen_headers(&context.message, arguments[0].text(), arguments[2].text());
+    headers.iter().any(|header| regex.is_match(header.value)).into()
+}
+
+pub(super) fn search_append(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    append_behind(module, context, arguments, BEHIND_FIRST_LINE)
+}
+
+pub(super) fn search_append_body(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    append_behind(module, context, arguments, &[Part::Body])
+}
+
+pub(super) fn replace(module: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    replace_matches(module, context, arguments, BEHIND_FIRST_LINE, Count::First)
+}
+
+pub(super) fn replace_all(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    replace_matches(module, context, arguments, BEHIND_FIRST_LINE, Count::Every)
+}
+
+pub(super) fn replace_headers(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    replace_matches(module, context, arguments, &[Part::Headers], Count::Every)
+}
+
+pub(super) fn replace_body(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    replace_matches(module, context, arguments, &[Part::Body], Count::First)
+}
+
+pub(super) fn replace_body_all(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    replace_matches(module, context, arguments, &[Part::Body], Count::Every)
+}
+
+pub(super) fn substitute(module: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    substitute_in(module, context, arguments, BEHIND_FIRST_LINE)
+}
+
+pub(super) fn substitute_body(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    substitute_in(module, context, arguments, &[Part::Body])
+}
+
+pub(super) fn substitute_uri(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let Some(substitution) = module.substitution(context, &arguments[0]) else { return Outcome::FALSE };
+    match context.request_uri().and_then(|uri| substitution.apply(uri)) {
+        Some(uri) => {
+            let replaced = replace_request_uri(context, &uri);
+            outcome(context, "subst_uri", replaced.map_err(|refusal| refusal.0))
+        }
+        None => Outcome::FALSE,
+    }
+}
+
+pub(super) fn substitute_user(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let Some(substitution) = module.substitution(context, &arguments[0]) else { return Outcome::FALSE };
+    let mut is_changed = false;
+    let replaced = change_request_uri(context, |draft| match substitution.apply(draft.user()) {
+        Some(user) => {
+            is_changed = true;
+            draft.set_user(b"", &user)
+        }
+        None => Ok(()),
+    });
+    match outcome(context, "subst_user", replaced.map_err(|refusal| refusal.0)) {
+        Outcome::TRUE => is_changed.into(),
+        failed => failed,
+    }
+}
+
+pub(super) fn substitute_header(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let Some(substitution) = module.substitution(context, &arguments[1]) else { return Outcome::FALSE };
+    let mut is_changed = false;
+    for header in chosen_headers(&context.message, arguments[0].text(), arguments[2].text()) {
+        let Some(value) = substitution.apply(header.value) else { continue };
+        if let Err(error) = context.edits.set_value(&context.message, &header, &value) {
+            return outcome(context, "subst_hf", Err(error));
+        }
+        is_changed = true;
+    }
+    is_changed.into()
+}
+
+/// Flags: `a` all header fields of the name, `f` the first, `l` the last; none is all.
+fn chosen_headers<'m>(message: &Message<'m>, name: &[u8], flags: &[u8]) -> Vec<Header<'m>> {
+    match flags.first().map(u8::to_ascii_lowercase) {
+        Some(b'f') => message.header_named(name, 0).into_iter().collect(),
+        Some(b'l') => message.header_named(name, -1).into_iter().collect(),
+        _ => message.headers_named(name).collect(),
+    }
+}
+
+fn append_behind(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+    parts: &[Part],
+) -> Outcome {
+    let Some(regex) = module.regex(context, &arguments[0]) else { return Outcome::FALSE };
+    let Some(found) = matches(&regex, &context.message, parts, Count::First).pop() else {
+        return Outcome::FALSE;
+    };
+    let changed = context.edits.replace(&context.message, found.end..found.end, arguments[1].text());
+    outcome(context, "search_append", changed)
+}
+
+fn replace_matches(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+    parts: &[Part],
+    count: Count,
+) -> Outcome {
+    let Some(regex) = module.regex(context, &arguments[0]) else { return Outcome::FALSE };
+    let found = matches(&regex, &context.message, parts, count);
+    let is_found = !found.is_empty();
+    for span in found {
+        if let Err(error) = context.edits.replace(&context.message, span, arguments[1].text()) {
+            return outcome(context, "replace", Err(error));
+        }
+    }
+    is_found.into()
+}
+
+fn substitute_in(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+    parts: &[Part],
+) -> Outcome {
+    let Some(substitution) = module.substitution(context, &arguments[0]) else { return Outcome::FALSE };
+    let mut is_changed = false;
+    for part in parts {
+        let whole = part.span(&context.message);
+        for (span, text) in substitution.changes(&context.message.bytes()[whole.clone()]) {
+            let span = whole.start + span.start..whole.start + span.end;
+            if let Err(error) = context.edits.replace(&context.message, span, &text) {
+                return outcome(context, "subst", Err(error));
+            }
+            is_changed = true;
+        }
+        if is_changed && !substitution.is_global() {
+            break;
+        }
+    }
+    is_changed.into()
+}
+
+/// Where in the message the expression matches.
+fn matches(regex: &Regex, message: &Message<'_>, parts: &[Part], count: Count) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for part in parts {
+        let whole = part.span(message);
+        for one in regex.find_iter(&message.bytes()[whole.clone()]) {
+            found.push(whole.start + one.start()..whole.start + one.end());
+            if count == Count::First {
+                return found;
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::module::ModuleEntry;
+    use crate::core::stage::Stage;
+
+    const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
+
+    const REQUEST: &str = "INVITE sip:bob@127.0.0.1:5070 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa\r\nFrom: <sip:a@b.com>;tag=1\r\n\
+        To: <sip:c@d>\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\nX-Foo: one\r\nX-Foo: two\r\n\
+        Privacy: id;header\r\nContent-Type: application/sdp\r\nContent-Length: 10\r\n\r\nv=0\r\ns=x\r\n";
+
+    fn changed(call: &str) -> (String, String) {
+        Stage::relayed(MODULES, "loadmodule \"textops.so\"", call, REQUEST)
+    }
+
+    #[test]
+    fn messages_are_changed_in_one_place_only() {
+        let rows = [
+            ("remove_hf(\"X-Foo\")", "X-Foo: one\r\nX-Foo: two\r\n", ""),
+            ("remove_hf_re(\"^priv\")", "Privacy: id;header\r\n", ""),
+            ("append_hf(\"X-New: $rU\\r\\n\")", "\r\n\r\nv=0", "\r\nX-New: bob\r\n\r\nv=0"),
+            ("append_hf(\"X-New: 1\\r\\n\", \"X-Foo\")", "two\r\n", "two\r\nX-New: 1\r\n"),
+            ("insert_hf(\"X-New: 1\\r\\n\", \"X-Foo\")", "X-Foo: one", "X-New: 1\r\nX-Foo: one"),
+            ("insert_hf(\"X-New: 1\\r\\n\", \"Call-ID\")", "Call-ID", "X-New: 1\r\nCall-ID"),
+            ("replace(\"one|two\", \"three\")", "X-Foo: one", "X-Foo: three"),
+            (
+                "replace_hdrs(\"X-Foo: \", \"X-Bar: \")",
+                "X-Foo: one\r\nX-Foo: two",
+                "X-Bar: one\r\nX-Bar: two",
+            ),
+            ("replace_body(\"x\", \"y\")", "s=x", "s=y"),
+            ("replace_body_all(\"=\", \"=\")", "", ""),
+            ("search_append(\"one\", \"-more\")", "X-Foo: one", "X-Foo: one-more"),
+            ("subst(\"/X-Foo: (.*)/X-Foo: <\\\\1>/\")", "X-Foo: one", "X-Foo: <one>"),
+            ("subst_body(\"/x/y/\")", "s=x", "s=y"),
+            ("subst_hf(\"X-Foo\", \"/o/0/g\", \"l\")", "two", "tw0"),
+            ("subst_hf(\"X-Foo\", \"/^o/0/\", \"a\")", "X-Foo: one", "X-Foo: 0ne"),
+            ("subst_uri(\"/bob/al/\")", "sip:bob@", "sip:al@"),
+            ("subst_user(\"/^b(.*)/c\\\\1/\")", "sip:bob@", "sip:cob@"),
+        ];
+        for (statement, old, new) in rows {
+            let (text, code) = changed(statement);
+            assert_eq!(code, "1", "{statement}");
+            assert_eq!(text, REQUEST.replacen(old, new, 1), "{statement}");
+        }
+    }
+
+    #[test]
+    fn what_finds_nothing_or_is_refused_changes_nothing() {
+        let rows = [
+            "remove_hf(\"X-Bar\")",
+            "remove_hf_re(\"^y-\")",
+            "append_hf(\"no colon\")",
+            "append_hf(\"\\r\\n\\r\\nbody\")",
+            "insert_hf(\"\")",
+            "replace(\"three\", \"x\")",
+            "subst(\"/three/x/\")",
+            "subst_user(\"/b/ /\")",
+            "subst_uri(\"/x/y/\")",
+            "subst_hf(\"X-Foo\", \"/o/a\\r\\nb/\", \"a\")",
+            "set_body(\"x\", \"\")",
+        ];
+        for statement in rows {
+            let (text, code) = changed(statement);
+            assert_eq!(code, "-1", "{statement}");
+            assert_eq!(text, REQUEST, "{statement}");
+        }
+    }
+}
