@@ -1,3 +1,5 @@
-//! `sworkerd`.
+//! `sworkerd`: the server. What it can be asked for: `sworkerd -h`.
 
-fn main() {}
+fn main() {
+    std::process::exit(sworker::process::boot::main(std::env::args_os().skip(1)));
+}

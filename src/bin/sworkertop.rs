@@ -1,3 +1,231 @@
-//! `sworkertop`.
+//! `sworkertop`: the figures of a running server, read from the memory it publishes them in; the server is not asked.
+//!
+//! ```text
+//!  sworkertop [-1] [-Y RUNDIR | -i INSTANCE] [-n SECONDS]
+//! ```
 
-fn main() {}
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sworker::core::instance;
+use sworker::shm::{GroupFigures, ProcessFigures, Snapshot, StatisticsViewer};
+
+const HELP: &str = "\
+usage: sworkertop [options]
+
+  -1            print once and exit; without it the figures are drawn again and again
+  -Y DIRECTORY  run directory of the server
+  -i INSTANCE   name under which the server publishes, instead of -Y
+  -n SECONDS    draw so often (default 1)
+  -h            print this and exit
+";
+
+struct Order {
+    instance: String,
+    is_once: bool,
+    pause: Duration,
+}
+
+fn main() -> ExitCode {
+    let order = match parse(std::env::args_os().skip(1)) {
+        Ok(Some(order)) => order,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(reason) => {
+            eprintln!("sworkertop: {reason}; -h shows the options");
+            return ExitCode::from(255);
+        }
+    };
+    let shown = if order.is_once { show_once(&order.instance) } else { show_on_and_on(&order) };
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("sworkertop: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<Order>, String> {
+    let (mut name, mut is_once, mut pause) = (None, false, Duration::from_secs(1));
+    let mut parser = lexopt::Parser::from_args(words);
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(None),
+            lexopt::Arg::Short('1') => is_once = true,
+            lexopt::Arg::Short('Y') => name = Some(instance::name(&PathBuf::from(value(&mut parser)?))),
+            lexopt::Arg::Short('i') => name = Some(value(&mut parser)?.to_string_lossy().into_owned()),
+            lexopt::Arg::Short('n') => pause = seconds(&value(&mut parser)?)?,
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    let instance = name.unwrap_or_else(|| instance::name(&instance::default_run_directory()));
+    Ok(Some(Order { instance, is_once, pause }))
+}
+
+fn value(parser: &mut lexopt::Parser) -> Result<OsString, String> {
+    parser.value().map_err(|error| error.to_string())
+}
+
+fn seconds(text: &OsString) -> Result<Duration, String> {
+    let seconds = text.to_string_lossy().parse::<f64>().ok().filter(|&seconds| seconds >= 0.05);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "-n needs a number of seconds, at least 0.05".to_owned())
+}
+
+fn show_once(instance: &str) -> Result<(), String> {
+    let snapshot = StatisticsViewer::attach(instance).map_err(|error| error.to_string())?;
+    print(&page(&snapshot))
+}
+
+/// Redraws in place. The viewer attaches anew each time, so that it follows a server that was started again.
+fn show_on_and_on(order: &Order) -> Result<(), String> {
+    const HOME_AND_CLEAR: &str = "\x1b[H\x1b[2J";
+    loop {
+        let snapshot = StatisticsViewer::attach(&order.instance).map_err(|error| error.to_string())?;
+        print(&format!("{HOME_AND_CLEAR}{}", page(&snapshot)))?;
+        if !snapshot.is_alive {
+            return Ok(());
+        }
+        std::thread::sleep(order.pause);
+    }
+}
+
+fn print(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| error.to_string())
+}
+
+fn page(snapshot: &Snapshot) -> String {
+    let life = if snapshot.is_alive { "" } else { " (gone; these are its last figures)" };
+    let mut text = format!(
+        "sworker, master {}{life}, figures of {}\n\n",
+        snapshot.server_pid,
+        in_words(snapshot.published_at_ns)
+    );
+    group_table(&snapshot.groups, &mut text);
+    text.push('\n');
+    process_table(&snapshot.processes, &mut text);
+    text
+}
+
+fn group_table(groups: &[GroupFigures], text: &mut String) {
+    let width = groups.iter().map(|group| group.name.len()).max().unwrap_or(0).max("group".len());
+    let _ = writeln!(
+        text,
+        "{:width$} {:>7} {:>9} {:>7} {:>12} {:>9} {:>12} {:>11} {:>11}",
+        "group",
+        "workers",
+        "capacity",
+        "depth",
+        "delegated",
+        "full",
+        "processed",
+        "redelivered",
+        "quarantined"
+    );
+    for group in groups {
+        let _ = writeln!(
+            text,
+            "{:width$} {:>7} {:>9} {:>7} {:>12} {:>9} {:>12} {:>11} {:>11}",
+            group.name,
+            group.workers,
+            group.capacity,
+            group.depth,
+            group.delegated,
+            group.full,
+            group.processed,
+            group.redelivered,
+            group.quarantined
+        );
+    }
+}
+
+fn process_table(processes: &[ProcessFigures], text: &mut String) {
+    let width = processes.iter().map(|process| process.title.len()).max().unwrap_or(0).max("process".len());
+    let _ = writeln!(
+        text,
+        "{:>8} {:width$} {:>6} {:>6} {:>8} {:20} {:>12} {:>9}",
+        "pid", "process", "group", "index", "restarts", "up since", "finished", "busy ms"
+    );
+    for process in processes {
+        let pid = if process.pid == 0 { "-".to_owned() } else { process.pid.to_string() };
+        let group = process.group.map_or("-".to_owned(), |group| group.to_string());
+        let _ = writeln!(
+            text,
+            "{pid:>8} {:width$} {group:>6} {:>6} {:>8} {:20} {:>12} {:>9}",
+            process.title,
+            process.index,
+            process.restarts,
+            in_words(process.started_at_ns),
+            process.finished,
+            process.busy_ns / 1_000_000
+        );
+    }
+}
+
+fn in_words(nanoseconds: u64) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)) {
+        Ok(time) if nanoseconds > 0 => {
+            time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_shows_groups_and_processes() {
+        let group = GroupFigures {
+            name: "registrations".to_owned(),
+            workers: 2,
+            capacity: 16384,
+            depth: 3,
+            delegated: 1000,
+            processed: 997,
+            ..GroupFigures::default()
+        };
+        let worker = ProcessFigures {
+            title: "worker registrations/1".to_owned(),
+            pid: 42,
+            group: Some(1),
+            restarts: 5,
+            finished: 500,
+            busy_ns: 7_000_000,
+            ..ProcessFigures::default()
+        };
+        let gone = ProcessFigures { title: "control".to_owned(), ..ProcessFigures::default() };
+        let snapshot = Snapshot {
+            server_pid: 41,
+            is_alive: true,
+            groups: vec![group],
+            processes: vec![worker, gone],
+            ..Snapshot::default()
+        };
+
+        let text = page(&snapshot);
+
+        let words = |line: usize| text.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
+        assert!(text.starts_with("sworker, master 41, figures of -\n"));
+        assert_eq!(words(2)[..4], ["group", "workers", "capacity", "depth"]);
+        assert_eq!(words(3), ["registrations", "2", "16384", "3", "1000", "0", "997", "0", "0"]);
+        assert_eq!(words(6), ["42", "worker", "registrations/1", "1", "0", "5", "-", "500", "7"]);
+        assert_eq!(words(7)[..3], ["-", "control", "-"]);
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_told() {
+        let text = page(&Snapshot { is_alive: false, ..Snapshot::default() });
+        assert!(text.contains("gone; these are its last figures"));
+    }
+}

@@ -1,1 +1,28 @@
 //! The processes: master, receivers, workers, control.
+//!
+//! ```text
+//!  boot ─► heritage ─► master ──fork──► child ─┬─► receiver ─► engine ─► rings
+//!                        │                     ├─► worker   ◄─ rings, engine
+//!              supervisor│repair│obituary      └─► control
+//! ```
+//!
+//! **Invariant:** all shared memory and sockets exist before the first fork.
+//! **Invariant:** the master has one thread, takes no lock a child can hold, waits for nobody without a deadline.
+
+pub mod boot;
+pub mod child;
+pub mod command_line;
+pub mod control;
+pub mod daemon;
+pub mod engine;
+pub mod heritage;
+pub mod master;
+pub mod obituary;
+pub mod offspring;
+pub mod outbound;
+pub mod receiver;
+pub mod repair;
+pub mod role;
+pub mod supervisor;
+
+pub mod worker;

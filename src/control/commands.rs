@@ -1,0 +1,360 @@
+//! The commands, one row each.
+
+use serde_json::{Value, json};
+
+use super::protocol::{self, Fault, Request};
+use crate::shm::GroupStatistics;
+
+/// What commands may ask the server they run in. Nothing here waits for another process.
+pub trait Server {
+    /// Name and version: `sworker 0.1.0 (x86_64/linux)`.
+    fn version(&self) -> String;
+    /// When the server was started, in seconds since 1970.
+    fn started_at_s(&self) -> u64;
+    /// The clock, in seconds since 1970.
+    fn now_s(&self) -> u64;
+    /// Every process that lives.
+    fn processes(&self) -> Vec<ProcessRow>;
+    /// The figures of every group.
+    fn groups(&self) -> Vec<GroupStatistics>;
+    /// Every counter with its value: `room.thing_past`.
+    fn counters(&self) -> Vec<(String, u64)>;
+    /// What the server was built with, name and value.
+    fn internals(&self) -> Vec<(String, String)>;
+    /// Asks the whole server to finish and stop.
+    fn stop(&self) -> Result<(), String>;
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessRow {
+    /// Number of its place; a successor has the same.
+    pub index: u32,
+    /// Its process id.
+    pub pid: i32,
+    /// What it is: `worker calls/2`.
+    pub description: String,
+    /// How often it was started again.
+    pub restarts: u64,
+}
+
+/// One row of the table.
+pub struct Command {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, and with which arguments.
+    pub documentation: &'static str,
+    run: fn(&dyn Server, &[Value]) -> Result<Value, Fault>,
+}
+
+/// Every command.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "core.echo",
+        documentation: "gives back its arguments",
+        run: |_, given| Ok(json!(given)),
+    },
+    Command {
+        name: "core.info",
+        documentation: "what the server was built with",
+        run: |server, _| {
+            let rows = server.internals().into_iter().map(|(name, value)| (name, Value::from(value)));
+            Ok(Value::Object(rows.collect()))
+        },
+    },
+    Command {
+        name: "core.kill",
+        documentation: "the server finishes what it accepted and stops",
+        run: |server, _| server.stop().map(|()| Value::Null).map_err(|reason| Fault::failed(&reason)),
+    },
+    Command {
+        name: "core.ps",
+        documentation: "process id and description of each process, in one list",
+        run: ps,
+    },
+    Command {
+        name: "core.psx",
+        documentation: "index (IDX), id (PID), description (DSC) of each process",
+        run: psx,
+    },
+    Command {
+        name: "core.uptime",
+        documentation: "since when and for how many seconds the server runs",
+        run: uptime,
+    },
+    Command {
+        name: "core.version",
+        documentation: "name and version of the server",
+        run: |server, _| Ok(server.version().into()),
+    },
+    Command {
+        name: "group.list",
+        documentation: "each group of workers: capacity and depth of its queue; messages delegated, refused because it \
+                        was full, processed, delivered again after a worker's death, and set aside",
+        run: |server, _| Ok(server.groups().iter().map(group).collect()),
+    },
+    Command {
+        name: "stats.fetch",
+        documentation: "counters by name with their values; arguments: names, rooms (\"sworker.\" or \"sworker:\") or \"all\"",
+        run: fetch,
+    },
+    Command {
+        name: "stats.get_statistics",
+        documentation: "the same as lines \"room:name = value\"",
+        run: get_statistics,
+    },
+    Command {
+        name: "system.listMethods",
+        documentation: "the names of all commands",
+        run: |_, _| Ok(COMMANDS.iter().map(|command| command.name).collect()),
+    },
+    Command {
+        name: "system.methodHelp",
+        documentation: "what a command does; argument: its name",
+        run: help,
+    },
+];
+
+/// Reads a line, runs what it asks for, and gives the line to answer with. `None` when no answer is wanted.
+pub fn answer(server: &dyn Server, line: &[u8]) -> Option<Vec<u8>> {
+    match protocol::read_request(line) {
+        Ok(request) => {
+            let answer = run(server, &request);
+            Some(protocol::write_answer(&request.id?, &answer))
+        }
+        Err((id, fault)) => Some(protocol::write_answer(&id, &Err(fault))),
+    }
+}
+
+fn run(server: &dyn Server, request: &Request) -> Result<Value, Fault> {
+    let command = COMMANDS
+        .iter()
+        .find(|command| command.name == request.method)
+        .ok_or_else(|| Fault::unknown_method(&request.method))?;
+    (command.run)(server, &request.parameters)
+}
+
+fn ps(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
+    let pair = |row: ProcessRow| [json!(row.pid), json!(row.description)];
+    Ok(server.processes().into_iter().flat_map(pair).collect())
+}
+
+fn psx(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
+    let object = |row: ProcessRow| json!({"IDX": row.index, "PID": row.pid, "DSC": row.description, "restarts": row.restarts});
+    Ok(server.processes().into_iter().map(object).collect())
+}
+
+fn uptime(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
+    let (now, since) = (server.now_s(), server.started_at_s());
+    Ok(json!({"now": in_words(now), "up_since": in_words(since), "uptime": now.saturating_sub(since)}))
+}
+
+fn in_words(seconds: u64) -> String {
+    match jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX)) {
+        Ok(time) => time.strftime("%a %b %e %H:%M:%S %Y").to_string(),
+        Err(_) => seconds.to_string(),
+    }
+}
+
+fn group(figures: &GroupStatistics) -> Value {
+    json!({
+        "name": figures.name,
+        "workers": figures.workers,
+        "capacity": figures.capacity,
+        "depth": figures.depth,
+        "depth_max": figures.depth_max,
+        "delegated": figures.delegated,
+        "full": figures.full,
+        "too_large": figures.too_large,
+        "processed": figures.processed,
+        "redelivered": figures.redelivered,
+        "quarantined": figures.quarantined,
+        "adopted": figures.adopted,
+        "corrupt": figures.corrupt,
+        "worker_deaths": figures.worker_deaths,
+        "late_found": figures.late_found,
+    })
+}
+
+fn fetch(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+    let rows = chosen(server, given)?.into_iter().map(|(name, value)| (name, Value::from(value)));
+    Ok(Value::Object(rows.collect()))
+}
+
+fn get_statistics(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+    let line = |(name, value): (String, u64)| match name.split_once('.') {
+        Some((room, rest)) => format!("{room}:{rest} = {value}"),
+        None => format!("{name} = {value}"),
+    };
+    Ok(chosen(server, given)?.into_iter().map(line).collect())
+}
+
+/// The counters that the arguments name; all of them without arguments.
+fn chosen(server: &dyn Server, given: &[Value]) -> Result<Vec<(String, u64)>, Fault> {
+    let mut rows = server.counters();
+    let mut wanted = Vec::new();
+    for argument in given {
+        let text = argument.as_str().ok_or_else(|| Fault::bad_parameters("names of counters are needed"))?;
+        let wish = text.replace(':', ".");
+        if wish != "all" && !rows.iter().any(|(name, _)| is_wanted(name, &wish)) {
+            return Err(Fault::bad_parameters(&format!("there is no counter \"{text}\"")));
+        }
+        wanted.push(wish);
+    }
+    rows.retain(|(name, _)| wanted.is_empty() || wanted.iter().any(|wish| is_wanted(name, wish)));
+    Ok(rows)
+}
+
+fn is_wanted(name: &str, wish: &str) -> bool {
+    wish == "all" || name == wish || (wish.ends_with('.') && name.starts_with(wish))
+}
+
+fn help(_: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+    let Some(name) = given.first().and_then(Value::as_str) else {
+        return Err(Fault::bad_parameters("the name of a command is needed"));
+    };
+    match COMMANDS.iter().find(|command| command.name == name) {
+        Some(command) => Ok(command.documentation.into()),
+        None => Err(Fault::unknown_method(name)),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A server that stands still.
+    #[derive(Default)]
+    pub struct Still {
+        pub is_stopped: Cell<bool>,
+    }
+
+    impl Server for Still {
+        fn version(&self) -> String {
+            "sworker 9.9.9 (any/os)".to_owned()
+        }
+        fn started_at_s(&self) -> u64 {
+            1_000_000_000
+        }
+        fn now_s(&self) -> u64 {
+            1_000_000_060
+        }
+        fn processes(&self) -> Vec<ProcessRow> {
+            let row = |index, pid, description: &str| ProcessRow {
+                index,
+                pid,
+                description: description.to_owned(),
+                restarts: 2,
+            };
+            vec![row(0, 70, "master"), row(1, 71, "worker calls/1")]
+        }
+        fn groups(&self) -> Vec<GroupStatistics> {
+            vec![GroupStatistics {
+                name: "calls".to_owned(),
+                capacity: 8,
+                delegated: 5,
+                ..Default::default()
+            }]
+        }
+        fn counters(&self) -> Vec<(String, u64)> {
+            [("core.messages_received", 7), ("sworker.delegated", 5), ("sworker.full", 0)]
+                .map(|(name, value)| (name.to_owned(), value))
+                .to_vec()
+        }
+        fn internals(&self) -> Vec<(String, String)> {
+            vec![("version".to_owned(), self.version())]
+        }
+        fn stop(&self) -> Result<(), String> {
+            if self.is_stopped.replace(true) { Err("it stops already".to_owned()) } else { Ok(()) }
+        }
+    }
+
+    fn ask(method: &str, parameters: Value) -> Result<Value, Fault> {
+        ask_of(&Still::default(), method, parameters)
+    }
+
+    fn ask_of(server: &Still, method: &str, parameters: Value) -> Result<Value, Fault> {
+        let line = json!({"jsonrpc": "2.0", "method": method, "params": parameters, "id": 7}).to_string();
+        let line = answer(server, line.as_bytes()).expect("an id was given, so there is an answer");
+        protocol::read_answer(&line)
+    }
+
+    #[test]
+    fn answers_have_the_shapes_operators_know() {
+        let rows = [
+            ("core.echo", json!(["a", 1]), json!(["a", 1])),
+            ("core.version", json!([]), json!("sworker 9.9.9 (any/os)")),
+            (
+                "core.uptime",
+                json!([]),
+                json!({"now": "Sun Sep  9 01:47:40 2001", "up_since": "Sun Sep  9 01:46:40 2001", "uptime": 60}),
+            ),
+            ("core.info", json!([]), json!({"version": "sworker 9.9.9 (any/os)"})),
+            ("core.ps", json!([]), json!([70, "master", 71, "worker calls/1"])),
+            (
+                "core.psx",
+                json!([]),
+                json!([{"IDX": 0, "PID": 70, "DSC": "master", "restarts": 2},
+                       {"IDX": 1, "PID": 71, "DSC": "worker calls/1", "restarts": 2}]),
+            ),
+            (
+                "stats.get_statistics",
+                json!(["all"]),
+                json!(["core:messages_received = 7", "sworker:delegated = 5", "sworker:full = 0"]),
+            ),
+            ("stats.get_statistics", json!(["core:"]), json!(["core:messages_received = 7"])),
+            ("stats.fetch", json!(["sworker."]), json!({"sworker.delegated": 5, "sworker.full": 0})),
+            (
+                "stats.fetch",
+                json!(["sworker.full", "core:messages_received"]),
+                json!({"core.messages_received": 7, "sworker.full": 0}),
+            ),
+            ("system.methodHelp", json!(["core.echo"]), json!("gives back its arguments")),
+        ];
+        for (method, parameters, result) in rows {
+            assert_eq!(ask(method, parameters.clone()), Ok(result), "{method} {parameters}");
+        }
+        let groups = ask("group.list", json!([])).unwrap();
+        for (name, value) in [("name", json!("calls")), ("capacity", json!(8)), ("delegated", json!(5))] {
+            assert_eq!(groups[0][name], value);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_a_fault() {
+        let rows = [
+            ("core.nothing", json!([]), -32601),
+            ("stats.fetch", json!([5]), -32602),
+            ("stats.fetch", json!(["nothing."]), -32602),
+            ("stats.fetch", json!(["sworker"]), -32602),
+            ("system.methodHelp", json!([]), -32602),
+            ("system.methodHelp", json!(["core.nothing"]), -32601),
+        ];
+        for (method, parameters, code) in rows {
+            let fault = ask(method, parameters).unwrap_err();
+            assert_eq!(fault.code, code, "{method}: {}", fault.message);
+        }
+    }
+
+    #[test]
+    fn stopping_is_asked_for_once() {
+        let server = Still::default();
+        assert_eq!(ask_of(&server, "core.kill", json!([])), Ok(Value::Null));
+        assert!(server.is_stopped.get());
+        assert_eq!(ask_of(&server, "core.kill", json!([])).unwrap_err().message, "it stops already");
+    }
+
+    #[test]
+    fn every_command_is_listed_once_with_its_documentation() {
+        let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
+        assert!(names.is_sorted() && names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(ask("system.listMethods", json!([])), Ok(json!(names)));
+        assert!(COMMANDS.iter().all(|command| !command.documentation.is_empty()));
+    }
+
+    #[test]
+    fn without_an_id_there_is_no_answer() {
+        assert_eq!(answer(&Still::default(), br#"{"jsonrpc":"2.0","method":"core.ps"}"#), None);
+    }
+}

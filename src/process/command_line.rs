@@ -1,0 +1,589 @@
+//! The command line of `sworkerd`: one table, one row per flag, from which the help is printed too.
+//!
+//! Flags read as `getopt` reads them: letters without a value stand together (`-DD`, `-ddd`, `-DDEc`), a value stands
+//! behind its letter or in the next word, a long name may be shortened while it is one name only.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::core::settings::listen;
+use crate::script::ast::SocketLiteral;
+use crate::script::catalog::Constant;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CommandLine {
+    /// What to do.
+    pub task: Task,
+    /// The script; the built-in example without one.
+    pub script: Script,
+    /// How many `-D`.
+    pub foreground_letters: u32,
+    /// Log to error output, whatever the script says.
+    pub is_logging_to_stderr: bool,
+    /// Colours in the log.
+    pub is_log_coloured: bool,
+    /// Log level, which then beats the script's.
+    pub debug: Option<i32>,
+    /// File for the process id of the master.
+    pub pid_file: Option<PathBuf>,
+    /// File for the process group id.
+    pub group_id_file: Option<PathBuf>,
+    /// Directory to work in.
+    pub work_directory: Option<PathBuf>,
+    /// Directory for what exists while the server runs.
+    pub run_directory: Option<PathBuf>,
+    /// Directory that becomes the root.
+    pub root_directory: Option<PathBuf>,
+    /// User to become.
+    pub user: Option<String>,
+    /// Group to become.
+    pub group: Option<String>,
+    /// Receivers per UDP socket.
+    pub receivers: Option<u32>,
+    /// Places to listen, besides those of the script.
+    pub listeners: Vec<SocketLiteral>,
+    /// Directory, or several, of modules.
+    pub module_path: Option<String>,
+    /// `-A NAME` and `-A NAME=VALUE`, `--substdef`.
+    pub defines: Vec<(String, Option<String>)>,
+    /// Further names of this server.
+    pub aliases: Vec<String>,
+    /// Limit of receive buffers in bytes.
+    pub receive_buffer_max: Option<u32>,
+    /// Limit of send buffers in bytes.
+    pub send_buffer_max: Option<u32>,
+    /// Number of this server, `$sel(cfg_get.core.server_id)`.
+    pub server_id: Option<i64>,
+    /// Modules to load after those of the script.
+    pub modules: Vec<String>,
+    /// Module, name and value of each `--modparam`.
+    pub module_parameters: Vec<(String, String, Constant)>,
+    /// Whether replies must have our Via on top.
+    pub is_via_checked: bool,
+    /// What was accepted and does nothing, for the operator to know.
+    pub notices: Vec<String>,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// Serve.
+    #[default]
+    Serve,
+    /// Check the script and say so.
+    Check,
+    /// Print the help.
+    Help,
+    /// Print the version.
+    Version,
+    /// Print what was built in.
+    Internals,
+}
+
+/// Where the script is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Script {
+    /// In the program.
+    #[default]
+    BuiltIn,
+    /// In a file.
+    File(PathBuf),
+    /// On standard input.
+    StandardInput,
+}
+
+/// Whether the server leaves the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// It stays.
+    Foreground,
+    /// It leaves.
+    Daemon,
+}
+
+impl CommandLine {
+    /// Reads the words after the program's name.
+    pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<CommandLine, UsageError> {
+        let mut command_line = CommandLine::default();
+        let mut parser = lexopt::Parser::from_args(words);
+        while let Some(argument) = parser.next().map_err(UsageError::unreadable)? {
+            let flag = match argument {
+                lexopt::Arg::Short(letter) => by_letter(letter)?,
+                lexopt::Arg::Long(name) => by_name(name)?,
+                lexopt::Arg::Value(word) => return Err(UsageError::bare_word(&word)),
+            };
+            let value = match flag.value {
+                Some(_) => parser.value().map_err(|_| UsageError::missing_value(flag))?,
+                None => OsString::new(),
+            };
+            let value =
+                value.into_string().map_err(|bad| UsageError::unreadable(format!("{bad:?} is no text")))?;
+            (flag.apply)(&mut command_line, &value)
+                .map_err(|reason| UsageError::bad_value(flag, &value, &reason))?;
+            if flag.is_without_effect {
+                command_line.notices.push(format!("{} is accepted and has no effect", flag.shown_name()));
+            }
+        }
+        Ok(command_line)
+    }
+
+    /// Whether the server leaves the terminal. `-D` and `-DD` keep it there, and so does the built-in script, which is
+    /// for trying; `-DDD` makes it leave all the same.
+    pub fn attachment(&self) -> Attachment {
+        match (self.foreground_letters, &self.script) {
+            (0, Script::BuiltIn) | (1 | 2, _) => Attachment::Foreground,
+            _ => Attachment::Daemon,
+        }
+    }
+}
+
+/// A command line that cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl UsageError {
+    fn unreadable(reason: impl fmt::Display) -> UsageError {
+        UsageError(reason.to_string())
+    }
+
+    fn bare_word(word: &OsString) -> UsageError {
+        let word = word.to_string_lossy();
+        let hint = match &*word {
+            "start" | "stop" | "restart" => ": starting and stopping is the service manager's work",
+            _ => "; -h shows the options",
+        };
+        UsageError(format!("unknown word \"{word}\"{hint}"))
+    }
+
+    fn unknown(name: &str) -> UsageError {
+        UsageError(format!("unknown option {name}; -h shows all"))
+    }
+
+    fn missing_value(flag: &Flag) -> UsageError {
+        UsageError(format!("option {} needs a value: {}", flag.shown_name(), flag.value.unwrap_or_default()))
+    }
+
+    fn bad_value(flag: &Flag, value: &str, reason: &str) -> UsageError {
+        UsageError(format!("bad value \"{value}\" of option {}: {reason}", flag.shown_name()))
+    }
+}
+
+/// One row of the table.
+struct Flag {
+    letter: Option<char>,
+    name: Option<&'static str>,
+    /// What the value is called, where there is one.
+    value: Option<&'static str>,
+    apply: fn(&mut CommandLine, &str) -> Result<(), String>,
+    is_without_effect: bool,
+    documentation: &'static str,
+}
+
+impl Flag {
+    fn shown_name(&self) -> String {
+        match (self.letter, self.name) {
+            (Some(letter), _) => format!("-{letter}"),
+            (None, Some(name)) => format!("--{name}"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+fn by_letter(letter: char) -> Result<&'static Flag, UsageError> {
+    FLAGS
+        .iter()
+        .find(|flag| flag.letter == Some(letter))
+        .ok_or_else(|| UsageError::unknown(&format!("-{letter}")))
+}
+
+fn by_name(name: &str) -> Result<&'static Flag, UsageError> {
+    let mut starting_so = FLAGS.iter().filter(|flag| flag.name.is_some_and(|long| long.starts_with(name)));
+    if let Some(exact) = FLAGS.iter().find(|flag| flag.name == Some(name)) {
+        return Ok(exact);
+    }
+    match (starting_so.next(), starting_so.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => Err(UsageError(format!("option --{name} stands for several; -h shows all"))),
+        (None, _) => Err(UsageError::unknown(&format!("--{name}"))),
+    }
+}
+
+type Apply = fn(&mut CommandLine, &str) -> Result<(), String>;
+
+const fn switch(letter: char, apply: Apply, documentation: &'static str) -> Flag {
+    Flag { letter: Some(letter), name: None, value: None, apply, is_without_effect: false, documentation }
+}
+
+const fn valued(letter: char, value: &'static str, apply: Apply, documentation: &'static str) -> Flag {
+    Flag {
+        letter: Some(letter),
+        name: None,
+        value: Some(value),
+        apply,
+        is_without_effect: false,
+        documentation,
+    }
+}
+
+const fn long(
+    name: &'static str,
+    value: Option<&'static str>,
+    apply: Apply,
+    documentation: &'static str,
+) -> Flag {
+    Flag { letter: None, name: Some(name), value, apply, is_without_effect: false, documentation }
+}
+
+/// A flag that is taken so that service files and scripts written for others go on to work.
+const fn ignored(
+    letter: Option<char>,
+    name: Option<&'static str>,
+    value: Option<&'static str>,
+    documentation: &'static str,
+) -> Flag {
+    Flag { letter, name, value, apply: |_, _| Ok(()), is_without_effect: true, documentation }
+}
+
+impl Flag {
+    const fn or(mut self, name: &'static str) -> Flag {
+        self.name = Some(name);
+        self
+    }
+}
+
+#[rustfmt::skip]
+const FLAGS: &[Flag] = &[
+    valued('f', "FILE", |c, v| { c.script = if v == "-" { Script::StandardInput } else { Script::File(v.into()) }; Ok(()) },
+        "script to run; \"-\" reads standard input; without -f a built-in example runs in the foreground"),
+    switch('c', |c, _| { c.task = Task::Check; Ok(()) }, "check the script, say what is wrong, exit 0 or 255"),
+    switch('D', |c, _| { c.foreground_letters += 1; Ok(()) },
+        "stay in the foreground; -DD means the same (receiving and processing are always different processes here, \
+         so there is no single-process mode); -DDD leaves the terminal all the same"),
+    switch('E', |c, _| { c.is_logging_to_stderr = true; Ok(()) }, "log to error output, also as a daemon"),
+    switch('e', |c, _| { c.is_log_coloured = true; Ok(()) }, "colours in the log on error output"),
+    switch('d', |c, _| { c.debug = Some(c.debug.unwrap_or(0).saturating_add(1)); Ok(()) },
+        "log more: -d notices, -dd information, -ddd everything; beats the script's debug"),
+    long("debug", Some("LEVEL"), |c, v| { c.debug = Some(number(v)?); Ok(()) }, "log level from -5 (alert) to 3 (debug); beats the script's"),
+    valued('l', "ADDRESS", |c, v| { c.listeners.push(listen::parse_command_line(v)?); Ok(()) },
+        "listen here too: [proto:]host[:port][/advertised[:port]][/name]; may be repeated; port 0 lets the kernel choose"),
+    valued('n', "COUNT", |c, v| { c.receivers = Some(positive(v)?); Ok(()) }, "receivers per UDP socket; beats the script's children"),
+    valued('A', "NAME[=VALUE]", |c, v| { c.defines.push(define(v)?); Ok(()) }, "define NAME as #!define does; may be repeated"),
+    long("substdef", Some("/NAME/VALUE/"), |c, v| { c.defines.push(substitution(v)?); Ok(()) }, "define NAME with this value"),
+    long("substdefs", Some("/NAME/VALUE/"), |c, v| { let (n, w) = substitution(v)?; c.defines.push((n, w.map(|w| format!("\"{w}\"")))); Ok(()) },
+        "define NAME with this value in quotes"),
+    valued('L', "PATH", |c, v| { c.module_path = Some(v.to_owned()); Ok(()) }, "where scripts look for modules (they are built in here)"),
+    long("loadmodule", Some("NAME"), |c, v| { c.modules.push(v.to_owned()); Ok(()) }, "load a module as loadmodule in the script does"),
+    long("modparam", Some("MODULE:NAME:TYPE:VALUE"), |c, v| { c.module_parameters.push(module_parameter(v)?); Ok(()) },
+        "set a module's parameter; TYPE is s (text) or i (integer)"),
+    valued('a', "yes|no", |c, v| { if yes_or_no(v)? { c.notices.push("-a yes has no effect: name aliases one by one".to_owned()); } Ok(()) },
+        "whether the names of our addresses become aliases; here they never do, so \"no\" is what happens"),
+    long("alias", Some("NAME"), |c, v| { c.aliases.push(v.to_owned()); Ok(()) }, "a name of this server; may be repeated"),
+    long("domain", Some("NAME"), |c, v| { c.aliases.push(v.to_owned()); Ok(()) }, "the same as --alias"),
+    valued('P', "FILE", |c, v| { c.pid_file = Some(v.into()); Ok(()) }, "write the master's process id there; removed at the orderly end"),
+    valued('G', "FILE", |c, v| { c.group_id_file = Some(v.into()); Ok(()) }, "write the process group id there"),
+    valued('w', "DIRECTORY", |c, v| { c.work_directory = Some(v.into()); Ok(()) }, "directory to work in; a daemon without it works in /"),
+    valued('Y', "DIRECTORY", |c, v| { c.run_directory = Some(v.into()); Ok(()) },
+        "directory for the control socket; one per server; made with mode 0700 when missing"),
+    valued('t', "DIRECTORY", |c, v| { c.root_directory = Some(v.into()); Ok(()) }, "make this directory the root once everything is open"),
+    valued('u', "USER", |c, v| { c.user = Some(v.to_owned()); Ok(()) }, "user (name or number) to become once everything is open"),
+    valued('g', "GROUP", |c, v| { c.group = Some(v.to_owned()); Ok(()) }, "group (name or number) to become"),
+    valued('b', "BYTES", |c, v| { c.receive_buffer_max = Some(positive(v)?); Ok(()) }, "receive buffer of a socket"),
+    valued('B', "BYTES", |c, v| { c.send_buffer_max = Some(positive(v)?); Ok(()) }, "send buffer of a socket"),
+    switch('K', |c, _| { c.is_via_checked = true; Ok(()) }, "accept only replies whose top Via is ours"),
+    long("server-id", Some("NUMBER"), |c, v| { c.server_id = Some(number(v)?); Ok(()) }, "number of this server for scripts"),
+    switch('v', |c, _| { c.task = Task::Version; Ok(()) }, "print the version and exit").or("version"),
+    switch('V', |c, _| { c.task = Task::Version; Ok(()) }, "the same as -v"),
+    switch('I', |c, _| { c.task = Task::Internals; Ok(()) }, "print what was built in and exit"),
+    switch('h', |c, _| { c.task = Task::Help; Ok(()) }, "print this and exit").or("help"),
+    ignored(Some('m'), None, Some("MEGABYTES"), "size of shared memory elsewhere; here queues are sized by their groups"),
+    ignored(Some('M'), None, Some("MEGABYTES"), "size of private memory elsewhere"),
+    ignored(Some('x'), None, Some("NAME"), "allocator elsewhere"),
+    ignored(Some('X'), None, Some("NAME"), "allocator elsewhere"),
+    ignored(Some('N'), None, Some("COUNT"), "TCP receivers: TCP is not served yet"),
+    ignored(Some('T'), None, None, "no TCP: it is not served yet"),
+    ignored(Some('S'), None, None, "no SCTP: it is not served"),
+    ignored(Some('Q'), None, Some("COUNT"), "SCTP receivers: SCTP is not served"),
+    ignored(Some('W'), None, Some("TYPE"), "poll method: chosen by the server"),
+    ignored(Some('O'), None, Some("LEVEL"), "optimisation of scripts: always on"),
+    ignored(Some('r'), None, None, "look up the name of the sender: never done"),
+    ignored(Some('R'), None, None, "look up names in Via: never done"),
+    ignored(None, Some("cfg-print"), None, "print the script: -c says whether it is right"),
+    ignored(None, Some("subst"), Some("/PATTERN/TEXT/"), "substitution in the script's text: use --substdef or -A"),
+    ignored(None, Some("log-engine"), Some("NAME:DATA"), "log engine: standard log only"),
+    ignored(None, Some("atexit"), Some("yes|no"), "exit handlers: there are none"),
+    ignored(None, Some("all-errors"), None, "all errors are always reported"),
+    ignored(None, Some("iuid"), Some("TEXT"), "unique id prefix: made by the server"),
+];
+
+fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
+    text.trim().parse().map_err(|_| "a number is needed".to_owned())
+}
+
+fn positive(text: &str) -> Result<u32, String> {
+    number(text).ok().filter(|&count| count > 0).ok_or_else(|| "a number above 0 is needed".to_owned())
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "true" | "1" => Ok(true),
+        "no" | "off" | "false" | "0" => Ok(false),
+        _ => Err("yes or no is needed".to_owned()),
+    }
+}
+
+/// `MODULE:NAME:TYPE:VALUE`.
+fn module_parameter(text: &str) -> Result<(String, String, Constant), String> {
+    let mut parts = text.splitn(4, ':');
+    let mut part = || parts.next().ok_or_else(|| "MODULE:NAME:TYPE:VALUE is needed".to_owned());
+    let (module, name, kind, value) = (part()?, part()?, part()?, part()?);
+    let value = match kind {
+        "s" => Constant::Text(value.as_bytes().to_vec()),
+        "i" => Constant::Number(number(value)?),
+        _ => return Err(format!("type \"{kind}\" is neither s (text) nor i (integer)")),
+    };
+    Ok((module.to_owned(), name.to_owned(), value))
+}
+
+fn define(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err("a name of letters, digits and _ is needed".to_owned());
+    }
+    Ok((name.to_owned(), value))
+}
+
+/// `/NAME/VALUE/`, the first character being the separator.
+fn substitution(text: &str) -> Result<(String, Option<String>), String> {
+    let shape = || "/NAME/VALUE/ is needed".to_owned();
+    let separator = text.chars().next().ok_or_else(shape)?;
+    let parts: Vec<&str> = text.split(separator).collect();
+    match parts[..] {
+        ["", name, value, ""] => {
+            let (name, _) = define(name)?;
+            Ok((name, Some(value.to_owned())))
+        }
+        _ => Err(shape()),
+    }
+}
+
+/// First line of `-v`, and of the answer to `core.version` behind its first word.
+pub fn version() -> String {
+    format!("sworker {} ({}/{})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS)
+}
+
+/// The text of `-h`.
+pub fn help() -> String {
+    let mut text = format!("version: {}\nusage: sworkerd [options]\n\n", version());
+    for flag in FLAGS.iter().filter(|flag| !flag.is_without_effect) {
+        text.push_str(&help_line(flag));
+    }
+    text.push_str("\naccepted without effect, so that service files written for others work:\n");
+    for flag in FLAGS.iter().filter(|flag| flag.is_without_effect) {
+        text.push_str(&help_line(flag));
+    }
+    text
+}
+
+fn help_line(flag: &Flag) -> String {
+    let letter = flag.letter.map(|letter| format!("-{letter}"));
+    let name = flag.name.map(|name| format!("--{name}"));
+    let names = [letter, name].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let head = format!("{names} {}", flag.value.unwrap_or_default());
+    let mut lines = wrapped(flag.documentation, 78 - HELP_INDENT).into_iter();
+    let mut text = format!(
+        "  {:<width$}{}\n",
+        head.trim_end(),
+        lines.next().unwrap_or_default(),
+        width = HELP_INDENT - 2
+    );
+    if head.trim_end().len() > HELP_INDENT - 3 {
+        text = format!(
+            "  {}\n{:HELP_INDENT$}{}\n",
+            head.trim_end(),
+            "",
+            wrapped(flag.documentation, 78 - HELP_INDENT)[0]
+        );
+    }
+    for line in lines {
+        text.push_str(&format!("{:HELP_INDENT$}{line}\n", ""));
+    }
+    text
+}
+
+const HELP_INDENT: usize = 26;
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last().map_or(0, String::len);
+        if last > 0 && last + 1 + word.len() > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<CommandLine, String> {
+        CommandLine::parse(words.split_ascii_whitespace().map(OsString::from))
+            .map_err(|error| error.to_string())
+    }
+
+    fn check(words: &str, change: impl FnOnce(&mut CommandLine)) {
+        let mut expected = CommandLine::default();
+        change(&mut expected);
+        assert_eq!(parse(words), Ok(expected), "{words}");
+    }
+
+    #[test]
+    fn flags_read_as_getopt_reads_them() {
+        check("", |_| {});
+        check("-f x.cfg", |c| c.script = Script::File("x.cfg".into()));
+        check("-fx.cfg", |c| c.script = Script::File("x.cfg".into()));
+        check("-f -", |c| c.script = Script::StandardInput);
+        check("-ddd", |c| c.debug = Some(3));
+        check("-d -d", |c| c.debug = Some(2));
+        check("--debug=-1", |c| c.debug = Some(-1));
+        check("--debug 2", |c| c.debug = Some(2));
+        check("--deb=2", |c| c.debug = Some(2));
+        check("-DDEc", |c| {
+            (c.foreground_letters, c.is_logging_to_stderr, c.task) = (2, true, Task::Check);
+        });
+        check("-a no", |_| {});
+        check("-ano", |_| {});
+        check("-a yes", |c| c.notices = vec!["-a yes has no effect: name aliases one by one".into()]);
+        check("--modparam=sworker:xdata:s:$var(a:b) --modparam m:n:i:7", |c| {
+            let row = |module: &str, name: &str, value| (module.to_owned(), name.to_owned(), value);
+            c.module_parameters = vec![
+                row("sworker", "xdata", Constant::Text(b"$var(a:b)".to_vec())),
+                row("m", "n", Constant::Number(7)),
+            ];
+        });
+        check("-K", |c| c.is_via_checked = true);
+        check("-Ee -n 4", |c| {
+            (c.is_logging_to_stderr, c.is_log_coloured, c.receivers) = (true, true, Some(4));
+        });
+        check("-A WITH_X -A PORT=5070 -AA=b=c", |c| {
+            let row = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
+            c.defines = vec![row("WITH_X", None), row("PORT", Some("5070")), row("A", Some("b=c"))];
+        });
+        check("--substdef=/A/b/ --substdefs !C!d/e!", |c| {
+            let row = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+            c.defines = vec![row("A", "b"), row("C", "\"d/e\"")];
+        });
+        check("-l udp:127.0.0.1:0 -l [::1]", |c| {
+            let socket = |bind: &str| SocketLiteral { bind: bind.to_owned(), ..SocketLiteral::default() };
+            c.listeners = vec![socket("udp:127.0.0.1:0"), socket("[::1]")];
+        });
+        check("-P p -w w -Y y -u u -g g -t t", |c| {
+            c.pid_file = Some("p".into());
+            c.work_directory = Some("w".into());
+            c.run_directory = Some("y".into());
+            c.user = Some("u".into());
+            c.group = Some("g".into());
+            c.root_directory = Some("t".into());
+        });
+        check("--alias a --domain=b", |c| c.aliases = vec!["a".into(), "b".into()]);
+        check("-h", |c| c.task = Task::Help);
+        check("--version", |c| c.task = Task::Version);
+    }
+
+    #[test]
+    fn flags_for_others_are_taken_with_a_notice() {
+        let words =
+            "-m 64 -M8 -x fm -X fm -N 2 -TS -Q 1 -W epoll -O 1 -rR --subst=/a/b/ --atexit=no --all-errors";
+        let command_line = parse(words).unwrap();
+        assert_eq!(command_line.notices.len(), 15);
+        assert_eq!(command_line.notices[0], "-m is accepted and has no effect");
+        assert_eq!(CommandLine { notices: vec![], ..command_line }, CommandLine::default());
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let rows = [
+            ("-z", "unknown option -z; -h shows all"),
+            ("-Dz", "unknown option -z; -h shows all"),
+            ("--nonsense", "unknown option --nonsense; -h shows all"),
+            ("--subst", "option --subst needs a value: /PATTERN/TEXT/"),
+            ("--a=1", "option --a stands for several; -h shows all"),
+            ("-f", "option -f needs a value: FILE"),
+            ("start", "unknown word \"start\": starting and stopping is the service manager's work"),
+            ("-D stop", "unknown word \"stop\": starting and stopping is the service manager's work"),
+            ("x.cfg", "unknown word \"x.cfg\"; -h shows the options"),
+            ("-n 0", "bad value \"0\" of option -n: a number above 0 is needed"),
+            ("-n many", "bad value \"many\" of option -n: a number above 0 is needed"),
+            ("-a maybe", "bad value \"maybe\" of option -a: yes or no is needed"),
+            ("-A =x", "bad value \"=x\" of option -A: a name of letters, digits and _ is needed"),
+            (
+                "--modparam=a:b:s",
+                "bad value \"a:b:s\" of option --modparam: MODULE:NAME:TYPE:VALUE is needed",
+            ),
+            ("--modparam=a:b:i:c", "bad value \"a:b:i:c\" of option --modparam: a number is needed"),
+            (
+                "--modparam=a:b:x:c",
+                "bad value \"a:b:x:c\" of option --modparam: type \"x\" is neither s (text) nor i (integer)",
+            ),
+            ("--substdef=/a/b", "bad value \"/a/b\" of option --substdef: /NAME/VALUE/ is needed"),
+            ("-l udp:h:x", "bad value \"udp:h:x\" of option -l: \"x\" in \"udp:h:x\" is not a port"),
+        ];
+        for (words, message) in rows {
+            assert_eq!(parse(words), Err(message.to_owned()), "{words}");
+        }
+        assert!(parse("--help=yes").is_err());
+    }
+
+    #[test]
+    fn letters_decide_whether_it_leaves_the_terminal() {
+        let rows = [
+            ("", Attachment::Foreground),
+            ("-f x", Attachment::Daemon),
+            ("-f x -D", Attachment::Foreground),
+            ("-f x -DD", Attachment::Foreground),
+            ("-f x -DDD", Attachment::Daemon),
+            ("-DDD", Attachment::Daemon),
+        ];
+        for (words, attachment) in rows {
+            assert_eq!(parse(words).unwrap().attachment(), attachment, "{words}");
+        }
+    }
+
+    #[test]
+    fn every_flag_is_there_once_and_has_its_line_of_help() {
+        let text = help();
+        for (index, flag) in FLAGS.iter().enumerate() {
+            assert!(!flag.documentation.is_empty());
+            let others = &FLAGS[index + 1..];
+            assert!(
+                others.iter().all(|o| o.letter.is_none() || o.letter != flag.letter),
+                "{}",
+                flag.shown_name()
+            );
+            assert!(others.iter().all(|o| o.name.is_none() || o.name != flag.name), "{}", flag.shown_name());
+            assert!(text.contains(&flag.shown_name()));
+        }
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(text.starts_with("version: sworker "));
+    }
+}

@@ -1,0 +1,203 @@
+//! The control process: answers operators and publishes figures; never in the path of a message.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::child::is_asked_to_leave;
+use super::command_line::version;
+use super::heritage::Heritage;
+use super::role::Role;
+use crate::control::commands::{ProcessRow, Server};
+use crate::control::server::{CommandServer, Limits};
+use crate::core::log::Level;
+use crate::shm::{GroupStatistics, ProcessFigures};
+use crate::sys::clock::{monotonic_coarse_ns, realtime_ns};
+use crate::sys::signal::{self, Signal};
+
+/// Figures are published so often.
+const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
+
+/// The life of the control process.
+pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
+    let rules = heritage.places[place as usize].rules();
+    let figures = Figures { heritage };
+    let mut server = CommandServer::new(heritage.commands.try_clone()?, Limits::USUAL);
+    let mut next_publication = Instant::now();
+    let mut is_published = true;
+    heritage.readiness.tell(place);
+    while !is_asked_to_leave(&rules) {
+        let now = Instant::now();
+        if now >= next_publication {
+            next_publication = now + PUBLISHED_EVERY;
+            is_published = publish(heritage, &figures, is_published);
+        }
+        server.turn(&figures, next_publication.saturating_duration_since(now))?;
+    }
+    publish(heritage, &figures, is_published);
+    Ok(())
+}
+
+/// Says once that it cannot be done, not five times a second.
+fn publish(heritage: &Heritage, figures: &Figures<'_>, was_published: bool) -> bool {
+    match heritage.statistics.publish(&figures.groups(), &figures.process_figures()) {
+        Ok(()) => true,
+        Err(error) => {
+            if was_published {
+                heritage.log.say(Level::Error, format_args!("{error}"));
+            }
+            false
+        }
+    }
+}
+
+/// What is known about the server, read from what its processes leave in shared memory.
+struct Figures<'a> {
+    heritage: &'a Heritage,
+}
+
+impl Figures<'_> {
+    fn process_figures(&self) -> Vec<ProcessFigures> {
+        let rows = self.heritage.places.iter().zip(0..).map(|(role, place)| self.process(role, place));
+        rows.collect()
+    }
+
+    fn process(&self, role: &Role, place: u32) -> ProcessFigures {
+        let row = self.heritage.processes.read(place).unwrap_or_default();
+        let mut figures = ProcessFigures {
+            title: role.to_string(),
+            pid: row.pid,
+            role: row.role,
+            group: row.group,
+            index: row.index,
+            restarts: row.restarts,
+            started_at_ns: row.started_at_ns,
+            ..ProcessFigures::default()
+        };
+        if let Role::Worker { group, index, .. } = role {
+            let worker = self.heritage.queues.worker_statistics(u32::from(*group), *index);
+            figures.taken = worker.taken;
+            figures.finished = worker.finished;
+            if worker.started_at_ns != 0 {
+                figures.busy_ns = monotonic_coarse_ns().saturating_sub(worker.started_at_ns);
+            }
+        }
+        figures
+    }
+}
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+impl Server for Figures<'_> {
+    fn version(&self) -> String {
+        version()
+    }
+
+    fn started_at_s(&self) -> u64 {
+        self.heritage.started_at_ns / NS_PER_SECOND
+    }
+
+    fn now_s(&self) -> u64 {
+        realtime_ns() / NS_PER_SECOND
+    }
+
+    fn processes(&self) -> Vec<ProcessRow> {
+        let living = self.process_figures().into_iter().zip(0..).filter(|(figures, _)| figures.pid != 0);
+        let row = |(figures, index): (ProcessFigures, u32)| ProcessRow {
+            index,
+            pid: figures.pid,
+            description: figures.title,
+            restarts: u64::from(figures.restarts),
+        };
+        living.map(row).collect()
+    }
+
+    fn groups(&self) -> Vec<GroupStatistics> {
+        let queues = &self.heritage.queues;
+        (0..queues.group_count()).map(|group| queues.group_statistics(group)).collect()
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        let rows = self.heritage.loaded.registry.counters();
+        (0..).zip(rows).map(|(index, row)| (row.name.to_owned(), self.heritage.counters.sum(index))).collect()
+    }
+
+    fn internals(&self) -> Vec<(String, String)> {
+        internals()
+    }
+
+    fn stop(&self) -> Result<(), String> {
+        signal::send(self.heritage.master, Signal::SIGTERM)
+            .map_err(|error| format!("could not tell the master: {error}"))
+    }
+}
+
+/// What the program was built with.
+pub fn internals() -> Vec<(String, String)> {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let panics = if cfg!(panic = "abort") { "a crash" } else { "the end of its process" };
+    let rows = [
+        ("version", version()),
+        ("architecture", std::env::consts::ARCH.to_owned()),
+        ("system", std::env::consts::OS.to_owned()),
+        ("profile", profile.to_owned()),
+        ("panic", panics.to_owned()),
+    ];
+    rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::instance;
+    use crate::process::boot::tests::Scene;
+    use crate::process::offspring::Child;
+    use crate::shm::StatisticsViewer;
+    use crate::sys::process::{ExitStatus, ProcessId};
+
+    const SCRIPT: &str = "listen=udp:127.0.0.1:0\nchildren=1\nloadmodule \"sworker\"\n\
+        async_workers_group=\"name=calls;workers=2;queue=16\"\nrequest_route { exit; }\n";
+
+    #[test]
+    fn only_those_who_live_are_listed_each_at_its_place() {
+        let scene = Scene::new(SCRIPT);
+        let heritage = &scene.heritage;
+        for place in [2, 3] {
+            let mut child = Child::new(place, &heritage.places[place as usize]);
+            child.was_forked(ProcessId::own(), &heritage.processes);
+            if place == 2 {
+                child.has_died(ExitStatus::Exited(0), &heritage.processes);
+            }
+        }
+        let figures = Figures { heritage };
+        let rows = figures.processes();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (rows[0].index, rows[0].description.as_str()),
+            (3, heritage.places[3].to_string().as_str())
+        );
+    }
+
+    #[test]
+    fn counters_carry_their_names_and_sums_over_all_processes() {
+        let scene = Scene::new(SCRIPT);
+        let figures = Figures { heritage: &scene.heritage };
+        let index = scene.heritage.loaded.registry.counter("sworker.delegated").unwrap();
+        scene.heritage.counters.block(1).add(index.0, 2);
+        scene.heritage.counters.block(2).add(index.0, 3);
+        let value = |name: &str| figures.counters().into_iter().find(|row| row.0 == name).map(|row| row.1);
+        assert_eq!((value("sworker.delegated"), value("sworker.full")), (Some(5), Some(0)));
+        assert_eq!(value("sworker.nothing"), None);
+    }
+
+    #[test]
+    fn viewers_see_what_was_published() {
+        let scene = Scene::new(SCRIPT);
+        let figures = Figures { heritage: &scene.heritage };
+        assert!(publish(&scene.heritage, &figures, true));
+        let snapshot = StatisticsViewer::attach(&instance::name(&scene.heritage.run_directory)).unwrap();
+        let titles: Vec<_> = snapshot.processes.iter().map(|process| process.title.clone()).collect();
+        let places: Vec<_> = scene.heritage.places.iter().map(ToString::to_string).collect();
+        assert_eq!(titles, places);
+        assert!(snapshot.groups.iter().any(|group| group.name == "calls" && group.workers == 2));
+    }
+}

@@ -1,0 +1,219 @@
+//! Everything that crosses the fork, in one place: made by the master, inherited by every child.
+//!
+//! A child takes from here what its role needs and never makes shared memory or listening sockets of its own.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::engine::{Engine, EngineParts};
+use super::outbound::ListenerOutbound;
+use super::role::Role;
+use crate::core::counters::{Count, CounterId};
+use crate::core::groups::Delegate;
+use crate::core::identity::ProcessIdentity;
+use crate::core::load::Loaded;
+use crate::core::log::Log;
+use crate::core::settings::Settings;
+use crate::shm::{CounterBlock, Counters, GroupPlan, ProcessTable, QueuePlan, Queues, StatisticsPublisher};
+use crate::sip::branch::Secret;
+use crate::sys::process::ProcessId;
+use crate::transport::listener::Listeners;
+
+/// What the master made before the first fork.
+pub struct Heritage {
+    /// The checked script, its settings and its modules.
+    pub loaded: Rc<Loaded>,
+    /// The log of whichever process writes.
+    pub log: Rc<Log>,
+    /// All sockets messages come by and leave by.
+    pub listeners: Rc<Listeners>,
+    /// The rings between receivers and workers.
+    pub queues: Queues,
+    /// A block of counters for each place.
+    pub counters: Counters,
+    /// Who lives, by place.
+    pub processes: ProcessTable,
+    /// What viewers see.
+    pub statistics: StatisticsPublisher,
+    /// Where commands are asked.
+    pub commands: UnixListener,
+    /// Through which children say that they are ready.
+    pub readiness: Readiness,
+    /// What runs at each place; the first one is the master.
+    pub places: Vec<Role>,
+    /// Directory for what exists while the server runs.
+    pub run_directory: PathBuf,
+    /// Makes branches and tags, the same in every process.
+    pub secret: Secret,
+    /// The process that supervises all others.
+    pub master: ProcessId,
+    /// When the server started, in nanoseconds since 1970.
+    pub started_at_ns: u64,
+}
+
+impl Heritage {
+    /// The engine of a child; only receivers have a way to delegate.
+    pub fn engine(&self, process: ProcessIdentity, delegate: Option<Box<dyn Delegate>>) -> Engine {
+        Engine::new(EngineParts {
+            loaded: self.loaded.clone(),
+            outbound: Box::new(ListenerOutbound::new(self.listeners.clone())),
+            delegate,
+            counters: Box::new(BlockCount(self.counters.block(process.index))),
+            log: self.log.clone(),
+            process,
+            secret: self.secret,
+        })
+    }
+}
+
+/// Counts in the block of this process.
+struct BlockCount(CounterBlock);
+
+impl Count for BlockCount {
+    fn add(&self, counter: CounterId, amount: u64) {
+        self.0.add(counter.0, amount);
+    }
+}
+
+/// The place of every process: master, receivers by listener, workers by group, control.
+pub fn places(settings: &Settings) -> Vec<Role> {
+    let mut places = vec![Role::Master];
+    let mut producer = 0;
+    for (listener, setting) in (0..).zip(&settings.listeners) {
+        let place = format!("{}:{}", setting.transport.name(), setting.address);
+        for number in 1..=setting.receivers.unwrap_or(settings.children) {
+            places.push(Role::Receiver { producer, listener, place: place.clone(), number });
+            producer += 1;
+        }
+    }
+    for (group, setting) in (0..).zip(&settings.groups) {
+        for index in 0..setting.workers {
+            places.push(Role::Worker { group, name: setting.name.clone(), index });
+        }
+    }
+    places.push(Role::Control);
+    places
+}
+
+/// What the queues must have room for.
+pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
+    let is_receiver = |role: &&Role| matches!(role, Role::Receiver { .. });
+    let group = |setting: &crate::core::settings::GroupSetting| GroupPlan {
+        name: setting.name.clone(),
+        workers: setting.workers,
+        queue: setting.queue,
+        arena_size: None,
+    };
+    QueuePlan {
+        producers: places.iter().filter(is_receiver).count() as u32,
+        groups: settings.groups.iter().map(group).collect(),
+        attempts_max: ATTEMPTS_MAX,
+    }
+}
+
+/// A message that ended so many workers is set aside.
+const ATTEMPTS_MAX: u32 = 2;
+
+/// A pipe on which each child writes the number of its place when it is ready.
+#[derive(Debug)]
+pub struct Readiness {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Readiness {
+    /// Makes the pipe.
+    pub fn new() -> io::Result<Readiness> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Readiness { reader, writer })
+    }
+
+    /// For the child of this place: it is ready. What cannot be told is no reason to fail.
+    pub fn tell(&self, place: u32) {
+        let _ = (&self.writer).write_all(&place.to_ne_bytes());
+    }
+
+    /// For the master, when there is something to read: who became ready.
+    pub fn hear(&self) -> io::Result<u32> {
+        // A number is written in one piece, as it is shorter than what a pipe keeps together.
+        let mut number = [0; size_of::<u32>()];
+        (&self.reader).read_exact(&mut number)?;
+        Ok(u32::from_ne_bytes(number))
+    }
+}
+
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::datagram::Transport;
+    use crate::core::settings::{GroupSetting, ListenerSetting};
+
+    fn settings() -> Settings {
+        let listener = |address: &str, receivers| ListenerSetting {
+            transport: Transport::Udp,
+            address: address.parse().unwrap(),
+            advertise: None,
+            name: None,
+            receivers,
+        };
+        let group = |name: &str, workers| GroupSetting { name: name.to_owned(), workers, queue: 16 };
+        Settings {
+            listeners: vec![listener("127.0.0.1:5060", None), listener("[::1]:5070", Some(1))],
+            children: 2,
+            groups: vec![group("calls", 1), group("reg", 2)],
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn everybody_has_a_place_and_receivers_are_numbered_through() {
+        let titles: Vec<_> = places(&settings()).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            titles,
+            [
+                "master",
+                "receiver udp:127.0.0.1:5060/1",
+                "receiver udp:127.0.0.1:5060/2",
+                "receiver udp:[::1]:5070/1",
+                "worker calls/1",
+                "worker reg/1",
+                "worker reg/2",
+                "control",
+            ]
+        );
+        let producers: Vec<_> = places(&settings())
+            .into_iter()
+            .filter_map(|role| match role {
+                Role::Receiver { producer, .. } => Some(producer),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(producers, [0, 1, 2]);
+    }
+
+    #[test]
+    fn queues_are_planned_for_every_receiver_and_group() {
+        let plan = queue_plan(&settings(), &places(&settings()));
+        let groups: Vec<_> = plan.groups.iter().map(|g| (g.name.as_str(), g.workers, g.queue)).collect();
+        assert_eq!((plan.producers, groups), (3, vec![("calls", 1, 16), ("reg", 2, 16)]));
+    }
+
+    #[test]
+    fn who_is_ready_is_heard_in_order() {
+        let readiness = Readiness::new().unwrap();
+        for place in [7, 0, u32::MAX] {
+            readiness.tell(place);
+        }
+        let heard: Vec<_> = (0..3).map(|_| readiness.hear().unwrap()).collect();
+        assert_eq!(heard, [7, 0, u32::MAX]);
+    }
+}

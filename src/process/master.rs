@@ -1,0 +1,542 @@
+//! The master: forks, waits for signals, buries the dead and starts their successors. It handles no message.
+//!
+//! ```text
+//!  loop { wait for a signal, a child's word or the next deadline
+//!         hear who is ready
+//!         read signals            stop · figures · …
+//!         bury the dead           obituary ─► repair ─► wake ─► supervisor's table ─► successor, same place
+//!         follow the clock        delayed starts · steps of an orderly stop }
+//! ```
+//!
+//! One thread, no lock a child can hold, no wait without a deadline.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::child;
+use super::daemon::Birth;
+use super::heritage::Heritage;
+use super::obituary::{Obituary, Occupation};
+use super::offspring::Child;
+use super::repair::RepairShop;
+use super::role::{Role, STOP_STEP_COUNT};
+use super::supervisor::{self, Action, Event, Milliseconds, Patience, State};
+use crate::core::log::Level;
+use crate::shm::ProcessRow;
+use crate::sys::log_write::write_where_room;
+use crate::sys::poll::{self, Interest};
+use crate::sys::process::{self, ExitStatus, Fork, SingleThreaded};
+use crate::sys::signal::{Signal, SignalQueue};
+use crate::sys::title::Title;
+
+/// Signals the master reads; they are held back from before the first fork.
+pub const SIGNALS: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGCHLD,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGPWR,
+];
+
+/// While the server stops, and while it starts, the master looks around so often.
+const TURN: Duration = Duration::from_millis(50);
+/// Otherwise it sleeps until a signal or a deadline, or so long.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// A second signal so soon after the first, while not even the receivers have left, is no second wish.
+const ECHO: Duration = Duration::from_millis(100);
+/// All children must be ready within this time of the start.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Exit status after an orderly stop.
+pub const EXIT_ORDERLY: i32 = 0;
+/// Exit status when something that was accepted was left undone, or a child had to be killed.
+pub const EXIT_UNDONE: i32 = 1;
+/// Exit status when not all processes came up.
+pub const EXIT_NOT_STARTED: i32 = 255;
+
+/// The process that supervises all others.
+pub struct Master {
+    heritage: Heritage,
+    title: Title,
+    proof: SingleThreaded,
+    signals: SignalQueue,
+    repair: RepairShop,
+    children: Vec<Child>,
+    phase: Phase,
+    birth: Birth,
+    started: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not all children are ready.
+    Starting,
+    /// All is well.
+    Serving,
+    /// In this step of an orderly stop.
+    Stopping { step: usize, since: Instant },
+    /// No time was left, or no patience: everybody is killed.
+    Ending { status: i32 },
+}
+
+/// What a signal asks the master to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Stop,
+    EndNow,
+    LogFigures,
+    Reload,
+    /// Including the death of a child: the dead are looked for in every turn, as one signal may stand for many.
+    Nothing,
+}
+
+/// What an end means to the supervisor.
+fn death(status: ExitStatus) -> Event {
+    match status {
+        ExitStatus::Killed { signal, .. } if signal == Signal::SIGKILL as i32 => Event::WasKilled,
+        _ => Event::Died,
+    }
+}
+
+fn order(signal: Signal, phase: Phase) -> Order {
+    match (signal, phase) {
+        (Signal::SIGTERM | Signal::SIGINT, Phase::Starting | Phase::Serving) => Order::Stop,
+        // Some programs send a signal to a process and then to its group: that is one wish told twice.
+        (Signal::SIGTERM | Signal::SIGINT, Phase::Stopping { step: 0, since }) if since.elapsed() < ECHO => {
+            Order::Nothing
+        }
+        (Signal::SIGTERM | Signal::SIGINT, Phase::Stopping { .. }) => Order::EndNow,
+        (Signal::SIGUSR1, _) => Order::LogFigures,
+        (Signal::SIGHUP, Phase::Starting | Phase::Serving) => Order::Reload,
+        _ => Order::Nothing,
+    }
+}
+
+impl Master {
+    /// A master whose children do not exist yet.
+    pub fn new(heritage: Heritage, title: Title, proof: SingleThreaded, birth: Birth) -> io::Result<Master> {
+        let children =
+            (0..).zip(&heritage.places).skip(1).map(|(place, role)| Child::new(place, role)).collect();
+        let repair = RepairShop::new(&heritage.queues, &heritage.run_directory);
+        let signals = SignalQueue::of(&SIGNALS)?;
+        Ok(Master {
+            heritage,
+            title,
+            proof,
+            signals,
+            repair,
+            children,
+            phase: Phase::Starting,
+            birth,
+            started: Instant::now(),
+        })
+    }
+
+    /// Supervises until the end; the exit status.
+    pub fn run(mut self) -> i32 {
+        self.note_master();
+        for index in 0..self.children.len() {
+            self.start(index);
+        }
+        loop {
+            self.wait();
+            self.hear_readiness();
+            self.read_signals();
+            self.bury_the_dead();
+            self.follow_the_clock();
+            if let Some(status) = self.status_at_end() {
+                self.heritage.statistics.unlink();
+                return status;
+            }
+        }
+    }
+
+    fn note_master(&self) {
+        let row = ProcessRow {
+            pid: self.heritage.master.number(),
+            role: Role::Master.rules().code,
+            incarnation: 1,
+            started_at_ns: self.heritage.started_at_ns,
+            ..ProcessRow::default()
+        };
+        self.heritage.processes.write(0, &row);
+    }
+
+    fn say(&self, level: Level, text: std::fmt::Arguments<'_>) {
+        self.heritage.log.say(level, text);
+    }
+
+    fn now(&self) -> Milliseconds {
+        self.started.elapsed().as_millis() as Milliseconds
+    }
+
+    fn wait(&self) {
+        let watched =
+            [(self.signals.as_fd(), Interest::Read), (self.heritage.readiness.as_fd(), Interest::Read)];
+        let mut ready = Vec::new();
+        if let Err(error) = poll::wait(&watched, self.time_to_wait(), &mut ready) {
+            self.say(Level::Critical, format_args!("could not wait for signals: {error}"));
+            std::thread::sleep(TURN);
+        }
+    }
+
+    fn time_to_wait(&self) -> Duration {
+        let now = self.now();
+        let next_deadline = self.children.iter().filter_map(|child| child.state.deadline()).min();
+        let until_deadline = next_deadline.map(|at| Duration::from_millis(at.saturating_sub(now)));
+        let usual = if self.phase == Phase::Serving && !self.has_leftovers() { SLEEP_MAX } else { TURN };
+        until_deadline.map_or(usual, |until| until.min(usual))
+    }
+
+    // Start.
+
+    /// Forks the child of this index, whose state is `Wanted`.
+    fn start(&mut self, index: usize) {
+        let place = self.children[index].place;
+        match process::fork(&self.proof) {
+            Ok(Fork::Child) => child::run(&self.heritage, &mut self.title, place),
+            Ok(Fork::Parent(process)) => {
+                self.children[index].was_forked(process, &self.heritage.processes);
+                self.tell_supervisor(index, Event::Started);
+            }
+            Err(error) => {
+                self.say(Level::Error, format_args!("could not fork {}: {error}", self.children[index].role));
+                self.tell_supervisor(index, Event::FailedToStart);
+            }
+        }
+    }
+
+    fn hear_readiness(&mut self) {
+        let is_readable = |readiness: &super::heritage::Readiness| {
+            poll::wait_for(readiness.as_fd(), Interest::Read, Duration::ZERO)
+        };
+        while is_readable(&self.heritage.readiness).unwrap_or(false) {
+            let Ok(place) = self.heritage.readiness.hear() else { return };
+            if let Some(child) = self.children.iter_mut().find(|child| child.place == place) {
+                child.is_ready = true;
+            }
+        }
+        if self.phase == Phase::Starting && self.children.iter().all(|child| child.is_ready) {
+            self.phase = Phase::Serving;
+            self.birth.succeeded();
+            let took_ms = self.started.elapsed().as_millis();
+            self.say(
+                Level::Notice,
+                format_args!("{} processes are ready after {took_ms} ms", self.children.len() + 1),
+            );
+            // Who cannot take a line now does not hold up the master.
+            write_where_room(io::stderr().as_fd(), b"sworkerd: ready\n");
+        }
+    }
+
+    // Signals.
+
+    fn read_signals(&mut self) {
+        loop {
+            match self.signals.take() {
+                Ok(Some(signal)) => self.obey(signal),
+                Ok(None) => return,
+                Err(error) => {
+                    self.say(Level::Critical, format_args!("could not read signals: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, signal: Signal) {
+        match order(signal, self.phase) {
+            Order::Stop => self.begin_to_stop(signal),
+            Order::EndNow => self.end(&format!("{signal} came again")),
+            Order::LogFigures => self.log_figures(),
+            Order::Reload => self.say(
+                Level::Warning,
+                format_args!("SIGHUP: a running configuration cannot be changed yet; restart to change it"),
+            ),
+            Order::Nothing => {}
+        }
+    }
+
+    fn log_figures(&self) {
+        for group in 0..self.heritage.queues.group_count() {
+            let f = self.heritage.queues.group_statistics(group);
+            self.heritage.log.write(
+                &crate::core::log::Line::of_core(Level::Notice),
+                format_args!(
+                    "group {}: depth {} of {}, delegated {}, full {}, processed {}, redelivered {}, quarantined {}",
+                    f.name, f.depth, f.capacity, f.delegated, f.full, f.processed, f.redelivered, f.quarantined
+                ),
+            );
+        }
+        let restarts: u32 = self.children.iter().map(|child| child.row.restarts).sum();
+        self.heritage.log.write(
+            &crate::core::log::Line::of_core(Level::Notice),
+            format_args!("{} children, {restarts} restarts", self.children.len()),
+        );
+    }
+
+    // Deaths.
+
+    /// All that died are reaped and repaired before any successor is forked.
+    fn bury_the_dead(&mut self) {
+        let mut dead = Vec::new();
+        loop {
+            match process::try_wait_any() {
+                Ok(Some(found)) => {
+                    if let Some(index) = self.children.iter().position(|c| c.process == Some(found.process)) {
+                        self.bury(index, found.status);
+                        dead.push((index, death(found.status)));
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.say(Level::Critical, format_args!("could not wait for children: {error}"));
+                    break;
+                }
+            }
+        }
+        if dead.is_empty() {
+            return;
+        }
+        self.repair.wake_all();
+        for (index, death) in dead {
+            self.tell_supervisor(index, death);
+        }
+    }
+
+    fn bury(&mut self, index: usize, status: ExitStatus) {
+        let child = &mut self.children[index];
+        let finding = self.repair.after_death(&child.role, status);
+        let process = child.process.take().unwrap_or(self.heritage.master);
+        let obituary = Obituary {
+            role: &child.role,
+            process,
+            status,
+            lived: child.forked.elapsed(),
+            occupation: finding.occupation,
+        };
+        let is_expected = child.state == State::Stopping && status.is_orderly();
+        let level = match (is_expected, finding.occupation) {
+            (true, Occupation::Idle) => Level::Debug,
+            (_, Occupation::Quarantined { .. }) => Level::Critical,
+            _ => Level::Error,
+        };
+        self.heritage.log.say(level, format_args!("{obituary}"));
+        if let Some(file) = finding.file {
+            self.heritage
+                .log
+                .say(Level::Critical, format_args!("the message set aside is in {}", file.display()));
+        }
+        child.has_died(status, &self.heritage.processes);
+    }
+
+    fn tell_supervisor(&mut self, index: usize, event: Event) {
+        let now = self.now();
+        let child = &mut self.children[index];
+        let (state, action) = supervisor::next(child.state, event, now, &Patience::USUAL);
+        child.state = state;
+        match action {
+            Action::Nothing => {}
+            Action::Start => self.start(index),
+            Action::StartLater { delay_ms } => self.start_later(index, delay_ms),
+            Action::DeclareDegraded { delay_ms } => {
+                let role = &self.children[index].role;
+                self.say(
+                    Level::Alert,
+                    format_args!("{role} does not hold: {} early deaths in a row; it is tried each {delay_ms} ms at most from now on",
+                        Patience::USUAL.early_deaths_max),
+                );
+                self.start_later(index, delay_ms);
+            }
+            Action::AskToLeave => self.children[index].send(self.children[index].role.rules().leave),
+        }
+    }
+
+    /// What a worker held must not wait for a successor that comes late.
+    fn start_later(&mut self, index: usize, delay_ms: u64) {
+        if Duration::from_millis(delay_ms) > TURN {
+            self.children[index].has_left_something = true;
+        }
+        let role = &self.children[index].role;
+        self.say(Level::Warning, format_args!("{role} is started again in {delay_ms} ms"));
+    }
+
+    fn has_leftovers(&self) -> bool {
+        self.children.iter().any(|child| child.has_left_something)
+    }
+
+    // The clock.
+
+    fn follow_the_clock(&mut self) {
+        for index in 0..self.children.len() {
+            self.tell_supervisor(index, Event::TimePassed);
+            let child = &mut self.children[index];
+            if child.has_left_something {
+                // A successor that lives serves what its predecessor held; without one a colleague takes it.
+                child.has_left_something = child.process.is_none() && !self.repair.hand_over(&child.role);
+            }
+        }
+        match self.phase {
+            Phase::Starting if self.started.elapsed() > START_PATIENCE || self.is_start_hopeless() => {
+                self.say(Level::Critical, format_args!("not all processes came up: giving up"));
+                self.kill_all(EXIT_NOT_STARTED);
+            }
+            Phase::Stopping { step, since } => self.go_on_stopping(step, since),
+            _ => {}
+        }
+    }
+
+    fn is_start_hopeless(&self) -> bool {
+        self.children.iter().any(|child| !child.is_ready && child.state.is_degraded(&Patience::USUAL))
+    }
+
+    // The end.
+
+    fn begin_to_stop(&mut self, signal: Signal) {
+        self.say(Level::Notice, format_args!("{signal}: finishing what was accepted"));
+        let is_started = self.phase == Phase::Serving;
+        self.phase = Phase::Stopping { step: 0, since: Instant::now() };
+        if !is_started {
+            self.say(Level::Warning, format_args!("the server had not started completely"));
+        }
+    }
+
+    /// Receivers leave, then workers when their rings are empty, then control. Whoever does not hear is told again.
+    fn go_on_stopping(&mut self, step: usize, since: Instant) {
+        if since.elapsed() > Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s)) {
+            self.end("exit_timeout is over");
+            return;
+        }
+        for index in 0..self.children.len() {
+            if self.children[index].role.rules().stop_step == step {
+                self.tell_supervisor(index, Event::Stop);
+            }
+        }
+        if step == 1 {
+            self.recall_workers();
+            // A worker that was about to sleep when its signal came sleeps until it is woken.
+            self.repair.wake_all();
+        }
+        let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
+        if step < STOP_STEP_COUNT && self.children.iter().all(is_over) {
+            self.phase = Phase::Stopping { step: step + 1, since };
+            self.go_on_stopping(step + 1, since);
+        }
+    }
+
+    /// Workers that died while they finished have left something: their places are filled once more.
+    fn recall_workers(&mut self) {
+        for index in 0..self.children.len() {
+            let Role::Worker { group, .. } = self.children[index].role else { continue };
+            let is_of_group =
+                |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
+            let is_abandoned = self.children.iter().filter(|c| is_of_group(c)).all(|c| !c.state.is_alive());
+            if is_abandoned && !self.repair.is_drained(group) {
+                self.recall_group(group);
+            }
+        }
+    }
+
+    fn recall_group(&mut self, group: u16) {
+        for index in 0..self.children.len() {
+            if matches!(self.children[index].role, Role::Worker { group: other, .. } if other == group) {
+                self.tell_supervisor(index, Event::Recalled);
+            }
+        }
+    }
+
+    fn end(&mut self, reason: &str) {
+        let living = self.children.iter().filter(|child| child.process.is_some()).count();
+        self.say(Level::Error, format_args!("{reason}: killing {living} processes"));
+        let mut status = if living == 0 { EXIT_ORDERLY } else { EXIT_UNDONE };
+        for (name, depth) in self.repair.undone() {
+            status = EXIT_UNDONE;
+            self.say(
+                Level::Error,
+                format_args!("lost: {depth} messages waiting in group {name}, and those in hand"),
+            );
+        }
+        self.kill_all(status);
+    }
+
+    fn kill_all(&mut self, status: i32) {
+        for child in &mut self.children {
+            child.send(Signal::SIGKILL);
+            child.state = if child.process.is_some() { State::Stopping } else { State::Gone };
+        }
+        self.phase = Phase::Ending { status };
+    }
+
+    fn status_at_end(&self) -> Option<i32> {
+        let is_empty = self.children.iter().all(|child| child.process.is_none());
+        match self.phase {
+            Phase::Stopping { step, .. } if step == STOP_STEP_COUNT && is_empty => Some(EXIT_ORDERLY),
+            Phase::Ending { status } if is_empty => Some(status),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_mean_different_things_in_different_phases() {
+        use Signal::*;
+        let stopping = Phase::Stopping { step: 1, since: Instant::now() };
+        let ending = Phase::Ending { status: 1 };
+        let long_ago = Instant::now().checked_sub(ECHO).expect("this machine runs for longer");
+        let rows = [
+            (SIGTERM, Phase::Starting, Order::Stop),
+            (SIGTERM, Phase::Serving, Order::Stop),
+            (SIGINT, Phase::Serving, Order::Stop),
+            (SIGTERM, stopping, Order::EndNow),
+            (SIGINT, stopping, Order::EndNow),
+            (SIGTERM, Phase::Stopping { step: 0, since: Instant::now() }, Order::Nothing),
+            (SIGTERM, Phase::Stopping { step: 0, since: long_ago }, Order::EndNow),
+            (SIGTERM, ending, Order::Nothing),
+            (SIGUSR1, Phase::Serving, Order::LogFigures),
+            (SIGUSR1, stopping, Order::LogFigures),
+            (SIGHUP, Phase::Serving, Order::Reload),
+            (SIGHUP, stopping, Order::Nothing),
+            (SIGCHLD, Phase::Serving, Order::Nothing),
+            (SIGUSR2, Phase::Serving, Order::Nothing),
+            (SIGPWR, Phase::Serving, Order::Nothing),
+        ];
+        for (signal, phase, expected) in rows {
+            assert_eq!(order(signal, phase), expected, "{signal} while {phase:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_kill_comes_from_outside() {
+        let killed = |signal: Signal| ExitStatus::Killed { signal: signal as i32, core_dumped: false };
+        let rows = [
+            (killed(Signal::SIGKILL), Event::WasKilled),
+            (killed(Signal::SIGSEGV), Event::Died),
+            (killed(Signal::SIGTERM), Event::Died),
+            (ExitStatus::Exited(0), Event::Died),
+            (ExitStatus::Exited(9), Event::Died),
+        ];
+        for (status, event) in rows {
+            assert_eq!(death(status), event, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_signals_children_wait_for_are_held_back_across_the_fork() {
+        for role in [
+            Role::Receiver { producer: 0, listener: 0, place: String::new(), number: 1 },
+            Role::Worker { group: 0, name: String::new(), index: 0 },
+            Role::Control,
+        ] {
+            let rules = role.rules();
+            assert!(SIGNALS.contains(&rules.leave), "{role}");
+            assert!(rules.orphaned == Signal::SIGKILL || SIGNALS.contains(&rules.orphaned), "{role}");
+        }
+    }
+}

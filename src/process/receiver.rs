@@ -1,0 +1,229 @@
+//! A receiver: reads messages from one socket, lets the engine do pre-routing, hands over what is delegated.
+//!
+//! ```text
+//!  recvmmsg ─► for each: checks of the datagram ─► engine.receive ─► (ring of a group)
+//!     ▲                                                                   │
+//!     └──────────────── engine.after_batch: wake each group once ◄────────┘
+//! ```
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::child::is_asked_to_leave;
+use super::heritage::Heritage;
+use crate::core::datagram::{Circumstances, Datagram, Transport};
+use crate::core::groups::{Delegate, Delegation, GroupIndex};
+use crate::core::identity::ProcessIdentity;
+use crate::core::log::{Level, Log};
+use crate::core::throttle::Throttle;
+use crate::shm::{Producer, PushError, Record};
+use crate::sys::clock::{monotonic_ns, realtime_ns};
+use crate::sys::socket::{ReceiveBatch, Received};
+use crate::transport::udp::UdpListener;
+
+/// Datagrams read by one call. A receiver that is killed loses what it has read and not yet handed over, and a call for
+/// several costs hardly less for each than a call for one: so one it is.
+const BATCH_COUNT: usize = 1;
+
+/// Room for the largest datagram there is.
+const DATAGRAM_SIZE_MAX: usize = 65_535;
+
+/// The life of a receiver.
+pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listener: u16) -> io::Result<()> {
+    let socket = heritage
+        .listeners
+        .udp(listener)
+        .ok_or_else(|| io::Error::other(format!("there is no listener {listener}")))?;
+    let rules = heritage.places[process.index as usize].rules();
+    let delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count());
+    let mut engine = heritage.engine(process, Some(Box::new(delegate)));
+    let size_max = heritage.loaded.settings().msg_recv_size_max as usize;
+    let mut batch = ReceiveBatch::new(BATCH_COUNT, size_max.min(DATAGRAM_SIZE_MAX));
+    let refusals = Throttle::default();
+    heritage.readiness.tell(process.index);
+
+    while !is_asked_to_leave(&rules) {
+        match batch.receive(socket.as_fd()) {
+            Ok(_) => {
+                let received_at_ns = realtime_ns();
+                for received in batch.iter() {
+                    match circumstances(&received, socket, listener, received_at_ns) {
+                        Ok(circumstances) => {
+                            engine.receive(&Datagram { bytes: received.bytes, circumstances });
+                        }
+                        Err(refusal) => tell(&heritage.log, &refusals, refusal, &received),
+                    }
+                }
+                engine.after_batch();
+            }
+            Err(error) if is_temporary(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    engine.stop();
+    Ok(())
+}
+
+/// A signal, or news about something sent earlier (an ICMP message): nothing is wrong with the socket.
+fn is_temporary(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        Interrupted | WouldBlock | ConnectionRefused | HostUnreachable | NetworkUnreachable | NetworkDown
+    )
+}
+
+/// Why a datagram is not even looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// Nobody can answer a sender without address or port.
+    NoSender,
+    /// It is longer than `msg_recv_max_size` allows.
+    TooLong,
+}
+
+fn circumstances(
+    received: &Received<'_>,
+    socket: &UdpListener,
+    listener: u16,
+    received_at_ns: u64,
+) -> Result<Circumstances, Refusal> {
+    if received.is_cut {
+        return Err(Refusal::TooLong);
+    }
+    let source = received.source.filter(|source| source.port() != 0).ok_or(Refusal::NoSender)?;
+    let destination = socket.destination(received.destination);
+    Ok(Circumstances { source, destination, listener, transport: Transport::Udp, received_at_ns })
+}
+
+#[cold]
+fn tell(log: &Log, refusals: &Throttle, refusal: Refusal, received: &Received<'_>) {
+    let Some(held_back) = refusals.pass(monotonic_ns()) else { return };
+    let why = match refusal {
+        Refusal::NoSender => "nobody could be answered",
+        Refusal::TooLong => "longer than msg_recv_max_size",
+    };
+    let source = received.source.map_or("nowhere".to_owned(), |source| source.to_string());
+    log.say(
+        Level::Info,
+        format_args!("a datagram from {source} is dropped: {why} ({held_back} more before)"),
+    );
+}
+
+/// The way from a receiver into its rings.
+pub struct RingDelegate {
+    producer: Producer,
+    /// Groups that were given something since the last wake.
+    is_touched: Vec<bool>,
+}
+
+impl RingDelegate {
+    /// Hands over through this producer's rings.
+    pub fn new(producer: Producer, group_count: u32) -> RingDelegate {
+        RingDelegate { producer, is_touched: vec![false; group_count as usize] }
+    }
+}
+
+impl Delegate for RingDelegate {
+    fn delegate(&mut self, group: GroupIndex, datagram: &Datagram<'_>, xdata: &[u8]) -> Delegation {
+        let Some(is_touched) = self.is_touched.get_mut(usize::from(group.0)) else {
+            return Delegation::NoSuchGroup;
+        };
+        let meta = datagram.circumstances.encode();
+        let record = Record { meta: &meta, body: datagram.bytes, xdata, received_at_ns: monotonic_ns() };
+        match self.producer.push(u32::from(group.0), &record) {
+            Ok(()) => {
+                *is_touched = true;
+                Delegation::Delegated
+            }
+            Err(PushError::Full) => Delegation::Full,
+            Err(PushError::TooLarge) => Delegation::TooLarge,
+        }
+    }
+
+    fn wake(&mut self) {
+        for (group, is_touched) in (0..).zip(&mut self.is_touched) {
+            if std::mem::take(is_touched) {
+                self.producer.wake(group);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shm::{GroupPlan, QueuePlan, Queues};
+
+    fn datagram(bytes: &[u8]) -> Datagram<'_> {
+        let circumstances = Circumstances {
+            source: "192.0.2.1:5060".parse().unwrap(),
+            destination: "192.0.2.2:5060".parse().unwrap(),
+            listener: 3,
+            transport: Transport::Udp,
+            received_at_ns: 77,
+        };
+        Datagram { bytes, circumstances }
+    }
+
+    fn queues(queue: u32) -> Queues {
+        let group = |name: &str| GroupPlan { name: name.into(), workers: 1, queue, arena_size: None };
+        let plan = QueuePlan { producers: 1, groups: vec![group("a"), group("b")], attempts_max: 2 };
+        Queues::create(&plan).unwrap()
+    }
+
+    #[test]
+    fn what_is_delegated_arrives_with_its_circumstances_and_extra_value() {
+        let queues = queues(8);
+        let mut delegate = RingDelegate::new(queues.producer(0), queues.group_count());
+
+        assert_eq!(delegate.delegate(GroupIndex(1), &datagram(b"INVITE"), b"x"), Delegation::Delegated);
+        delegate.wake();
+
+        let mut consumer = queues.consumer(1, 0);
+        let delivery = consumer.next().unwrap();
+        assert_eq!(Circumstances::decode(delivery.meta()), Ok(datagram(b"").circumstances));
+        assert_eq!((delivery.body(), delivery.xdata()), (&b"INVITE"[..], &b"x"[..]));
+        assert!(queues.consumer(0, 0).next().is_none());
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let queues = queues(2);
+        let mut delegate = RingDelegate::new(queues.producer(0), queues.group_count());
+        let large = vec![b'x'; 80_000];
+        let rows = [
+            (GroupIndex(2), &b"m"[..], Delegation::NoSuchGroup),
+            (GroupIndex(0), &large, Delegation::TooLarge),
+            (GroupIndex(0), b"m", Delegation::Delegated),
+            (GroupIndex(0), b"m", Delegation::Delegated),
+            (GroupIndex(0), b"m", Delegation::Full),
+            (GroupIndex(1), b"m", Delegation::Delegated),
+        ];
+        for (group, bytes, expected) in rows {
+            assert_eq!(delegate.delegate(group, &datagram(bytes), b""), expected);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_answered_or_is_too_long_is_dropped() {
+        let socket = UdpListener::bind("127.0.0.1:0".parse().unwrap(), &Default::default()).unwrap();
+        let port = socket.address().port();
+        let check =
+            |source: Option<&str>, destination: Option<&str>, is_cut, expected: Result<&str, Refusal>| {
+                let received = Received {
+                    bytes: b"",
+                    source: source.map(|text| text.parse().unwrap()),
+                    destination: destination.map(|text| text.parse().unwrap()),
+                    is_cut,
+                };
+                let found = circumstances(&received, &socket, 0, 1).map(|c| c.destination.to_string());
+                assert_eq!(found, expected.map(|ip| format!("{ip}:{port}")));
+            };
+        check(None, None, false, Err(Refusal::NoSender));
+        check(Some("192.0.2.1:0"), None, false, Err(Refusal::NoSender));
+        check(Some("192.0.2.1:1"), None, true, Err(Refusal::TooLong));
+        check(Some("192.0.2.1:1"), None, false, Ok("127.0.0.1"));
+        check(Some("192.0.2.1:1"), Some("127.0.0.9"), false, Ok("127.0.0.9"));
+    }
+}

@@ -1,0 +1,121 @@
+//! A worker: takes one message at a time from the rings of its group and lets the engine process it.
+//!
+//! The message stays in the worker's slot until [`Delivery::finish`], which comes after everything the script did.
+//! Whoever dies before that leaves it to the successor, so what was accepted is processed; the price is that an effect
+//! may happen twice when a worker is killed between effect and `finish`.
+
+use std::io;
+use std::time::Duration;
+
+use super::child::is_asked_to_leave;
+use super::engine::Engine;
+use super::heritage::Heritage;
+use crate::core::datagram::{Circumstances, Datagram};
+use crate::core::identity::ProcessIdentity;
+use crate::core::log::Level;
+use crate::shm::{Consumer, Delivery};
+
+/// A wake is lost only with a process that is stopped while it is being woken. A colleague then finds the message after
+/// this time at the latest, before its sender would send it again (500 ms).
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+
+/// The life of a worker.
+pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32) -> io::Result<()> {
+    let rules = heritage.places[process.index as usize].rules();
+    let is_leaving = || is_asked_to_leave(&rules);
+    let mut engine = heritage.engine(process, None);
+    let mut consumer = heritage.queues.consumer(u32::from(group), index);
+    heritage.readiness.tell(process.index);
+    loop {
+        // Asked first: who is told to leave looks into the rings once more after that.
+        let is_last_look = is_leaving();
+        process_waiting(heritage, &mut engine, &mut consumer);
+        if is_last_look {
+            engine.stop();
+            return Ok(());
+        }
+        consumer.park(&is_leaving, Some(SLEEP_MAX));
+    }
+}
+
+fn process_waiting(heritage: &Heritage, engine: &mut Engine, consumer: &mut Consumer) {
+    while let Some(delivery) = consumer.next() {
+        process_delivery(heritage, engine, delivery);
+    }
+}
+
+fn process_delivery(heritage: &Heritage, engine: &mut Engine, delivery: Delivery<'_>) {
+    match Circumstances::decode(delivery.meta()) {
+        Ok(circumstances) => {
+            let datagram = Datagram { bytes: delivery.body(), circumstances };
+            engine.process(&datagram, delivery.xdata(), delivery.attempts() - 1);
+        }
+        Err(_) => heritage.log.say(
+            Level::Bug,
+            format_args!("a delegated message of {} bytes came without circumstances", delivery.body().len()),
+        ),
+    }
+    delivery.finish();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::datagram::Transport;
+    use crate::core::groups::Xdata;
+    use crate::core::identity::ProcessKind;
+    use crate::process::boot::tests::Scene;
+    use crate::shm::Record;
+    use std::net::UdpSocket;
+
+    const SCRIPT: &str = "listen=udp:127.0.0.1:0\nchildren=1\nloadmodule \"sl\"\nloadmodule \"pv\"\nloadmodule \"sworker\"\n\
+        async_workers_group=\"name=calls;workers=1;queue=16\"\nmodparam(\"sworker\", \"xdata\", \"$var(x)\")\n\
+        request_route { sl_send_reply(\"200\", \"$var(x)\"); }\n";
+
+    fn push(scene: &Scene, meta: &[u8], source: &UdpSocket, extra: &str) {
+        let body = format!(
+            "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK1\r\nFrom: <sip:c@d>;tag=1\r\nTo: <sip:a@b>\r\n\
+             Call-ID: {extra}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
+            source.local_addr().unwrap()
+        );
+        let mut xdata = Vec::new();
+        Xdata::Text(extra.as_bytes()).encode(&mut xdata);
+        let record = Record { meta, body: body.as_bytes(), xdata: &xdata, received_at_ns: 1 };
+        scene.heritage.queues.producer(0).push(0, &record).unwrap();
+    }
+
+    fn circumstances(scene: &Scene, source: &UdpSocket) -> Circumstances {
+        Circumstances {
+            source: source.local_addr().unwrap(),
+            destination: scene.heritage.listeners.udp(0).unwrap().address(),
+            listener: 0,
+            transport: Transport::Udp,
+            received_at_ns: 1,
+        }
+    }
+
+    #[test]
+    fn what_waits_is_answered_and_finished_and_what_is_broken_is_finished_too() {
+        let scene = Scene::new(SCRIPT);
+        let source = UdpSocket::bind("127.0.0.1:0").unwrap();
+        source.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let whole = circumstances(&scene, &source).encode();
+        push(&scene, &whole, &source, "first");
+        push(&scene, &whole[1..], &source, "broken");
+        push(&scene, &whole, &source, "second");
+
+        let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
+        let mut engine = scene.heritage.engine(process, None);
+        let mut consumer = scene.heritage.queues.consumer(0, 0);
+        process_waiting(&scene.heritage, &mut engine, &mut consumer);
+
+        for expected in ["first", "second"] {
+            let mut bytes = [0; 2000];
+            let size = source.recv(&mut bytes).unwrap();
+            let text = String::from_utf8_lossy(&bytes[..size]);
+            assert!(text.starts_with(&format!("SIP/2.0 200 {expected}\r\n")), "{text}");
+        }
+        let figures = scene.heritage.queues.group_statistics(0);
+        assert_eq!((figures.depth, figures.processed), (0, 3));
+    }
+}

@@ -1,0 +1,118 @@
+//! The listeners of a server, in the order of their indexes, all bound before the first fork.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use super::udp::{UdpListener, UdpOptions};
+
+/// Why a listener is not there.
+#[derive(Debug)]
+pub enum ListenError {
+    /// The kernel refused.
+    CouldNotBind(SocketAddr, io::Error),
+    /// A message can name 65535 listeners and not more.
+    TooMany(usize),
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenError::CouldNotBind(address, error) => {
+                write!(out, "could not bind udp {address}: {}", reason(error))
+            }
+            ListenError::TooMany(count) => {
+                write!(out, "cannot listen on {count} sockets: 65535 are the most")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// The kernel's reason, in our manner of writing.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "no interface has this address".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// All listeners of a server.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    udp: Vec<UdpListener>,
+}
+
+impl Listeners {
+    /// Binds all of `addresses` or none: the i-th address is the listener of index i; port 0 lets the kernel choose.
+    pub fn bind(addresses: &[SocketAddr], options: &UdpOptions) -> Result<Listeners, ListenError> {
+        if addresses.len() > usize::from(u16::MAX) {
+            return Err(ListenError::TooMany(addresses.len()));
+        }
+        let bind = |&address: &SocketAddr| {
+            UdpListener::bind(address, options).map_err(|error| ListenError::CouldNotBind(address, error))
+        };
+        Ok(Listeners { udp: addresses.iter().map(bind).collect::<Result<_, _>>()? })
+    }
+
+    /// The listener of this index.
+    pub fn udp(&self, index: u16) -> Option<&UdpListener> {
+        self.udp.get(usize::from(index))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.udp.len()
+    }
+
+    /// Index and listener of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &UdpListener)> {
+        (0..).zip(&self.udp)
+    }
+
+    /// Sends from the listener of this index.
+    pub fn send(&self, index: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        match self.udp(index) {
+            Some(listener) => listener.send(to, bytes),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no listener {index}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(addresses: &[&str]) -> Result<Listeners, String> {
+        let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        Listeners::bind(&addresses, &UdpOptions::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn listeners_have_the_order_of_the_addresses() {
+        let listeners = bind(&["127.0.0.2:0", "127.0.0.1:0"]).unwrap();
+
+        let ips: Vec<_> = listeners.iter().map(|(index, l)| (index, l.address().ip().to_string())).collect();
+        assert_eq!(ips, [(0, "127.0.0.2".to_owned()), (1, "127.0.0.1".to_owned())]);
+        assert_eq!(listeners.count(), 2);
+        assert!(listeners.udp(2).is_none());
+        let error = listeners.send(2, "127.0.0.1:9".parse().unwrap(), b"x").unwrap_err();
+        assert_eq!(error.to_string(), "there is no listener 2");
+    }
+
+    #[test]
+    fn refusals_say_what_and_why() {
+        let taken = bind(&["127.0.0.1:0"]).unwrap();
+        let address = taken.udp(0).unwrap().address().to_string();
+        let rows = [
+            (address.as_str(), format!("could not bind udp {address}: address in use")),
+            ("192.0.2.1:5060", "could not bind udp 192.0.2.1:5060: no interface has this address".to_owned()),
+        ];
+        for (address, message) in rows {
+            assert_eq!(bind(&[address]).map(|_| ()), Err(message));
+        }
+    }
+}
