@@ -1,0 +1,170 @@
+//! Whoever is killed: what was accepted is answered, and the server goes on.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::scripts::{answered_by_workers, two_groups};
+use crate::support::{Load, Request, SOON, Server, processes, wait_until};
+
+const WORKER_KILLS: usize = 200;
+const RECEIVER_KILLS: usize = 50;
+/// Messages between two kills: enough that the successor is in the middle of its work when its turn comes.
+const MESSAGES_PER_KILL: usize = 200;
+/// A receiver that dies loses what it had read from the socket and not handed over yet: at most one batch.
+const BATCH_MAX: usize = 64;
+
+/// Kills one of `pids` after another, whoever is alive, one each time `answered` passes another step.
+struct Killer {
+    kills: usize,
+    kill_count: usize,
+}
+
+impl Killer {
+    fn new(kill_count: usize) -> Killer {
+        Killer { kills: 0, kill_count }
+    }
+
+    fn when_due(&mut self, answered: usize, victims: impl Fn() -> Vec<i32>) {
+        if self.kills < self.kill_count && answered >= (self.kills + 1) * MESSAGES_PER_KILL {
+            let alive = victims();
+            if !alive.is_empty() {
+                processes::send_signal(alive[self.kills % alive.len()], Signal::SIGKILL);
+                self.kills += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn killing_workers_under_load_loses_nothing() {
+    let server = Server::start(&answered_by_workers(2, 4, 1024));
+    let mut killer = Killer::new(WORKER_KILLS);
+    let load = Load::new("kill", (WORKER_KILLS + 5) * MESSAGES_PER_KILL).window(64);
+    let tally = load.run_with(&server.caller(), |tally| {
+        killer.when_due(tally.answered, || server.children_titled("worker calls/"));
+    });
+    assert_eq!(killer.kills, WORKER_KILLS);
+    tally.assert_nothing_lost();
+    assert!(
+        tally.duplicates <= killer.kills,
+        "{} answers twice after {} kills",
+        tally.duplicates,
+        killer.kills
+    );
+    wait_until("all workers are back", SOON, || server.children_titled("worker calls/").len() == 4);
+    wait_until("the queue is empty again", SOON, || server.group("calls")["depth"] == 0);
+    let group = server.group("calls");
+    assert_eq!([&group["quarantined"], &group["corrupt"]], [0, 0], "{group}");
+    eprintln!("{} kills, {} twice, longest gap {:?}", killer.kills, tally.duplicates, tally.gap_max);
+}
+
+#[test]
+fn killing_receivers_under_load_loses_nothing_that_was_accepted() {
+    let server = Server::start(&answered_by_workers(3, 2, 1024));
+    let mut killer = Killer::new(RECEIVER_KILLS);
+    let load = Load::new("kill", (RECEIVER_KILLS + 5) * MESSAGES_PER_KILL)
+        .window(64)
+        .patience(Duration::from_secs(2));
+    let tally = load.run_with(&server.caller(), |tally| {
+        killer.when_due(tally.answered, || server.children_titled("receiver "));
+    });
+    assert_eq!(killer.kills, RECEIVER_KILLS);
+    assert!(
+        tally.lost.len() <= killer.kills * BATCH_MAX,
+        "lost {} in {} kills",
+        tally.lost.len(),
+        killer.kills
+    );
+    assert_eq!(tally.duplicates, 0);
+    wait_until("all receivers are back", SOON, || server.children_titled("receiver ").len() == 3);
+    let accepted = server.counter("sworker.delegated");
+    assert!(accepted <= tally.answered as u64, "accepted {accepted}, answered {}", tally.answered);
+    eprintln!("{} kills, {} lost before they were accepted", killer.kills, tally.lost.len());
+}
+
+#[test]
+fn a_worker_killed_with_a_message_in_hand_leaves_it_to_its_successor() {
+    let server = Server::start(&answered_by_workers(1, 1, 64));
+    let caller = server.caller();
+    let worker = server.worker("calls", 1);
+    // Given a worker that stands still with messages waiting, when it is killed ...
+    processes::freeze(worker);
+    (0..20).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("{index}.held")))));
+    processes::send_signal(worker, Signal::SIGKILL);
+    // ... another one of the same name answers them all.
+    let pids: Vec<String> = (0..20).map(|_| caller.receive().start).collect();
+    let successor = server.worker("calls", 1);
+    assert_ne!(successor, worker);
+    assert!(pids.iter().all(|start| *start == format!("SIP/2.0 200 worker {successor}")), "{pids:?}");
+}
+
+#[test]
+fn any_way_a_worker_ends_is_an_ordinary_event() {
+    let server = Server::start(&two_groups(1, 1, 64));
+    let caller = server.caller();
+    // Not SIGSEGV: Rust's own handler for it expects the fault to come again and lets one sent by hand pass.
+    for signal in [Signal::SIGKILL, Signal::SIGABRT, Signal::SIGILL, Signal::SIGFPE] {
+        let before = server.worker("calls", 1);
+        let bystander = server.worker("registrations", 1);
+        processes::send_signal(before, signal);
+        wait_until("another worker is there", SOON, || server.worker("calls", 1) != before);
+        assert_eq!(caller.ask(&Request::new("INVITE", &format!("after-{signal}"))).status(), 200);
+        assert_eq!(server.worker("registrations", 1), bystander, "{signal} hit somebody else too");
+    }
+    assert!(processes::is_alive(server.master()));
+}
+
+#[test]
+fn killing_the_control_process_leaves_the_traffic_alone() {
+    let server = Server::start(&answered_by_workers(1, 1, 64));
+    let before = server.child("control");
+    processes::send_signal(before, Signal::SIGKILL);
+    let tally = Load::new("without-control", 2_000).run(&server.caller());
+    tally.assert_nothing_lost();
+    wait_until("there is another control process", SOON, || server.child("control") != before);
+}
+
+#[test]
+fn when_the_master_is_killed_its_children_leave_and_a_new_start_answers() {
+    let mut server = Server::start(&two_groups(2, 2, 64));
+    let address = server.address();
+    let children: Vec<i32> = processes::children(server.master());
+    assert!(children.len() >= 7, "{children:?}");
+
+    let killed_at = Instant::now();
+    processes::send_signal(server.master(), Signal::SIGKILL);
+    wait_until("the children leave", SOON, || !children.iter().any(|pid| processes::is_alive(*pid)));
+    let gone_after = killed_at.elapsed();
+    assert!(gone_after < Duration::from_millis(500), "children left after {gone_after:?}");
+    assert_eq!(server.wait_for_exit(SOON), None);
+
+    let started_at = Instant::now();
+    let again = Server::on(&two_groups(2, 2, 64)).listen(&format!("udp:{address}")).start();
+    assert_eq!(again.caller().ask(&Request::new("INVITE", "again")).status(), 200);
+    let answered_after = started_at.elapsed();
+    assert!(answered_after < Duration::from_secs(1), "the new server answered after {answered_after:?}");
+    eprintln!("children gone after {gone_after:?}, new server answered after {answered_after:?}");
+}
+
+#[test]
+fn no_kill_leaves_descriptors_or_processes_behind() {
+    let server = Server::start(&answered_by_workers(1, 2, 64));
+    let kill_both = || {
+        for title in ["worker calls/", "receiver "] {
+            let before = server.children_titled(title);
+            processes::send_signal(before[0], Signal::SIGKILL);
+            wait_until("it is replaced", SOON, || {
+                let now = server.children_titled(title);
+                now.len() == before.len() && !now.contains(&before[0])
+            });
+        }
+    };
+    kill_both();
+    let (children, descriptors) = (server.children().len(), processes::descriptor_count(server.master()));
+    (0..10).for_each(|_| kill_both());
+    assert_eq!(
+        (server.children().len(), processes::descriptor_count(server.master())),
+        (children, descriptors)
+    );
+}

@@ -1,0 +1,96 @@
+//! An orderly end: nothing new, everything accepted, exit code 0.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::scripts::{HEAD, answered_by_workers};
+use crate::support::{Request, SOON, Server, processes};
+
+const WAITING: usize = 200;
+
+/// A group that stands still with accepted messages; returns when all of them are in its queue.
+fn server_with_waiting_messages() -> (Server, crate::support::Caller, i32) {
+    let script = format!(
+        r#"{HEAD}
+children=1
+async_workers_group="name=calls;workers=1;queue=1024"
+event_route[core:pre-routing] {{
+    if (sworker_task("calls")) {{ xinfo("accepted $ci\n"); drop; }}
+}}
+request_route {{ sl_send_reply("200", "OK"); }}
+"#
+    );
+    let server = Server::start(&script);
+    let caller = server.caller();
+    let worker = server.worker("calls", 1);
+    processes::freeze(worker);
+    (0..WAITING)
+        .for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("{index}.waiting")))));
+    server.wait_for_log(&format!("accepted {}.waiting", WAITING - 1));
+    (server, caller, worker)
+}
+
+#[test]
+fn what_was_accepted_is_answered_before_the_end() {
+    let (mut server, caller, worker) = server_with_waiting_messages();
+    server.signal(Signal::SIGTERM);
+    processes::thaw(worker);
+    let answers: Vec<u16> = (0..WAITING).map(|_| caller.receive().status()).collect();
+    assert_eq!(answers, vec![200; WAITING]);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once() {
+    let (mut server, _caller, _worker) = server_with_waiting_messages();
+    let everyone = processes::tree(server.master());
+    server.signal(Signal::SIGTERM);
+    crate::support::wait_until("the receivers stop", SOON, || server.children_titled("receiver ").is_empty());
+    let asked_at = Instant::now();
+    server.signal(Signal::SIGTERM);
+    server.wait_for_exit(SOON);
+    assert!(asked_at.elapsed() < Duration::from_secs(2), "ended after {:?}", asked_at.elapsed());
+    assert!(!everyone.into_iter().any(processes::is_alive));
+}
+
+#[test]
+fn a_worker_that_never_moves_again_cannot_hold_up_the_end_for_ever() {
+    let script = format!("exit_timeout=1\n{}", answered_by_workers(1, 1, 64));
+    let mut server = Server::start(&script.replacen("#!KAMAILIO\n", "", 1));
+    processes::freeze(server.worker("calls", 1));
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "stuck")));
+    let asked_at = Instant::now();
+    server.signal(Signal::SIGTERM);
+    server.wait_for_exit(SOON);
+    assert!(asked_at.elapsed() < Duration::from_secs(4), "ended after {:?}", asked_at.elapsed());
+}
+
+#[test]
+fn an_idle_server_stops_at_once_by_sigterm_and_by_sigint() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut server = Server::start(&answered_by_workers(4, 4, 64));
+        let everyone = processes::tree(server.master());
+        let asked_at = Instant::now();
+        server.signal(signal);
+        assert_eq!(server.wait_for_exit(SOON), Some(0));
+        assert!(
+            asked_at.elapsed() < Duration::from_secs(1),
+            "{signal}: ended after {:?}",
+            asked_at.elapsed()
+        );
+        assert!(!everyone.into_iter().any(processes::is_alive));
+        assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
+    }
+}
+
+#[test]
+fn a_hangup_does_not_end_it() {
+    let server = Server::start(&answered_by_workers(1, 1, 64));
+    let before = server.children();
+    (0..50).for_each(|_| server.signal(Signal::SIGHUP));
+    (0..50).for_each(|_| server.signal(Signal::SIGUSR1));
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
+    assert_eq!(server.children(), before);
+}
