@@ -324,6 +324,8 @@ fn make_heritage(
     };
     Ok(Heritage {
         queues: Queues::create(&heritage::queue_plan(settings, &places)).map_err(StartError::Queues)?,
+        receive_memory: heritage::receive_memory(settings, &places)
+            .map_err(step("make shared memory for receivers"))?,
         counters: Counters::create(count, loaded.registry.counters().len() as u32)
             .map_err(step("make shared memory for counters"))?,
         processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,

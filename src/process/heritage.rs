@@ -20,6 +20,7 @@ use crate::core::settings::Settings;
 use crate::shm::{CounterBlock, Counters, GroupPlan, ProcessTable, QueuePlan, Queues, StatisticsPublisher};
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
+use crate::sys::receive::ReceiveMemory;
 use crate::transport::listener::Listeners;
 
 /// What the master made before the first fork.
@@ -32,6 +33,8 @@ pub struct Heritage {
     pub listeners: Rc<Listeners>,
     /// The rings between receivers and workers.
     pub queues: Queues,
+    /// What each receiver reads into, by the number of its producer.
+    pub receive_memory: Vec<ReceiveMemory>,
     /// A block of counters for each place.
     pub counters: Counters,
     /// Who lives, by place.
@@ -112,6 +115,12 @@ pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
         groups: settings.groups.iter().map(group).collect(),
         attempts_max: ATTEMPTS_MAX,
     }
+}
+
+/// Room for what each receiver reads.
+pub fn receive_memory(settings: &Settings, places: &[Role]) -> io::Result<Vec<ReceiveMemory>> {
+    let receivers = places.iter().filter(|role| matches!(role, Role::Receiver { .. }));
+    receivers.map(|_| super::receiver::receive_memory(settings)).collect()
 }
 
 /// A message that ended so many workers is set aside.

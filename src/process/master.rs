@@ -45,8 +45,9 @@ pub const SIGNALS: [Signal; 7] = [
 const TURN: Duration = Duration::from_millis(50);
 /// Otherwise it sleeps until a signal or a deadline, or so long.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// A second signal so soon after the first, while not even the receivers have left, is no second wish.
-const ECHO: Duration = Duration::from_millis(100);
+/// A second signal ends everything, but not sooner after the first than this: some programs send a signal to a process
+/// and then to its group, and what is accepted takes less time than this to be finished on most days.
+const GRACE: Duration = Duration::from_millis(100);
 /// All children must be ready within this time of the start.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -68,6 +69,8 @@ pub struct Master {
     phase: Phase,
     birth: Birth,
     started: Instant,
+    /// The wish to stop was repeated.
+    is_hurried: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +89,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Stop,
-    EndNow,
+    EndSoon,
     LogFigures,
     Reload,
     /// Including the death of a child: the dead are looked for in every turn, as one signal may stand for many.
@@ -104,11 +107,7 @@ fn death(status: ExitStatus) -> Event {
 fn order(signal: Signal, phase: Phase) -> Order {
     match (signal, phase) {
         (Signal::SIGTERM | Signal::SIGINT, Phase::Starting | Phase::Serving) => Order::Stop,
-        // Some programs send a signal to a process and then to its group: that is one wish told twice.
-        (Signal::SIGTERM | Signal::SIGINT, Phase::Stopping { step: 0, since }) if since.elapsed() < ECHO => {
-            Order::Nothing
-        }
-        (Signal::SIGTERM | Signal::SIGINT, Phase::Stopping { .. }) => Order::EndNow,
+        (Signal::SIGTERM | Signal::SIGINT, Phase::Stopping { .. }) => Order::EndSoon,
         (Signal::SIGUSR1, _) => Order::LogFigures,
         (Signal::SIGHUP, Phase::Starting | Phase::Serving) => Order::Reload,
         _ => Order::Nothing,
@@ -132,6 +131,7 @@ impl Master {
             phase: Phase::Starting,
             birth,
             started: Instant::now(),
+            is_hurried: false,
         })
     }
 
@@ -250,7 +250,7 @@ impl Master {
     fn obey(&mut self, signal: Signal) {
         match order(signal, self.phase) {
             Order::Stop => self.begin_to_stop(signal),
-            Order::EndNow => self.end(&format!("{signal} came again")),
+            Order::EndSoon => self.is_hurried = true,
             Order::LogFigures => self.log_figures(),
             Order::Reload => self.say(
                 Level::Warning,
@@ -309,6 +309,11 @@ impl Master {
 
     fn bury(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.children[index];
+        let is_worker = matches!(child.role, Role::Worker { .. });
+        if matches!(self.phase, Phase::Stopping { step, .. } if step > 0 || !is_worker) {
+            // Somebody else told it to leave, too, and it was faster than our word.
+            child.state = State::Stopping;
+        }
         let finding = self.repair.after_death(&child.role, status);
         let process = child.process.take().unwrap_or(self.heritage.master);
         let obituary = Obituary {
@@ -406,7 +411,11 @@ impl Master {
 
     /// Receivers leave, then workers when their rings are empty, then control. Whoever does not hear is told again.
     fn go_on_stopping(&mut self, step: usize, since: Instant) {
-        if since.elapsed() > Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s)) {
+        if self.is_hurried && since.elapsed() >= GRACE {
+            self.end("asked a second time");
+            return;
+        }
+        if since.elapsed() >= Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s)) {
             self.end("exit_timeout is over");
             return;
         }
@@ -489,15 +498,12 @@ mod tests {
         use Signal::*;
         let stopping = Phase::Stopping { step: 1, since: Instant::now() };
         let ending = Phase::Ending { status: 1 };
-        let long_ago = Instant::now().checked_sub(ECHO).expect("this machine runs for longer");
         let rows = [
             (SIGTERM, Phase::Starting, Order::Stop),
             (SIGTERM, Phase::Serving, Order::Stop),
             (SIGINT, Phase::Serving, Order::Stop),
-            (SIGTERM, stopping, Order::EndNow),
-            (SIGINT, stopping, Order::EndNow),
-            (SIGTERM, Phase::Stopping { step: 0, since: Instant::now() }, Order::Nothing),
-            (SIGTERM, Phase::Stopping { step: 0, since: long_ago }, Order::EndNow),
+            (SIGTERM, stopping, Order::EndSoon),
+            (SIGINT, stopping, Order::EndSoon),
             (SIGTERM, ending, Order::Nothing),
             (SIGUSR1, Phase::Serving, Order::LogFigures),
             (SIGUSR1, stopping, Order::LogFigures),

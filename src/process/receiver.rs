@@ -1,10 +1,13 @@
 //! A receiver: reads messages from one socket, lets the engine do pre-routing, hands over what is delegated.
 //!
 //! ```text
-//!  recvmmsg ─► for each: checks of the datagram ─► engine.receive ─► (ring of a group)
-//!     ▲                                                                   │
-//!     └──────────────── engine.after_batch: wake each group once ◄────────┘
+//!  recvmmsg ─► for each: checks of the datagram ─► engine.receive ─► (ring of a group) ─► done with
+//!     ▲                                                                                      │
+//!     └──────────────── engine.after_batch: wake each group once ◄───────────────────────────┘
 //! ```
+//!
+//! Messages are read into memory that outlives this process (see `sys::receive`): what a killed receiver had read and
+//! not handled, its successor handles first.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,18 +18,24 @@ use crate::core::datagram::{Circumstances, Datagram, Transport};
 use crate::core::groups::{Delegate, Delegation, GroupIndex};
 use crate::core::identity::ProcessIdentity;
 use crate::core::log::{Level, Log};
+use crate::core::settings::Settings;
 use crate::core::throttle::Throttle;
 use crate::shm::{Producer, PushError, Record};
 use crate::sys::clock::{monotonic_ns, realtime_ns};
-use crate::sys::socket::{ReceiveBatch, Received};
+use crate::sys::receive::{Inheritance, ReceiveBatch, ReceiveMemory, Received};
 use crate::transport::udp::UdpListener;
 
-/// Datagrams read by one call. A receiver that is killed loses what it has read and not yet handed over, and a call for
-/// several costs hardly less for each than a call for one: so one it is.
-const BATCH_COUNT: usize = 1;
+/// Datagrams read by one call.
+const BATCH_COUNT: usize = 16;
 
 /// Room for the largest datagram there is.
 const DATAGRAM_SIZE_MAX: usize = 65_535;
+
+/// The memory one receiver reads into; made by the master.
+pub fn receive_memory(settings: &Settings) -> io::Result<ReceiveMemory> {
+    let size_max = settings.msg_recv_size_max as usize;
+    ReceiveMemory::create(c"sworker-received", BATCH_COUNT, size_max.min(DATAGRAM_SIZE_MAX))
+}
 
 /// The life of a receiver.
 pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listener: u16) -> io::Result<()> {
@@ -37,22 +46,23 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
     let rules = heritage.places[process.index as usize].rules();
     let delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count());
     let mut engine = heritage.engine(process, Some(Box::new(delegate)));
-    let size_max = heritage.loaded.settings().msg_recv_size_max as usize;
-    let mut batch = ReceiveBatch::new(BATCH_COUNT, size_max.min(DATAGRAM_SIZE_MAX));
+    let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.receive_memory[producer as usize]);
+    tell_inheritance(&heritage.log, inheritance);
     let refusals = Throttle::default();
     heritage.readiness.tell(process.index);
 
     while !is_asked_to_leave(&rules) {
         match batch.receive(socket.as_fd()) {
-            Ok(_) => {
+            Ok(()) => {
                 let received_at_ns = realtime_ns();
-                for received in batch.iter() {
+                while let Some(received) = batch.current() {
                     match circumstances(&received, socket, listener, received_at_ns) {
                         Ok(circumstances) => {
                             engine.receive(&Datagram { bytes: received.bytes, circumstances });
                         }
                         Err(refusal) => tell(&heritage.log, &refusals, refusal, &received),
                     }
+                    batch.advance();
                 }
                 engine.after_batch();
             }
@@ -62,6 +72,19 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
     }
     engine.stop();
     Ok(())
+}
+
+fn tell_inheritance(log: &Log, inheritance: Inheritance) {
+    if inheritance.left > 0 {
+        let left = inheritance.left;
+        log.say(
+            Level::Notice,
+            format_args!("handling {left} messages that the receiver before this one had read"),
+        );
+    }
+    if inheritance.is_one_given_up {
+        log.say(Level::Error, format_args!("a message is given up: two receivers died with it in hand"));
+    }
 }
 
 /// A signal, or news about something sent earlier (an ICMP message): nothing is wrong with the socket.

@@ -10,6 +10,7 @@ pub mod log_write;
 pub mod memory;
 pub mod poll;
 pub mod process;
+pub mod receive;
 pub mod session;
 pub mod signal;
 pub mod socket;

@@ -103,7 +103,7 @@ impl AsFd for UdpListener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::socket::ReceiveBatch;
+    use crate::sys::receive::{ReceiveBatch, ReceiveMemory};
 
     fn bind(address: &str) -> io::Result<UdpListener> {
         UdpListener::bind(address.parse().unwrap(), &UdpOptions::default())
@@ -154,9 +154,10 @@ mod tests {
 
         one.send(to, b"x").unwrap();
 
-        let mut batch = ReceiveBatch::new(1, 10);
+        let memory = ReceiveMemory::create(c"sworker-test", 1, 10).unwrap();
+        let (mut batch, _) = ReceiveBatch::attach(&memory);
         batch.receive(all.as_fd()).unwrap();
-        let received = batch.iter().next().unwrap();
+        let received = batch.current().unwrap();
         assert_eq!(received.source, Some(one.address()));
         assert_eq!(all.destination(received.destination), to);
     }
