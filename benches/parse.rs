@@ -3,11 +3,12 @@
 //! `index` is [`Message::parse`] alone; `route set` also reads Via, From, To, Call-ID and CSeq. Before anything is
 //! measured a counting allocator shows that neither allocates. Target: at most 0.5 µs for the route set.
 
+#[path = "tools/allocations.rs"]
+mod allocations;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use sworker::sip::branch::{Branch, Secret};
 use sworker::sip::validate::{Rules, validate};
 use sworker::sip::via::ViaStamp;
@@ -61,29 +62,6 @@ const OK: &[u8] = b"SIP/2.0 200 OK\r\n\
 
 const MESSAGES: [(&str, &[u8]); 3] = [("INVITE", INVITE), ("REGISTER", REGISTER), ("200 OK", OK)];
 
-/// Counts what is allocated.
-struct Counting;
-
-static ALLOCATION_COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system allocator unchanged, which keeps the contract.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATION_COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is that of the system allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, that is, from the system allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// Reads what every message needs, and sums it up so that nothing is left out.
 fn route_set(bytes: &[u8]) -> usize {
     let message = Message::parse(bytes).expect("a valid message");
@@ -127,9 +105,9 @@ fn forward(bytes: &[u8], source: SocketAddr, edits: &mut Edits, out: &mut Vec<u8
 /// Nothing of the path of a message may allocate once its buffers have grown.
 fn assert_no_allocation(name: &str, mut run: impl FnMut() -> usize) {
     black_box(run());
-    let before = ALLOCATION_COUNT.load(Ordering::Relaxed);
+    let before = allocations::count();
     black_box(run());
-    let count = ALLOCATION_COUNT.load(Ordering::Relaxed) - before;
+    let count = allocations::count() - before;
     assert_eq!(count, 0, "{name} allocates");
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Time is CPU time of this process, so that other work on the machine does not count. The world is small (a table look-up per variable), so this is the cost of the machine, not of SIP.
 
+#[path = "tools/allocations.rs"]
+mod allocations;
+
 #[path = "../tests/script/world.rs"]
 mod world;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use std::time::Duration;
 
@@ -21,29 +22,6 @@ use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::program::Program;
 use sworker::script::source::SourceMap;
 use world::{TestCatalog, TestHost};
-
-/// Counts allocations, so that "none" can be shown.
-struct Counting;
-
-static ALLOCATION_COUNT: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged; the count touches no memory it handed out.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATION_COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`; the pointer came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// CPU time of this process instead of the clock on the wall.
 struct CpuTime;
@@ -173,11 +151,11 @@ impl Bench {
 
 fn show_that_nothing_is_allocated() {
     let mut bench = Bench::new(STOCK);
-    let before = ALLOCATION_COUNT.load(Ordering::Relaxed);
+    let before = allocations::count();
     for _ in 0..10_000 {
         black_box(bench.message());
     }
-    let count = ALLOCATION_COUNT.load(Ordering::Relaxed) - before;
+    let count = allocations::count() - before;
     println!("allocations of 10000 messages through a warm interpreter: {count}");
     assert_eq!(count, 0, "the interpreter allocates in its steady state");
 }

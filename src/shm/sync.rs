@@ -105,9 +105,9 @@ mod awoken {
     pub(crate) enum Awoken {
         Woken,
         Changed,
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "time does not pass and nobody interrupts in the model")]
         TimedOut,
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "time does not pass and nobody interrupts in the model")]
         Interrupted,
     }
 }

@@ -343,7 +343,7 @@ impl Host for TestHost {
 
 impl TestHost {
     /// A host whose xlog makes its text and throws it away.
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only the bench is quiet")]
     pub fn quiet() -> TestHost {
         TestHost { is_quiet: true, ..TestHost::default() }
     }

@@ -56,11 +56,8 @@ fn every_worker_of_a_group_gets_work() {
         others.iter().for_each(|pid| processes::freeze(*pid));
         // A stopped worker may hold the message it was woken for, and whoever is not woken looks every second.
         let load = Load::new(&format!("only-{chosen}"), 20).window(20);
-        let mut answered = 0;
-        let tally = load
-            .patience(std::time::Duration::from_secs(3))
-            .run_with(&caller, |tally| answered = tally.answered);
-        assert!(answered >= 18, "worker {chosen} alone answered {answered} of 20");
+        let tally = load.patience(std::time::Duration::from_secs(3)).run(&caller);
+        assert!(tally.answered >= 18, "worker {chosen} alone answered {} of 20", tally.answered);
         others.iter().for_each(|pid| processes::thaw(*pid));
         // What the stopped ones held comes now.
         for _ in &tally.lost {

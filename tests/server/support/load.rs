@@ -1,6 +1,7 @@
 //! Many requests at once, each with a Call-ID of its own, each answer matched to its request.
 
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
@@ -133,11 +134,16 @@ impl Load {
 
     /// Runs it to its end.
     pub fn run(self, caller: &Caller) -> Tally {
-        self.run_with(caller, |_| {})
+        self.run_while(caller, |_| ControlFlow::Continue(()))
     }
 
-    /// Runs it, and between two messages calls `meanwhile` with what is known by then.
-    pub fn run_with(self, caller: &Caller, mut meanwhile: impl FnMut(&Tally)) -> Tally {
+    /// Runs it, and between two messages calls `meanwhile` with what is known by then; when that breaks, nothing new is
+    /// sent any more.
+    pub fn run_while(
+        mut self,
+        caller: &Caller,
+        mut meanwhile: impl FnMut(&Tally) -> ControlFlow<()>,
+    ) -> Tally {
         let mut calls = vec![Call::NotSent; self.count];
         let mut tally = Tally::default();
         let mut overdue = Overdue::default();
@@ -154,7 +160,9 @@ impl Load {
                 self.send_one(caller, tally.sent, &mut calls);
                 tally.sent += 1;
             }
-            meanwhile(&tally);
+            if meanwhile(&tally).is_break() {
+                self.count = tally.sent;
+            }
             match caller.socket().recv(&mut buffer) {
                 Ok(size) => {
                     if self.book(&buffer[..size], &mut calls, &mut tally, &mut overdue) {
