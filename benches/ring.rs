@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use raw_sync::Timeout;
 use raw_sync::events::{Event, EventImpl, EventInit, EventState};
-use sworker::shm::{Counters, GroupPlan, QueuePlan, Queues, Record};
+use sworker::shm::{Counters, GroupPlan, Lanes, Placement, QueuePlan, Queues, Record};
 use sworker::sys::clock::{monotonic_ns, process_cpu_ns};
 use sworker::sys::memory::SharedMapping;
 use sworker::sys::process::{ExitStatus, Fork, SingleThreaded, exit_now, fork, wait_any};
@@ -36,6 +36,8 @@ fn main() {
     print_one_process(&effort);
     print_table("empty script, CPU ns per message", &effort, 0);
     print_table("script of 2 us (not counted), CPU ns per message", &effort, 2_000);
+    print_order(&effort, 0);
+    print_order(&effort, 2_000);
     print_latencies(&effort);
 }
 
@@ -105,6 +107,30 @@ fn print_table(title: &str, effort: &Effort, script_ns: u64) {
     }
 }
 
+/// What order costs: the same load once in one line, once in shards, as many keys as a busy server has calls.
+fn print_order(effort: &Effort, script_ns: u64) {
+    println!("\n1000 keys in order, script of {script_ns} ns (medians of {})", effort.repetitions);
+    println!("  shape   no order: cpu   wall   in order: cpu   wall   throughput in order, of that without");
+    for (producers, workers) in [(1, 2), (2, 2), (2, 4)] {
+        let messages = if script_ns == 0 { effort.messages } else { effort.messages / 3 + 1 };
+        let load = Load { producers, workers, messages, script_ns };
+        let (mut free, mut ordered) = (Vec::new(), Vec::new());
+        for _ in 0..effort.repetitions {
+            free.push(run(&load, &RingWay::create(&load)));
+            ordered.push(run(&load, &RingWay::in_order(&load)));
+        }
+        let (free, ordered) = (median_cost(free), median_cost(ordered));
+        println!(
+            "  {producers}->{workers}         {:>8.0}  {:>5.0}        {:>8.0}  {:>5.0}   {:>5.1} %",
+            free.total(),
+            free.wall_ns,
+            ordered.total(),
+            ordered.wall_ns,
+            100.0 * free.wall_ns / ordered.wall_ns
+        );
+    }
+}
+
 fn print_latencies(effort: &Effort) {
     let ways: [(&str, &dyn Fn() -> Vec<u64>); 3] = [
         ("ring (futex)", &|| wake_latencies(effort, &RingWay::create(&WAKE_LOAD))),
@@ -156,6 +182,8 @@ struct Cost {
     producer_ns: f64,
     worker_ns: f64,
     sleeps: f64,
+    /// From the start to the last message, divided by their number.
+    wall_ns: f64,
 }
 
 impl Cost {
@@ -174,7 +202,9 @@ fn run(load: &Load, way: &dyn Way) -> Cost {
         let script = &mut |message: &[u8]| run_script(message, load.script_ns);
         board.spawn_worker(load.producers + index, index, way, script);
     }
+    let started_at = monotonic_ns();
     board.finish(way, load.workers, each * u64::from(load.producers));
+    let wall_ns = monotonic_ns() - started_at;
     let cpu = |from: u32, count: u32| {
         (from..from + count).map(|index| board.figures.value(index, CPU)).sum::<u64>()
     };
@@ -183,6 +213,7 @@ fn run(load: &Load, way: &dyn Way) -> Cost {
         producer_ns: cpu(0, load.producers) as f64 / messages,
         worker_ns: cpu(load.producers, load.workers) as f64 / messages - script_cost_ns(load.script_ns),
         sleeps: way.sleep_count() as f64 / messages,
+        wall_ns: wall_ns as f64 / messages,
     }
 }
 
@@ -294,8 +325,16 @@ struct RingWay {
 
 impl RingWay {
     fn create(load: &Load) -> Self {
-        let group = GroupPlan { name: "bench".into(), workers: load.workers, queue: 1024, arena_size: None };
-        let plan = QueuePlan { producers: load.producers, groups: vec![group], attempts_max: 2 };
+        Self::of(load, Lanes::One)
+    }
+
+    fn in_order(load: &Load) -> Self {
+        Self::of(load, Lanes::Ordered)
+    }
+
+    fn of(load: &Load, lanes: Lanes) -> Self {
+        let group = GroupPlan { lanes, ..GroupPlan::new("bench", load.workers, 1024) };
+        let plan = QueuePlan { producers: load.producers, groups: vec![group] };
         let full_pause = Duration::from_nanos(500 * load.script_ns / u64::from(load.workers)).max(FULL_PAUSE);
         Self { queues: Queues::create(&plan).expect("memory"), full_pause }
     }
@@ -306,11 +345,13 @@ impl Way for RingWay {
         self.queues.prefault().expect("memory");
         let mut producer = self.queues.producer(index);
         let mut body = [7; BODY_SIZE];
-        for _ in 0..count {
+        for number in 0..count {
             let now = stamp();
             body[..8].copy_from_slice(&now.to_ne_bytes());
             let record = Record { meta: &[1; META_SIZE], body: &body, xdata: &[], received_at_ns: now };
-            while producer.push(0, &record).is_err() {
+            // Where there is no order, a key means nothing.
+            let placement = Placement::Keyed((number % KEYS).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32);
+            while producer.push_to(0, placement, &record).is_err() {
                 std::thread::sleep(self.full_pause);
             }
             producer.wake(0);
@@ -516,6 +557,7 @@ fn median_cost(costs: Vec<Cost>) -> Cost {
         producer_ns: of(|cost| cost.producer_ns),
         worker_ns: of(|cost| cost.worker_ns),
         sleeps: of(|cost| cost.sleeps),
+        wall_ns: of(|cost| cost.wall_ns),
     }
 }
 
@@ -523,4 +565,6 @@ const BODY_SIZE: usize = 700;
 const META_SIZE: usize = 128;
 const BLOCK_SIZE: usize = 1024;
 const BLOCK_COUNT: usize = 4096;
+/// Calls at the same time.
+const KEYS: u64 = 1_000;
 const FULL_PAUSE: Duration = Duration::from_micros(100);

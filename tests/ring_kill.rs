@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use sworker::shm::crash_point::Point;
 use sworker::shm::{
-    Blame, Consumer, Counters, Delivery, GroupPlan, Producer, PushError, QueuePlan, Queues, Record, Repair,
-    Repaired,
+    Blame, Consumer, Counters, Delivery, GroupPlan, Lanes, Overflow, Placement, Producer, PushError,
+    QueuePlan, Queues, Record, Repair, Repaired,
 };
 use sworker::sys::clock::monotonic_ns;
 use sworker::sys::process::{
@@ -36,6 +36,8 @@ struct Scenario {
     pace: Pace,
     /// Message bodies are from 1 byte to this size.
     body_size_max: u32,
+    lanes: Lanes,
+    overflow: Overflow,
     /// One message in so many ends every worker that begins with it; 0 is none.
     poison_period: u64,
     deaths: u32,
@@ -58,6 +60,8 @@ const USUAL: Scenario = Scenario {
     arena_size: None,
     pace: Pace::Saturated,
     body_size_max: 2_000,
+    lanes: Lanes::One,
+    overflow: Overflow::Refuse,
     poison_period: 0,
     deaths: 1_200,
     points: false,
@@ -76,6 +80,16 @@ const SCENARIOS: &[Scenario] = &[
         body_size_max: 30_000,
         ..USUAL
     },
+    Scenario { name: "order_of_keys", lanes: Lanes::Ordered, poison_period: 701, ..USUAL },
+    Scenario {
+        name: "order_of_keys_lightly_loaded",
+        lanes: Lanes::Ordered,
+        pace: Pace::Light,
+        deaths: 800,
+        ..USUAL
+    },
+    Scenario { name: "urgent_lane", lanes: Lanes::Urgent, deaths: 800, ..USUAL },
+    Scenario { name: "oldest_make_room", overflow: Overflow::DropOldest, queue: 32, deaths: 800, ..USUAL },
     Scenario { name: "all_sizes", queue: 64, workers: 2, body_size_max: 65_535, deaths: 800, ..USUAL },
     Scenario {
         name: "one_of_each",
@@ -92,6 +106,14 @@ const SCENARIOS: &[Scenario] = &[
 const POINT_SCENARIOS: &[Scenario] = &[
     Scenario { name: "saturated", points: true, poison_period: 997, deaths: 700, ..USUAL },
     Scenario { name: "lightly loaded", points: true, pace: Pace::Light, deaths: 1_500, ..USUAL },
+    Scenario {
+        name: "in order, the oldest making room",
+        points: true,
+        lanes: Lanes::Ordered,
+        overflow: Overflow::DropOldest,
+        queue: 8,
+        ..USUAL
+    },
     Scenario {
         name: "busy and idle in turn",
         points: true,
@@ -184,6 +206,10 @@ struct World<'a> {
     /// Per worker and message: how often it did its effect, and the highest attempt it saw.
     processed: Counters,
     attempts: Counters,
+    /// In order: per producer and key, the last message worked on, and whether somebody works on one. One process at a
+    /// time writes them, if order is kept.
+    last_of_key: Counters,
+    key_is_busy: Counters,
     /// Per worker: the longest wait of a message in the queue.
     longest_wait: Counters,
     bytes: Vec<u8>,
@@ -192,13 +218,13 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn create(scenario: &'a Scenario, random: &mut Random) -> Result<Self, String> {
         let group = GroupPlan {
-            name: "killed".into(),
-            workers: scenario.workers,
-            queue: scenario.queue,
             arena_size: scenario.arena_size,
+            attempts_max: ATTEMPTS_MAX,
+            lanes: scenario.lanes,
+            overflow: scenario.overflow,
+            ..GroupPlan::new("killed", scenario.workers, scenario.queue)
         };
-        let plan =
-            QueuePlan { producers: scenario.producers, groups: vec![group], attempts_max: ATTEMPTS_MAX };
+        let plan = QueuePlan { producers: scenario.producers, groups: vec![group] };
         let counters =
             |blocks: u32, count: u32| Counters::create(blocks, count).map_err(|error| error.to_string());
         let messages = scenario.producers * MESSAGES_PER_PRODUCER;
@@ -210,6 +236,8 @@ impl<'a> World<'a> {
             accepted: counters(scenario.producers, MESSAGES_PER_PRODUCER)?,
             processed: counters(scenario.workers, messages)?,
             attempts: counters(scenario.workers, messages)?,
+            last_of_key: counters(scenario.producers, KEYS)?,
+            key_is_busy: counters(1, KEYS)?,
             longest_wait: counters(scenario.workers, 1)?,
             bytes: std::iter::repeat_with(|| random.next() as u8).take(2 * 65_536).collect(),
         })
@@ -257,6 +285,10 @@ fn produce(world: &World<'_>, index: u32, random: &mut Random) {
         if world.scenario.pace == Pace::Light || random.below(8) == 0 {
             producer.wake(0);
         }
+        if world.scenario.overflow == Overflow::DropOldest && random.below(4) == 0 {
+            // Nothing else holds such a producer up.
+            std::thread::sleep(Duration::from_micros(random.below(300)));
+        }
         if world.scenario.pace == Pace::Light && random.below(4) != 0 {
             std::thread::sleep(Duration::from_micros(random.below(150)));
         }
@@ -271,7 +303,7 @@ fn push(world: &World<'_>, producer: &mut Producer, message: u32) -> bool {
     let record =
         Record { meta: &meta, body, xdata: &body[..body.len() % 64], received_at_ns: monotonic_ns() };
     loop {
-        match producer.push(0, &record) {
+        match producer.push_to(0, placement(world, message), &record) {
             Ok(()) => return true,
             Err(PushError::TooLarge) => exit_now(EXIT_TOO_LARGE),
             Err(PushError::Full) if world.is_over(PRODUCERS_STOP) => return false,
@@ -281,6 +313,41 @@ fn push(world: &World<'_>, producer: &mut Producer, message: u32) -> bool {
             }
         }
     }
+}
+
+/// Messages of one key come from all producers.
+fn key(message: u32) -> u32 {
+    mix(u64::from(message % MESSAGES_PER_PRODUCER) + 99) as u32 % KEYS
+}
+
+fn placement(world: &World<'_>, message: u32) -> Placement {
+    match world.scenario.lanes {
+        Lanes::One => Placement::Usual,
+        Lanes::Urgent if mix(u64::from(message)).is_multiple_of(3) => Placement::Urgent,
+        Lanes::Urgent => Placement::Usual,
+        Lanes::Ordered => Placement::Keyed(mix(u64::from(key(message)))),
+    }
+}
+
+/// Nobody else works on a message of this key, and no later one of its producer has been worked on.
+fn begin_in_order(world: &World<'_>, message: u32, attempt: u32) {
+    let (key, producer) = (key(message), message / MESSAGES_PER_PRODUCER);
+    let is_busy = world.key_is_busy.block(0);
+    if is_busy.value(key) != 0 && attempt == 1 {
+        // Of whoever was ended over a message nothing is left but this mark, and the next attempt or a quarantine: only
+        // a message that is begun for the first time beside one that lives is out of order.
+        let other = is_busy.value(key) as u32 - 1;
+        if world.scenario.poison_period == 0 || !world.is_poison(other) {
+            exit_now(EXIT_OUT_OF_ORDER);
+        }
+    }
+    is_busy.set(key, u64::from(message) + 1);
+    let last = world.last_of_key.block(producer);
+    let number = u64::from(message % MESSAGES_PER_PRODUCER) + 1;
+    if last.value(key) > number || (last.value(key) == number && attempt == 1) {
+        exit_now(EXIT_OUT_OF_ORDER);
+    }
+    last.set(key, number);
 }
 
 fn work(world: &World<'_>, index: u32, random: &mut Random) {
@@ -310,6 +377,9 @@ fn process(world: &World<'_>, index: u32, delivery: Delivery<'_>, random: &mut R
     if delivery.xdata() != &delivery.body()[..delivery.body().len() % 64] {
         exit_now(EXIT_CORRUPT);
     }
+    if world.scenario.lanes == Lanes::Ordered {
+        begin_in_order(world, message, delivery.attempts());
+    }
     let attempts = world.attempts.block(index);
     attempts.set(message, attempts.value(message).max(u64::from(delivery.attempts())));
     if world.is_poison(message) {
@@ -322,6 +392,9 @@ fn process(world: &World<'_>, index: u32, delivery: Delivery<'_>, random: &mut R
     wait.set(0, wait.value(0).max(delivery.queued_ns()));
     run_script(random);
     world.processed.block(index).add(message, 1);
+    if world.scenario.lanes == Lanes::Ordered {
+        world.key_is_busy.block(0).set(key(message), 0);
+    }
     delivery.finish();
 }
 
@@ -484,6 +557,7 @@ impl Master<'_> {
                 Blame::Nobody
             }
             ExitStatus::Exited(EXIT_CORRUPT) => return Err("a message was not what had been sent".into()),
+            ExitStatus::Exited(EXIT_OUT_OF_ORDER) => return Err("a message overtook another one".into()),
             ExitStatus::Exited(EXIT_ILLEGAL_DUPLICATE) => {
                 return Err("a message came twice without a death".into());
             }
@@ -560,13 +634,19 @@ impl Master<'_> {
             }
         }
         self.check_memory()?;
+        // A producer that is killed right after it took a record back has not counted it.
+        let counted = self.world.queues.group_statistics(0).dropped_oldest;
+        if sums.dropped > counted + u64::from(self.deaths) {
+            return Err(format!("{} are missing, {counted} were taken back", sums.dropped));
+        }
         let longest = (0..scenario.workers).map(|worker| self.world.longest_wait.value(worker, 0)).max();
         let statistics = self.world.queues.group_statistics(0);
         Ok(format!(
-            "{} deaths, {} accepted, 0 lost, {} processed twice or more, {} redelivered, {} quarantined, \
-             {} full, longest wait {} ms",
+            "{} deaths, {} accepted, 0 lost, {} taken back, {} processed twice or more, {} redelivered, \
+             {} quarantined, {} full, longest wait {} ms",
             self.deaths,
             sums.accepted,
+            sums.dropped,
             sums.repeated,
             statistics.redelivered,
             self.quarantined.len(),
@@ -585,7 +665,7 @@ impl Master<'_> {
         if processed > attempts {
             return Err(format!("message {message} was processed {processed} times in {attempts} attempts"));
         }
-        if self.world.is_poison(message) {
+        if self.world.is_poison(message) && self.world.scenario.overflow == Overflow::Refuse {
             let is_right = processed == 0 && (quarantined == 1 || (!is_accepted && quarantined == 0));
             return is_right
                 .then_some(())
@@ -593,6 +673,10 @@ impl Master<'_> {
         }
         if quarantined != 0 {
             return Err(format!("message {message} was quarantined without blame"));
+        }
+        if is_accepted && processed == 0 && self.world.scenario.overflow == Overflow::DropOldest {
+            sums.dropped += 1;
+            return Ok(());
         }
         if is_accepted && processed == 0 {
             return Err(format!("message {message} is lost"));
@@ -619,6 +703,7 @@ impl Master<'_> {
 struct Sums {
     accepted: u64,
     repeated: u64,
+    dropped: u64,
 }
 
 #[cfg(feature = "crash-points")]
@@ -719,3 +804,6 @@ const EXIT_PANICKED: i32 = 70;
 const EXIT_CORRUPT: i32 = 71;
 const EXIT_ILLEGAL_DUPLICATE: i32 = 72;
 const EXIT_TOO_LARGE: i32 = 73;
+const EXIT_OUT_OF_ORDER: i32 = 74;
+
+const KEYS: u32 = 40;

@@ -10,20 +10,25 @@
 //!  }
 //! ```
 //!
+//! In a group with order a worker owns the shard of the message in its hands until it asks for the next one: who leaves
+//! must have been told by `next` that there is none.
+//!
 //! After `park` a worker asks `next` at least once before it leaves: the wake it got may stand for several messages.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::crash_point::{Point, pass};
 use super::event_count::Parked;
+use super::mutant;
 use super::queue_figures::WorkerFigures;
-use super::queues::GroupQueue;
+use super::queues::{GroupQueue, Lanes};
 use super::record::{Header, Parts};
 use super::ring::RingReader;
 use super::slot::Slot;
-use super::sync::monotonic_ns;
+use super::sync::{Ordering, fence, monotonic_ns};
 
 /// Takes messages from all rings of one group.
 ///
@@ -34,6 +39,11 @@ pub struct Consumer {
     slot: Slot,
     worker: u32,
     next_reader: usize,
+    /// In a group with order: the shard this worker owns, and how many messages it has taken from it in a row.
+    owned: Option<(u32, u32)>,
+    next_shard: u32,
+    /// When the last message was finished, if nothing but looking for work has happened since.
+    finished_at_ns: Option<u64>,
     /// The last sleep ended by time alone: a message found now came without a wake.
     slept_unasked: Option<Duration>,
     not_send: PhantomData<*const ()>,
@@ -45,7 +55,11 @@ impl Consumer {
             readers: group.rings.iter().cloned().map(RingReader::new).collect(),
             slot: group.slots[worker as usize].clone(),
             worker,
-            next_reader: worker as usize % group.rings.len(),
+            next_reader: worker as usize % group.rings_per_lane(),
+            // A predecessor that died with a message in its slot has left its shard too.
+            owned: group.shards.owned_by(worker).map(|shard| (shard, 0)),
+            next_shard: worker * group.shards.count() / group.slots.len() as u32,
+            finished_at_ns: None,
             slept_unasked: None,
             not_send: PhantomData,
             group: Arc::clone(group),
@@ -76,28 +90,123 @@ impl Consumer {
             let taken = unsafe { self.slot.take(self.readers[reader].ring(), reader as u32, sequence) };
             if taken.is_ok() {
                 self.figures().taken.add(1);
-                self.wake_next();
+                // Who goes on with a shard in hand has given none back and has not slept since it looked last.
+                if self.owned.is_none_or(|(_, row)| row == 1) {
+                    self.wake_next();
+                }
                 return Some(());
             }
             self.figures().corrupt.add(1);
         }
     }
 
-    /// The adopted messages first, they are the oldest; then the ring after the one served last.
     #[inline]
     fn claim(&mut self) -> Option<(usize, u64)> {
-        let adopted = self.readers.len() - 1;
-        if let Some(sequence) = self.readers[adopted].claim(self.worker) {
-            return Some((adopted, sequence));
+        match self.group.lanes {
+            Lanes::One => self.claim_in_lane(0),
+            Lanes::Urgent => self.claim_in_lane(0).or_else(|| self.claim_in_lane(1)),
+            Lanes::Ordered => self.claim_in_order(),
+        }
+    }
+
+    /// The adopted messages first, they are the oldest; then the ring after the one served last.
+    #[inline]
+    fn claim_in_lane(&mut self, lane: usize) -> Option<(usize, u64)> {
+        let first = lane * self.group.rings_per_lane();
+        let adopted = self.group.rings_per_lane() - 1;
+        if let Some(sequence) = self.readers[first + adopted].claim(self.worker) {
+            return Some((first + adopted, sequence));
         }
         for _ in 0..adopted {
             let index = if self.next_reader < adopted { self.next_reader } else { 0 };
             self.next_reader = index + 1;
-            if let Some(sequence) = self.readers[index].claim(self.worker) {
-                return Some((index, sequence));
+            if let Some(sequence) = self.readers[first + index].claim(self.worker) {
+                return Some((first + index, sequence));
             }
         }
         None
+    }
+
+    /// The next message of the shard in hand, for a while; then one of the next shard that nobody works on.
+    fn claim_in_order(&mut self) -> Option<(usize, u64)> {
+        if let Some((shard, row)) = self.owned.take() {
+            if row < ROW_MAX
+                && let Some(found) = self.claim_oldest(shard)
+            {
+                self.owned = Some((shard, row + 1));
+                return Some(found);
+            }
+            self.group.shards.release(shard);
+        }
+        let count = self.group.shards.count();
+        for _ in 0..count {
+            let shard = if self.next_shard < count { self.next_shard } else { 0 };
+            self.next_shard = shard + 1;
+            if !self.is_takeable(shard) || !self.group.shards.acquire(shard, self.worker) {
+                continue;
+            }
+            if let Some(found) = self.claim_oldest(shard) {
+                self.owned = Some((shard, 1));
+                return Some(found);
+            }
+            self.group.shards.release(shard);
+        }
+        None
+    }
+
+    /// The record with the lowest ticket in the rings of a shard that this worker owns; an adopted one before all.
+    fn claim_oldest(&mut self, shard: u32) -> Option<(usize, u64)> {
+        let rings = self.rings_of(shard);
+        let adopted = rings.end - 1;
+        if let Some(sequence) = self.readers[adopted].claim(self.worker) {
+            return Some((adopted, sequence));
+        }
+        loop {
+            let (_, index, sequence) = self.find_oldest(rings.start..adopted)?;
+            if self.readers[index].claim_this(sequence, self.worker) {
+                return Some((index, sequence));
+            }
+            // Its producer took it back to make room.
+        }
+    }
+
+    /// Looks until it finds the same twice: while the first look goes from ring to ring, an older record may come to
+    /// one that was empty when it was looked at, before a newer one comes to the next.
+    fn find_oldest(&mut self, rings: Range<usize>) -> Option<(u64, usize, u64)> {
+        let mut found = self.lowest_ticket(rings.clone())?;
+        if rings.len() == 1 || mutant::ONE_LOOK_FOR_TICKETS {
+            return Some(found);
+        }
+        loop {
+            // Whoever has seen the newer record sees the older one after this.
+            fence(Ordering::SeqCst);
+            // None when its producer took it back: then whatever is there next.
+            let again = self.lowest_ticket(rings.clone())?;
+            if again == found {
+                return Some(found);
+            }
+            found = again;
+        }
+    }
+
+    fn lowest_ticket(&mut self, rings: Range<usize>) -> Option<(u64, usize, u64)> {
+        let readers = rings.filter_map(|index| {
+            let (ticket, sequence) = self.readers[index].first_ready()?;
+            Some((ticket, index, sequence))
+        });
+        readers.min()
+    }
+
+    fn rings_of(&self, lane: u32) -> Range<usize> {
+        let first = lane as usize * self.group.rings_per_lane();
+        first..first + self.group.rings_per_lane()
+    }
+
+    /// Whether nobody works on this shard and something waits there.
+    #[inline]
+    fn is_takeable(&mut self, shard: u32) -> bool {
+        let rings = self.rings_of(shard);
+        self.group.shards.is_free(shard) && self.readers[rings].iter_mut().any(RingReader::has_ready)
     }
 
     /// The chain: whoever has work and sees more, wakes the next sleeper.
@@ -108,8 +217,12 @@ impl Consumer {
         }
     }
 
+    /// Whether there is a message that a worker could take now.
     fn has_ready(&mut self) -> bool {
-        self.readers.iter_mut().any(RingReader::has_ready)
+        match self.group.lanes {
+            Lanes::One | Lanes::Urgent => self.readers.iter_mut().any(RingReader::has_ready),
+            Lanes::Ordered => (0..self.group.shards.count()).any(|shard| self.is_takeable(shard)),
+        }
     }
 
     /// Lets go of a held message that cannot be one, instead of dying over it again and again.
@@ -130,9 +243,10 @@ impl Consumer {
     /// A signal that arrives after `stop` was asked does not end the sleep; who needs that gives a timeout or has the
     /// master wake all.
     pub fn park(&mut self, stop: &dyn Fn() -> bool, timeout: Option<Duration>) {
-        let readers = &mut self.readers;
-        let mut has_reason = || stop() || readers.iter_mut().any(RingReader::has_ready);
-        let parked = self.group.events.park(self.worker, timeout, &mut has_reason);
+        let (group, worker) = (Arc::clone(&self.group), self.worker);
+        let mut has_reason = || stop() || self.has_ready();
+        let parked = group.events.park(worker, timeout, &mut has_reason);
+        self.finished_at_ns = None;
         self.slept_unasked = timeout.filter(|_| parked == Parked::Unasked);
         if parked != Parked::Cancelled {
             self.figures().parks.add(1);
@@ -153,6 +267,9 @@ impl Consumer {
     }
 }
 
+/// So many messages of a shard in a row, if there are so many; then another shard has its turn.
+const ROW_MAX: u32 = 8;
+
 /// A message in the hands of a worker, in the worker's own slot.
 ///
 /// Dropping it commits nothing: a worker that unwinds has not finished.
@@ -162,6 +279,7 @@ pub struct Delivery<'a> {
     parts: Parts,
     attempts: u32,
     message_size: usize,
+    started_at_ns: u64,
 }
 
 impl<'a> Delivery<'a> {
@@ -174,8 +292,11 @@ impl<'a> Delivery<'a> {
             consumer.check_for_lost_wake(header.received_at_ns);
         }
         let attempts = u32::from(consumer.slot.history().attempts) + 1;
-        consumer.slot.start();
-        Some(Self { consumer, header, parts: header.parts(), attempts, message_size })
+        // Looking for work takes no time worth asking the clock again.
+        let started_at_ns = consumer.finished_at_ns.take().unwrap_or_else(monotonic_ns);
+        consumer.slot.start(started_at_ns);
+        consumer.figures().wait.add(started_at_ns.saturating_sub(header.received_at_ns));
+        Some(Self { consumer, header, parts: header.parts(), attempts, message_size, started_at_ns })
     }
 
     /// What is known about the message besides its bytes.
@@ -207,9 +328,15 @@ impl<'a> Delivery<'a> {
         self.header.received_at_ns
     }
 
-    /// Nanoseconds from receipt until now.
+    /// Nanoseconds from receipt until this worker began.
     pub fn queued_ns(&self) -> u64 {
-        monotonic_ns().saturating_sub(self.header.received_at_ns)
+        self.started_at_ns.saturating_sub(self.header.received_at_ns)
+    }
+
+    /// Lets go of a message that has waited for too long to matter: it is counted as expired, not as finished.
+    pub fn expire(self) {
+        self.consumer.slot.empty();
+        self.consumer.figures().expired.add(1);
     }
 
     /// The commit: the message is processed and will not be delivered again.
@@ -218,7 +345,11 @@ impl<'a> Delivery<'a> {
         pass(Point::FinishBefore);
         self.consumer.slot.empty();
         pass(Point::FinishAfter);
-        self.consumer.figures().finished.add(1);
+        let now_ns = monotonic_ns();
+        let figures = self.consumer.figures();
+        figures.finished.add(1);
+        figures.script.add(now_ns.saturating_sub(self.started_at_ns));
+        self.consumer.finished_at_ns = Some(now_ns);
     }
 
     #[inline]
@@ -235,8 +366,8 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     fn queues(producers: u32, workers: u32, queue: u32, arena_size: Option<u32>) -> Queues {
-        let group = GroupPlan { name: "calls".into(), workers, queue, arena_size };
-        Queues::create(&QueuePlan { producers, groups: vec![group], attempts_max: 2 }).expect("memory")
+        let group = GroupPlan { arena_size, ..GroupPlan::new("calls", workers, queue) };
+        Queues::create(&QueuePlan { producers, groups: vec![group] }).expect("memory")
     }
 
     fn record(body: &[u8]) -> Record<'_> {

@@ -11,6 +11,8 @@
 pub enum Point {
     AttachTailStored,
     AttachHeadStored,
+    OldestTaken,
+    TicketDrawn,
     PushBodyWritten,
     PushDescribed,
     PushPublished,
@@ -23,6 +25,8 @@ pub enum Point {
     WakeTokenReturned,
     ClaimTaken,
     ClaimHinted,
+    ShardTaken,
+    ShardReleased,
     TakeCopied,
     TakeDescribed,
     TakeHeld,
@@ -42,9 +46,11 @@ pub enum Point {
 
 impl Point {
     /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 33] = [
         Self::AttachTailStored,
         Self::AttachHeadStored,
+        Self::OldestTaken,
+        Self::TicketDrawn,
         Self::PushBodyWritten,
         Self::PushDescribed,
         Self::PushPublished,
@@ -57,6 +63,8 @@ impl Point {
         Self::WakeTokenReturned,
         Self::ClaimTaken,
         Self::ClaimHinted,
+        Self::ShardTaken,
+        Self::ShardReleased,
         Self::TakeCopied,
         Self::TakeDescribed,
         Self::TakeHeld,

@@ -12,6 +12,8 @@
 //!  event_count  sleeping and waking
 //!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
+//!  ValueTable                         values that any process may write: a head that is swapped, cells of one writer
+//!  LockTable                          locks that name their owner, and are taken from a dead one
 //!  StatisticsPublisher · …Viewer      figures under a name, for programs that look from outside
 //! ```
 //!
@@ -24,12 +26,9 @@
 //!   any instruction, not by ones that lie about who they are.
 //! - No process waits for another, and what a dead one held is named by words that carry its index.
 //!
-//! **Room for ordered delivery.** A later mode keeps the messages of one key in order. It needs, per group, a number
-//! of shards, each with an owner word (version and worker, as in [`word`]) and one ring per producer. Nothing here
-//! stands in its way: a [`ring`] does not know how many there are of it per producer and group (15 bits of the slot's
-//! word name it); the record's header has 8 reserved bytes for the ticket that orders records over producers; claimed
-//! records are found again by their owner's tag however long they stay claimed. [`queues`] would reserve the shards'
-//! words and rings beside the ones of today.
+//! A group has one **lane** of rings, or two (urgent messages first), or one for each of its shards: then the messages
+//! of a shard are processed one after another, see [`shard`]. A lane is one ring per producer and one for what the
+//! master adopted; a ring does not know which lane it is in.
 
 #[cfg(all(loom, test))]
 mod model;
@@ -40,6 +39,9 @@ mod consumer;
 mod counter;
 pub mod crash_point;
 mod event_count;
+mod histogram;
+#[cfg(not(loom))]
+mod lock_table;
 mod mutant;
 #[cfg(not(loom))]
 mod process_table;
@@ -52,20 +54,26 @@ mod ring;
 mod segment;
 #[cfg(not(loom))]
 mod sequence_lock;
+mod shard;
 mod slot;
 #[cfg(not(loom))]
 mod statistics;
 mod sync;
+#[cfg(not(loom))]
+mod table;
 mod word;
 
 pub use consumer::{Consumer, Delivery};
 #[cfg(not(loom))]
 pub use counter::{CounterBlock, Counters};
+pub use histogram::Histogram;
+#[cfg(not(loom))]
+pub use lock_table::{LockTable, Locking};
 #[cfg(not(loom))]
 pub use process_table::{ProcessRow, ProcessTable};
-pub use producer::Producer;
+pub use producer::{Placement, Producer};
 pub use queue_figures::{GroupStatistics, WorkerState, WorkerStatistics};
-pub use queues::{GroupPlan, QueuePlan, Queues, ShmError};
+pub use queues::{GroupPlan, Lanes, Overflow, QueuePlan, Queues, ShmError};
 pub use record::{RECORD_SIZE_MAX, Record};
 pub use repair::{Adoption, Blame, QuarantinedRecord, Repair, Repaired};
 pub use ring::PushError;
@@ -73,3 +81,5 @@ pub use ring::PushError;
 pub use statistics::{
     GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsPublisher, StatisticsViewer,
 };
+#[cfg(not(loom))]
+pub use table::{SHARED_TEXT_SIZE_MAX, SharedInput, SharedReading, TableError, ValueTable};

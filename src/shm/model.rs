@@ -14,7 +14,7 @@ use loom::thread;
 
 use super::crash_point::Point;
 use super::crash_point::armed::run_until;
-use super::{Blame, Consumer, GroupPlan, QueuePlan, Queues, Record, Repaired};
+use super::{Blame, Consumer, GroupPlan, Lanes, Overflow, Placement, QueuePlan, Queues, Record, Repaired};
 
 /// What a model's threads share outside the queue. Not part of the model: loom runs one thread at a time.
 struct World {
@@ -24,6 +24,10 @@ struct World {
     accepted: [AtomicU32; MESSAGES_MAX],
     /// The messages that were in a worker's hands when it died.
     in_flight: Mutex<Vec<u8>>,
+    /// The messages in the order in which they were begun.
+    begun: Mutex<Vec<u8>>,
+    /// 1 while a worker that lives works on a message, in models where no two may.
+    is_busy: AtomicU32,
 }
 
 type Shared = std::sync::Arc<World>;
@@ -33,13 +37,19 @@ const MESSAGES_MAX: usize = 4;
 const ARENA_SIZE: u32 = 256;
 
 fn world(producers: u32, workers: u32, queue: u32) -> Shared {
-    let group = GroupPlan { name: String::new(), workers, queue, arena_size: Some(ARENA_SIZE) };
-    let plan = QueuePlan { producers, groups: vec![group], attempts_max: 9 };
+    world_of(producers, GroupPlan::new("", workers, queue))
+}
+
+fn world_of(producers: u32, group: GroupPlan) -> Shared {
+    let group = GroupPlan { arena_size: Some(ARENA_SIZE), attempts_max: 9, ..group };
+    let plan = QueuePlan { producers, groups: vec![group] };
     std::sync::Arc::new(World {
         queues: Queues::create(&plan).expect("a possible plan"),
         finished: Default::default(),
         accepted: Default::default(),
         in_flight: Mutex::default(),
+        begun: Mutex::default(),
+        is_busy: AtomicU32::new(0),
     })
 }
 
@@ -49,7 +59,7 @@ impl World {
         let mut producer = self.queues.producer(index);
         for message in messages {
             let record = Record { meta: &[], body: &[message; 40], xdata: &[], received_at_ns: 0 };
-            if producer.push(0, &record).is_ok() {
+            if producer.push_to(0, Placement::Keyed(0), &record).is_ok() {
                 self.accepted[usize::from(message)].fetch_add(1, Ordering::Relaxed);
                 producer.wake(0);
             }
@@ -92,7 +102,7 @@ impl World {
     fn bury_worker(&self, worker: u32) {
         let repair = self.queues.repair();
         let repaired = repair.worker_died(0, worker, Blame::Message);
-        if let Repaired::WillRedeliver { attempts: 1.. } = repaired {
+        if let Repaired::WillRedeliver { attempts: 1.., .. } = repaired {
             let mut successor = self.queues.consumer(0, worker);
             let message = successor.next().expect("what the dead worker held").body()[0];
             self.in_flight.lock().expect("no panic while held").push(message);
@@ -297,6 +307,122 @@ fn death_of_a_sleeper_takes_no_wake_with_it() {
             }
             worker.join().expect("no panic");
             world.check_end();
+        });
+    }
+}
+
+/// Works off messages of one key: nobody else may work on one at the same time, and none may come before an older one.
+fn work_in_order(world: &World, consumer: &mut Consumer) {
+    while let Some(delivery) = consumer.next() {
+        let message = delivery.body()[0];
+        assert_eq!(delivery.body(), [message; 40], "payload of another message");
+        assert_eq!(world.is_busy.swap(1, Ordering::Relaxed), 0, "two messages of one key at the same time");
+        world.begun.lock().expect("no panic while held").push(message);
+        // Others may run now.
+        thread::yield_now();
+        world.is_busy.store(0, Ordering::Relaxed);
+        world.finished[usize::from(message)].fetch_add(1, Ordering::Relaxed);
+        delivery.finish();
+    }
+}
+
+fn check_order(world: &World) {
+    let begun = world.begun.lock().expect("no panic while held");
+    assert!(begun.is_sorted(), "messages were delivered out of order: {begun:?}");
+}
+
+fn ordered(producers: u32, workers: u32, queue: u32) -> Shared {
+    world_of(producers, GroupPlan { lanes: Lanes::Ordered, ..GroupPlan::new("", workers, queue) })
+}
+
+/// Two workers, one key, two producers whose pushes follow each other: what was pushed first is begun first.
+fn one_key_through_two_producers(death: Option<Point>) {
+    let world = ordered(2, 2, 2);
+    let (first, second) = (world.clone(), world.clone());
+    let dying =
+        thread::spawn(move || run_until(death, || work_in_order(&first, &mut first.queues.consumer(0, 0))));
+    let living = thread::spawn(move || work_in_order(&second, &mut second.queues.consumer(0, 1)));
+    world.produce(1, 0..1);
+    world.produce(0, 1..2);
+    world.produce(1, 2..3);
+    if dying.join().expect("no panic").is_none() {
+        world.is_busy.store(0, Ordering::Relaxed);
+        world.bury_ordered_worker(0);
+    }
+    living.join().expect("no panic");
+    work_in_order(&world, &mut world.queues.consumer(0, 1));
+    check_order(&world);
+    world.check_end();
+}
+
+impl World {
+    /// The master's part, and a successor that works on where the dead worker was.
+    fn bury_ordered_worker(&self, worker: u32) {
+        let repair = self.queues.repair();
+        if let Repaired::WillRedeliver { attempts: 1.., .. } = repair.worker_died(0, worker, Blame::Message) {
+            let held = self.queues.consumer(0, worker).next().expect("what the dead worker held").body()[0];
+            self.in_flight.lock().expect("no panic while held").push(held);
+        }
+        repair.wake_all();
+        work_in_order(self, &mut self.queues.consumer(0, worker));
+    }
+}
+
+#[test]
+fn messages_of_one_key_stay_in_order() {
+    check(2, || one_key_through_two_producers(None));
+}
+
+#[test]
+fn death_of_the_owner_of_a_shard_keeps_order() {
+    for death in [
+        Point::ShardTaken,
+        Point::ClaimTaken,
+        Point::TakeHeld,
+        Point::TakeStarted,
+        Point::FinishAfter,
+        Point::ShardReleased,
+    ] {
+        check(1, move || one_key_through_two_producers(Some(death)));
+    }
+}
+
+/// A worker that gives a shard back while the other one falls asleep over it: somebody must look again.
+#[test]
+fn shard_given_back_is_found_by_a_sleeper() {
+    check(1, || {
+        let world = ordered(1, 2, 2);
+        let sleepers = (0..2).map(|worker| {
+            let world = world.clone();
+            thread::spawn(move || world.work_to_the_end(worker, 2))
+        });
+        let sleepers = sleepers.collect::<Vec<_>>();
+        world.produce(0, 0..2);
+        for sleeper in sleepers {
+            sleeper.join().expect("no panic");
+        }
+        world.check_end();
+    });
+}
+
+/// A producer takes the oldest record back while a worker wants it: one of the two has it, never both.
+#[test]
+fn oldest_record_is_taken_back_or_worked_on() {
+    for lanes in [Lanes::One, Lanes::Ordered] {
+        check(3, move || {
+            let plan = GroupPlan { overflow: Overflow::DropOldest, lanes, ..GroupPlan::new("", 1, 2) };
+            let world = world_of(1, plan);
+            let taking = world.clone();
+            let worker = thread::spawn(move || taking.consume_all(&mut taking.queues.consumer(0, 0)));
+            world.produce(0, 0..4);
+            worker.join().expect("no panic");
+            world.consume_all(&mut world.queues.consumer(0, 0));
+            let accepted: u32 = world.accepted.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+            let finished: u32 = world.finished.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+            let dropped = world.queues.group_statistics(0).dropped_oldest as u32;
+            assert_eq!(finished + dropped, accepted, "a message is lost, or was delivered twice");
+            assert!(world.finished.iter().all(|count| count.load(Ordering::Relaxed) <= 1), "delivered twice");
+            assert!(world.queues.repair().is_drained(0), "something is left in the queue");
         });
     }
 }

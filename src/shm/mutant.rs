@@ -14,6 +14,12 @@ pub(crate) const NAIVE_TOKEN_RETURN: bool = cfg!(mutant = "naive_token_return");
 /// A worker frees the record before it has noted that it holds the message.
 pub(crate) const DONE_BEFORE_HOLD: bool = cfg!(mutant = "done_before_hold");
 
+/// A worker takes the lowest ticket of one look over the rings of its shard.
+pub(crate) const ONE_LOOK_FOR_TICKETS: bool = cfg!(mutant = "one_look_for_tickets");
+
+/// The master frees the shard of a dead worker although its message is still to be delivered.
+pub(crate) const SHARD_FREED_TOO_EARLY: bool = cfg!(mutant = "shard_freed_too_early");
+
 /// How a record is published; pairs with the Acquire load of whoever looks for a record.
 pub(crate) const PUBLISH: Ordering =
     if cfg!(mutant = "relaxed_ready") { Ordering::Relaxed } else { Ordering::Release };

@@ -1,5 +1,6 @@
 //! What the queues count, and how to read it: nobody is slowed down by a reader.
 
+use super::histogram::{Histogram, HistogramFigures};
 use super::queues::Queues;
 use super::segment::Shareable;
 use super::sync::Figure;
@@ -14,6 +15,9 @@ pub(crate) struct WorkerFigures {
     pub(crate) parks: Figure,
     pub(crate) chain_wakes: Figure,
     pub(crate) late_found: Figure,
+    pub(crate) expired: Figure,
+    pub(crate) wait: HistogramFigures,
+    pub(crate) script: HistogramFigures,
 }
 
 // SAFETY: atomic integers only.
@@ -30,6 +34,7 @@ pub(crate) struct GroupRepairFigures {
     pub(crate) quarantined: Figure,
     pub(crate) adopted: Figure,
     pub(crate) corrupt: Figure,
+    pub(crate) deadline_killed: Figure,
 }
 
 // SAFETY: atomic integers only.
@@ -54,6 +59,12 @@ pub struct GroupStatistics {
     pub delegated_size: u64,
     /// Messages refused because the queue was full.
     pub full: u64,
+    /// Of these, messages answered with 503 by their receiver.
+    pub refused: u64,
+    /// Messages handed over and taken back to make room for newer ones.
+    pub dropped_oldest: u64,
+    /// Messages that had waited for too long when a worker took them.
+    pub expired: u64,
     /// Messages refused because of their size.
     pub too_large: u64,
     /// Messages finished by workers.
@@ -70,10 +81,16 @@ pub struct GroupStatistics {
     pub worker_deaths: u64,
     /// Deaths of producers.
     pub producer_deaths: u64,
+    /// Workers ended because they worked on one message for too long.
+    pub deadline_killed: u64,
     /// Times a worker went to sleep.
     pub parks: u64,
     /// Messages found by time-out instead of by a wake: an alarm, always 0.
     pub late_found: u64,
+    /// How long messages waited from receipt until a worker began with them.
+    pub wait: Histogram,
+    /// How long workers took for them.
+    pub script: Histogram,
 }
 
 /// What a worker does.
@@ -93,7 +110,7 @@ pub enum WorkerState {
 pub struct WorkerStatistics {
     /// What it does.
     pub state: WorkerState,
-    /// When it began with the message it works on, in coarse monotonic nanoseconds; 0 when it has none.
+    /// When it began with the message it works on, in monotonic nanoseconds; 0 when it has none.
     pub started_at_ns: u64,
     /// How many workers have died over the message it works on.
     pub attempts: u32,
@@ -109,6 +126,10 @@ pub struct WorkerStatistics {
     pub chain_wakes: u64,
     /// Messages found by time-out instead of by a wake.
     pub late_found: u64,
+    /// How long messages waited from receipt until this worker began with them.
+    pub wait: Histogram,
+    /// How long it took for them.
+    pub script: Histogram,
 }
 
 impl Queues {
@@ -133,6 +154,7 @@ impl Queues {
             corrupt: repairs.corrupt.read(),
             worker_deaths: repairs.worker_deaths.read(),
             producer_deaths: repairs.producer_deaths.read(),
+            deadline_killed: repairs.deadline_killed.read(),
             ..GroupStatistics::default()
         };
         add_rings(&mut sum, queue);
@@ -141,6 +163,9 @@ impl Queues {
             sum.corrupt += worker.corrupt.read();
             sum.parks += worker.parks.read();
             sum.late_found += worker.late_found.read();
+            sum.expired += worker.expired.read();
+            sum.wait.add(&worker.wait.read());
+            sum.script.add(&worker.script.read());
         }
         sum
     }
@@ -167,24 +192,26 @@ impl Queues {
             parks: figures.parks.read(),
             chain_wakes: figures.chain_wakes.read(),
             late_found: figures.late_found.read(),
+            wait: figures.wait.read(),
+            script: figures.script.read(),
         }
     }
 }
 
 fn add_rings(sum: &mut GroupStatistics, queue: &super::queues::GroupQueue) {
-    for ring in &queue.rings {
+    for (index, ring) in queue.rings.iter().enumerate() {
         let figures = ring.figures();
-        sum.capacity += ring.capacity();
+        // What the master adopted was handed over once before.
+        if !queue.is_for_adopted(index) {
+            sum.capacity += ring.capacity();
+            sum.delegated += figures.pushed;
+            sum.delegated_size += figures.size_sum;
+        }
         sum.depth += figures.depth;
         sum.depth_max = sum.depth_max.max(figures.depth_max);
-        sum.delegated += figures.pushed;
-        sum.delegated_size += figures.size_sum;
         sum.full += figures.full;
+        sum.refused += figures.refused;
+        sum.dropped_oldest += figures.dropped_oldest;
         sum.too_large += figures.too_large;
-    }
-    // What the master adopted was handed over once before.
-    if let Some(adopted) = queue.rings.last() {
-        sum.capacity -= adopted.capacity();
-        sum.delegated -= adopted.figures().pushed.min(sum.delegated);
     }
 }

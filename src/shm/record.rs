@@ -119,6 +119,10 @@ fn number_at(bytes: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
+/// Where a header says how often the message has been tried: all else of a record stays the same.
+pub(crate) const HISTORY_OFFSET: usize = 20;
+pub(crate) const HISTORY_SIZE: usize = 4;
+
 /// The size of the numbers in front.
 pub(crate) const HEADER_SIZE: u32 = 32;
 

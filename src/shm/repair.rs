@@ -11,6 +11,7 @@
 //! | between hold and done | record CLAIMED, slot held | give the record back |
 //! | before the script began | slot held, not started | keep; no attempt is counted |
 //! | in the script | slot held, started | count the attempt; keep for the successor, or quarantine |
+//! | as the owner of a shard | owner's word | free the shard, unless the slot is held |
 //! | around its sleep | idle bit, token, epoch | clear the bit; `wake_all` does the rest |
 //!
 //! A producer leaves nothing to undo: what it had not published is invisible. But it may have published and not woken
@@ -21,11 +22,14 @@
 //!   back and write over what others own by then.
 //! - Every step can be done twice.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
 use std::sync::Arc;
 
+use super::mutant;
 use super::producer::Producer;
 use super::queues::GroupQueue;
-use super::record::{Header, History, Record};
+use super::record::{HISTORY_OFFSET, HISTORY_SIZE, Header, History, Record};
 use super::ring::PushError;
 use super::slot::Slot;
 
@@ -47,6 +51,8 @@ pub enum Repaired {
     WillRedeliver {
         /// How many workers have begun with it so far.
         attempts: u32,
+        /// Tells it from others, see [`QuarantinedRecord::fingerprint`].
+        fingerprint: u64,
     },
     /// It has ended too many workers and will not be delivered again.
     Quarantined(QuarantinedRecord),
@@ -65,6 +71,8 @@ pub struct QuarantinedRecord {
     pub received_at_ns: u64,
     /// How many workers have begun with it.
     pub attempts: u32,
+    /// A hash over all of the above but the attempts: the same for every delivery of this message.
+    pub fingerprint: u64,
 }
 
 /// What became of an attempt to give a dead worker's message to the others.
@@ -82,12 +90,11 @@ pub enum Adoption {
 pub struct Repair {
     groups: Vec<Arc<GroupQueue>>,
     adopter: Producer,
-    attempts_max: u32,
 }
 
 impl Repair {
-    pub(crate) fn new(groups: &[Arc<GroupQueue>], producers: u32, attempts_max: u32) -> Self {
-        Self { groups: groups.to_vec(), adopter: Producer::attach(groups, producers), attempts_max }
+    pub(crate) fn new(groups: &[Arc<GroupQueue>], producers: u32) -> Self {
+        Self { groups: groups.to_vec(), adopter: Producer::attach_adopter(groups, producers) }
     }
 
     /// After the death of a producer. Its successor takes its rings over when it attaches; without one they drain.
@@ -106,15 +113,26 @@ impl Repair {
         group.events.forget(worker);
         group.repair_figures[0].worker_deaths.add(1);
         let slot = &group.slots[worker as usize];
-        self.finish_claim(group, slot, worker);
-        if slot.word().is_empty() {
-            return Repaired::Nothing;
+        Self::finish_claim(group, slot, worker);
+        let repaired =
+            if slot.word().is_empty() { Repaired::Nothing } else { Self::judge(group, slot, blame) };
+        // While the message is to be delivered again, nobody else may go on with its shard.
+        if slot.word().is_empty() || mutant::SHARD_FREED_TOO_EARLY {
+            group.shards.forget(worker);
         }
-        self.judge(group, slot, blame)
+        repaired
+    }
+
+    /// Counts a worker that is about to be ended because it has worked on one message for too long.
+    ///
+    /// # Panics
+    /// When the plan has no such group.
+    pub fn count_deadline_kill(&self, group: u32) {
+        self.groups[group as usize].repair_figures[0].deadline_killed.add(1);
     }
 
     /// A record that the worker was copying out moves on to its slot, as the worker would have done.
-    fn finish_claim(&self, group: &GroupQueue, slot: &Slot, worker: u32) {
+    fn finish_claim(group: &GroupQueue, slot: &Slot, worker: u32) {
         for (ring_index, ring) in (0..).zip(&group.rings) {
             let Some(sequence) = ring.claimed_by(worker) else { continue };
             if slot.word().is_of(ring_index, sequence) {
@@ -130,7 +148,7 @@ impl Repair {
         }
     }
 
-    fn judge(&self, group: &GroupQueue, slot: &Slot, blame: Blame) -> Repaired {
+    fn judge(group: &GroupQueue, slot: &Slot, blame: Blame) -> Repaired {
         let figures = &group.repair_figures[0];
         // SAFETY: the worker is dead; the slot is held, and nobody else empties it.
         let Some((message, header)) = (unsafe { slot.message() }) else {
@@ -139,15 +157,16 @@ impl Repair {
             return Repaired::Nothing;
         };
         let history = counted(slot, blame);
-        if u32::from(history.blamed) >= self.attempts_max {
+        if u32::from(history.blamed) >= group.attempts_max {
             let record = quarantined(message, &header, history);
             figures.quarantined.add(1);
             slot.empty();
             return Repaired::Quarantined(record);
         }
+        let fingerprint = fingerprint(message);
         slot.count_attempt(history);
         figures.redelivered.add(1);
-        Repaired::WillRedeliver { attempts: u32::from(history.attempts) }
+        Repaired::WillRedeliver { attempts: u32::from(history.attempts), fingerprint }
     }
 
     /// Once after each batch of deaths, before successors are forked: wakes that died with their sender are made good.
@@ -169,11 +188,13 @@ impl Repair {
         }
         // SAFETY: the worker is dead; the slot is held, and nobody else empties it.
         let Some((message, header)) = (unsafe { slot.message() }) else { return Adoption::Nothing };
-        match self.adopter.push_with_history(group, &record(message, &header), slot.history()) {
+        let lane = queue.lane_of(slot.word().ring());
+        match self.adopter.push_with_history(group, lane, &record(message, &header), slot.history()) {
             Ok(()) => {}
             Err(PushError::Full | PushError::TooLarge) => return Adoption::Full,
         }
         slot.empty();
+        queue.shards.forget(worker);
         queue.repair_figures[0].adopted.add(1);
         self.adopter.wake(group);
         Adoption::Adopted
@@ -218,7 +239,17 @@ fn quarantined(message: &[u8], header: &Header, history: History) -> Quarantined
         xdata: record.xdata.to_vec(),
         received_at_ns: record.received_at_ns,
         attempts: u32::from(history.attempts),
+        fingerprint: fingerprint(message),
     }
+}
+
+/// Over the whole record without the part of its header that changes from delivery to delivery.
+fn fingerprint(message: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let (before, rest) = message.split_at(HISTORY_OFFSET.min(message.len()));
+    hasher.write(before);
+    hasher.write(rest.get(HISTORY_SIZE..).unwrap_or_default());
+    hasher.finish()
 }
 
 #[cfg(all(test, not(loom)))]
@@ -227,8 +258,8 @@ mod tests {
     use crate::shm::{Consumer, GroupPlan, QueuePlan, Queues};
 
     fn queues(attempts_max: u32) -> Queues {
-        let group = GroupPlan { name: "calls".into(), workers: 2, queue: 4, arena_size: Some(4096) };
-        Queues::create(&QueuePlan { producers: 1, groups: vec![group], attempts_max }).expect("memory")
+        let group = GroupPlan { arena_size: Some(4096), attempts_max, ..GroupPlan::new("calls", 2, 4) };
+        Queues::create(&QueuePlan { producers: 1, groups: vec![group] }).expect("memory")
     }
 
     fn push(queues: &Queues, body: &[u8]) {
@@ -242,6 +273,13 @@ mod tests {
     fn begin(consumer: &mut Consumer) -> (Vec<u8>, u32) {
         let delivery = consumer.next().expect("a message");
         (delivery.body().to_vec(), delivery.attempts())
+    }
+
+    fn attempts_of(repaired: Repaired) -> Option<u32> {
+        match repaired {
+            Repaired::WillRedeliver { attempts, .. } => Some(attempts),
+            _ => None,
+        }
     }
 
     #[test]
@@ -259,7 +297,7 @@ mod tests {
 
         let repaired = queues.repair().worker_died(0, 0, Blame::Message);
 
-        assert_eq!(repaired, Repaired::WillRedeliver { attempts: 1 });
+        assert_eq!(attempts_of(repaired), Some(1));
         let mut successor = queues.consumer(0, 0);
         assert_eq!(begin(&mut successor), (b"first".to_vec(), 2));
         successor.next().expect("still held").finish();
@@ -275,7 +313,7 @@ mod tests {
             assert_eq!(begin(&mut queues.consumer(0, 0)), (b"poison".to_vec(), attempts));
             let repaired = repair.worker_died(0, 0, Blame::Message);
             if attempts == 1 {
-                assert_eq!(repaired, Repaired::WillRedeliver { attempts: 1 });
+                assert_eq!(attempts_of(repaired), Some(1));
                 continue;
             }
             let Repaired::Quarantined(record) = repaired else { panic!("{repaired:?}") };
@@ -297,7 +335,7 @@ mod tests {
         for attempts in 1..=5 {
             assert_eq!(begin(&mut queues.consumer(0, 0)).1, attempts);
             let repaired = queues.repair().worker_died(0, 0, Blame::Nobody);
-            assert_eq!(repaired, Repaired::WillRedeliver { attempts });
+            assert_eq!(attempts_of(repaired), Some(attempts));
         }
     }
 
@@ -306,12 +344,9 @@ mod tests {
         let queues = queues(1);
         push(&queues, b"innocent");
         begin(&mut queues.consumer(0, 0));
-        assert_eq!(queues.repair().worker_died(0, 0, Blame::Nobody), Repaired::WillRedeliver { attempts: 1 });
+        assert_eq!(attempts_of(queues.repair().worker_died(0, 0, Blame::Nobody)), Some(1));
         // The successor dies before it asks for its message.
-        assert_eq!(
-            queues.repair().worker_died(0, 0, Blame::Message),
-            Repaired::WillRedeliver { attempts: 1 }
-        );
+        assert_eq!(attempts_of(queues.repair().worker_died(0, 0, Blame::Message)), Some(1));
         assert_eq!(begin(&mut queues.consumer(0, 0)).1, 2);
     }
 
@@ -327,7 +362,7 @@ mod tests {
         assert_eq!(queues.repair().worker_died(0, 0, Blame::Message), Repaired::Nothing);
         let repaired = queues.repair().worker_died(0, 1, Blame::Message);
 
-        assert_eq!(repaired, Repaired::WillRedeliver { attempts: 0 });
+        assert_eq!(attempts_of(repaired), Some(0));
         assert_eq!(begin(&mut queues.consumer(0, 1)), (b"claimed".to_vec(), 1));
         assert_eq!(queues.producer(0).occupied(0), (0, 0));
     }

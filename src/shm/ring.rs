@@ -15,7 +15,8 @@
 //!   names (or by the master when that worker is dead). They are reused only after DONE.
 //! - READY is the only store that makes anything of a push visible; a producer killed before it has done nothing.
 //! - A record leaves READY by one compare-and-swap and never returns to it, so every record below `hint`, and below
-//!   any private cursor, has been claimed.
+//!   any private cursor, has been claimed. Its producer may be the one that takes it, back, to make room
+//!   ([`Overflow::DropOldest`]): straight to DONE, as it owns the bytes anyway.
 //! - Nobody waits for anybody: the producer answers "full", a worker walks past what others have claimed.
 //! - Stores that repair interprets are Release stores: they reach memory in the order of the program, and a process
 //!   killed between two of them leaves exactly the earlier ones.
@@ -23,8 +24,10 @@
 use super::arena::{Arena, LINE_SIZE};
 use super::crash_point::{Point, pass};
 use super::mutant;
+use super::queues::Overflow;
 use super::record::{HEADER_SIZE, Header, History, RECORD_SIZE_MAX, Record};
 use super::segment::{BytesPlace, Place, Plan, Segment, Shareable, Shared, SharedBytes};
+use super::shard::Shards;
 use super::sync::{AtomicU32, AtomicU64, Figure, Ordering};
 use super::word::{RecordState, RecordWord};
 
@@ -58,6 +61,8 @@ struct ProducerLine {
     full: Figure,
     too_large: Figure,
     depth_max: Figure,
+    refused: Figure,
+    dropped_oldest: Figure,
 }
 
 /// Written by all workers: the lowest record that may still be unclaimed.
@@ -94,8 +99,27 @@ unsafe impl Shareable for Descriptor {}
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Descriptor>() == 16 && size_of::<RingControl>() == 256);
 
+/// The number that orders a record among those of other producers, in groups with order. Beside the descriptor and not
+/// in the record: it is compared before the record is claimed, while the bytes may still be taken back.
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct Ticket {
+    number: AtomicU64,
+}
+
+// SAFETY: one atomic integer.
+unsafe impl Shareable for Ticket {}
+
+/// Whether the records of a ring carry tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ticketing {
+    None,
+    Numbered,
+}
+
 /// The planned room of a ring.
 pub(crate) struct RingPlace {
+    tickets: Place<Ticket>,
     control: Place<RingControl>,
     descriptors: Place<Descriptor>,
     arena: BytesPlace,
@@ -103,8 +127,10 @@ pub(crate) struct RingPlace {
 
 impl RingPlace {
     /// `capacity` records and `arena_size` bytes; both powers of two.
-    pub(crate) fn reserve(plan: &mut Plan, capacity: u32, arena_size: u32) -> Self {
+    pub(crate) fn reserve(plan: &mut Plan, capacity: u32, arena_size: u32, ticketing: Ticketing) -> Self {
+        let ticket_count = if ticketing == Ticketing::Numbered { capacity as usize } else { 0 };
         Self {
+            tickets: plan.reserve(ticket_count),
             control: plan.reserve(1),
             descriptors: plan.reserve(capacity as usize),
             arena: plan.reserve_bytes(arena_size as usize, LINE_SIZE as usize),
@@ -115,6 +141,7 @@ impl RingPlace {
 /// A ring in shared memory.
 #[derive(Clone)]
 pub(crate) struct Ring {
+    tickets: Shared<Ticket>,
     control: Shared<RingControl>,
     descriptors: Shared<Descriptor>,
     arena: SharedBytes,
@@ -126,6 +153,7 @@ impl Ring {
     pub(crate) fn create(segment: &Segment, place: RingPlace) -> Self {
         let descriptors = segment.claim(place.descriptors);
         let ring = Self {
+            tickets: segment.claim(place.tickets),
             control: segment.claim(place.control),
             arena: segment.claim_bytes(place.arena),
             mask: descriptors.len() as u64 - 1,
@@ -214,6 +242,8 @@ impl Ring {
             size_sum: producer.size_sum.read(),
             full: producer.full.read(),
             too_large: producer.too_large.read(),
+            refused: producer.refused.read(),
+            dropped_oldest: producer.dropped_oldest.read(),
         }
     }
 
@@ -227,6 +257,14 @@ impl Ring {
     #[inline]
     fn descriptor(&self, sequence: u64) -> &Descriptor {
         &self.descriptors[(sequence & self.mask) as usize]
+    }
+
+    /// The ticket of a record whose word was seen READY; meaningless once it is not.
+    #[inline]
+    fn ticket(&self, sequence: u64) -> u64 {
+        self.tickets
+            .get((sequence & self.mask) as usize)
+            .map_or(0, |ticket| ticket.number.load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -254,6 +292,8 @@ pub(crate) struct RingFigures {
     pub(crate) size_sum: u64,
     pub(crate) full: u64,
     pub(crate) too_large: u64,
+    pub(crate) refused: u64,
+    pub(crate) dropped_oldest: u64,
 }
 
 /// The producer's end, with what only the producer needs to know.
@@ -263,6 +303,9 @@ pub(crate) struct RingWriter {
     head: u64,
     tail: u64,
     record_size_max: u32,
+    overflow: Overflow,
+    /// Where tickets are drawn, in groups with order.
+    shard: Option<(Shards, u32)>,
 }
 
 impl RingWriter {
@@ -277,6 +320,8 @@ impl RingWriter {
             tail: ring.producer().tail.load(Ordering::Acquire),
             record_size_max: (arena_size / RECORDS_PER_ARENA_MIN).min(RECORD_SIZE_MAX),
             ring,
+            overflow: Overflow::Refuse,
+            shard: None,
         };
         writer.find_tail();
         writer.find_head();
@@ -286,6 +331,16 @@ impl RingWriter {
             writer.arena.restore(sequence, offset, descriptor.size.load(Ordering::Relaxed));
         }
         writer
+    }
+
+    /// What to do when there is no room.
+    pub(crate) fn with_overflow(self, overflow: Overflow) -> Self {
+        Self { overflow, ..self }
+    }
+
+    /// Records carry tickets of this shard.
+    pub(crate) fn with_tickets(self, shards: Shards, shard: u32) -> Self {
+        Self { shard: Some((shards, shard)), ..self }
     }
 
     /// The predecessor may have died between publishing a record and counting it.
@@ -313,11 +368,12 @@ impl RingWriter {
             self.ring.producer().too_large.add(1);
             return Err(PushError::TooLarge);
         };
-        let Some(position) = self.find_room(size) else {
+        let Some(position) = self.find_room(size).or_else(|| self.make_room(size)) else {
             self.ring.producer().full.add(1);
             self.ring.producer().depth_max.set(self.ring.capacity().min(self.tail - self.head));
             return Err(PushError::Full);
         };
+        self.draw_ticket();
         let offset = self.arena.offset(position) as u32;
         self.write(offset, record, history);
         pass(Point::PushBodyWritten);
@@ -337,6 +393,42 @@ impl RingWriter {
         // Looking at what the workers have finished costs cache misses, so it is done only when it looks full.
         self.reclaim();
         if self.has_free_descriptor() { self.arena.find(size) } else { None }
+    }
+
+    /// Takes the oldest records back, as many as stand in the way. One that a worker has in its hands ends that.
+    #[cold]
+    fn make_room(&mut self, size: u32) -> Option<u64> {
+        if self.overflow == Overflow::Refuse {
+            return None;
+        }
+        while self.head < self.tail {
+            let (ready, done) = (RecordWord::ready(self.head).0, RecordWord::done(self.head).0);
+            // The same compare-and-swap as a worker's: one of the two gets the record.
+            self.ring
+                .word(self.head)
+                .compare_exchange(ready, done, Ordering::AcqRel, Ordering::Relaxed)
+                .ok()?;
+            pass(Point::OldestTaken);
+            self.ring.producer().dropped_oldest.add(1);
+            self.reclaim();
+            if self.has_free_descriptor()
+                && let Some(position) = self.arena.find(size)
+            {
+                return Some(position);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn draw_ticket(&self) {
+        let Some((shards, shard)) = &self.shard else { return };
+        let index = (self.tail & self.ring.mask) as usize;
+        if let Some(ticket) = self.ring.tickets.get(index) {
+            // Relaxed: READY is stored after it.
+            ticket.number.store(shards.ticket(*shard), Ordering::Relaxed);
+            pass(Point::TicketDrawn);
+        }
     }
 
     #[inline]
@@ -401,6 +493,11 @@ impl RingWriter {
         pass(Point::PushCounted);
     }
 
+    /// Counts a message that was answered by its receiver because there is no room.
+    pub(crate) fn count_refused(&self) {
+        self.ring.producer().refused.add(1);
+    }
+
     /// Records and arena bytes that are not yet free again, after a look at what has been finished.
     pub(crate) fn occupied(&mut self) -> (u64, u64) {
         self.reclaim();
@@ -427,18 +524,34 @@ impl RingReader {
     #[inline]
     pub(crate) fn claim(&mut self, worker: u32) -> Option<u64> {
         while let Some(sequence) = self.find_ready() {
-            self.cursor = sequence + 1;
-            let ready = RecordWord::ready(sequence).0;
-            let claimed = RecordWord::claimed(sequence, worker).0;
-            let word = self.ring.word(sequence);
-            if word.compare_exchange(ready, claimed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                pass(Point::ClaimTaken);
-                self.ring.hint().store(sequence + 1, Ordering::Relaxed);
-                pass(Point::ClaimHinted);
+            if self.claim_this(sequence, worker) {
                 return Some(sequence);
             }
         }
         None
+    }
+
+    /// Takes this record, the first that nobody has taken; false when somebody just did.
+    #[inline]
+    pub(crate) fn claim_this(&mut self, sequence: u64, worker: u32) -> bool {
+        self.cursor = sequence + 1;
+        let ready = RecordWord::ready(sequence).0;
+        let claimed = RecordWord::claimed(sequence, worker).0;
+        let word = self.ring.word(sequence);
+        let is_taken = word.compare_exchange(ready, claimed, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_taken {
+            pass(Point::ClaimTaken);
+            self.ring.hint().store(sequence + 1, Ordering::Relaxed);
+            pass(Point::ClaimHinted);
+        }
+        is_taken
+    }
+
+    /// The ticket and the number of the first record that nobody has taken.
+    #[inline]
+    pub(crate) fn first_ready(&mut self) -> Option<(u64, u64)> {
+        let sequence = self.find_ready()?;
+        Some((self.ring.ticket(sequence), sequence))
     }
 
     /// Whether a record waits.
@@ -449,12 +562,17 @@ impl RingReader {
 
     #[inline]
     fn find_ready(&mut self) -> Option<u64> {
-        let mut sequence = self.cursor.max(self.ring.hint().load(Ordering::Relaxed));
+        let hint = self.ring.hint().load(Ordering::Relaxed);
+        let mut sequence = self.cursor.max(hint);
         loop {
             // Acquire: pairs with the Release of READY; who sees it sees the bytes.
             let word = RecordWord(self.ring.word(sequence).load(Ordering::Acquire));
             if word.sequence() < sequence {
                 self.cursor = sequence;
+                if hint < sequence {
+                    // A worker that stood still has set it back, or a producer took records back.
+                    self.ring.hint().store(sequence, Ordering::Relaxed);
+                }
                 return None;
             }
             if word == RecordWord::ready(sequence) {

@@ -18,7 +18,7 @@ use super::mutant;
 use super::record::{Header, History, RECORD_SIZE_MAX};
 use super::ring::Ring;
 use super::segment::{BytesPlace, Place, Plan, Segment, Shareable, Shared, SharedBytes};
-use super::sync::{AtomicU32, AtomicU64, Ordering, monotonic_coarse_ns};
+use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::word::SlotWord;
 
 /// The words of a slot. Written by the worker, and by the master when the worker is dead.
@@ -124,12 +124,12 @@ impl Slot {
 
     /// Notes that the script begins with the message.
     #[inline]
-    pub(crate) fn start(&self) {
-        self.control().started_at.store(monotonic_coarse_ns(), Ordering::Release);
+    pub(crate) fn start(&self, now_ns: u64) {
+        self.control().started_at.store(now_ns, Ordering::Release);
         pass(Point::TakeStarted);
     }
 
-    /// When the script began with the message held, in coarse monotonic nanoseconds; 0 when it has not.
+    /// When the script began with the message held, in monotonic nanoseconds; 0 when it has not.
     pub(crate) fn started_at(&self) -> u64 {
         self.control().started_at.load(Ordering::Acquire)
     }

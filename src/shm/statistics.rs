@@ -27,6 +27,7 @@ use nix::fcntl::posix_fallocate;
 use nix::sys::mman::shm_unlink;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
+use super::histogram::{CLASS_COUNT, Histogram};
 use super::queue_figures::GroupStatistics;
 use super::sequence_lock;
 use crate::sys::clock::realtime_ns;
@@ -152,9 +153,41 @@ impl StatisticsPublisher {
         groups_max: u32,
         processes_max: u32,
     ) -> Result<Self, StatisticsError> {
+        Self::succeed(instance, generation, groups_max, processes_max, None)
+    }
+
+    /// The same for a server that takes over from another one, whose name it takes with the rest.
+    pub fn succeed(
+        instance: &str,
+        generation: u64,
+        groups_max: u32,
+        processes_max: u32,
+        predecessor: Option<ProcessId>,
+    ) -> Result<Self, StatisticsError> {
+        remove_stale(instance, &name_of(instance)?, predecessor)?;
+        Self::make(instance, generation, groups_max as usize, processes_max as usize)
+    }
+
+    /// The same for the next generation of this server: its memory takes the name, and viewers see it from then on.
+    /// It has no less room, so that who still publishes into the former one does not find it cut.
+    pub fn replace(
+        &self,
+        generation: u64,
+        groups_max: u32,
+        processes_max: u32,
+    ) -> Result<Self, StatisticsError> {
+        self.unlink();
+        let groups_max = self.groups_max.max(groups_max as usize);
+        Self::make(&self.instance, generation, groups_max, self.processes_max.max(processes_max as usize))
+    }
+
+    fn make(
+        instance: &str,
+        generation: u64,
+        groups_max: usize,
+        processes_max: usize,
+    ) -> Result<Self, StatisticsError> {
         let name = name_of(instance)?;
-        remove_stale(instance, &name)?;
-        let (groups_max, processes_max) = (groups_max as usize, processes_max as usize);
         let cell_count = HEADER_CELLS + groups_max * GROUP_CELLS + processes_max * PROCESS_CELLS;
         let memory = Memory::create(&name, cell_count * size_of::<u64>())?;
         let publisher = Self { memory, instance: instance.to_owned(), groups_max, processes_max };
@@ -289,13 +322,14 @@ fn is_alive(pid: u64, start: u64) -> bool {
 }
 
 /// A name is free when its server is dead, or when it was left before it said whose it is.
-fn remove_stale(instance: &str, name: &str) -> Result<(), StatisticsError> {
+fn remove_stale(instance: &str, name: &str, predecessor: Option<ProcessId>) -> Result<(), StatisticsError> {
     if let Ok(Some(memory)) = Memory::open(name) {
         let viewer = StatisticsViewer { memory, instance: instance.to_owned() };
         if viewer.check_layout().is_some() {
             let cells = viewer.memory.cells();
             let pid = cells[SERVER_PID].load(Ordering::Relaxed);
-            if is_alive(pid, cells[SERVER_START].load(Ordering::Relaxed)) {
+            let is_succeeded = predecessor.is_some_and(|predecessor| predecessor.number() as u64 == pid);
+            if !is_succeeded && is_alive(pid, cells[SERVER_START].load(Ordering::Relaxed)) {
                 return Err(StatisticsError::InUse { instance: instance.to_owned(), pid: pid as i32 });
             }
         }
@@ -379,7 +413,9 @@ fn store(row: &[AtomicU64], values: &[u64]) {
 fn group_to_cells(group: &GroupFigures) -> [u64; GROUP_CELLS] {
     let mut cells = [0; GROUP_CELLS];
     text_to_cells(&group.name, &mut cells[..TEXT_CELLS]);
-    cells[TEXT_CELLS..].copy_from_slice(&[
+    cells[WAIT..SCRIPT].copy_from_slice(&group.wait.0);
+    cells[SCRIPT..].copy_from_slice(&group.script.0);
+    cells[TEXT_CELLS..WAIT].copy_from_slice(&[
         u64::from(group.workers),
         group.capacity,
         group.depth,
@@ -397,6 +433,10 @@ fn group_to_cells(group: &GroupFigures) -> [u64; GROUP_CELLS] {
         group.producer_deaths,
         group.parks,
         group.late_found,
+        group.refused,
+        group.deadline_killed,
+        group.dropped_oldest,
+        group.expired,
     ]);
     cells
 }
@@ -422,7 +462,17 @@ fn group_from_cells(cells: &[u64]) -> GroupFigures {
         producer_deaths: figures[14],
         parks: figures[15],
         late_found: figures[16],
+        refused: figures[17],
+        deadline_killed: figures[18],
+        dropped_oldest: figures[19],
+        expired: figures[20],
+        wait: histogram_from_cells(&cells[WAIT..SCRIPT]),
+        script: histogram_from_cells(&cells[SCRIPT..]),
     }
+}
+
+fn histogram_from_cells(cells: &[u64]) -> Histogram {
+    Histogram(std::array::from_fn(|class| cells[class]))
 }
 
 fn process_to_cells(process: &ProcessFigures) -> [u64; PROCESS_CELLS] {
@@ -490,12 +540,14 @@ const PROCESS_COUNT: usize = 11;
 const HEADER_CELLS: usize = 16;
 
 const TEXT_CELLS: usize = 8;
-const GROUP_CELLS: usize = TEXT_CELLS + 17;
+const WAIT: usize = TEXT_CELLS + 21;
+const SCRIPT: usize = WAIT + CLASS_COUNT;
+const GROUP_CELLS: usize = SCRIPT + CLASS_COUNT;
 const PROCESS_CELLS: usize = TEXT_CELLS + 9;
 
 const MAGIC_NUMBER: u64 = u64::from_be_bytes(*b"SWRKSTAT");
 /// One more with every change of the rows.
-const LAYOUT_VERSION: u64 = 1;
+const LAYOUT_VERSION: u64 = 2;
 const INSTANCE_SIZE_MAX: usize = 64;
 
 #[cfg(test)]
@@ -541,6 +593,12 @@ mod tests {
             producer_deaths: 15,
             parks: 16,
             late_found: u64::MAX,
+            refused: 17,
+            deadline_killed: 18,
+            dropped_oldest: 19,
+            expired: 20,
+            wait: Histogram(std::array::from_fn(|class| 100 + class as u64)),
+            script: Histogram(std::array::from_fn(|class| 200 + class as u64)),
         }
     }
 

@@ -35,7 +35,7 @@ impl Figure {
 
 #[cfg(not(loom))]
 mod real {
-    pub(crate) use crate::sys::clock::{monotonic_coarse_ns, monotonic_ns};
+    pub(crate) use crate::sys::clock::monotonic_ns;
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
     use crate::sys::futex::{self, Awoken};
@@ -70,11 +70,6 @@ mod modelled {
 
     /// Time stands still in a model.
     pub(crate) fn monotonic_ns() -> u64 {
-        1
-    }
-
-    /// Time stands still in a model.
-    pub(crate) fn monotonic_coarse_ns() -> u64 {
         1
     }
 

@@ -73,6 +73,11 @@ impl SlotWord {
         self == Self::EMPTY
     }
 
+    /// The ring the message came from.
+    pub(crate) fn ring(self) -> u32 {
+        ((self.0 & !HELD) >> SEQUENCE_BITS) as u32
+    }
+
     /// Whether the message came from this record.
     pub(crate) fn is_of(self, ring: u32, sequence: u64) -> bool {
         self == Self::held(ring, sequence)
@@ -117,6 +122,7 @@ mod tests {
     fn slot_words_tell_their_record() {
         let word = SlotWord::held(RINGS_MAX - 1, SEQUENCE_MASK);
         assert!(word.is_of(RINGS_MAX - 1, SEQUENCE_MASK));
+        assert_eq!(word.ring(), RINGS_MAX - 1);
         assert!(!word.is_of(0, SEQUENCE_MASK));
         assert!(!word.is_of(RINGS_MAX - 1, 0));
         assert!(!word.is_empty());
