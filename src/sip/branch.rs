@@ -31,6 +31,18 @@ impl Secret {
         Self(key)
     }
 
+    /// The bytes, for a successor that is to make the same tags.
+    pub const fn key(&self) -> [u8; 16] {
+        self.0
+    }
+
+    /// A hash of bytes that nobody without the key can steer; for what stays inside the server.
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = self.hasher(b'h');
+        hasher.field(bytes);
+        hasher.0.finish()
+    }
+
     pub(super) fn hasher(&self, purpose: u8) -> FieldHasher {
         let mut hasher = SipHasher24::new_with_key(&self.0);
         hasher.write_u8(purpose);

@@ -188,6 +188,10 @@ impl Edits {
         value: &[u8],
     ) -> Result<(), EditError> {
         check_value(value)?;
+        // A line without a name is all value: an empty one in its place would end the header lines.
+        if header.name.is_empty() {
+            return Err(EditError::Name);
+        }
         line_span(message, header)?;
         let span = message.span_of(header.value).ok_or(EditError::ForeignHeader)?;
         self.replace(message, span, value)
@@ -499,6 +503,21 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_set_in_its_line_where_there_was_none() {
+        for line in ["A:\r\n", "A: \r\n", "A :\t\r\n \r\n"] {
+            let text = format!("A b SIP/2.0\r\n{line}B: 2\r\n\r\n");
+            let written = edited(&text, |edits, message| {
+                let header = message.header_named(b"A", 0).unwrap();
+                edits.set_value(message, &header, b"1").unwrap();
+            });
+            let written = written.replace('|', "\r\n");
+            let message = Message::parse(written.as_bytes()).unwrap();
+            assert_eq!(message.header_count(), 2, "{written}");
+            assert_eq!(message.header_named(b"A", 0).unwrap().value, b"1", "{written}");
+        }
+    }
+
+    #[test]
     fn a_wrong_length_is_repaired() {
         let repair = |text: &str| edited(text, |edits, message| edits.repair_content_length(message));
         assert_eq!(repair("A b SIP/2.0\r\nl: 2\r\n\r\nab"), "A b SIP/2.0|l: 2||ab");
@@ -545,6 +564,7 @@ mod tests {
         let lines = |lines: &[u8]| {
             edited("A b SIP/2.0\r\n\r\n", |edits, message| edits.add_lines_first(message, lines))
         };
+        assert_eq!(lines(b"X: 1\rY: 2\r\r\n"), "A b SIP/2.0|X: 1 Y: 2 ||");
         assert_eq!(lines(b" X: 1\r\n\r\nbody\r\n more\r\n"), "A b SIP/2.0|X: 1|body| more||");
     }
 }

@@ -113,7 +113,8 @@ pub(super) fn read_line(bytes: &[u8], offset: usize) -> Line<'_> {
     Line {
         id: HeaderId::from_name(name),
         name_size: name.len(),
-        value_offset: next - value_to_end.len(),
+        // A value that is not there stands behind the colon: what is put there must not start the next line.
+        value_offset: if value_to_end.is_empty() { value_start } else { next - value_to_end.len() },
         value: trim_end(value_to_end),
         next,
     }

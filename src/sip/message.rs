@@ -1,7 +1,8 @@
 //! A message: its start line and an index of its header lines, over borrowed bytes.
 //!
 //! [`Message::parse`] makes one pass: each header line costs a look-up in the table of names and an entry of 16
-//! bytes. Values are read when asked for. Up to 64 lines nothing is allocated.
+//! bytes. The topmost Via, From, To and CSeq are read at once, since no message is handled without them; other values
+//! are read when asked for. Up to 64 lines nothing is allocated.
 //!
 //! ```
 //! use sworker::sip::{HeaderId, Message, Method};
@@ -26,7 +27,7 @@ use super::name_addr::{NameAddr, NameAddrs};
 use super::octets::{count_while, decimal, is_space, is_token, trim};
 pub use super::start_line::{RequestLine, StartLine, StartLineFault, StatusLine};
 use super::status::Status;
-use super::via::{Via, Vias};
+use super::via::{Via, ViaError, Vias};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -41,6 +42,26 @@ pub struct Message<'a> {
     headers_start: usize,
     headers_end: usize,
     body_start: usize,
+    has_broken_line: bool,
+    identity: Identity<'a>,
+}
+
+/// The fields that everybody who handles a message reads, most of them more than once: read with the index.
+#[derive(Clone, Copy, Debug)]
+struct Identity<'a> {
+    top_via: Result<Via<'a>, HeaderError>,
+    from: Result<NameAddr<'a>, HeaderError>,
+    to: Result<NameAddr<'a>, HeaderError>,
+    cseq: Result<CSeq<'a>, HeaderError>,
+}
+
+impl Identity<'_> {
+    const UNREAD: Self = Identity {
+        top_via: Err(HeaderError::Missing(HeaderId::Via)),
+        from: Err(HeaderError::Missing(HeaderId::From)),
+        to: Err(HeaderError::Missing(HeaderId::To)),
+        cseq: Err(HeaderError::Missing(HeaderId::CSeq)),
+    };
 }
 
 /// One header line.
@@ -112,6 +133,8 @@ impl<'a> Message<'a> {
                 headers_start,
                 headers_end: headers_start,
                 body_start: headers_start,
+                has_broken_line: false,
+                identity: Identity::UNREAD,
             },
             limits,
         )
@@ -141,6 +164,9 @@ impl<'a> Message<'a> {
             }
             let (entry, next) = Entry::read(self.bytes, at);
             via_count += usize::from(entry.id == HeaderId::Via);
+            // The names of the table are tokens.
+            self.has_broken_line |=
+                entry.id == HeaderId::Other && !is_token(&self.bytes[at..at + usize::from(entry.name_size)]);
             if next - at > limits.header_size_max {
                 return Err((ParseErrorKind::HeaderTooLarge, at));
             }
@@ -153,7 +179,17 @@ impl<'a> Message<'a> {
             self.index.push(entry);
             at = next;
         }
+        self.read_identity();
         Ok(())
+    }
+
+    fn read_identity(&mut self) {
+        if let Some(header) = self.header(HeaderId::Via) {
+            self.identity.top_via = Via::parse_first(header.value).map(|(via, _)| via).map_err(Into::into);
+        }
+        self.identity.from = self.read_address(HeaderId::From);
+        self.identity.to = self.read_address(HeaderId::To);
+        self.identity.cseq = self.read_cseq();
     }
 
     /// The start line.
@@ -309,6 +345,9 @@ impl<'a> Message<'a> {
 
     /// The first line that has no colon or no valid name before it (RFC 3261 7.3.1).
     pub fn broken_line(&self) -> Option<Header<'a>> {
+        if !self.has_broken_line {
+            return None;
+        }
         self.headers().find(|header| !is_token(header.name))
     }
 
@@ -321,21 +360,32 @@ impl<'a> Message<'a> {
 
     /// The value of Via at an index; 0 is the topmost. To see all of them, iterate over [`Message::vias`].
     pub fn via(&self, index: usize) -> Result<Via<'a>, HeaderError> {
-        self.vias().nth(index).unwrap_or(Err(HeaderError::Missing(HeaderId::Via)))
+        match index {
+            0 => self.identity.top_via,
+            _ => self.vias().nth(index).unwrap_or(Err(HeaderError::Missing(HeaderId::Via))),
+        }
     }
 
     /// From.
     pub fn from(&self) -> Result<NameAddr<'a>, HeaderError> {
-        self.address(HeaderId::From)
+        self.identity.from
     }
 
     /// To.
     pub fn to(&self) -> Result<NameAddr<'a>, HeaderError> {
-        self.address(HeaderId::To)
+        self.identity.to
     }
 
     /// The one address of the first line of this identity.
     pub fn address(&self, id: HeaderId) -> Result<NameAddr<'a>, HeaderError> {
+        match id {
+            HeaderId::From => self.identity.from,
+            HeaderId::To => self.identity.to,
+            _ => self.read_address(id),
+        }
+    }
+
+    fn read_address(&self, id: HeaderId) -> Result<NameAddr<'a>, HeaderError> {
         let header = self.header(id).ok_or(HeaderError::Missing(id))?;
         NameAddr::parse(header.value).map_err(|error| HeaderError::from_address(id, error))
     }
@@ -361,6 +411,10 @@ impl<'a> Message<'a> {
 
     /// CSeq.
     pub fn cseq(&self) -> Result<CSeq<'a>, HeaderError> {
+        self.identity.cseq
+    }
+
+    fn read_cseq(&self) -> Result<CSeq<'a>, HeaderError> {
         let header = self.header(HeaderId::CSeq).ok_or(HeaderError::Missing(HeaderId::CSeq))?;
         CSeq::parse(header.value)
             .ok_or(HeaderError::Malformed(HeaderId::CSeq, "it is not a number and a method"))
@@ -395,7 +449,7 @@ impl<'a> Message<'a> {
     /// [`super::validate`].
     pub fn require_mandatory(&self) -> Result<Mandatory<'a>, HeaderError> {
         let mandatory = Mandatory {
-            via: self.via(0)?,
+            via: self.via_of_sip_2()?,
             from: self.from()?,
             to: self.to()?,
             call_id: self.call_id()?,
@@ -407,6 +461,11 @@ impl<'a> Message<'a> {
             }
         }
         Ok(mandatory)
+    }
+
+    fn via_of_sip_2(&self) -> Result<Via<'a>, HeaderError> {
+        let via = self.via(0)?;
+        if via.is_of_sip_2() { Ok(via) } else { Err(ViaError::Protocol.into()) }
     }
 
     fn header_at(&self, position: usize) -> Header<'a> {

@@ -181,7 +181,15 @@ pub(super) fn address(host: &[u8]) -> Option<std::net::IpAddr> {
         [b'[', inner @ .., b']'] => inner,
         _ => host,
     };
-    std::str::from_utf8(bare).ok()?.parse().ok()
+    let text = std::str::from_utf8(bare).ok()?;
+    text.parse().ok().or_else(|| with_three_colons(text))
+}
+
+/// The grammar of RFC 3261 lets a sender write three colons before an IPv4 part; two are meant (RFC 5118 4.10).
+#[cold]
+fn with_three_colons(text: &str) -> Option<std::net::IpAddr> {
+    let (before, after) = text.split_once(":::")?;
+    after.contains('.').then(|| format!("{before}::{after}").parse().ok()).flatten()
 }
 
 #[cfg(test)]

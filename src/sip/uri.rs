@@ -97,6 +97,13 @@ impl<'a> Uri<'a> {
         }
     }
 
+    /// The user part without what follows a `;` in it: the number of a telephone subscriber without its parameters
+    /// (RFC 3261 19.1.6).
+    pub fn subscriber(&self) -> Option<&'a [u8]> {
+        let user = self.user?;
+        Some(&user[..memchr::memchr(b';', user).unwrap_or(user.len())])
+    }
+
     /// The IP address the host writes; `None` for a name.
     pub fn address(&self) -> Option<IpAddr> {
         self.host.and_then(address)
@@ -203,6 +210,11 @@ impl fmt::Display for UriError {
 
 impl std::error::Error for UriError {}
 
+/// The address a host is, with or without brackets around IPv6; `None` for a name.
+pub fn host_address(host: &[u8]) -> Option<IpAddr> {
+    address(host)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +290,10 @@ mod tests {
 
     #[test]
     fn addresses_are_read_from_the_host() {
+        // RFC 5118 4.10: the grammar of RFC 3261 allows three colons there, and two are meant.
+        let uri = Uri::parse(b"sip:user@[2001:db8:::192.0.2.1]").unwrap();
+        assert_eq!(uri.address(), "2001:db8::192.0.2.1".parse().ok());
+        assert!(Uri::parse(b"sip:[2001:db8:::1]").is_err() && Uri::parse(b"sip:[:::::192.0.2.1]").is_err());
         // RFC 5118 4.3: without brackets inside, the last group belongs to the address.
         let uri = Uri::parse(b"sip:[2001:db8::10:5070]").unwrap();
         assert_eq!((uri.address(), uri.port), ("2001:db8::10:5070".parse().ok(), None));

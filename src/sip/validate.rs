@@ -10,6 +10,7 @@ use super::method::Method;
 use super::params::Params;
 use super::status::Status;
 use super::uri::{Uri, UriError};
+use super::via::ViaError;
 use std::fmt;
 
 /// As what the message is received.
@@ -75,21 +76,33 @@ pub enum Fault {
 
 /// Looks for the first fault of a message.
 pub fn validate(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
-    check_start_line(message)?;
-    let mandatory = message.require_mandatory().map_err(Fault::Header)?;
+    check_readable(message)?;
     check_lines(message)?;
-    let cseq = mandatory.cseq;
-    if cseq.number().is_none() {
-        return Err(Fault::CSeqNumber);
-    }
+    check_cseq_number(message)?;
     check_content_length(message)?;
-    let Some(line) = message.request_line() else { return check_response(message) };
-    if cseq.method != line.method {
-        return Err(Fault::CSeqMethod);
+    if message.request_line().is_none() {
+        return check_broadcast(message);
     }
-    check_uri(line.uri, rules)?;
+    check_cseq_method(message)?;
+    check_request_uri(message, rules)?;
     check_hops(message, rules)?;
     check_extensions(message, rules)
+}
+
+/// Without this nobody can process a message: a start line of SIP/2.0 and the five fields of RFC 3261 8.1.1, each
+/// readable and there once.
+pub fn check_readable(message: &Message<'_>) -> Result<(), Fault> {
+    check_version(message)?;
+    message.require_mandatory().map(drop).map_err(Fault::Header)
+}
+
+/// Whether two readers would cut the message into the same lines and the same body: every header line has a name
+/// and Content-Length says one thing. What fails here is neither answered as if it were whole nor sent on.
+pub fn check_framing(message: &Message<'_>) -> Result<(), Fault> {
+    if message.broken_line().is_some() {
+        return Err(Fault::BrokenLine);
+    }
+    message.content_length().map(drop).map_err(Fault::Header)
 }
 
 impl Fault {
@@ -123,14 +136,16 @@ pub fn unsupported_extensions<'m, 'a>(
     message.values_of(id).filter(move |tag| !known(tag))
 }
 
-fn check_start_line(message: &Message<'_>) -> Result<(), Fault> {
+/// The request line is one of SIP/2.0.
+pub fn check_version(message: &Message<'_>) -> Result<(), Fault> {
     match message.request_line().and_then(|line| line.fault) {
         Some(fault) => Err(Fault::StartLine(fault)),
         None => Ok(()),
     }
 }
 
-fn check_lines(message: &Message<'_>) -> Result<(), Fault> {
+/// Every header line has a name, no carriage return stands alone, and every Via, address and parameter can be read.
+pub fn check_lines(message: &Message<'_>) -> Result<(), Fault> {
     if message.broken_line().is_some() {
         return Err(Fault::BrokenLine);
     }
@@ -139,15 +154,24 @@ fn check_lines(message: &Message<'_>) -> Result<(), Fault> {
     if memchr::memchr_iter(b'\r', lines).any(bare) {
         return Err(Fault::BareCarriageReturn);
     }
-    for via in message.vias() {
-        check_params(HeaderId::Via, via.map_err(Fault::Header)?.params)?;
-    }
+    check_vias(message)?;
     for id in [HeaderId::From, HeaderId::To, HeaderId::Contact, HeaderId::Route, HeaderId::RecordRoute] {
         for address in message.addresses(id) {
             check_params(id, address.map_err(Fault::Header)?.params)?;
         }
     }
     Ok(())
+}
+
+/// Every Via can be read.
+pub fn check_vias(message: &Message<'_>) -> Result<(), Fault> {
+    message.vias().try_for_each(|via| {
+        let via = via.map_err(Fault::Header)?;
+        if !via.is_of_sip_2() {
+            return Err(Fault::Header(ViaError::Protocol.into()));
+        }
+        check_params(HeaderId::Via, via.params)
+    })
 }
 
 fn check_params(id: HeaderId, params: Params<'_>) -> Result<(), Fault> {
@@ -157,14 +181,32 @@ fn check_params(id: HeaderId, params: Params<'_>) -> Result<(), Fault> {
     Err(Fault::Header(HeaderError::Malformed(id, "a parameter has no name or an open quote")))
 }
 
-fn check_content_length(message: &Message<'_>) -> Result<(), Fault> {
+/// Content-Length is one number and the body is not shorter.
+pub fn check_content_length(message: &Message<'_>) -> Result<(), Fault> {
     let told = message.content_length().map_err(Fault::Header)?;
     let cut = told.is_some_and(|size| size as usize > message.body().len());
     if cut { Err(Fault::BodyCut) } else { Ok(()) }
 }
 
-fn check_uri(uri: &[u8], rules: &Rules<'_>) -> Result<(), Fault> {
-    match Uri::parse(uri) {
+/// The number of CSeq is below 2^31.
+pub fn check_cseq_number(message: &Message<'_>) -> Result<(), Fault> {
+    match message.cseq().map_err(Fault::Header)?.number() {
+        Some(_) => Ok(()),
+        None => Err(Fault::CSeqNumber),
+    }
+}
+
+/// The method of CSeq is that of the request.
+pub fn check_cseq_method(message: &Message<'_>) -> Result<(), Fault> {
+    let Some(line) = message.request_line() else { return Ok(()) };
+    let method = message.cseq().map_err(Fault::Header)?.method;
+    if method == line.method { Ok(()) } else { Err(Fault::CSeqMethod) }
+}
+
+/// The Request-URI can be read and its scheme is one of ours.
+pub fn check_request_uri(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
+    let Some(line) = message.request_line() else { return Ok(()) };
+    match Uri::parse(line.uri) {
         Ok(uri) if rules.allows_scheme(uri.scheme_text) => Ok(()),
         Ok(_) => Err(Fault::Scheme),
         Err(error) => Err(Fault::RequestUri(error)),
@@ -175,9 +217,18 @@ impl Rules<'_> {
     fn allows_scheme(&self, scheme: &[u8]) -> bool {
         self.schemes.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(scheme))
     }
+
+    /// The header field that lists the extensions asked of this role.
+    pub fn requirement(&self) -> HeaderId {
+        match self.role {
+            Role::Proxy => HeaderId::ProxyRequire,
+            Role::Server => HeaderId::Require,
+        }
+    }
 }
 
-fn check_hops(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
+/// Max-Forwards is a number up to 255, and for a proxy not 0.
+pub fn check_hops(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
     match message.max_forwards().map_err(Fault::Header)? {
         Some(0) if rules.role == Role::Proxy => Err(Fault::NoHopLeft),
         Some(256..) => Err(Fault::MaxForwards),
@@ -185,11 +236,9 @@ fn check_hops(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
     }
 }
 
-fn check_extensions(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
-    let id = match rules.role {
-        Role::Proxy => HeaderId::ProxyRequire,
-        Role::Server => HeaderId::Require,
-    };
+/// Every extension required of this role is one of ours.
+pub fn check_extensions(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
+    let id = rules.requirement();
     // RFC 3261 8.2.2.3: neither ACK nor CANCEL is refused for an extension.
     let exempt =
         message.request_line().is_some_and(|line| matches!(line.method, Method::Ack | Method::Cancel));
@@ -197,7 +246,8 @@ fn check_extensions(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Faul
     if unknown && !exempt { Err(Fault::Extension(id)) } else { Ok(()) }
 }
 
-fn check_response(message: &Message<'_>) -> Result<(), Fault> {
+/// The next hop of a response is one host.
+pub fn check_broadcast(message: &Message<'_>) -> Result<(), Fault> {
     let next_hop = message.via(1).ok().and_then(|via| via.received_address().or(via.host_address()));
     match next_hop {
         Some(std::net::IpAddr::V4(address)) if address.is_broadcast() => Err(Fault::Broadcast),

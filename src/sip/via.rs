@@ -20,6 +20,8 @@ pub const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 /// One value of a Via header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Via<'a> {
+    /// The version of SIP as written; `2.0` unless the sender speaks another one.
+    pub version: &'a [u8],
     /// The transport as written, such as `UDP`.
     pub transport: &'a [u8],
     /// The host as written, brackets kept around IPv6.
@@ -104,7 +106,8 @@ impl<'a> Via<'a> {
     /// Reads the first value of a list; the second part is what follows its comma, or empty.
     pub fn parse_first(value: &'a [u8]) -> Result<(Self, &'a [u8]), ViaError> {
         let text = trim_start(value);
-        let (transport, rest) = split_transport(skip_protocol(text)?)?;
+        let (version, rest) = split_protocol(text)?;
+        let (transport, rest) = split_transport(rest)?;
         let (host, rest) = split_host(rest)?;
         let (port, rest) = split_port(rest)?;
         if !matches!(rest.first(), None | Some(b';' | b',')) {
@@ -113,6 +116,7 @@ impl<'a> Via<'a> {
         let (params, rest) = rest.split_at(find_outside_quotes(rest, b','));
         let raw = trim_end(&text[..text.len() - rest.len()]);
         let mut via = Self {
+            version,
             transport,
             host,
             port,
@@ -124,6 +128,11 @@ impl<'a> Via<'a> {
         };
         via.note_params();
         Ok((via, rest.get(1..).unwrap_or_default()))
+    }
+
+    /// Whether the sender speaks SIP/2.0. What another version means by its fields nobody knows.
+    pub fn is_of_sip_2(&self) -> bool {
+        self.version == b"2.0"
     }
 
     /// The address in `received`, with or without brackets (RFC 5118 4.5).
@@ -187,14 +196,15 @@ impl<'a> Iterator for Vias<'a> {
     }
 }
 
-/// Passes `SIP/2.0/`, with white space where the grammar allows it.
-fn skip_protocol(text: &[u8]) -> Result<&[u8], ViaError> {
+/// The version in `SIP/2.0/`, with white space where the grammar allows it, and what follows.
+fn split_protocol(text: &[u8]) -> Result<(&[u8], &[u8]), ViaError> {
     if let Some(rest) = text.strip_prefix(b"SIP/2.0/") {
-        return Ok(rest);
+        return Ok((&text[4..7], rest));
     }
-    let rest = skip_word(text, b"SIP").and_then(|rest| skip_word(rest, b"/"));
-    let rest = rest.and_then(|rest| skip_word(rest, b"2.0")).and_then(|rest| skip_word(rest, b"/"));
-    rest.ok_or(ViaError::Protocol)
+    let rest = skip_word(text, b"SIP").and_then(|rest| skip_word(rest, b"/")).ok_or(ViaError::Protocol)?;
+    let (version, rest) = rest.split_at(count_while(rest, |byte| byte.is_ascii_digit() || byte == b'.'));
+    let rest = skip_word(trim_start(rest), b"/").filter(|_| !version.is_empty());
+    Ok((version, rest.ok_or(ViaError::Protocol)?))
 }
 
 fn skip_word<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
@@ -302,7 +312,8 @@ mod tests {
     #[test]
     fn broken_values_are_errors() {
         check("", "Protocol");
-        check("SIP/3.0/UDP h", "Protocol");
+        check("SIP//UDP h", "Protocol");
+        check("SIP/3.0 UDP h", "Protocol");
         check("HTTP/1.1 h", "Protocol");
         check("SIP/2.0/UDP", "Transport");
         check("SIP/2.0/ h", "Transport");
@@ -336,5 +347,18 @@ mod tests {
         assert!(!cookie("z9hG4bK"));
         assert!(!cookie("z9hG4b"));
         assert!(!cookie("1"));
+    }
+
+    #[test]
+    fn another_version_is_read_and_told() {
+        for (text, version, is_ours) in [
+            ("SIP/2.0/UDP h", "2.0", true),
+            ("SIP / 2.0 / UDP h", "2.0", true),
+            ("sip/7.0/UDP h", "7.0", false),
+            ("SIP/2/UDP h", "2", false),
+        ] {
+            let via = Via::parse(text.as_bytes()).unwrap();
+            assert_eq!((via.version, via.is_of_sip_2()), (version.as_bytes(), is_ours), "{text}");
+        }
     }
 }
