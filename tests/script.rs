@@ -1,7 +1,7 @@
 //! Scripts as a whole: text in, diagnostics or behaviour out.
 //!
-//! `script/check/*.cfg` are scripts with mistakes; beside each lies what is said about it (`*.out`). A new `.out` is
-//! written when it is missing and `UPDATE_EXPECTED` is set.
+//! `script/check/*.cfg` are scripts with mistakes; beside each lies what is said about it (`*.out`).
+//! `script/run/*.cfg` are scripts that run; beside each lies how it ended and what it did. `BLESS=1` writes the `.out`.
 
 #[path = "script/world.rs"]
 mod world;
@@ -54,24 +54,39 @@ fn run(text: &str) -> (Verdict, TestHost) {
 
 // ---- diagnostics ----------------------------------------------------------------------------------------------------
 
-#[test]
-fn mistakes_are_reported_as_expected() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/script/check");
+/// Every `.cfg` in a folder of `tests/script` gives what lies beside it.
+fn check_golden(folder: &str, seen: impl Fn(&str, &str) -> String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/script").join(folder);
     let mut scripts: Vec<_> =
         std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     scripts.retain(|path| path.extension().is_some_and(|extension| extension == "cfg"));
     assert!(!scripts.is_empty());
     for path in scripts {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let (_, said) = load(name, &text, &mut TestCatalog::default());
-        let expected_path = path.with_extension("out");
-        if !expected_path.exists() && std::env::var_os("UPDATE_EXPECTED").is_some() {
-            std::fs::write(&expected_path, &said).unwrap();
+        let seen = seen(name, &std::fs::read_to_string(&path).unwrap());
+        let golden = path.with_extension("out");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&golden, &seen).unwrap();
         }
-        let expected = std::fs::read_to_string(&expected_path).unwrap_or_default();
-        assert_eq!(said, expected, "{name}");
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(seen, expected, "{name}: run with BLESS=1 when this is right");
     }
+}
+
+#[test]
+fn mistakes_are_reported_as_expected() {
+    check_golden("check", |name, text| load(name, text, &mut TestCatalog::default()).1);
+}
+
+#[test]
+fn scripts_do_what_they_did() {
+    check_golden("run", |_, text| {
+        let (verdict, host) = run(text);
+        let mut seen = String::from_utf8_lossy(&host.log).into_owned();
+        seen.push_str(&host.complaints.iter().map(|line| format!("complaint: {line}\n")).collect::<String>());
+        seen.push_str(&format!("{verdict:?}\n"));
+        seen
+    });
 }
 
 #[test]
@@ -308,6 +323,24 @@ fn expressions_have_the_measured_values() {
         ("$var(zero) == $null", "0", 0),
         ("$null == $avp(u)", "1", 0),
         ("$avp(u) != $null", "0", 0),
+        // Nothing on the left is a value like others, and beside nothing on the right `eq` asks whether it is there.
+        ("$null == 0", "1", 0),
+        ("$null != 0", "0", 0),
+        ("$null == \"abc\"", "0", 0),
+        ("\"\" == 0", "0", 0),
+        ("\"\" eq $null", "0", 0),
+        ("$avp(u) eq $null", "1", 0),
+        // `+` adds where a number is wanted; elsewhere its left side decides.
+        ("$var(s5) + $var(five)", "55", 0),
+        ("($var(s5) + $var(five)) * 1", "10", 0),
+        ("-($var(s5) + 1)", "-6", 0),
+        ("($var(s5) + 1) > 50", "0", 0),
+        ("($var(s5) + 1) + 1", "511", 0),
+        ("1 + ($var(s5) + 1)", "7", 0),
+        ("$var(five) + ($var(s5) + 1)", "11", 0),
+        ("$var(s5) + ($var(s5) + 1)", "551", 0),
+        ("$var(five) == ($var(s5) + 0)", "1", 0),
+        ("\"4\" + $var(s5) == 45", "1", 0),
         ("$avp(u) =~ \"^$\"", "1", 0),
         ("$avp(u) =~ \".*\"", "1", 0),
         ("$var(five) =~ \"^5\"", "1", 0),

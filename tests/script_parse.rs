@@ -448,7 +448,7 @@ impl Loader for Files {
         if text.len() > size_max {
             return Err(LoadError::TooLarge);
         }
-        Ok(LoadedFile { path: path.to_string(), text: text.clone() })
+        Ok(LoadedFile { path: path.to_string(), text: text.clone(), is_foreign: false })
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use regex::bytes::Regex;
 
 use super::network::Network;
+use super::pattern::LetterCase;
 use super::program::{CallShape, Code, Instruction, PlaceShape, Stretch, SwitchTable};
+use super::source::FileId;
 
 /// A jump whose target is not known yet.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +19,8 @@ pub(super) struct Jump(u32);
 pub(super) struct Assembler {
     code: Code,
     texts: HashMap<Box<[u8]>, Stretch>,
-    line_numbers: HashMap<String, u32>,
+    line_numbers: HashMap<(FileId, u32), u32>,
+    regex_numbers: HashMap<(Box<[u8]>, LetterCase), u32>,
 }
 
 /// Any target, until the jump is aimed.
@@ -60,16 +63,17 @@ impl Assembler {
             | Instruction::JumpUnless(to)
             | Instruction::JumpIfFalse(to)
             | Instruction::JumpIfTrue(to)
+            | Instruction::JumpUnlessInteger(to)
             | Instruction::Round(to) => *to = target,
             other => unreachable!("{other:?} does not jump"),
         }
     }
 
-    /// What follows comes from this line (`file:line`).
-    pub(super) fn line(&mut self, name: String) {
+    /// What follows comes from this line of a file.
+    pub(super) fn line(&mut self, file: FileId, line: u32, file_name: &str) {
         let next_number = self.code.line_names.len() as u32;
-        let number = *self.line_numbers.entry(name).or_insert_with_key(|name| {
-            self.code.line_names.push(name.as_str().into());
+        let number = *self.line_numbers.entry((file, line)).or_insert_with(|| {
+            self.code.line_names.push(format!("{file_name}:{line}").into());
             next_number
         });
         let first = self.here();
@@ -108,9 +112,16 @@ impl Assembler {
         add(&mut self.code.calls, shape)
     }
 
+    /// The regular expression of this pattern, if it is kept already.
+    pub(super) fn known_regex(&self, pattern: &[u8], letter_case: LetterCase) -> Option<u32> {
+        self.regex_numbers.get(&(pattern.into(), letter_case)).copied()
+    }
+
     /// Keeps a regular expression.
-    pub(super) fn regex(&mut self, regex: Regex) -> u32 {
-        add(&mut self.code.regexes, regex)
+    pub(super) fn regex(&mut self, pattern: &[u8], letter_case: LetterCase, regex: Regex) -> u32 {
+        let number = add(&mut self.code.regexes, regex);
+        self.regex_numbers.insert((pattern.into(), letter_case), number);
+        number
     }
 
     /// Keeps a network.

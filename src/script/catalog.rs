@@ -3,6 +3,8 @@
 //! The catalog is filled while the top level of the script is checked (`loadmodule`, `modparam`, globals), then asked
 //! while the routes are checked. Its answers are small numbers that the interpreter hands back to the host.
 
+use std::ops::Range;
+
 use super::ast::RouteKind;
 
 /// Number of a function in the catalog.
@@ -61,6 +63,8 @@ pub enum KeyShape<'a> {
 pub enum ParameterKind {
     /// Text; variables inside a literal are replaced.
     Text,
+    /// Header lines: text in which a variable behind a name and its colon stays in its line, whatever it holds.
+    Lines,
     /// Text exactly as written: `$` means nothing (regular expressions with `$`).
     Literal,
     /// An integer (number, variable, or text that holds one).
@@ -159,6 +163,46 @@ pub struct Complaint {
     pub help: Option<String>,
 }
 
+/// A complaint that is found only when the whole top level is known, and what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateComplaint {
+    /// The statement it concerns.
+    pub about: Subject,
+    /// What is wrong.
+    pub complaint: Complaint,
+}
+
+/// A statement of the top level, named by what it sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// None: the command line, or the script as a whole.
+    Nowhere,
+    /// The `loadmodule` of this module.
+    Module(String),
+    /// The `modparam` that last set this parameter of this module.
+    Parameter {
+        /// Name of the module.
+        module: String,
+        /// Name of the parameter.
+        name: String,
+    },
+    /// The last statement that sets a global parameter of this name.
+    Global(String),
+}
+
+/// A name that the catalog refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused<'a> {
+    /// In `loadmodule`.
+    Module(&'a str),
+    /// The pattern of modules in `modparam`.
+    ModulePattern(&'a str),
+    /// A function.
+    Function(&'a str),
+    /// A variable.
+    Variable(&'a str),
+}
+
 /// Something accepted that its author should know about (a parameter without effect, an alias).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark(pub String);
@@ -183,8 +227,8 @@ pub trait Catalog {
     fn set_custom(&mut self, group: &str, name: &str, value: &Constant) -> Result<(), Complaint>;
 
     /// The top level has been read: everything that needs all of it (for example whether the variable of
-    /// `modparam("sworker", "xdata", …)` exists) is checked here. Complaints carry no place of their own.
-    fn finish_top_level(&mut self) -> Vec<Complaint>;
+    /// `modparam("sworker", "xdata", …)` exists) is checked here.
+    fn finish_top_level(&mut self) -> Vec<LateComplaint>;
 
     /// The function of this name with so many arguments.
     fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Complaint>;
@@ -209,4 +253,26 @@ pub trait Catalog {
 
     /// The transformation of this name with so many arguments.
     fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Complaint>;
+
+    /// A route block: something to know about it (it is never run here), or why it is probably a mistake, which is a
+    /// warning.
+    fn route(&mut self, _kind: RouteKind, _name: &str) -> Result<Option<Remark>, Complaint> {
+        Ok(None)
+    }
+
+    /// The modules that a refused name belongs to, when they are known and just not here: their absence is one mistake,
+    /// however often their names are used.
+    fn absent_modules(&self, _refused: Refused<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Which bytes of the text that a global parameter refused are the mistake, where that is known.
+    fn mistake_in_global(&self, _name: &str, _text: &[u8]) -> Option<Range<usize>> {
+        None
+    }
+
+    /// The value of a variable that has one before anything runs: `$env(HOME)`.
+    fn value_at_load(&self, _variable: &str, _key: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }

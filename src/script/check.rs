@@ -35,6 +35,7 @@ pub fn check(ast: &Ast, source: &SourceMap, catalog: &mut dyn Catalog) -> Checke
     let mut checker = Checker::new(catalog, Some(source), &ast.defines);
     checker.top_level(&ast.items);
     checker.routes(&ast.items);
+    checker.report_absent_modules();
     let Checker { mut program, assembler, mut diagnostics, .. } = checker;
     program.code = assembler.finish();
     diagnostic::sort(&mut diagnostics, source);
@@ -74,6 +75,21 @@ pub(super) struct Checker<'c> {
     /// Around the statement being checked, the innermost last.
     pub(super) breakables: Vec<Breakable>,
     pub(super) usage: Usage,
+    /// Modules that are known and not here.
+    pub(super) absent: Vec<AbsentModule>,
+    /// Delegations whose success is not followed by `drop` so far.
+    pub(super) open_delegations: Vec<Diagnostic>,
+}
+
+/// A module that is known and not here: one mistake, whatever of it is used.
+#[derive(Debug)]
+pub(super) struct AbsentModule {
+    pub(super) name: String,
+    /// The first mention and what is said about it.
+    pub(super) diagnostic: Diagnostic,
+    pub(super) parameter_count: u32,
+    pub(super) call_count: u32,
+    pub(super) variable_count: u32,
 }
 
 /// Something that `break` leaves.
@@ -123,6 +139,8 @@ impl<'c> Checker<'c> {
             route: None,
             breakables: Vec::new(),
             usage: Usage::default(),
+            absent: Vec::new(),
+            open_delegations: Vec::new(),
         }
     }
 
@@ -155,6 +173,11 @@ impl<'c> Checker<'c> {
         self.diagnostics.push(diagnostic);
     }
 
+    /// The kind of the route whose body is being checked.
+    pub(super) fn route_kind(&self) -> Option<RouteKind> {
+        self.route.map(|route| self.program.describe(route).0)
+    }
+
     /// Appends an instruction.
     pub(super) fn emit(&mut self, instruction: Instruction) {
         self.assembler.emit(instruction);
@@ -162,8 +185,9 @@ impl<'c> Checker<'c> {
 
     /// What follows comes from the line of this span.
     pub(super) fn mark_line(&mut self, span: Span) {
-        if let Some(location) = self.source.and_then(|source| source.location(span)) {
-            self.assembler.line(format!("{}:{}", location.file, location.line));
+        let Some(source) = self.source else { return };
+        if let Some((file, line)) = source.file_line(span) {
+            self.assembler.line(file, line, source.file_name(file));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Calls: the function, its arguments as it wants them, routes and the few calls the language answers itself.
 
 use super::ast::{Call, Expression, ExpressionKind, Name, Piece, RouteKind, Span, Template, Text};
-use super::catalog::{Advice, FunctionHandle, FunctionId, ParameterKind, RouteSet};
+use super::catalog::{Advice, Complaint, FunctionHandle, FunctionId, ParameterKind, Refused, RouteSet};
 use super::check::{Checker, FunctionUse};
 use super::check_expression::Codes;
 use super::check_route::route_title;
@@ -36,8 +36,7 @@ impl Checker<'_> {
         let handle = match self.catalog.function(&call.name.text, call.arguments.len()) {
             Ok(handle) => handle,
             Err(complaint) => {
-                self.refuse(call.name.span, complaint);
-                self.nothing();
+                self.unknown_call(call, complaint);
                 return Advice::None;
             }
         };
@@ -62,13 +61,28 @@ impl Checker<'_> {
         let number = self.assembler.call(CallShape { function: handle.id, arguments, operand_count });
         self.emit(Instruction::Call(number));
         self.finish_call(codes);
-        handle.advice
+        self.advice_of(&handle, call.arguments.len())
+    }
+
+    /// The advice for a function; for another name of one that of the function itself.
+    pub(super) fn advice_of(&mut self, handle: &FunctionHandle, argument_count: usize) -> Advice {
+        let Advice::Alias(instead) = handle.advice else { return handle.advice };
+        let name = instead.trim_end_matches("()");
+        self.catalog.function(name, argument_count).map_or(handle.advice, |function| function.advice)
+    }
+
+    fn unknown_call(&mut self, call: &Call, complaint: Complaint) {
+        if self.is_absent(Refused::Function(&call.name.text), call.name.span, &complaint) {
+            return self.unchecked_call(call);
+        }
+        self.refuse(call.name.span, complaint);
+        self.nothing();
     }
 
     fn note_use(&mut self, call: &Call, handle: &FunctionHandle) {
         if let Advice::Alias(advice) = handle.advice {
             let notice = Diagnostic::notice(call.name.span, format!("{}() is another name", call.name.text));
-            self.diagnostics.push(notice.with_help(advice));
+            self.diagnostics.push(notice.with_help(format!("write {advice}()")));
         }
         if let (Some(route), true) = (self.route, handle.routes != RouteSet::ANY) {
             let (name, span) = (call.name.text.clone(), call.name.span);
@@ -83,7 +97,7 @@ impl Checker<'_> {
             self.nothing();
             return;
         };
-        self.expression(condition, Codes::Truth);
+        self.integer_expression(condition);
         let skip = self.assembler.jump(Instruction::JumpUnless);
         self.expression(held, Codes::Truth);
         let end = self.assembler.jump(Instruction::Jump);
@@ -96,6 +110,9 @@ impl Checker<'_> {
 /// Routes.
 impl Checker<'_> {
     fn route_call(&mut self, call: &Call) {
+        if self.route_kind() == Some(RouteKind::OnSend) {
+            self.error(call.name.span, "route() cannot be used in onsend_route");
+        }
         let [argument] = call.arguments.as_slice() else {
             self.error(
                 call.name.span,
@@ -203,6 +220,7 @@ impl Checker<'_> {
     ) -> ArgumentShape {
         match kind {
             ParameterKind::Text => self.text_argument(argument),
+            ParameterKind::Lines => self.lines_argument(argument),
             ParameterKind::Literal => self.literal_argument(argument),
             ParameterKind::Integer => self.integer_argument(argument),
             ParameterKind::Value => self.value_argument(argument),
@@ -213,7 +231,7 @@ impl Checker<'_> {
         ArgumentShape::Value
     }
 
-    fn text_argument(&mut self, argument: &Expression) {
+    pub(super) fn text_argument(&mut self, argument: &Expression) {
         match plain_text(argument) {
             Some(text) => self.assembler.push_text(&text),
             None => match &argument.kind {
@@ -226,6 +244,16 @@ impl Checker<'_> {
                     self.emit(Instruction::ToText);
                 }
             },
+        }
+    }
+
+    fn lines_argument(&mut self, argument: &Expression) {
+        match (&argument.kind, plain_text(argument)) {
+            (ExpressionKind::Text(text), None) => {
+                let parsed = self.parse_text(text);
+                self.lines_template(&parsed);
+            }
+            _ => self.text_argument(argument),
         }
     }
 

@@ -4,9 +4,10 @@
 //! only literals that can never be right are refused: `1 == "1"`, `1 + "2"`, `"2" - 1`, `!"abc"`.
 
 use super::ast::{
-    BinaryOperator, Expression, ExpressionKind, Name, SelectStep, Span, Text, UnaryOperator, Variable,
+    BinaryOperator, Expression, ExpressionKind, Name, RouteKind, SelectStep, Span, Text, UnaryOperator,
+    Variable,
 };
-use super::catalog::{VariableHandle, Yields};
+use super::catalog::{Complaint, VariableHandle, Yields};
 use super::check::{Checker, NESTING_MAX};
 use super::check_route::Constant;
 use super::network::Network;
@@ -61,14 +62,45 @@ pub(super) enum Codes {
     Truth,
 }
 
+/// What the surroundings make of the value of an expression.
+///
+/// It matters for `+` alone: where a number is wanted (conditions, operands of `-`, `<`, `&&`, …) it adds, even if its
+/// left operand turns out to be text; elsewhere its left operand decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Anything,
+    Integer,
+}
+
+/// One operator of a chain that leans to the left, with its right operand.
+struct Link<'e> {
+    operator: BinaryOperator,
+    right: &'e Expression,
+    wanted: Wanted,
+}
+
+/// Words about the message being sent.
+const ONSEND_WORDS: [&str; 8] =
+    ["snd_ip", "snd_port", "snd_proto", "snd_af", "to_ip", "to_port", "to_proto", "to_af"];
+
 impl Checker<'_> {
     /// Checks an expression; it leaves one value.
     pub(super) fn expression(&mut self, expression: &Expression, codes: Codes) -> Known {
-        let known = self.nested(expression.span, |checker| checker.expression_here(expression, codes));
+        self.wanted_expression(expression, codes, Wanted::Anything)
+    }
+
+    /// The same where the value is used as an integer.
+    pub(super) fn integer_expression(&mut self, expression: &Expression) -> Known {
+        self.wanted_expression(expression, Codes::Truth, Wanted::Integer)
+    }
+
+    fn wanted_expression(&mut self, expression: &Expression, codes: Codes, wanted: Wanted) -> Known {
+        let known =
+            self.nested(expression.span, |checker| checker.expression_here(expression, codes, wanted));
         known.unwrap_or_else(|| self.nothing())
     }
 
-    fn expression_here(&mut self, expression: &Expression, codes: Codes) -> Known {
+    fn expression_here(&mut self, expression: &Expression, codes: Codes, wanted: Wanted) -> Known {
         match &expression.kind {
             ExpressionKind::Number(number) => {
                 self.emit(Instruction::Integer(*number));
@@ -97,8 +129,8 @@ impl Checker<'_> {
                 Known::of(Kind::Integer)
             }
             ExpressionKind::Unary(operator, operand) => self.unary(*operator, operand),
-            ExpressionKind::Binary(..) => self.binary(expression),
-            ExpressionKind::Group(inner) => self.expression(inner, codes),
+            ExpressionKind::Binary(..) => self.binary(expression, wanted),
+            ExpressionKind::Group(inner) => self.wanted_expression(inner, codes, wanted),
         }
     }
 
@@ -137,8 +169,19 @@ impl Checker<'_> {
         }
     }
 
+    /// A core word; those about the message being sent mean something only while one is.
+    fn known_word(&mut self, name: &Name) -> Result<VariableHandle, Complaint> {
+        if ONSEND_WORDS.contains(&name.text.as_str()) && self.route_kind() != Some(RouteKind::OnSend) {
+            return Err(Complaint {
+                message: format!("`{}` has a value only in onsend_route", name.text),
+                help: None,
+            });
+        }
+        self.catalog.word(&name.text)
+    }
+
     fn word(&mut self, name: &Name) -> Known {
-        match self.catalog.word(&name.text) {
+        match self.known_word(name) {
             Ok(handle) if handle.yields == Yields::Myself => {
                 let message = format!("`{}` can only stand beside == or !=", name.text);
                 self.error_with_help(name.span, message, "write for example `uri == myself`");
@@ -164,7 +207,12 @@ impl Checker<'_> {
             self.emit(Instruction::Integer(number.wrapping_neg()));
             return Known::of(Kind::Integer);
         }
-        let known = self.expression(operand, Codes::Truth);
+        let known = match operator {
+            UnaryOperator::Not | UnaryOperator::BitNot | UnaryOperator::Negate | UnaryOperator::ToInteger => {
+                self.integer_expression(operand)
+            }
+            _ => self.expression(operand, Codes::Truth),
+        };
         let instruction = match operator {
             UnaryOperator::Not => Instruction::Not,
             UnaryOperator::BitNot => Instruction::BitNot,
@@ -192,27 +240,29 @@ impl Checker<'_> {
 /// Two operands.
 impl Checker<'_> {
     /// Chains such as `a || b || c` lean to the left; they are walked, so that their length does not count as depth.
-    fn binary(&mut self, expression: &Expression) -> Known {
-        let mut chain = Vec::new();
-        let mut first = expression;
-        while let ExpressionKind::Binary(operator, left, right) = &first.kind {
-            chain.push((*operator, &**left, &**right));
-            first = left;
-        }
-        let Some((operator, left, right)) = chain.pop() else { return self.nothing() };
+    fn binary(&mut self, expression: &Expression, wanted: Wanted) -> Known {
+        let (left, mut chain) = links(expression, wanted);
+        let Some(Link { operator, right, wanted }) = chain.pop() else { return self.nothing() };
         let (is_negated, left) = negated_word(operator, left);
-        // `"" == $x`, `$null != $x`, `myself == uri`: these decide how the other side is looked at.
-        let is_turned = is_equality(operator) && self.is_telling(left) && !self.is_telling(right);
+        // `"" == $x`, `myself == uri`: these decide how the other side is looked at. `$null` does so on the right only:
+        // on the left it is a value like others, the same as 0 and as empty text.
+        let is_value = matches!(&ungrouped(left).kind, ExpressionKind::Variable(_));
+        let is_turned = is_equality(operator)
+            && !is_value
+            && self.is_telling(left)
+            && !self.is_telling(right)
+            && kind_of(right) != Kind::Integer;
         let (left, right) = if is_turned { (right, left) } else { (left, right) };
-        let mut known = self.expression(left, Codes::Truth);
-        known = self.operation(operator, known, left.span, right);
+        let left_wanted = wanted_on_the_left(operator, kind_of(left), wanted);
+        let mut known = self.wanted_expression(left, Codes::Truth, left_wanted);
+        known = self.operation(operator, known, left.span, right, wanted);
         if is_negated {
             self.emit(Instruction::Not);
         }
         let mut span =
             Span { start: left.span.start.min(right.span.start), end: left.span.end.max(right.span.end) };
-        while let Some((operator, _, right)) = chain.pop() {
-            known = self.operation(operator, known, span, right);
+        while let Some(Link { operator, right, wanted }) = chain.pop() {
+            known = self.operation(operator, known, span, right, wanted);
             span.end = right.span.end;
         }
         known
@@ -225,6 +275,7 @@ impl Checker<'_> {
         left: Known,
         left_span: Span,
         right: &Expression,
+        wanted: Wanted,
     ) -> Known {
         use BinaryOperator::*;
         match operator {
@@ -238,18 +289,24 @@ impl Checker<'_> {
             }
             Matches => self.matches(left, left_span, right),
             TextEqual | TextNotEqual => {
-                let known = self.expression(right, Codes::Truth);
-                self.refuse_mixture(left.kind, known.kind, right.span);
-                self.emit(Instruction::TextEqual);
+                if matches!(&ungrouped(right).kind, ExpressionKind::Variable(variable) if is_null(variable)) {
+                    self.emit(Instruction::IsDefined);
+                    self.emit(Instruction::Not);
+                } else {
+                    let known = self.expression(right, Codes::Truth);
+                    self.refuse_mixture(left.kind, known.kind, right.span);
+                    self.emit(Instruction::TextEqual);
+                }
                 if operator == TextNotEqual {
                     self.emit(Instruction::Not);
                 }
                 Known::of(Kind::Integer)
             }
+            Add if left.kind != Kind::Text && wanted == Wanted::Integer => self.sum_of_integers(left, right),
             Add | Join => self.sum(left, right),
             _ => {
                 self.need_integer(left.kind, left_span);
-                let known = self.expression(right, Codes::Truth);
+                let known = self.integer_expression(right);
                 self.need_integer(known.kind, right.span);
                 self.emit(Instruction::Integers(operator));
                 Known::of(Kind::Integer)
@@ -266,7 +323,7 @@ impl Checker<'_> {
     ) -> Known {
         self.need_integer(left.kind, left_span);
         let end = self.assembler.jump(skip);
-        let known = self.expression(right, Codes::Truth);
+        let known = self.integer_expression(right);
         self.need_integer(known.kind, right.span);
         self.emit(Instruction::Truth);
         self.assembler.land(end);
@@ -274,10 +331,37 @@ impl Checker<'_> {
     }
 
     fn sum(&mut self, left: Known, right: &Expression) -> Known {
-        let known = self.expression(right, Codes::Truth);
+        let known = self.beside(left, right);
         self.refuse_mixture(left.kind, known.kind, right.span);
         self.emit(Instruction::Add);
         Known::of(left.kind)
+    }
+
+    fn sum_of_integers(&mut self, left: Known, right: &Expression) -> Known {
+        let known = self.integer_expression(right);
+        self.refuse_mixture(left.kind, known.kind, right.span);
+        self.emit(Instruction::Integers(BinaryOperator::Add));
+        Known::of(left.kind)
+    }
+
+    /// The right operand of an operator whose left one, on the stack, decides what is wanted: an integer beside an
+    /// integer. Where only the running script shows that, a sum is written twice, once for each case.
+    fn beside(&mut self, left: Known, right: &Expression) -> Known {
+        match left.kind {
+            Kind::Integer => self.integer_expression(right),
+            Kind::Unknown if is_open_sum(right) => {
+                let otherwise = self.assembler.jump(Instruction::JumpUnlessInteger);
+                self.integer_expression(right);
+                let end = self.assembler.jump(Instruction::Jump);
+                self.assembler.land(otherwise);
+                let told_count = self.diagnostics.len();
+                let known = self.expression(right, Codes::Truth);
+                self.diagnostics.truncate(told_count);
+                self.assembler.land(end);
+                known
+            }
+            _ => self.expression(right, Codes::Truth),
+        }
     }
 
     /// An integer on the left makes the right one be read as an integer; literal text can never be meant.
@@ -305,7 +389,7 @@ impl Checker<'_> {
             }
             ExpressionKind::Word(name) => self.equal_to_word(left, name),
             _ => {
-                let known = self.expression(right, Codes::Truth);
+                let known = self.beside(left, right);
                 self.refuse_mixture(left.kind, known.kind, right.span);
                 self.emit(match (left.comparison, known.comparison) {
                     (Comparison::ByLeft, _) => Instruction::Equal,
@@ -319,7 +403,7 @@ impl Checker<'_> {
 
     /// `src_ip == myself`, `method == INVITE`, `from_uri == to_uri`.
     fn equal_to_word(&mut self, left: Known, name: &Name) {
-        match self.catalog.word(&name.text) {
+        match self.known_word(name) {
             Ok(handle) if handle.yields == Yields::Myself => {
                 self.emit(Instruction::ToText);
                 let shape =
@@ -395,8 +479,11 @@ impl Checker<'_> {
             let message = format!("\"\\{letter}\" is the letter \"{letter}\" in these regular expressions");
             self.warn(span, message, Some("write [0-9] for a digit, [[:space:]] for a space"));
         }
+        if let Some(known) = self.assembler.known_regex(pattern, letter_case) {
+            return Some(known);
+        }
         match pattern::compile(pattern, letter_case) {
-            Ok(regex) => Some(self.assembler.regex(regex)),
+            Ok(regex) => Some(self.assembler.regex(pattern, letter_case, regex)),
             Err(why) => {
                 self.error(span, format!("this regular expression cannot be used: {why}"));
                 None
@@ -411,7 +498,7 @@ impl Checker<'_> {
             ExpressionKind::Text(Text { bytes, .. }) => bytes.is_empty(),
             ExpressionKind::Address(_) => true,
             ExpressionKind::Word(name) => {
-                self.catalog.word(&name.text).is_ok_and(|handle| handle.yields == Yields::Myself)
+                self.known_word(name).is_ok_and(|handle| handle.yields == Yields::Myself)
             }
             _ => false,
         }
@@ -478,6 +565,77 @@ fn negated_word(operator: BinaryOperator, left: &Expression) -> (bool, &Expressi
         }
         _ => (false, left),
     }
+}
+
+/// The leftmost operand of a chain, and the operators over it, outermost first, each with what is wanted of it.
+fn links(expression: &Expression, wanted: Wanted) -> (&Expression, Vec<Link<'_>>) {
+    let mut chain = Vec::new();
+    let mut leftmost = expression;
+    while let ExpressionKind::Binary(operator, left, right) = &leftmost.kind {
+        chain.push(Link { operator: *operator, right, wanted });
+        leftmost = left;
+    }
+    let mut kinds = vec![kind_of(leftmost)];
+    for link in chain.iter().rev() {
+        kinds.push(kind_of_operation(link.operator, kinds[kinds.len() - 1]));
+    }
+    // The kind of all that stands left of an operator is the last one but so many.
+    kinds.pop();
+    let mut wanted = wanted;
+    for link in &mut chain {
+        link.wanted = wanted;
+        wanted = wanted_on_the_left(link.operator, kinds.pop().unwrap_or(Kind::Unknown), wanted);
+    }
+    (leftmost, chain)
+}
+
+/// What an operator makes of the value on its left, `wanted` being what is made of its own.
+fn wanted_on_the_left(operator: BinaryOperator, left: Kind, wanted: Wanted) -> Wanted {
+    use BinaryOperator::*;
+    match operator {
+        Add if left == Kind::Text => Wanted::Anything,
+        Add => wanted,
+        Join | Equal | NotEqual | Matches | TextEqual | TextNotEqual => Wanted::Anything,
+        _ => Wanted::Integer,
+    }
+}
+
+/// What is known of the value of an expression without checking it.
+fn kind_of(expression: &Expression) -> Kind {
+    match &ungrouped(expression).kind {
+        ExpressionKind::Number(_) | ExpressionKind::Assign { .. } => Kind::Integer,
+        ExpressionKind::Text(_) | ExpressionKind::Address(_) => Kind::Text,
+        ExpressionKind::Unary(UnaryOperator::ToText, _) => Kind::Text,
+        ExpressionKind::Unary(..) => Kind::Integer,
+        ExpressionKind::Binary(operator, left, _) => {
+            // Only sums take their kind from the left; the chain of them is walked.
+            let (mut operator, mut left) = (operator, &**left);
+            while let (BinaryOperator::Add | BinaryOperator::Join, ExpressionKind::Binary(next, further, _)) =
+                (operator, &ungrouped(left).kind)
+            {
+                (operator, left) = (next, &**further);
+            }
+            match operator {
+                BinaryOperator::Add | BinaryOperator::Join => kind_of(left),
+                _ => Kind::Integer,
+            }
+        }
+        ExpressionKind::Call(call) if call.name.text != "selval" => Kind::Integer,
+        _ => Kind::Unknown,
+    }
+}
+
+fn kind_of_operation(operator: BinaryOperator, left: Kind) -> Kind {
+    match operator {
+        BinaryOperator::Add | BinaryOperator::Join => left,
+        _ => Kind::Integer,
+    }
+}
+
+/// A sum of which only the running script shows whether it adds or joins.
+fn is_open_sum(expression: &Expression) -> bool {
+    matches!(ungrouped(expression).kind, ExpressionKind::Binary(BinaryOperator::Add, ..))
+        && kind_of(expression) == Kind::Unknown
 }
 
 fn is_equality(operator: BinaryOperator) -> bool {

@@ -6,8 +6,8 @@ use super::ast::{
     Call, Case, Expression, ExpressionKind, Item, ItemKind, Label, Route, RouteKind, Span, Statement,
     StatementKind, UnaryOperator,
 };
-use super::catalog::{Advice, FunctionHandle};
-use super::check::{Breakable, Checker};
+use super::catalog::{Advice, Complaint, Remark};
+use super::check::{Breakable, Checker, NESTING_MAX};
 use super::check_expression::{Codes, Kind};
 use super::diagnostic::Diagnostic;
 use super::pattern::LetterCase;
@@ -16,6 +16,7 @@ use super::program::{Instruction, Labels, RouteId, SwitchTable, TextLabel};
 impl Checker<'_> {
     /// Declares every route, so that they may call each other in any order, then checks their bodies.
     pub(super) fn routes(&mut self, items: &[Item]) {
+        self.remark_on_routes(items);
         let routes: Vec<&Route> = items
             .iter()
             .filter_map(|item| match &item.kind {
@@ -27,6 +28,20 @@ impl Checker<'_> {
             self.route_body(id, &blocks);
         }
         self.judge_usage(&routes);
+    }
+
+    /// Blocks that nothing will ever run.
+    fn remark_on_routes(&mut self, items: &[Item]) {
+        for item in items {
+            let ItemKind::Route(route) = &item.kind else { continue };
+            let (kind, name) = identity(route);
+            let span = route.name.as_ref().map_or(item.span, |name| name.span);
+            match self.catalog.route(kind, name) {
+                Ok(None) => {}
+                Ok(Some(Remark(message))) => self.diagnostics.push(Diagnostic::notice(span, message)),
+                Err(Complaint { message, help }) => self.warn(span, message, help.as_deref()),
+            }
+        }
     }
 
     /// Blocks in the order of their first appearance; unnamed ones of a kind are one route, end to end.
@@ -61,6 +76,7 @@ impl Checker<'_> {
         for block in blocks {
             self.statements(&block.body);
         }
+        self.close_delegations();
         if let Some(last) = blocks.last() {
             self.mark_line(last.end);
         }
@@ -73,21 +89,22 @@ impl Checker<'_> {
 impl Checker<'_> {
     fn statements(&mut self, statements: &[Statement]) {
         let mut has_value = false;
-        let mut end: Option<&str> = None;
-        for statement in statements {
+        let mut end: Option<Ending> = None;
+        // What is open outside is judged by what follows outside.
+        let outer_count = self.open_delegations.len();
+        for (index, statement) in statements.iter().enumerate() {
             if matches!(statement.kind, StatementKind::Empty) {
                 continue;
             }
-            if let Some(ended_by) = end.take() {
-                self.warn(
-                    statement.span,
-                    format!("this is never reached, `{ended_by}` stands before it"),
-                    None,
-                );
+            if let Some(ending) = end.take() {
+                self.warn(statement.span, ending.unreachable(), None);
             }
             has_value = true;
             self.statement(statement);
-            end = ending_word(statement);
+            if self.open_delegations.len() > outer_count && self.drops_later(&statements[index + 1..]) {
+                self.open_delegations.truncate(outer_count);
+            }
+            end = ending(statement);
         }
         if !has_value {
             self.emit(Instruction::Succeed);
@@ -155,7 +172,7 @@ impl Checker<'_> {
             self.mark_line(condition.span);
             self.warn_of_delegation_without_drop(condition, then, otherwise.as_deref());
             let begin = self.assembler.jump(Instruction::Begin);
-            let kind = self.expression(condition, Codes::Truth).kind;
+            let kind = self.integer_expression(condition).kind;
             self.warn_of_constant_condition(condition, kind);
             let skip = self.assembler.jump(Instruction::JumpUnless);
             self.branch(then);
@@ -203,7 +220,7 @@ impl Checker<'_> {
         self.emit(Instruction::EnterLoop);
         let start = self.assembler.here();
         let begin = self.assembler.jump(Instruction::Begin);
-        self.expression(condition, Codes::Truth);
+        self.integer_expression(condition);
         let end = self.assembler.jump(Instruction::JumpUnless);
         let too_many = self.assembler.jump(Instruction::Round);
         self.breakables.push(Breakable::default());
@@ -251,7 +268,7 @@ impl Checker<'_> {
             return;
         };
         let begin = self.assembler.jump(Instruction::Begin);
-        let known = self.expression(code, Codes::Truth);
+        let known = self.integer_expression(code);
         if known.kind == Kind::Text {
             self.error(code.span, "a return code is an integer, this is text");
         }
@@ -269,8 +286,11 @@ impl Checker<'_> {
             self.warn(span, "this switch has no case", None);
         }
         let begin = self.assembler.jump(Instruction::Begin);
-        self.expression(subject, Codes::Truth);
         let labels = self.labels(cases);
+        match labels.texts.is_empty() {
+            true => self.integer_expression(subject),
+            false => self.expression(subject, Codes::Truth),
+        };
         let table = self.assembler.switch(SwitchTable { labels: Labels::Integers(Vec::new()), otherwise: 0 });
         self.emit(Instruction::Switch(table));
         self.breakables.push(Breakable::default());
@@ -399,11 +419,41 @@ impl Checker<'_> {
         let Some((call, is_success)) = self.delegation_in(condition) else { return };
         let (name, span) = (call.name.text.clone(), call.name.span);
         let success = if is_success { Some(then) } else { otherwise };
-        if success.is_some_and(|statement| !may_drop(statement)) {
-            let message =
-                format!("no `drop` follows when {name}() succeeds: the message is processed here as well");
-            self.warn(span, message, Some("end the branch with `drop;`"));
+        if success.is_some_and(may_drop) {
+            return;
         }
+        let message =
+            format!("no `drop` follows when {name}() succeeds: the message is processed here as well");
+        let warning = Diagnostic::warning(span, message).with_help("end the branch with `drop;`");
+        match success.and_then(ending) {
+            // Its caller may drop.
+            Some(Ending::Word("return")) if self.is_in_named_route() => {}
+            Some(Ending::Word("break")) | None => self.open_delegations.push(warning),
+            Some(_) => self.diagnostics.push(warning),
+        }
+    }
+
+    /// Whether what follows may drop the message, other than because it was delegated again.
+    fn drops_later(&mut self, statements: &[Statement]) -> bool {
+        statements.iter().any(|statement| {
+            let delegates = match &statement.kind {
+                StatementKind::If { condition, .. } => self.delegation_in(condition).is_some(),
+                _ => false,
+            };
+            !delegates && may_drop(statement)
+        })
+    }
+
+    /// Nothing follows any more that could drop the message, unless a caller does.
+    fn close_delegations(&mut self) {
+        let open = std::mem::take(&mut self.open_delegations);
+        if !self.is_in_named_route() {
+            self.diagnostics.extend(open);
+        }
+    }
+
+    fn is_in_named_route(&self) -> bool {
+        self.route_kind() == Some(RouteKind::Named)
     }
 
     /// A call whose success should be followed by `drop`, and whether success means that the condition holds.
@@ -421,17 +471,15 @@ impl Checker<'_> {
                     current = right
                 }
                 ExpressionKind::Call(call) => {
-                    let handle = self.catalog.function(&call.name.text, call.arguments.len()).ok()?;
-                    return is_delegation(&handle).then_some((call, is_success));
+                    let count = call.arguments.len();
+                    let handle = self.catalog.function(&call.name.text, count).ok()?;
+                    let is_delegation = self.advice_of(&handle, count) == Advice::TestThenDrop;
+                    return is_delegation.then_some((call, is_success));
                 }
                 _ => return None,
             }
         }
     }
-}
-
-fn is_delegation(handle: &FunctionHandle) -> bool {
-    handle.advice == Advice::TestThenDrop
 }
 
 /// Whether some way through the statement drops the message; a called route might.
@@ -451,14 +499,54 @@ fn may_drop(statement: &Statement) -> bool {
     }
 }
 
-fn ending_word(statement: &Statement) -> Option<&'static str> {
-    match statement.kind {
-        StatementKind::Return(_) => Some("return"),
-        StatementKind::Exit(_) => Some("exit"),
-        StatementKind::Drop(_) => Some("drop"),
-        StatementKind::Break => Some("break"),
+/// How a statement keeps what follows it from being reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// By this word.
+    Word(&'static str),
+    /// In each of its branches.
+    EveryBranch,
+}
+
+impl Ending {
+    fn unreachable(self) -> String {
+        match self {
+            Ending::Word(word) => format!("this is never reached, `{word}` stands before it"),
+            Ending::EveryBranch => {
+                "this is never reached, every branch of the statement before it leaves".to_owned()
+            }
+        }
+    }
+}
+
+fn ending(statement: &Statement) -> Option<Ending> {
+    ending_within(statement, NESTING_MAX)
+}
+
+/// What is nested deeper is reported where it is checked.
+fn ending_within(statement: &Statement, depth_left: u32) -> Option<Ending> {
+    let depth_left = depth_left.checked_sub(1)?;
+    match &statement.kind {
+        StatementKind::Return(_) => Some(Ending::Word("return")),
+        StatementKind::Exit(_) => Some(Ending::Word("exit")),
+        StatementKind::Drop(_) => Some(Ending::Word("drop")),
+        StatementKind::Break => Some(Ending::Word("break")),
+        StatementKind::Block(statements) => {
+            let is_something = |one: &&Statement| !matches!(one.kind, StatementKind::Empty);
+            ending_within(statements.iter().rev().find(is_something)?, depth_left)
+        }
+        StatementKind::If { .. } => every_branch_ends(statement, depth_left),
         _ => None,
     }
+}
+
+/// A long chain of `else if` is walked, not nested.
+fn every_branch_ends(mut statement: &Statement, depth_left: u32) -> Option<Ending> {
+    while let StatementKind::If { then, otherwise, .. } = &statement.kind {
+        ending_within(then, depth_left)?;
+        statement = otherwise.as_deref()?;
+    }
+    ending_within(statement, depth_left).map(|_| Ending::EveryBranch)
 }
 
 /// What is known only when all routes are.

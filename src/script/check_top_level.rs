@@ -1,8 +1,9 @@
 //! Modules, parameters and globals, in the order written.
 
-use super::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Piece, Span, Text};
-use super::catalog::{Complaint, Constant, Remark};
+use super::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Piece, Span, Text, Variable};
+use super::catalog::{Complaint, Constant, LateComplaint, Refused, Remark, Subject};
 use super::check::Checker;
+use super::check_variable::literal;
 use super::diagnostic::Diagnostic;
 use super::template;
 
@@ -11,8 +12,8 @@ impl Checker<'_> {
         for item in items {
             self.item(item);
         }
-        for complaint in self.catalog.finish_top_level() {
-            self.refuse(Span::default(), complaint);
+        for LateComplaint { about, complaint } in self.catalog.finish_top_level() {
+            self.refuse(place_of(&about, items), complaint);
         }
     }
 
@@ -28,12 +29,19 @@ impl Checker<'_> {
                 let value = if *evaluated { self.evaluated_constant(value) } else { Some(constant(value)) };
                 let (modules, name) = (text_of(modules), text_of(name));
                 let Some(value) = value else { return };
-                let result = self.catalog.set_module_parameter(&modules, &name, &value);
-                self.settle(item.span, result);
+                match self.catalog.set_module_parameter(&modules, &name, &value) {
+                    Err(complaint)
+                        if self.is_absent(Refused::ModulePattern(&modules), item.span, &complaint) => {}
+                    result => self.settle(item.span, result),
+                }
             }
             ItemKind::Global { name, value } => {
                 let result = self.catalog.set_global(&name.text, &constant(value));
-                self.settle(item.span, result);
+                let span = match (&result, &value.kind) {
+                    (Err(_), GlobalValueKind::Text(text)) => self.mistake_in(&name.text, text),
+                    _ => None,
+                };
+                self.settle(span.unwrap_or(item.span), result);
             }
             ItemKind::Custom { group, name, value, .. } => {
                 let result = self.catalog.set_custom(&group.text, &name.text, &constant(value));
@@ -46,8 +54,16 @@ impl Checker<'_> {
     fn load_module(&mut self, path: &Text, is_evaluated: bool) {
         let name = if is_evaluated { self.evaluated_text(path) } else { Some(text_of(path)) };
         let Some(name) = name else { return };
-        let result = self.catalog.load_module(&name);
-        self.settle(path.span, result);
+        match self.catalog.load_module(&name) {
+            Err(complaint) if self.is_absent(Refused::Module(&name), path.span, &complaint) => {}
+            result => self.settle(path.span, result),
+        }
+    }
+
+    /// The place inside a text at which a global parameter found its mistake.
+    fn mistake_in(&self, name: &str, text: &Text) -> Option<Span> {
+        let range = self.catalog.mistake_in_global(name, &text.bytes)?;
+        template::part_of_text(text, self.source?, range)
     }
 
     fn settle(&mut self, span: Span, result: Result<Option<Remark>, Complaint>) {
@@ -72,15 +88,15 @@ impl Checker<'_> {
         for piece in &parsed.pieces {
             match piece {
                 Piece::Literal(bytes) => evaluated.extend_from_slice(bytes),
-                Piece::Variable(variable) => match self.define_value(variable) {
-                    Some(value) => evaluated.extend_from_slice(value.unwrap_or_default().as_bytes()),
+                Piece::Variable(variable) => match self.value_at_load(variable) {
+                    Some(value) => evaluated.extend_from_slice(&value),
                     None => {
                         let message =
                             format!("${} has no value when the script is loaded", variable.name.text);
                         self.error_with_help(
                             variable.span,
                             message,
-                            "only $def(NAME) and its kin can stand here",
+                            "only $def(NAME) and its kin and $env(NAME) can stand here",
                         );
                         return None;
                     }
@@ -89,6 +105,42 @@ impl Checker<'_> {
         }
         Some(String::from_utf8_lossy(&evaluated).into_owned())
     }
+}
+
+impl Checker<'_> {
+    fn value_at_load(&self, variable: &Variable) -> Option<Vec<u8>> {
+        if let Some(defined) = self.define_value(variable) {
+            return Some(defined.unwrap_or_default().into_bytes());
+        }
+        let key = variable.key.as_ref().and_then(literal)?;
+        self.catalog.value_at_load(&variable.name.text, &key)
+    }
+}
+
+/// The statement that a late complaint is about.
+fn place_of(about: &Subject, items: &[Item]) -> Span {
+    let is_it = |item: &&Item| match (about, &item.kind) {
+        (Subject::Module(module), ItemKind::LoadModule { path, .. }) => {
+            let path = text_of(path);
+            let file = path.rsplit('/').next().unwrap_or(&path);
+            file.strip_suffix(".so").unwrap_or(file) == module
+        }
+        (Subject::Parameter { module, name }, ItemKind::ModuleParameter { modules, name: set, .. }) => {
+            text_of(set) == *name && is_among(module, &text_of(modules))
+        }
+        (Subject::Global(name), ItemKind::Global { name: set, .. }) => set.text == *name,
+        _ => false,
+    };
+    items.iter().rev().find(is_it).map_or(Span::default(), |item| match &item.kind {
+        ItemKind::ModuleParameter { value, .. } => value.span,
+        ItemKind::LoadModule { path, .. } => path.span,
+        _ => item.span,
+    })
+}
+
+/// Whether `m1|m2` names a module; any other pattern may.
+fn is_among(module: &str, pattern: &str) -> bool {
+    pattern.split('|').any(|one| one == module) || pattern.contains(['*', '.', '[', '('])
 }
 
 fn text_of(text: &Text) -> String {

@@ -1,7 +1,7 @@
 //! Variables, their keys, indexes and transformations, and text with variables in it.
 
 use super::ast::{Index, Piece, Template, Transformation, Variable};
-use super::catalog::KeyShape;
+use super::catalog::{KeyShape, Refused};
 use super::check::Checker;
 use super::program::{ARGUMENT_COUNT_MAX, Instruction, KeySource, PlaceShape, PositionShape};
 use super::value;
@@ -83,7 +83,7 @@ impl Checker<'_> {
 
     /// Key and index onto the stack, the rest into a shape. Nothing is left behind after a mistake.
     fn shape(&mut self, variable: &Variable) -> Option<PlaceShape> {
-        let literal_key = variable.key.as_ref().and_then(literal);
+        let literal_key = counted_name(variable).or_else(|| variable.key.as_ref().and_then(literal));
         let key = match (&variable.key, &literal_key) {
             (None, _) => KeyShape::None,
             (Some(_), Some(bytes)) => KeyShape::Literal(bytes),
@@ -92,7 +92,9 @@ impl Checker<'_> {
         let handle = match self.catalog.variable(&variable.name.text, key) {
             Ok(handle) => handle,
             Err(complaint) => {
-                self.refuse(variable.span, complaint);
+                if !self.is_absent(Refused::Variable(&variable.name.text), variable.span, &complaint) {
+                    self.refuse(variable.span, complaint);
+                }
                 return None;
             }
         };
@@ -133,17 +135,35 @@ impl Checker<'_> {
         }
     }
 
-    /// Text with variables: leaves text; nothing is written `<null>`.
+    /// Text with variables: leaves text; nothing is written `<null>`, and empty where a transformation yields it.
     pub(super) fn template(&mut self, template: &Template) {
+        self.joined(template, Values::AsTheyAre);
+    }
+
+    /// The same for header lines: the value of a variable behind a colon cannot start a line of its own.
+    pub(super) fn lines_template(&mut self, template: &Template) {
+        self.joined(template, Values::WithinTheirLine);
+    }
+
+    fn joined(&mut self, template: &Template, values: Values) {
         if let Some(text) = literal(template) {
             self.assembler.push_text(&text);
             return;
         }
         let mut count: u16 = 0;
+        let mut is_behind_colon = false;
         for piece in &template.pieces {
             match piece {
-                Piece::Literal(bytes) => self.assembler.push_text(bytes),
-                Piece::Variable(variable) => self.variable(variable),
+                Piece::Literal(bytes) => {
+                    self.assembler.push_text(bytes);
+                    is_behind_colon = ends_behind_colon(bytes, is_behind_colon);
+                }
+                Piece::Variable(variable) => {
+                    self.variable_in_text(variable);
+                    if is_behind_colon && values == Values::WithinTheirLine {
+                        self.emit(Instruction::OneLine);
+                    }
+                }
             }
             count += 1;
             // Long templates are joined in portions; the sum of the portions is the same text.
@@ -155,6 +175,13 @@ impl Checker<'_> {
         self.emit(Instruction::Join(count));
     }
 
+    fn variable_in_text(&mut self, variable: &Variable) {
+        self.variable(variable);
+        if !variable.transformations.is_empty() {
+            self.emit(Instruction::ToText);
+        }
+    }
+
     /// The same, but a variable alone keeps the kind of its value.
     pub(super) fn loose_template(&mut self, template: &Template) {
         match template.pieces.as_slice() {
@@ -162,6 +189,20 @@ impl Checker<'_> {
             _ => self.template(template),
         }
     }
+}
+
+/// What may come of the values of variables in a template.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Values {
+    AsTheyAre,
+    WithinTheirLine,
+}
+
+/// Whether the line that this text ends in has a colon; `before` says so of what stands before the text.
+fn ends_behind_colon(bytes: &[u8], before: bool) -> bool {
+    let line_start = memchr::memrchr(b'\n', bytes).map(|at| at + 1);
+    let line = &bytes[line_start.unwrap_or(0)..];
+    line.contains(&b':') || (before && line_start.is_none())
 }
 
 /// Values joined by one instruction.
@@ -177,6 +218,14 @@ pub(super) fn literal(template: &Template) -> Option<Vec<u8>> {
         }
     }
     Some(text)
+}
+
+/// The variable whose values `$cnt` counts: it is handed on by its name, and not read.
+fn counted_name(variable: &Variable) -> Option<Vec<u8>> {
+    let key = variable.key.as_ref().filter(|_| variable.name.text == "cnt")?;
+    let [Piece::Variable(counted)] = key.pieces.as_slice() else { return None };
+    let inner = counted.key.as_ref().and_then(literal).unwrap_or_default();
+    Some([counted.name.text.as_bytes(), b"(", &inner, b")"].concat())
 }
 
 fn is_return_code(name: &str) -> bool {

@@ -86,6 +86,12 @@ impl Diagnostic {
         self
     }
 
+    /// The same with something else said, without a place.
+    pub fn with_remark(mut self, message: impl Into<String>) -> Diagnostic {
+        self.notes.push(Note { span: None, message: message.into() });
+        self
+    }
+
     /// Whether it keeps the script from being used.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
@@ -94,7 +100,10 @@ impl Diagnostic {
     /// The text shown to people: several lines, each with its end.
     pub fn render(&self, source: &SourceMap) -> String {
         let mut text = format!("{}{}: {}\n", place(source, self.span), self.severity, self.message);
-        render_line(source, self.span, &mut text);
+        // A notice is one line: it is read in passing.
+        if self.severity != Severity::Notice && self.span != Span::default() {
+            render_line(source, self.span, &mut text);
+        }
         if let Some(help) = &self.help {
             let _ = writeln!(text, "help: {help}");
         }
@@ -113,13 +122,14 @@ impl Diagnostic {
 /// Renders many in the order of their places.
 pub fn render_all(diagnostics: &[Diagnostic], source: &SourceMap) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
-    sorted.sort_by_key(|diagnostic| (sort_position(source, diagnostic.span), diagnostic.severity));
+    sorted.sort_by_cached_key(|diagnostic| (sort_position(source, diagnostic.span), diagnostic.severity));
     sorted.into_iter().map(|diagnostic| diagnostic.render(source)).collect()
 }
 
 /// Sorts by place, the order in which they are shown.
 pub fn sort(diagnostics: &mut [Diagnostic], source: &SourceMap) {
-    diagnostics.sort_by_key(|diagnostic| (sort_position(source, diagnostic.span), diagnostic.severity));
+    diagnostics
+        .sort_by_cached_key(|diagnostic| (sort_position(source, diagnostic.span), diagnostic.severity));
 }
 
 /// The candidate nearest to a mistyped name, if one is near enough to be meant.
@@ -176,7 +186,11 @@ fn sort_position(source: &SourceMap, span: Span) -> Vec<u32> {
     positions
 }
 
+/// `file:line:column: `; nothing where the script as a whole is meant.
 fn place(source: &SourceMap, span: Span) -> String {
+    if span == Span::default() {
+        return String::new();
+    }
     match source.location(span) {
         Some(location) => format!("{}:{}:{}: ", location.file, location.line, location.column),
         None => String::new(),

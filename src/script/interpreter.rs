@@ -247,6 +247,7 @@ impl<'r, H: Host> Run<'r, H> {
             }
             Instruction::ToIntegerStrictly => self.convert_to_integer_strictly()?,
             Instruction::ToText => self.convert_to_text()?,
+            Instruction::OneLine => self.flatten()?,
             Instruction::Positive => self.positive(),
             Instruction::Truth => self.map_integer(|number| i64::from(number != 0)),
             Instruction::Not => self.map_integer(|number| i64::from(number == 0)),
@@ -281,6 +282,11 @@ impl<'r, H: Host> Run<'r, H> {
             }
             Instruction::JumpIfFalse(target) => self.jump_if(target, false),
             Instruction::JumpIfTrue(target) => self.jump_if(target, true),
+            Instruction::JumpUnlessInteger(target) => {
+                if !matches!(self.top(), Value::Integer(_)) {
+                    self.next = target;
+                }
+            }
             Instruction::Switch(table) => self.switch(table),
             Instruction::EnterLoop => self.machine.rounds.push(0),
             Instruction::Round(on_too_many) => self.round(on_too_many),

@@ -61,6 +61,20 @@ impl<H: Host> Run<'_, H> {
         self.push_text_since(start)
     }
 
+    /// Line ends out of a text; where there are none it stays where it is.
+    pub(super) fn flatten(&mut self) -> Result<(), Stop> {
+        let top = self.top();
+        let ends_line = matches!(self.resolve(top), ValueRef::Text(text) if memchr::memchr2(b'\r', b'\n', text).is_some());
+        if !ends_line {
+            return Ok(());
+        }
+        let value = self.pop();
+        let start = self.machine.scratch.len();
+        self.append(value);
+        value::flatten_lines(&mut self.machine.scratch[start..]);
+        self.push_text_since(start)
+    }
+
     pub(super) fn convert_to_integer_strictly(&mut self) -> Result<(), Stop> {
         let value = self.pop();
         let Soft { value: number, is_unreadable } = value::to_integer(self.resolve(value));

@@ -18,6 +18,7 @@
 use super::ast::{Ast, Expression, ExpressionKind, Name, Span, Text};
 use super::diagnostic::{self, Diagnostic};
 use super::preprocess;
+pub use super::preprocess::{FILE_SIZE_MAX, INCLUDE_DEPTH_MAX};
 use super::source::{FileId, Loader, NoIncludes, SourceMap};
 use super::token::{Token, TokenKind, Tokens};
 

@@ -379,7 +379,7 @@ impl Parser<'_> {
     }
 
     fn arguments(&mut self, function: &Name, open: super::token::Token) -> Parsed<Vec<Expression>> {
-        let mut arguments = Vec::new();
+        let mut arguments = Vec::with_capacity(1);
         if self.take(TokenKind::RightParenthesis) {
             return Ok(arguments);
         }

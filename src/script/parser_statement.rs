@@ -36,6 +36,8 @@ impl Parser<'_> {
                 }
             }
         }
+        // Most lists are short, and a vector begins with room for four.
+        statements.shrink_to_fit();
         statements
     }
 

@@ -8,7 +8,7 @@
 use regex::bytes::{Regex, RegexBuilder};
 
 /// Whether letters match without regard to case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LetterCase {
     /// `=~`
     Ignored,
@@ -21,16 +21,54 @@ const COMPILED_SIZE_MAX: usize = 1 << 20;
 /// Upper bound of the length of an expression.
 const PATTERN_SIZE_MAX: usize = 16 << 10;
 
-/// Compiles a POSIX extended regular expression.
+/// What line ends in the text mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Nothing: `^` and `$` stand at the ends of the text, `.` matches every byte.
+    Joined,
+    /// `^` and `$` stand at every line; `.` and `[^x]` stay inside one. A carriage return belongs to the line end.
+    Apart,
+    /// `^` and `$` stand at every line, `.` matches every byte.
+    Crossed,
+}
+
+/// Whether parentheses are to be known after a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// They only hold together.
+    Plain,
+    /// What they matched can be asked for by number.
+    Numbered,
+}
+
+/// How an expression is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Whether case counts.
+    pub letter_case: LetterCase,
+    /// What line ends mean.
+    pub lines: Lines,
+    /// Whether parentheses are numbered.
+    pub groups: Groups,
+}
+
+/// Compiles a POSIX extended regular expression as `=~` and labels of a `switch` mean it.
 pub fn compile(pattern: &[u8], letter_case: LetterCase) -> Result<Regex, String> {
+    compile_styled(pattern, Style { letter_case, lines: Lines::Joined, groups: Groups::Plain })
+}
+
+/// Compiles a POSIX extended regular expression.
+pub fn compile_styled(pattern: &[u8], style: Style) -> Result<Regex, String> {
     if pattern.len() > PATTERN_SIZE_MAX {
         return Err(format!("it is longer than {PATTERN_SIZE_MAX} bytes"));
     }
-    let translated = Translation::of(pattern)?;
+    let translated = Translation::of(pattern, style)?;
     RegexBuilder::new(&translated)
         .unicode(false)
-        .dot_matches_new_line(true)
-        .case_insensitive(letter_case == LetterCase::Ignored)
+        .dot_matches_new_line(style.lines != Lines::Apart)
+        .multi_line(style.lines != Lines::Joined)
+        .crlf(style.lines != Lines::Joined)
+        .case_insensitive(style.letter_case == LetterCase::Ignored)
         .size_limit(COMPILED_SIZE_MAX)
         .dfa_size_limit(COMPILED_SIZE_MAX)
         .build()
@@ -58,6 +96,7 @@ fn reason(error: regex::Error) -> String {
 }
 
 struct Translation<'p> {
+    style: Style,
     rest: &'p [u8],
     out: String,
     /// Where the last atom begins in `out`, while a quantifier may follow.
@@ -69,8 +108,9 @@ struct Translation<'p> {
 }
 
 impl<'p> Translation<'p> {
-    fn of(pattern: &'p [u8]) -> Result<String, String> {
+    fn of(pattern: &'p [u8], style: Style) -> Result<String, String> {
         let mut translation = Translation {
+            style,
             rest: pattern,
             out: String::new(),
             atom: None,
@@ -128,7 +168,10 @@ impl<'p> Translation<'p> {
 
     fn open_group(&mut self) {
         self.groups.push(self.out.len());
-        self.outside_atom("(?:");
+        self.outside_atom(match self.style.groups {
+            Groups::Plain => "(?:",
+            Groups::Numbered => "(",
+        });
     }
 
     fn close_group(&mut self) -> Result<(), String> {
@@ -194,6 +237,9 @@ impl<'p> Translation<'p> {
         if self.rest.first() == Some(&b'^') {
             self.take();
             self.out.push('^');
+            if self.style.lines == Lines::Apart {
+                self.out.push_str(r"\r\n");
+            }
         }
         let mut is_first = true;
         loop {
@@ -278,6 +324,29 @@ mod tests {
         check("", "anything", true);
         check("(|a)b", "b", true);
         check("é", "É", false);
+    }
+
+    #[test]
+    fn lines_are_apart_when_asked() {
+        let find = |pattern: &str, lines: Lines, text: &str| {
+            let style = Style { letter_case: LetterCase::Ignored, lines, groups: Groups::Numbered };
+            let regex = compile_styled(pattern.as_bytes(), style).unwrap();
+            let found = regex.captures(text.as_bytes()).map(|all| all[all.len() - 1].to_vec());
+            found.map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        let text = "To: x\r\nFrom: y;tag=1\r\n";
+        let rows = [
+            ("^to: (.*)$", Lines::Apart, Some("x")),
+            ("^to: ([^;]+)", Lines::Apart, Some("x")),
+            ("^from: ([^;]+)", Lines::Apart, Some("y")),
+            ("^from: (.)", Lines::Joined, None),
+            ("^to: ([^;]+)", Lines::Crossed, Some("x\r\nFrom: y")),
+            ("(y).*", Lines::Joined, Some("y")),
+            ("((a)|(y))", Lines::Joined, Some("y")),
+        ];
+        for (pattern, lines, expected) in rows {
+            assert_eq!(find(pattern, lines, text).as_deref(), expected, "{pattern} {lines:?}");
+        }
     }
 
     #[test]

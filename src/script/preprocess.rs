@@ -229,6 +229,9 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         match self.options.loader.load(&shown, &including, FILE_SIZE_MAX) {
             Ok(file) if self.included_size + file.text.len() <= TOTAL_SIZE_MAX => {
                 let id = self.source.add_include(file.path, file.text, span);
+                if file.is_foreign {
+                    self.source.mark_foreign(id);
+                }
                 self.open_file(id);
             }
             Ok(_) => {

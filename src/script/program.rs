@@ -195,6 +195,8 @@ pub(super) enum Instruction {
     ToIntegerStrictly,
     /// As text; nothing is empty.
     ToText,
+    /// Text without line ends, each written as a space; what is folded stays. Other values are unchanged.
+    OneLine,
     /// 1 for a value above 0, else 0 (with raw return values: unchanged).
     Positive,
     /// 1 for a value other than 0, else 0.
@@ -238,6 +240,8 @@ pub(super) enum Instruction {
     JumpIfFalse(u32),
     /// `||`: pops; if it is not 0, pushes 1 and goes on there.
     JumpIfTrue(u32),
+    /// Looks at the value on top and goes on there unless it is an integer.
+    JumpUnlessInteger(u32),
     /// Pops the subject and goes on where the table says.
     Switch(u32),
     /// Begins counting the rounds of a loop.

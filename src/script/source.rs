@@ -67,6 +67,7 @@ struct Region {
     /// Offsets at which lines begin; only for files.
     lines: Vec<u32>,
     origin: Origin,
+    is_foreign: bool,
 }
 
 impl Region {
@@ -97,6 +98,19 @@ impl SourceMap {
         FileId(self.add(name.into(), Arc::from(text.into()), Origin::Include { at }))
     }
 
+    /// This file belongs to somebody else than the script: little of it is to be shown.
+    pub(super) fn mark_foreign(&mut self, file: FileId) {
+        if let Some(region) = self.regions.get_mut(file.0 as usize) {
+            region.is_foreign = true;
+        }
+    }
+
+    /// The name of the file a span stands in, if that belongs to somebody else than the script.
+    pub fn foreign_file(&self, span: Span) -> Option<&str> {
+        let region = &self.regions[self.region_at(self.file_span(span).start)?];
+        region.is_foreign.then_some(region.name.as_str())
+    }
+
     /// Adds one use of a define.
     pub(super) fn add_expansion(
         &mut self,
@@ -118,7 +132,7 @@ impl SourceMap {
                 .chain(memchr::memchr_iter(b'\n', &text).map(|offset| offset as u32 + 1))
                 .collect(),
         };
-        self.regions.push(Region { name, base, text, lines, origin });
+        self.regions.push(Region { name, base, text, lines, origin, is_foreign: false });
         self.regions.len() as u32 - 1
     }
 
@@ -182,6 +196,15 @@ impl SourceMap {
         Some(Location { file: &region.name, line: line as u32 + 1, column: column as u32 + 1 })
     }
 
+    /// Number of the file and of the line in it, from 1, without looking for the column.
+    pub(super) fn file_line(&self, span: Span) -> Option<(FileId, u32)> {
+        let index = self.region_at(self.file_span(span).start)?;
+        let region = &self.regions[index];
+        let offset = self.file_span(span).start.saturating_sub(region.base);
+        let line = region.lines.partition_point(|start| *start <= offset);
+        Some((FileId(index as u32), line.max(1) as u32))
+    }
+
     /// The line on which a span begins.
     pub fn line(&self, span: Span) -> Option<SourceLine<'_>> {
         let span = self.file_span(span);
@@ -240,6 +263,8 @@ pub struct LoadedFile {
     pub path: String,
     /// Its bytes.
     pub text: Vec<u8>,
+    /// Whether it belongs to somebody else than the script that includes it.
+    pub is_foreign: bool,
 }
 
 /// Why a file could not be loaded.
@@ -296,6 +321,7 @@ mod tests {
         let check = |at: u32, line: u32, column: u32| {
             let location = source.location(span(at, at)).unwrap();
             assert_eq!((location.file, location.line, location.column), ("a.cfg", line, column), "at {at}");
+            assert_eq!(source.file_line(span(at, at)), Some((FileId(0), line)), "at {at}");
         };
         check(0, 1, 1);
         check(3, 1, 4);

@@ -10,6 +10,8 @@
 //!
 //! **Invariant:** never panics and always ends, whatever the bytes are; nesting is limited to [`NESTING_MAX`].
 
+use std::ops::Range;
+
 use super::ast::{Index, Name, Piece, Span, Template, Text, Transformation, Variable};
 use super::diagnostic::Diagnostic;
 use super::lexer;
@@ -26,6 +28,14 @@ pub fn parse_template(bytes: &[u8], span: Span, diagnostics: &mut Vec<Diagnostic
 pub fn parse_text(text: &Text, source: &SourceMap, diagnostics: &mut Vec<Diagnostic>) -> Template {
     let places = Places::of(text, source);
     Reader { bytes: &text.bytes, at: 0, places: &places, nesting: 0, diagnostics }.whole_template(text.span)
+}
+
+/// Where a part of a literal's bytes was written, if the literal stands in one piece.
+pub(super) fn part_of_text(text: &Text, source: &SourceMap, part: Range<usize>) -> Option<Span> {
+    match Places::of(text, source) {
+        Places::Whole(_) => None,
+        places => Some(places.span(part.start, part.end)),
+    }
 }
 
 /// Reads bytes that are one variable and nothing else, such as `$var(x)`.

@@ -176,6 +176,20 @@ pub fn integer_operation(operator: BinaryOperator, left: i64, right: i64) -> Res
     })
 }
 
+/// Writes spaces for line ends, but for those of folded text (RFC 3261 7.3.1), whose next line starts with white space.
+pub fn flatten_lines(text: &mut [u8]) {
+    for at in 0..text.len() {
+        let is_folded = match &text[at..] {
+            [b'\n', b' ' | b'\t', ..] | [b'\r', b'\n', b' ' | b'\t', ..] => true,
+            [byte, ..] => !matches!(byte, b'\r' | b'\n'),
+            [] => true,
+        };
+        if !is_folded {
+            text[at] = b' ';
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +290,21 @@ mod tests {
     fn decimal_form_of_every_size() {
         for number in [0, 7, -7, 10, 1234567890, i64::MAX, i64::MIN] {
             assert_eq!(Decimal::of(number).as_bytes(), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn only_folded_text_keeps_its_line_ends() {
+        for (text, expected) in [
+            ("a\r\nEvil: b", "a  Evil: b"),
+            ("a\nb\rc\r\n", "a b c  "),
+            ("a\r\n b\n\tc", "a\r\n b\n\tc"),
+            ("a\r\n\r\n b", "a  \r\n b"),
+            ("", ""),
+        ] {
+            let mut flat = text.as_bytes().to_vec();
+            flatten_lines(&mut flat);
+            assert_eq!(flat, expected.as_bytes(), "{text:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ const FUNCTIONS: &[(&str, &[ParameterKind], RouteSet, Advice)] = &[
     ("t_on_failure", &[ParameterKind::Route(RouteKind::Failure)], RouteSet::ANY, Advice::None),
     ("t_reply_only", &[], RouteSet::of(&[RouteKind::Failure]), Advice::None),
     ("sworker_task", &[ParameterKind::Prepared], RouteSet::ANY, Advice::TestThenDrop),
-    ("swork_task", &[ParameterKind::Prepared], RouteSet::ANY, Advice::Alias("write `sworker_task`")),
+    ("swork_task", &[ParameterKind::Prepared], RouteSet::ANY, Advice::Alias("sworker_task")),
 ];
 
 const TRANSFORMATIONS: &[(&str, usize)] = &[("s.len", 0), ("s.tolower", 0), ("s.substr", 2)];
@@ -117,7 +117,7 @@ impl Catalog for TestCatalog {
         Ok(())
     }
 
-    fn finish_top_level(&mut self) -> Vec<Complaint> {
+    fn finish_top_level(&mut self) -> Vec<LateComplaint> {
         self.top_level.push("end".into());
         Vec::new()
     }
