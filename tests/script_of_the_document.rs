@@ -19,6 +19,7 @@ use sworker::core::log::{Level, Log, Sink};
 use sworker::core::outbound::Outbound;
 use sworker::modules::MODULES;
 use sworker::process::engine::{Engine, EngineParts};
+use sworker::shm::Placement;
 use sworker::sip::branch::Secret;
 
 const SCRIPT: &str = r#"#!KAMAILIO
@@ -86,7 +87,15 @@ impl Outbound for Part {
 }
 
 impl Delegate for Part {
-    fn delegate(&mut self, group: GroupIndex, datagram: &Datagram<'_>, xdata: &[u8]) -> Delegation {
+    fn count_refused(&mut self, _: GroupIndex) {}
+
+    fn delegate(
+        &mut self,
+        group: GroupIndex,
+        _: Placement,
+        datagram: &Datagram<'_>,
+        xdata: &[u8],
+    ) -> Delegation {
         if self.0.is_full.get() {
             return Delegation::Full;
         }
@@ -100,6 +109,10 @@ impl Delegate for Part {
 impl Count for Part {
     fn add(&self, counter: CounterId, amount: u64) {
         *self.0.counts.borrow_mut().entry(counter.0).or_default() += amount;
+    }
+
+    fn sum(&self, counter: CounterId) -> u64 {
+        self.0.counts.borrow().get(&counter.0).copied().unwrap_or(0)
     }
 }
 
@@ -118,6 +131,7 @@ impl Process {
         let world: Rc<World> = Rc::default();
         let part = || Box::new(Part(Rc::clone(&world)));
         let engine = Engine::new(EngineParts {
+            shared: loaded.registry.shared_state(2).expect("memory"),
             loaded: Rc::clone(&loaded),
             outbound: part(),
             delegate: (kind == ProcessKind::Receiver).then(|| part() as Box<dyn Delegate>),

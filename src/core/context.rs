@@ -7,22 +7,40 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use regex::bytes::Regex;
 
 use crate::script::host::{Place, Reading, Refusal, ValueRef};
+use crate::script::interpreter::Interpreter;
+use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
 use crate::sip::{Edits, Message, write};
 
-use super::counters::{Count, CounterId};
+use super::branches::Branches;
+use super::counters::{Count, CounterId, LOG_LINES_SUPPRESSED};
 use super::datagram::{Circumstances, Datagram};
-use super::groups::{Delegate, Delegation, GroupIndex, Xdata};
+use super::groups::{Delegate, Delegation, GroupIndex, Xdata, is_urgent};
 use super::identity::ProcessIdentity;
+use super::load::Loaded;
 use super::log::{Facility, Level, Line, Log, Origin};
 use super::outbound::Outbound;
 use super::registry::Registry;
-use super::settings::Settings;
+use super::settings::{FullPolicy, GroupSetting, Order, Settings};
+use super::shared::SharedState;
 use super::stores::{AvpStore, VariableStore};
+use super::throttle::SourceThrottle;
+use super::xavps::{Naming, XavpStore};
+
+/// For a sender whose request found a full queue: what waits is done within a few seconds or not at all (RFC 3261
+/// 21.5.4).
+const RETRY_AFTER: &[u8] = b"Retry-After: 2\r\n";
+
+/// What evaluates `log_prefix` while the script runs: the script's own interpreter is busy then.
+struct PrefixRenewal {
+    loaded: Rc<Loaded>,
+    interpreter: Interpreter,
+}
 
 /// Which routes are run on the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +62,24 @@ pub enum Target<'a> {
     Address(SocketAddr),
 }
 
+/// A body for replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyBody {
+    /// Its Content-Type.
+    pub content_type: Vec<u8>,
+    /// The body.
+    pub bytes: Vec<u8>,
+}
+
+/// URIs of From and To that wait in the edits.
+#[derive(Debug, Default)]
+pub struct AddressDrafts {
+    /// Of From.
+    pub from: Option<Vec<u8>>,
+    /// Of To.
+    pub to: Option<Vec<u8>>,
+}
+
 /// What a process keeps from message to message. Buffers keep their room, so that a message allocates next to nothing.
 pub struct ProcessState {
     /// Which process this is.
@@ -52,19 +88,31 @@ pub struct ProcessState {
     pub variables: VariableStore,
     /// `$avp`; cleared after each message.
     pub avps: AvpStore,
+    /// `$xavp`; cleared after each message.
+    pub xavps: XavpStore,
+    /// `$xavu`; cleared after each message.
+    pub xavus: XavpStore,
+    /// `$xavi`; cleared after each message.
+    pub xavis: XavpStore,
     /// Messages processed here so far, the one in hand included: `$mi`.
     pub message_number: u32,
     /// Stands before the lines written for the message in hand.
     pub log_prefix: Vec<u8>,
+    /// How many locks the message in hand has; they are given back when it is done.
+    pub held_locks: u32,
     pub(super) ways: Ways,
     pub(super) secret: Secret,
     pub(super) output: Vec<u8>,
     pub(super) lines: Vec<u8>,
+    throttle: SourceThrottle,
+    prefix_renewal: Option<Box<PrefixRenewal>>,
     edits: Edits,
     reply_headers: Vec<u8>,
+    branches: Branches,
     request_uri: Vec<u8>,
     destination_uri: Vec<u8>,
     xdata: Vec<u8>,
+    order_key: Vec<u8>,
 }
 
 /// The ways out of a process.
@@ -77,6 +125,8 @@ pub struct Ways {
     pub counters: Box<dyn Count>,
     /// Writes the log.
     pub log: Rc<Log>,
+    /// Values and locks of all processes.
+    pub shared: SharedState,
 }
 
 impl ProcessState {
@@ -84,20 +134,34 @@ impl ProcessState {
     pub fn new(identity: ProcessIdentity, ways: Ways, secret: Secret, registry: &Registry) -> ProcessState {
         ProcessState {
             identity,
-            variables: VariableStore::new(registry.variable_slot_count()),
+            variables: VariableStore::beginning_with(registry),
             avps: AvpStore::default(),
+            xavps: XavpStore::new(Naming::Stack),
+            xavus: XavpStore::new(Naming::Unique),
+            xavis: XavpStore::new(Naming::AnyCase),
             message_number: 0,
+            held_locks: 0,
             log_prefix: Vec::new(),
             ways,
             secret,
             output: Vec::with_capacity(2048),
             lines: Vec::with_capacity(256),
+            throttle: SourceThrottle::default(),
+            prefix_renewal: None,
             edits: Edits::new(),
             reply_headers: Vec::new(),
+            branches: Branches::default(),
             request_uri: Vec::new(),
             destination_uri: Vec::new(),
             xdata: Vec::new(),
+            order_key: Vec::new(),
         }
+    }
+
+    /// From now on `log_prefix` is evaluated before each function of the script, not once for each message.
+    pub fn renew_log_prefix(&mut self, loaded: Rc<Loaded>) {
+        let interpreter = Interpreter::new(loaded.limits);
+        self.prefix_renewal = Some(Box::new(PrefixRenewal { loaded, interpreter }));
     }
 
     /// Wakes workers for what was delegated since the last time.
@@ -110,6 +174,25 @@ impl ProcessState {
     /// The log.
     pub fn log(&self) -> &Rc<Log> {
         &self.ways.log
+    }
+
+    /// Writes a line of the server about a message. How many come is decided by who sends, so lines of one place in
+    /// this program about one source are held back after a burst, and what was held back is told.
+    #[track_caller]
+    pub fn log_about(&self, circumstances: &Circumstances, line: &Line<'_>, text: fmt::Arguments<'_>) {
+        let log = &self.ways.log;
+        if !log.is_on(line.level) {
+            return;
+        }
+        let place = std::panic::Location::caller();
+        let class = (place.file(), place.line());
+        match self.throttle.pass(class, circumstances.source.ip(), circumstances.received_at_ns) {
+            Some(0) => log.write(line, text),
+            Some(count) => {
+                log.write(line, format_args!("{text} (suppressed {count} such lines about this source)"));
+            }
+            None => self.count(LOG_LINES_SUPPRESSED),
+        }
     }
 
     /// Counts one more.
@@ -147,6 +230,8 @@ pub struct Context<'m> {
     pub branch_flags: u32,
     /// Flags of the script's run, `setsflag(0)` is bit 0.
     pub script_flags: u32,
+    /// Further flags of the message, `setxflag(0)` is bit 0.
+    pub extra_flags: u64,
     /// `force_rport()`: answer to the port the message came from.
     pub is_rport_forced: bool,
     /// `add_local_rport()`: put `;rport` into our own Via.
@@ -157,6 +242,12 @@ pub struct Context<'m> {
     pub advertised_address: Option<Vec<u8>>,
     /// `set_advertised_port`: port for our Via on this message.
     pub advertised_port: Option<u16>,
+    /// The body of every reply made from here on (`set_reply_body`).
+    pub reply_body: Option<ReplyBody>,
+    /// What the URIs of From and To are to become, as far as the script has changed them.
+    pub address_drafts: AddressDrafts,
+    /// Further targets of the request.
+    pub branches: Branches,
     /// What outlives the message.
     pub process: &'m mut ProcessState,
     pub(super) forward_count: u32,
@@ -178,6 +269,7 @@ impl<'m> Context<'m> {
     ) -> Context<'m> {
         let edits = std::mem::take(&mut process.edits);
         let reply_headers = std::mem::take(&mut process.reply_headers);
+        let branches = std::mem::take(&mut process.branches);
         Context {
             datagram,
             message,
@@ -187,11 +279,15 @@ impl<'m> Context<'m> {
             flags: 0,
             branch_flags: 0,
             script_flags: 0,
+            extra_flags: 0,
             is_rport_forced: registry.settings().force_rport,
             is_local_rport_added: registry.settings().local_rport,
             forced_listener: None,
             advertised_address: None,
             advertised_port: None,
+            reply_body: None,
+            address_drafts: AddressDrafts::default(),
+            branches,
             process,
             forward_count: 0,
             registry,
@@ -213,9 +309,17 @@ impl<'m> Context<'m> {
     pub fn finish(mut self) {
         self.edits.clear();
         self.reply_headers.clear();
+        self.branches.clear();
+        self.process.branches = std::mem::take(&mut self.branches);
         self.process.edits = std::mem::take(&mut self.edits);
         self.process.reply_headers = std::mem::take(&mut self.reply_headers);
+        if std::mem::take(&mut self.process.held_locks) > 0 {
+            self.process.ways.shared.locks.release_all(self.process.identity.index);
+        }
         self.process.avps.clear();
+        self.process.xavps.clear();
+        self.process.xavus.clear();
+        self.process.xavis.clear();
     }
 
     /// Where from, where to and when the message was received.
@@ -289,6 +393,19 @@ impl<'m> Context<'m> {
         let text = room.get_or_init(|| text);
         self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
         self.edits.clear();
+        self.address_drafts = AddressDrafts::default();
+        self.is_request_uri_changed = false;
+        Ok(())
+    }
+
+    /// Makes another text the message in hand, as if it had been received. Edits are forgotten.
+    pub fn replace_message(&mut self, text: &[u8]) -> Result<(), ChangesRefused> {
+        let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
+        Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        let text = room.get_or_init(|| text.to_vec());
+        self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.edits.clear();
+        self.address_drafts = AddressDrafts::default();
         self.is_request_uri_changed = false;
         Ok(())
     }
@@ -315,17 +432,78 @@ impl<'m> Context<'m> {
         groups.iter().position(|group| group.name.as_bytes() == name).map(|index| GroupIndex(index as u16))
     }
 
-    /// Hands the message to a group: the bytes as received, their circumstances and `xdata`.
+    /// Hands the message to a group: the bytes as received, their circumstances and `xdata`. When the queue is full and
+    /// the group says `full=reply`, a request is answered with 503 instead.
     pub fn delegate(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
+        let delegation = self.hand_over(group, xdata);
+        let policy = self.settings().groups.get(usize::from(group.0)).map(|group| group.full);
+        if delegation != Delegation::Full || policy != Some(FullPolicy::Reply) {
+            return delegation;
+        }
+        // What cannot be answered (an ACK, a reply) is the script's to decide about.
+        if self.reply(503, b"", RETRY_AFTER).is_err() {
+            return Delegation::Full;
+        }
+        if let Some(delegate) = &mut self.process.ways.delegate {
+            delegate.count_refused(group);
+        }
+        Delegation::Refused
+    }
+
+    fn hand_over(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
+        let placement = self.placement(group);
         let process = &mut *self.process;
         match &mut process.ways.delegate {
             Some(delegate) if self.phase == Phase::PreRouting && !process.identity.is_worker() => {
                 process.xdata.clear();
                 xdata.encode(&mut process.xdata);
-                delegate.delegate(group, &self.datagram, &process.xdata)
+                delegate.delegate(group, placement, &self.datagram, &process.xdata)
             }
             _ => Delegation::NotHere,
         }
+    }
+
+    /// Where the message waits: by its key in a group that keeps order, first in one that has priority.
+    fn placement(&mut self, group: GroupIndex) -> Placement {
+        match self.settings().groups.get(usize::from(group.0)) {
+            Some(setting) if setting.order != Order::None => {
+                let mut key = std::mem::take(&mut self.process.order_key);
+                key.clear();
+                self.read_order_key(group, setting, &mut key);
+                let placement = Placement::Keyed(self.process.secret.hash(&key));
+                self.process.order_key = key;
+                placement
+            }
+            Some(setting) if setting.has_priority && is_urgent(&self.message) => Placement::Urgent,
+            _ => Placement::Usual,
+        }
+    }
+
+    /// Messages without a key are all of one key.
+    fn read_order_key(&self, group: GroupIndex, setting: &GroupSetting, key: &mut Vec<u8>) {
+        if setting.order == Order::CallId {
+            key.extend_from_slice(self.message.call_id().unwrap_or_default());
+        }
+        let places = &self.registry.services().order_keys;
+        if let Some(Some(place)) = places.get(usize::from(group.0))
+            && let Reading::Integer(number) = self.read(place.place(), key)
+        {
+            key.extend_from_slice(&number.to_be_bytes());
+        }
+    }
+
+    /// Takes a lock that other processes respect, waiting at most so long. It is given back with the message.
+    pub fn lock(&mut self, index: u32, limit: Duration) -> Locking {
+        let taken = self.process.ways.shared.locks.lock(self.process.identity.index, index, limit);
+        self.process.held_locks += u32::from(taken == Locking::Taken);
+        taken
+    }
+
+    /// Gives a lock back; false when this process does not have it.
+    pub fn unlock(&mut self, index: u32) -> bool {
+        let is_given_back = self.process.ways.shared.locks.unlock(self.process.identity.index, index);
+        self.process.held_locks -= u32::from(is_given_back);
+        is_given_back
     }
 
     /// Counts one more.
@@ -333,12 +511,12 @@ impl<'m> Context<'m> {
         self.process.count(counter);
     }
 
-    /// Writes a line of the server itself: `LEVEL: {prefix}<core>: text`.
+    /// Writes a line of the server itself: `LEVEL: {prefix}<core>: text`, held back where they become too many.
+    #[track_caller]
     pub fn log(&self, level: Level, text: fmt::Arguments<'_>) {
-        let log = &self.process.ways.log;
-        if log.is_on(level) {
-            log.write(&Line { prefix: &self.process.log_prefix, ..Line::of_core(level) }, text);
-        }
+        let line =
+            Line { prefix: &self.process.log_prefix, call_id: self.logged_call_id(), ..Line::of_core(level) };
+        self.process.log_about(self.circumstances(), &line, text);
     }
 
     /// Writes a line of the script (`xlog`): `label` is the module's prefix, by default `<script>: `; newlines in
@@ -347,8 +525,26 @@ impl<'m> Context<'m> {
         let log = &self.process.ways.log;
         if log.is_on(level) {
             let prefix = &self.process.log_prefix;
-            log.write_bytes(&Line { level, facility, prefix, label, origin: Origin::Script }, text);
+            let call_id = self.logged_call_id();
+            log.write_bytes(&Line { level, facility, prefix, label, call_id, origin: Origin::Script }, text);
         }
+    }
+
+    /// Evaluates `log_prefix` where that is due before each function.
+    pub(super) fn renew_log_prefix(&mut self) {
+        // While it is evaluated it is not there, so that nothing it calls begins anew.
+        let Some(mut renewal) = self.process.prefix_renewal.take() else { return };
+        if let Some(template) = &renewal.loaded.log_prefix {
+            let mut prefix = std::mem::take(&mut self.process.log_prefix);
+            prefix.clear();
+            renewal.interpreter.evaluate_template(template, self, &mut prefix);
+            self.process.log_prefix = prefix;
+        }
+        self.process.prefix_renewal = Some(renewal);
+    }
+
+    fn logged_call_id(&self) -> &[u8] {
+        self.message.call_id().unwrap_or_default()
     }
 
     /// Whether lines of this level are written: ask before building an expensive one.
@@ -407,6 +603,7 @@ pub(crate) mod tests {
             delegate: None,
             counters: Box::new(CountNothing),
             log: Rc::new(Log::new(Sink::Memory(kept), Level::Debug)),
+            shared: registry.shared_state(2).expect("memory"),
         };
         let identity = ProcessIdentity { index: 1, pid: 2, kind: ProcessKind::Receiver };
         let mut process = ProcessState::new(identity, ways, Secret::new([1; 16]), &registry);

@@ -26,6 +26,9 @@ pub struct CounterId(pub u32);
 pub trait Count {
     /// Adds `amount`.
     fn add(&self, counter: CounterId, amount: u64);
+
+    /// The sum over all processes.
+    fn sum(&self, counter: CounterId) -> u64;
 }
 
 /// Counts nothing: for checks of scripts.
@@ -34,6 +37,10 @@ pub struct CountNothing;
 
 impl Count for CountNothing {
     fn add(&self, _: CounterId, _: u64) {}
+
+    fn sum(&self, _: CounterId) -> u64 {
+        0
+    }
 }
 
 macro_rules! core_counters {
@@ -67,6 +74,10 @@ core_counters! {
     12 LOG_LINES_DROPPED "core.log_lines_dropped" "log lines that found no room";
     13 XDATA_BROKEN "core.xdata_broken" "delegated messages whose extra value could not be read or set";
     14 ACKS_ABSORBED "core.acks_absorbed" "ACKs to final replies made here, which end here";
+    15 BROKEN_ANSWERED "core.broken_answered" "broken requests answered with an error before the script saw them";
+    16 LOG_LINES_SUPPRESSED "core.log_lines_suppressed" "log lines about one source that were too many a second";
+    17 SHARED_REFUSED "core.shared_refused" "shared values that were too long, or changed all the time";
+    18 REQUESTS_TURNED_AWAY "core.requests_turned_away" "new requests answered with 503 because the server stops";
 }
 
 #[cfg(test)]

@@ -27,6 +27,13 @@ impl Transport {
         }
     }
 
+    /// The one of this lower-case name.
+    pub fn named(name: &str) -> Option<Transport> {
+        [Transport::Udp, Transport::Tcp, Transport::Tls]
+            .into_iter()
+            .find(|transport| transport.name() == name)
+    }
+
     fn from_byte(byte: u8) -> Option<Transport> {
         [Transport::Udp, Transport::Tcp, Transport::Tls].into_iter().find(|t| *t as u8 == byte)
     }

@@ -1,386 +1,56 @@
 //! Names that mean something in Kamailio and nothing here yet, so that a script that uses them is told so plainly
 //! instead of being told about a typing mistake.
+//!
+//! The names stand in `elsewhere.txt`, one module a line. They are looked at only when a name was not found here.
 
 use crate::script::catalog::Complaint;
+
+/// Module, functions, `$variables`.
+const NAMES: &str = include_str!("elsewhere.txt");
 
 /// Modules whose work is done here without them.
 const WITHOUT_EFFECT: &[&str] = &["cfg_rpc", "counters", "ctl", "jsonrpcs"];
 
-/// Modules of Kamailio that scripts commonly load.
-const MODULES: &[&str] = &[
-    "acc",
-    "acc_radius",
-    "alias_db",
-    "app_jsdt",
-    "app_lua",
-    "app_python3",
-    "app_ruby",
-    "async",
-    "auth",
-    "auth_db",
-    "auth_diameter",
-    "auth_ephemeral",
-    "auth_radius",
-    "auth_xkeys",
-    "avp",
-    "avpops",
-    "benchmark",
-    "call_control",
-    "carrierroute",
-    "cdp",
-    "cfgutils",
-    "cnxcc",
-    "corex",
-    "crypto",
-    "db_cluster",
-    "db_mysql",
-    "db_postgres",
-    "db_redis",
-    "db_sqlite",
-    "db_text",
-    "db_unixodbc",
-    "debugger",
-    "dialog",
-    "dialplan",
-    "dispatcher",
-    "diversion",
-    "dlgs",
-    "dmq",
-    "dmq_usrloc",
-    "domain",
-    "drouting",
-    "enum",
-    "evapi",
-    "exec",
-    "file_out",
-    "geoip2",
-    "group",
-    "gzcompress",
-    "htable",
-    "http_async_client",
-    "http_client",
-    "imc",
-    "ims_auth",
-    "ims_usrloc_pcscf",
-    "ipops",
-    "jansson",
-    "janssonrpcc",
-    "json",
-    "kafka",
-    "kemix",
-    "kex",
-    "lcr",
-    "ldap",
-    "log_custom",
-    "log_systemd",
-    "lost",
-    "mangler",
-    "matrix",
-    "maxfwd",
-    "mediaproxy",
-    "mqtt",
-    "mqueue",
-    "msilo",
-    "msrp",
-    "mtree",
-    "nat_traversal",
-    "nathelper",
-    "ndb_mongodb",
-    "ndb_redis",
-    "nosip",
-    "outbound",
-    "p_usrloc",
-    "path",
-    "pdt",
-    "permissions",
-    "phonenum",
-    "pike",
-    "pipelimit",
-    "presence",
-    "presence_dialoginfo",
-    "presence_mwi",
-    "presence_xml",
-    "pua",
-    "pv",
-    "pv_headers",
-    "qos",
-    "rabbitmq",
-    "ratelimit",
-    "regex",
-    "registrar",
-    "rls",
-    "rr",
-    "rtimer",
-    "rtjson",
-    "rtp_media_server",
-    "rtpengine",
-    "rtpproxy",
-    "ruxc",
-    "sanity",
-    "sca",
-    "sctp",
-    "sdpops",
-    "seas",
-    "secfilter",
-    "secsipid",
-    "sipcapture",
-    "sipdump",
-    "sipjson",
-    "sipt",
-    "siptrace",
-    "siputils",
-    "sl",
-    "slack",
-    "sms",
-    "speeddial",
-    "sqlops",
-    "ss7ops",
-    "statistics",
-    "statsd",
-    "stun",
-    "sworker",
-    "systemdops",
-    "tcpops",
-    "textops",
-    "textopsx",
-    "tls",
-    "tls_wolfssl",
-    "tlsa",
-    "tm",
-    "tmrec",
-    "tmx",
-    "topoh",
-    "topos",
-    "topos_redis",
-    "tsilo",
-    "uac",
-    "uac_redirect",
-    "uid_auth_db",
-    "uri_db",
-    "userblocklist",
-    "usrloc",
-    "uuid",
-    "websocket",
-    "xcap_client",
-    "xcap_server",
-    "xhttp",
-    "xhttp_pi",
-    "xhttp_prom",
-    "xhttp_rpc",
-    "xlog",
-    "xmlops",
-    "xmlrpc",
-    "xmpp",
-    "xprint",
+/// What stands in the list for the core itself, which is no module.
+const CORE: &str = "core";
+
+/// Events of Kamailio and its common modules that run a route there.
+const EVENTS: &[&str] = &[
+    "core:worker-one-init",
+    "core:modinit-before",
+    "core:msg-received",
+    "core:receive-parse-error",
+    "core:tkv",
+    "corex:reply-out",
+    "dialog:end",
+    "dialog:failed",
+    "dialog:start",
+    "dialog:timeout",
+    "dispatcher:dst-down",
+    "dispatcher:dst-up",
+    "htable:mod-init",
+    "http_async_client:callback",
+    "network:msg",
+    "sl:filtered-ack",
+    "sl:local-response",
+    "tcp:closed",
+    "tcp:reset",
+    "tcp:timeout",
+    "tls:connection-out",
+    "tm:continue",
+    "tm:local-ack-sent",
+    "tm:local-request",
+    "tm:local-response",
+    "uac:reply",
+    "usrloc:contact-expired",
+    "websocket:closed",
+    "xhttp:request",
 ];
 
-/// Functions that scripts commonly call, with their modules.
-const FUNCTIONS: &[(&str, &[&str])] = &[
-    (
-        "tm",
-        &[
-            "t_relay",
-            "t_relay_to",
-            "t_reply",
-            "t_newtran",
-            "t_check_trans",
-            "t_is_set",
-            "t_on_branch",
-            "t_on_reply",
-            "t_on_failure",
-            "t_is_canceled",
-            "t_check_status",
-            "t_release",
-            "t_lookup_request",
-            "t_load_contacts",
-            "t_next_contacts",
-            "t_set_fr",
-            "t_any_timeout",
-            "t_any_replied",
-            "t_drop_replies",
-            "t_forward_nonack",
-            "t_replicate",
-            "t_lookup_cancel",
-            "t_use_uac_headers",
-            "t_uac_send",
-        ],
-    ),
-    (
-        "tmx",
-        &["t_precheck_trans", "t_is_branch_route", "t_cancel_branches", "t_suspend", "t_continue", "t_drop"],
-    ),
-    (
-        "rr",
-        &[
-            "loose_route",
-            "record_route",
-            "record_route_preset",
-            "add_rr_param",
-            "check_route_param",
-            "is_direction",
-        ],
-    ),
-    ("registrar", &["save", "lookup", "lookup_branches", "registered", "unregister", "reg_fetch_contacts"]),
-    ("sanity", &["sanity_check", "sanity_reply"]),
-    (
-        "auth",
-        &[
-            "auth_challenge",
-            "pv_www_authenticate",
-            "pv_auth_check",
-            "www_challenge",
-            "proxy_challenge",
-            "consume_credentials",
-        ],
-    ),
-    ("auth_db", &["auth_check", "www_authenticate", "proxy_authenticate"]),
-    ("permissions", &["allow_source_address", "allow_address", "allow_trusted", "allow_routing"]),
-    (
-        "nathelper",
-        &[
-            "nat_uac_test",
-            "fix_nated_register",
-            "fix_nated_contact",
-            "set_contact_alias",
-            "handle_ruri_alias",
-            "add_contact_alias",
-            "add_rcv_param",
-        ],
-    ),
-    ("rtpengine", &["rtpengine_manage", "rtpengine_offer", "rtpengine_answer", "rtpengine_delete"]),
-    ("rtpproxy", &["rtpproxy_manage", "rtpproxy_offer", "rtpproxy_answer", "rtpproxy_destroy"]),
-    ("pike", &["pike_check_req", "pike_check_ip"]),
-    ("htable", &["sht_print", "sht_rm_name_re", "sht_rm", "sht_reset", "sht_lock", "sht_unlock"]),
-    (
-        "dispatcher",
-        &[
-            "ds_select_dst",
-            "ds_select_domain",
-            "ds_next_dst",
-            "ds_next_domain",
-            "ds_is_from_list",
-            "ds_mark_dst",
-            "ds_select",
-        ],
-    ),
-    (
-        "dialog",
-        &["dlg_manage", "dlg_bye", "dlg_refer", "set_dlg_profile", "is_in_profile", "get_profile_size"],
-    ),
-    ("dlgs", &["dlgs_init", "dlgs_update", "dlgs_count"]),
-    (
-        "async",
-        &[
-            "async_route",
-            "async_task_route",
-            "async_task_group_route",
-            "async_sleep",
-            "async_ms_sleep",
-            "async_ms_route",
-        ],
-    ),
-    ("sqlops", &["sql_query", "sql_xquery", "sql_result_free", "sql_pvquery"]),
-    ("xhttp", &["xhttp_reply"]),
-    ("jsonrpcs", &["jsonrpc_dispatch", "jsonrpc_exec"]),
-    ("http_client", &["http_client_query", "http_connect"]),
-    ("http_async_client", &["http_async_query"]),
-    ("presence", &["handle_publish", "handle_subscribe", "pres_auth_status"]),
-    ("domain", &["is_from_local", "is_uri_host_local", "lookup_domain"]),
-    ("alias_db", &["alias_db_lookup"]),
-    ("speeddial", &["sd_lookup"]),
-    ("uac", &["uac_replace_from", "uac_replace_to", "uac_restore_from", "uac_auth", "uac_req_send"]),
-    (
-        "avpops",
-        &["avp_subst", "avp_printf", "avp_db_query", "avp_check", "avp_copy", "avp_delete", "avp_pushto"],
-    ),
-    ("acc", &["acc_log_request", "acc_db_request"]),
-    ("path", &["add_path", "add_path_received"]),
-    ("exec", &["exec_msg", "exec_dset", "exec_avp"]),
-    ("siptrace", &["sip_trace", "sip_trace_mode"]),
-    ("cfgutils", &["lock", "unlock", "sleep", "usleep", "rand_event", "abort", "pkg_status", "shm_status"]),
-    (
-        "corex",
-        &["append_branch", "send_udp", "send_tcp", "send_data", "send", "set_send_socket", "set_recv_socket"],
-    ),
-    (
-        "kex",
-        &[
-            "setbflag",
-            "resetbflag",
-            "isbflagset",
-            "setsflag",
-            "resetsflag",
-            "issflagset",
-            "setdsturi",
-            "resetdsturi",
-            "isdsturiset",
-            "km_append_branch",
-        ],
-    ),
-    ("textopsx", &["msg_apply_changes", "keep_hf", "change_reply_status", "remove_body", "msg_set_buffer"]),
-    ("topoh", &["th_mask", "th_unmask"]),
-    ("tls", &["is_peer_verified"]),
-    ("core", &["force_tcp_alias", "add_tcp_alias", "cfg_select", "cfg_reset", "udp_mtu_try_proto"]),
-];
-
-/// Variables of Kamailio that scripts commonly use.
-const VARIABLES: &[&str] = &[
-    "T_branch_idx",
-    "T_reply_code",
-    "T_reply_reason",
-    "T_reply_ruid",
-    "T_reply_last",
-    "T_rpl",
-    "T_req",
-    "T",
-    "T_inv",
-    "dlg",
-    "dlg_var",
-    "dlg_ctx",
-    "sht",
-    "shtex",
-    "shtcn",
-    "shtcv",
-    "shtinc",
-    "shtdec",
-    "shtrecord",
-    "xavp",
-    "xavu",
-    "xavi",
-    "uac_req",
-    "http_req",
-    "http_rb",
-    "http_rs",
-    "dbr",
-    "dsv",
-    "rpl",
-    "snd",
-    "sndto",
-    "sndfrom",
-    "rcv",
-    "tcp",
-    "tls",
-    "tls_peer_subject",
-    "hu",
-    "ulc",
-    "jsonrpl",
-    "tn",
-    "msgbuf",
-    "location_ua",
-    "ruid",
-    "branch",
-    "sbranch",
-    "br",
-    "nh",
-    "conid",
-    "stat",
-    "ccp",
-    "err.class",
-    "err.level",
-    "err.info",
-    "err.rcode",
-    "err.rreason",
-];
+/// Whether an event of Kamailio is called so; branches of `tm` name their own.
+pub fn is_event(name: &str) -> bool {
+    EVENTS.contains(&name) || name.starts_with("tm:branch-failure:")
+}
 
 /// Whether loading this module does nothing because nothing is missing without it.
 pub fn is_without_effect(module: &str) -> bool {
@@ -389,22 +59,28 @@ pub fn is_without_effect(module: &str) -> bool {
 
 /// Whether Kamailio has a module of this name.
 pub fn is_module(name: &str) -> bool {
-    MODULES.contains(&name)
+    name != CORE && lines().any(|(module, _)| module == name)
 }
 
 /// The module of Kamailio that has this function.
 pub fn module_of_function(name: &str) -> Option<&'static str> {
-    FUNCTIONS.iter().find(|(_, functions)| functions.contains(&name)).map(|(module, _)| *module)
+    lines().find(|(_, names)| names.split(' ').any(|known| known == name)).map(|(module, _)| module)
 }
 
-/// Whether Kamailio has a variable of this name.
-pub fn is_variable(name: &str) -> bool {
-    VARIABLES.contains(&name)
+/// The module of Kamailio that has this variable.
+pub fn module_of_variable(name: &str) -> Option<&'static str> {
+    let is_it = |known: &str| known.strip_prefix('$') == Some(name);
+    lines().find(|(_, names)| names.split(' ').any(is_it)).map(|(module, _)| module)
 }
 
 /// The complaint about a name that exists there and not here.
 pub fn not_here_yet(what: &str) -> Complaint {
     Complaint { message: format!("{what} exists in Kamailio and is not here yet"), help: None }
+}
+
+/// Each module with its names.
+fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    NAMES.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_once(' ').unwrap_or((line, "")))
 }
 
 #[cfg(test)]
@@ -413,10 +89,29 @@ mod tests {
 
     #[test]
     fn names_are_found_where_they_are() {
-        assert!(is_module("tm") && !is_module("tn"));
+        assert!(is_module("tm") && is_module("gzcompress") && !is_module("tn") && !is_module("core"));
         assert_eq!(module_of_function("t_relay"), Some("tm"));
+        assert_eq!(module_of_function("force_tcp_alias"), Some("core"));
         assert_eq!(module_of_function("t_really"), None);
-        assert!(is_variable("dlg_var") && !is_variable("nothing"));
+        assert_eq!(module_of_variable("dlg_var"), Some("dialog"));
+        assert_eq!(module_of_variable("t_relay"), None);
+        assert_eq!(module_of_variable("nothing"), None);
+        assert!(
+            is_event("xhttp:request") && is_event("tm:branch-failure:x") && !is_event("core:pre-routing")
+        );
         assert!(is_without_effect("ctl") && !is_without_effect("tm"));
+    }
+
+    #[test]
+    fn every_line_is_a_module_with_names_that_can_be_written() {
+        let is_name = |name: &str| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
+        };
+        for (module, names) in lines() {
+            assert!(is_name(module), "{module}");
+            for name in names.split(' ').filter(|name| !name.is_empty()) {
+                assert!(is_name(name.trim_start_matches('$')), "{module}: {name}");
+            }
+        }
     }
 }

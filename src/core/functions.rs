@@ -21,6 +21,7 @@ use super::context::Context;
 use super::log::Level;
 use super::preparation::Preparation;
 
+pub mod branches;
 pub mod flags;
 pub mod general;
 pub mod relay;
@@ -28,7 +29,7 @@ pub mod rewrite;
 
 /// Every function of the core.
 pub const TABLES: &[&[Function]] =
-    &[relay::FUNCTIONS, rewrite::FUNCTIONS, flags::FUNCTIONS, general::FUNCTIONS];
+    &[relay::FUNCTIONS, rewrite::FUNCTIONS, flags::FUNCTIONS, branches::FUNCTIONS, general::FUNCTIONS];
 
 /// Calls a function of the core.
 pub type Call = fn(&mut Context<'_>, &[Argument<'_>]) -> Outcome;

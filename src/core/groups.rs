@@ -9,6 +9,8 @@ use crate::script::host::ValueRef;
 use super::datagram::Datagram;
 use super::nearest::{listed, suggestion};
 use super::settings::GroupSetting;
+use crate::shm::Placement;
+use crate::sip::{Message, Method};
 
 /// Index of a group in `Settings::groups`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +23,8 @@ pub enum Delegation {
     Delegated,
     /// The queue is full.
     Full,
+    /// The queue is full, and the request was answered with 503: it has been dealt with.
+    Refused,
     /// There is no such group, or nothing works for it any more.
     NoSuchGroup,
     /// Message and extra value do not fit into a record.
@@ -31,11 +35,28 @@ pub enum Delegation {
 
 /// The way from a receiver into the rings.
 pub trait Delegate {
-    /// Copies the message into the ring of this process and that group.
-    fn delegate(&mut self, group: GroupIndex, datagram: &Datagram<'_>, xdata: &[u8]) -> Delegation;
+    /// Copies the message into a ring of this process and that group.
+    fn delegate(
+        &mut self,
+        group: GroupIndex,
+        placement: Placement,
+        datagram: &Datagram<'_>,
+        xdata: &[u8],
+    ) -> Delegation;
+
+    /// Counts a message that was answered because the queue of the group is full.
+    fn count_refused(&mut self, group: GroupIndex);
 
     /// Wakes workers for what was delegated since the last time; once after each batch.
     fn wake(&mut self);
+}
+
+/// Whether a message goes before others when a group has `priority=on`: it belongs to something begun (a reply, a request
+/// inside a dialog, an ACK, BYE, CANCEL or PRACK), so that a busy server finishes before it begins.
+pub fn is_urgent(message: &Message<'_>) -> bool {
+    let Some(line) = message.request_line() else { return true };
+    matches!(line.method, Method::Ack | Method::Bye | Method::Cancel | Method::Prack)
+        || message.to().is_ok_and(|to| to.tag().is_some())
 }
 
 /// The extra value of a script (`modparam("sworker", "xdata", …)`), its kind kept.
@@ -149,8 +170,37 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_to_something_begun_goes_first() {
+        let request = |method: &str, to: &str| {
+            format!(
+                "{method} sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:c@d>;tag=1\r\nTo: {to}\r\n\
+                 Call-ID: 1\r\nCSeq: 1 {method}\r\n\r\n"
+            )
+        };
+        let rows = [
+            (request("INVITE", "<sip:a@b>"), false),
+            (request("REGISTER", "<sip:a@b>"), false),
+            (request("OPTIONS", "<sip:a@b;tag=9>"), false),
+            (request("MESSAGE", "not an address"), false),
+            (request("INVITE", "<sip:a@b>;tag=2"), true),
+            (request("INFO", "<sip:a@b>;tag=2"), true),
+            (request("ACK", "<sip:a@b>"), true),
+            (request("BYE", "<sip:a@b>"), true),
+            (request("CANCEL", "<sip:a@b>"), true),
+            (
+                request("INVITE", "<sip:a@b>").replacen("INVITE sip:a@b SIP/2.0", "SIP/2.0 180 Ringing", 1),
+                true,
+            ),
+        ];
+        for (text, expected) in rows {
+            let message = Message::parse(text.as_bytes()).unwrap();
+            assert_eq!(is_urgent(&message), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn an_unknown_group_is_told_with_what_there_is() {
-        let group = |name: &str| GroupSetting { name: name.to_string(), workers: 1, queue: 8 };
+        let group = |name: &str| GroupSetting::new(name, 1, 8);
         let groups = [group("calls"), group("registrations")];
         let help = |name: &str, groups: &[GroupSetting]| unknown_group(name, groups).help.unwrap();
         assert_eq!(unknown_group("cals", &groups).message, "unknown worker group \"cals\"");

@@ -32,6 +32,7 @@ impl Host for Context<'_> {
     }
 
     fn call(&mut self, function: FunctionId, arguments: &[Argument<'_>]) -> Outcome {
+        self.renew_log_prefix();
         self.registry().call(function, self, arguments)
     }
 

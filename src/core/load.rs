@@ -1,19 +1,25 @@
 //! From a file to everything a server runs on: text read, parsed, checked, settings decided, modules ready.
 //!
 //! ```text
-//!  LoadRequest ─► read ─► parse ─► check (with the registry as catalog) ─► Loaded
-//!                  └────────┴────────┴─► Rejected: every mistake, rendered
+//!  LoadRequest ─► read ─► parse ─► check (with the registry as catalog) ─► Loaded     load
+//!                  │        │        └─► every mistake, rendered            Rejected, Report     examine
+//!                  │        └─► printed in canonical form                                        print_canonical
+//!                  └─► why it cannot be read
 //! ```
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::script::ast::{Ast, Span};
 use crate::script::catalog::{Catalog, Complaint};
 use crate::script::check::{check, compile_template};
-use crate::script::diagnostic::{Diagnostic, Severity};
+use crate::script::diagnostic::{self, Diagnostic, Note, Severity};
+use crate::script::diagnostic_json;
 use crate::script::interpreter::{Limits, ReturnMode};
-use crate::script::parser::{ParseOptions, parse};
+use crate::script::parser::{FILE_SIZE_MAX, ParseOptions, parse};
+use crate::script::print::print;
 use crate::script::program::{CompiledTemplate, Program};
 use crate::script::source::{LoadError, LoadedFile, Loader, SourceMap, candidates};
 
@@ -21,9 +27,6 @@ use super::module::ModuleEntry;
 use super::registry::Registry;
 use super::settings::listen::{Resolver, SystemResolver};
 use super::settings::{Overrides, Settings};
-
-/// Larger scripts are refused.
-pub const SCRIPT_SIZE_MAX: usize = 16 << 20;
 
 /// Statements in one run of a route.
 const STEPS_MAX: u32 = 1_000_000;
@@ -103,24 +106,133 @@ pub struct Rejected {
 
 /// Loads a script.
 pub fn load(request: LoadRequest) -> Result<Loaded, Rejected> {
-    let (name, text) = read_root(&request.root).map_err(Rejected::because)?;
-    let mut source = SourceMap::new();
-    let root = source.add_file(name.as_str(), text);
-    let options = ParseOptions { defines: request.defines, environment: environment(), loader: &FileLoader };
-    let (ast, mut diagnostics) = parse(&mut source, root, &options);
-    let mut registry = Registry::new(request.modules, request.overrides, request.resolver);
-    diagnostics.extend(load_modules_of_command_line(&mut registry));
-    let checked = check(&ast, &source, &mut registry);
-    diagnostics.extend(checked.diagnostics);
-    let log_prefix = compile_log_prefix(&mut registry, &mut diagnostics);
-    let (errors, remarks) = rendered(&mut diagnostics, &source, &registry);
-    match checked.program {
+    let Judged { name, source, diagnostics, program, registry, log_prefix } =
+        judge(request).map_err(Rejected::because)?;
+    let (errors, remarks) = rendered(&diagnostics, &source);
+    match program {
         Some(program) if errors.is_empty() => {
             let limits = limits(registry.settings());
             Ok(Loaded { program, registry, log_prefix, limits, name, remarks })
         }
         _ => Err(Rejected { errors, remarks }),
     }
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// For people: lines with carets.
+    #[default]
+    Text,
+    /// For editors and CI: one JSON object.
+    Json,
+}
+
+/// What checking a script found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the script could run.
+    pub is_good: bool,
+    /// Everything that is to be said.
+    pub text: String,
+}
+
+/// Checks a script, for `-c`. Warnings and notices are told and change nothing.
+pub fn examine(request: LoadRequest, format: ReportFormat) -> Report {
+    let root = request.root.name();
+    let judged = judge(request);
+    let (source, diagnostics) = match judged {
+        Ok(Judged { source, diagnostics, .. }) => (source, diagnostics),
+        Err(reason) => (SourceMap::new(), vec![Diagnostic::error(Span::default(), reason)]),
+    };
+    let is_good = !diagnostics.iter().any(Diagnostic::is_error);
+    let text = match format {
+        ReportFormat::Json => diagnostic_json::report(&root, &diagnostics, &source),
+        ReportFormat::Text => {
+            let (errors, remarks) = rendered(&diagnostics, &source);
+            remarks.concat() + &errors.concat() + &summary(&diagnostics)
+        }
+    };
+    Report { is_good, text }
+}
+
+/// The script in canonical form, includes and defines resolved, for `--cfg-print`. Only what cannot be read is a
+/// mistake here.
+pub fn print_canonical(request: LoadRequest) -> Result<String, Rejected> {
+    let read = read(&request.root, request.defines).map_err(Rejected::because)?;
+    let (errors, remarks) = rendered(&read.diagnostics, &read.source);
+    if errors.is_empty() { Ok(print(&read.ast)) } else { Err(Rejected { errors, remarks }) }
+}
+
+/// A script as far as it can be read without knowing any name.
+struct ReadScript {
+    name: String,
+    source: SourceMap,
+    ast: Ast,
+    diagnostics: Vec<Diagnostic>,
+}
+
+fn read(root: &Root, defines: Vec<(String, Option<String>)>) -> Result<ReadScript, String> {
+    let (text, loader) = read_root(root)?;
+    let name = root.name();
+    let mut source = SourceMap::new();
+    let file = source.add_file(name.as_str(), text);
+    let options = ParseOptions { defines, environment: environment(), loader: &loader };
+    let (ast, diagnostics) = parse(&mut source, file, &options);
+    Ok(ReadScript { name, source, ast, diagnostics })
+}
+
+/// A script with everything that is known about it.
+struct Judged {
+    name: String,
+    source: SourceMap,
+    /// In the order of their places.
+    diagnostics: Vec<Diagnostic>,
+    program: Option<Program>,
+    registry: Registry,
+    log_prefix: Option<CompiledTemplate>,
+}
+
+fn judge(request: LoadRequest) -> Result<Judged, String> {
+    let ReadScript { name, source, ast, mut diagnostics } = read(&request.root, request.defines)?;
+    let mut registry = Registry::new(request.modules, request.overrides, request.resolver);
+    diagnostics.extend(load_modules_of_command_line(&mut registry));
+    let checked = check(&ast, &source, &mut registry);
+    diagnostics.extend(checked.diagnostics);
+    let log_prefix = compile_log_prefix(&mut registry, &mut diagnostics);
+    let nowhere = Span::default();
+    diagnostics.extend(registry.notices().iter().map(|notice| Diagnostic::notice(nowhere, notice.as_str())));
+    diagnostic::sort(&mut diagnostics, &source);
+    spare_foreign_files(&mut diagnostics, &source);
+    Ok(Judged { name, source, diagnostics, program: checked.program, registry, log_prefix })
+}
+
+/// Of a file that belongs to somebody else than the script, no more than the first line at fault is shown: a mistaken
+/// `include_file "/etc/shadow"` must not print it.
+fn spare_foreign_files(diagnostics: &mut Vec<Diagnostic>, source: &SourceMap) {
+    let mut told: Vec<String> = Vec::new();
+    diagnostics.retain_mut(|one| {
+        let Some(file) = source.foreign_file(one.span) else { return true };
+        let is_first = !told.iter().any(|known| known == file);
+        if is_first {
+            told.push(file.to_string());
+            let remark = format!("{file} belongs to another user: what else is wrong in it is not shown");
+            one.notes.push(Note { span: None, message: remark });
+        }
+        is_first
+    });
+}
+
+/// `2 errors, 1 warning`; nothing where nothing was said.
+fn summary(diagnostics: &[Diagnostic]) -> String {
+    let counted = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Notice, "notice")];
+    let parts: Vec<String> = counted
+        .into_iter()
+        .map(|(severity, word)| (diagnostics.iter().filter(|one| one.severity == severity).count(), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    if parts.is_empty() { String::new() } else { format!("{}\n", parts.join(", ")) }
 }
 
 impl Rejected {
@@ -173,27 +285,34 @@ fn compile_log_prefix(
         .ok()
 }
 
-fn rendered(
-    diagnostics: &mut [Diagnostic],
-    source: &SourceMap,
-    registry: &Registry,
-) -> (Vec<String>, Vec<String>) {
-    crate::script::diagnostic::sort(diagnostics, source);
+/// Errors, and the rest.
+fn rendered(diagnostics: &[Diagnostic], source: &SourceMap) -> (Vec<String>, Vec<String>) {
     let (errors, others): (Vec<_>, Vec<_>) = diagnostics.iter().partition(|one| one.is_error());
     let render = |one: &Diagnostic| one.render(source);
-    let mut remarks: Vec<String> = others.into_iter().map(render).collect();
-    remarks.extend(registry.notices().iter().map(|notice| format!("notice: {notice}\n")));
-    (errors.into_iter().map(render).collect(), remarks)
+    (errors.into_iter().map(render).collect(), others.into_iter().map(render).collect())
 }
 
-fn read_root(root: &Root) -> Result<(String, Vec<u8>), String> {
+impl Root {
+    /// The name it is reported under.
+    fn name(&self) -> String {
+        match self {
+            Root::Text { name, .. } => name.clone(),
+            Root::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+fn read_root(root: &Root) -> Result<(Vec<u8>, FileLoader), String> {
     match root {
-        Root::Text { text, .. } if text.len() > SCRIPT_SIZE_MAX => Err(too_large("the script")),
-        Root::Text { name, text } => Ok((name.clone(), text.clone())),
+        Root::Text { text, .. } if text.len() > FILE_SIZE_MAX => Err(too_large("the script")),
+        Root::Text { text, .. } => Ok((
+            text.clone(),
+            FileLoader { owner: std::fs::metadata("/proc/self").ok().map(|own| own.uid()) },
+        )),
         Root::File(path) => {
             let name = path.display().to_string();
-            match read_file(path, SCRIPT_SIZE_MAX) {
-                Ok(text) => Ok((name, text)),
+            match read_file(path, FILE_SIZE_MAX) {
+                Ok((text, owner)) => Ok((text, FileLoader { owner: Some(owner) })),
                 Err(LoadError::NotFound) => Err(format!("could not open {name}: no such file")),
                 Err(LoadError::TooLarge) => Err(too_large(&name)),
                 Err(LoadError::Refused(reason)) => Err(format!("could not open {name}: {reason}")),
@@ -203,17 +322,23 @@ fn read_root(root: &Root) -> Result<(String, Vec<u8>), String> {
 }
 
 fn too_large(name: &str) -> String {
-    format!("{name} is larger than {SCRIPT_SIZE_MAX} bytes")
+    format!("{name} is larger than {} MB", FILE_SIZE_MAX >> 20)
 }
 
 /// Reads included files from the file system.
-struct FileLoader;
+struct FileLoader {
+    /// Who owns the script.
+    owner: Option<u32>,
+}
 
 impl Loader for FileLoader {
     fn load(&self, name: &str, including: &str, size_max: usize) -> Result<LoadedFile, LoadError> {
         for path in candidates(name, including) {
             match read_file(Path::new(&path), size_max) {
-                Ok(text) => return Ok(LoadedFile { path, text }),
+                Ok((text, owner)) => {
+                    let is_foreign = self.owner.is_some_and(|mine| mine != owner);
+                    return Ok(LoadedFile { path, text, is_foreign });
+                }
                 Err(LoadError::NotFound) => {}
                 Err(refused) => return Err(refused),
             }
@@ -222,16 +347,18 @@ impl Loader for FileLoader {
     }
 }
 
-/// Reads a regular file. A directory, device or pipe is refused before it is read: it could hold the start for ever.
-fn read_file(path: &Path, size_max: usize) -> Result<Vec<u8>, LoadError> {
-    let metadata = std::fs::metadata(path).map_err(refused)?;
+/// Reads a regular file; its bytes and its owner. A directory, device or pipe is refused before it is read: it could
+/// hold the start for ever. It is opened without waiting, so that a pipe cannot do that either.
+fn read_file(path: &Path, size_max: usize) -> Result<(Vec<u8>, u32), LoadError> {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(refused)?;
+    let metadata = file.metadata().map_err(refused)?;
     if !metadata.is_file() {
         return Err(LoadError::Refused("not a regular file".to_string()));
     }
-    let file = File::open(path).map_err(refused)?;
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity((metadata.len() as usize).min(size_max) + 1);
     file.take(size_max as u64 + 1).read_to_end(&mut text).map_err(refused)?;
-    if text.len() > size_max { Err(LoadError::TooLarge) } else { Ok(text) }
+    if text.len() > size_max { Err(LoadError::TooLarge) } else { Ok((text, metadata.uid())) }
 }
 
 fn refused(error: std::io::Error) -> LoadError {

@@ -3,22 +3,33 @@
 //! ```text
 //!   3(4711) INFO: {prefix}<script>: text            on stderr
 //!  <30>Nov 23 07:13:06 sworkerd[4711]: INFO: …      to /dev/log
+//!  {"time":"…","level":"INFO","process":3,…}        as JSON, to either
+//!  MESSAGE=… PRIORITY=6 SIP_CALL_ID=…               to the journal
 //! ```
 //!
 //! **Invariant:** what cannot be written at once is dropped and counted; the number is told when there is room again.
 //!
 //! Control bytes are written as `\x0d` (and a backslash before an `x` as `\x5c`, so that it can be undone). A final
-//! newline, tabs, newlines in lines of the script and colour sequences in them stay.
+//! newline, tabs, newlines in lines of the script and colour sequences in them stay, but for where a line must be a
+//! line: in JSON and syslog.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 
+pub mod engine;
+pub mod escape;
+mod form;
 pub mod level;
 pub mod sink;
 
+use form::{Entry, Heading};
+
+pub use engine::{Destination, Engine};
 pub use level::{Facility, Level};
 pub use sink::Sink;
+
+use crate::sys::shared_number::SharedNumber;
 
 /// What stands before the text of a line.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +42,8 @@ pub struct Line<'a> {
     pub prefix: &'a [u8],
     /// `<script>: ` and its kin.
     pub label: &'a [u8],
+    /// Call-ID of the message in hand, empty without one.
+    pub call_id: &'a [u8],
     /// Who wrote the text.
     pub origin: Origin,
 }
@@ -38,7 +51,7 @@ pub struct Line<'a> {
 impl Line<'static> {
     /// A line of the server itself outside any message.
     pub const fn of_core(level: Level) -> Line<'static> {
-        Line { level, facility: None, prefix: b"", label: b"<core>: ", origin: Origin::Server }
+        Line { level, facility: None, prefix: b"", label: b"<core>: ", call_id: b"", origin: Origin::Server }
     }
 }
 
@@ -53,15 +66,46 @@ pub enum Origin {
 
 /// The log of a process.
 pub struct Log {
-    level: Cell<Level>,
+    level: LevelCell,
     facility: Cell<Facility>,
     is_coloured: Cell<bool>,
     process: Cell<(u32, u32)>,
     sink: Sink,
+    shape: Shape,
     dropped_count: Cell<u64>,
     untold_count: Cell<u64>,
     text_room: RefCell<Vec<u8>>,
     line_room: RefCell<Vec<u8>>,
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Text,
+    Json,
+}
+
+/// The level up to which lines are written: of one process, or of all.
+enum LevelCell {
+    Own(Cell<Level>),
+    Shared(SharedNumber),
+}
+
+impl LevelCell {
+    #[inline]
+    fn get(&self) -> Level {
+        match self {
+            LevelCell::Own(level) => level.get(),
+            LevelCell::Shared(number) => Level::from_number(number.get()),
+        }
+    }
+
+    fn set(&self, level: Level) {
+        match self {
+            LevelCell::Own(own) => own.set(level),
+            LevelCell::Shared(number) => number.set(level.number()),
+        }
+    }
 }
 
 /// Longer lines are cut.
@@ -71,16 +115,32 @@ impl Log {
     /// A log that writes lines up to `level`.
     pub fn new(sink: Sink, level: Level) -> Log {
         Log {
-            level: Cell::new(level),
+            level: LevelCell::Own(Cell::new(level)),
             facility: Cell::new(Facility::DAEMON),
             is_coloured: Cell::new(false),
             process: Cell::new((0, std::process::id())),
             sink,
+            shape: Shape::Text,
             dropped_count: Cell::new(0),
             untold_count: Cell::new(0),
             text_room: RefCell::default(),
             line_room: RefCell::default(),
         }
+    }
+
+    /// The log of an engine.
+    pub fn open(destination: &Destination<'_>, level: Level) -> Log {
+        let shape = match destination.engine {
+            Engine::Json => Shape::Json,
+            _ => Shape::Text,
+        };
+        Log { shape, ..Log::new(destination.open(), level) }
+    }
+
+    /// From now on this process and all its later children have one level, whoever changes it.
+    pub fn share_level(&mut self) -> io::Result<()> {
+        self.level = LevelCell::Shared(SharedNumber::create(self.level.get().number())?);
+        Ok(())
     }
 
     /// A log that keeps nothing.
@@ -170,71 +230,32 @@ impl Log {
         }
     }
 
-    /// The whole line as the sink takes it, newline included.
+    /// The whole line as the sink takes it.
     fn form(&self, line: &Line<'_>, text: &[u8], out: &mut Vec<u8>) {
         out.clear();
-        let colour = line.level.colour();
-        let is_coloured = self.is_coloured.get() && self.sink.is_terminal_like();
-        if is_coloured {
-            out.extend_from_slice(colour);
-        }
-        if self.sink.is_terminal_like() {
-            let (index, pid) = self.process.get();
-            let _ = write!(out, "{index:2}({pid}) ");
-        }
-        let _ = write!(out, "{}: ", line.level.name());
-        escape(line.prefix, Origin::Server, out);
-        out.extend_from_slice(line.label);
-        escape(text.strip_suffix(b"\n").unwrap_or(text), line.origin, out);
-        out.truncate(LINE_SIZE_MAX);
-        if is_coloured {
-            out.extend_from_slice(b"\x1b[0m");
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let facility = line.facility.unwrap_or(self.facility.get());
+        let entry = Entry { line, text, process: self.process.get(), facility };
+        match (&self.sink, self.shape) {
+            (Sink::Journal(journal), _) => return entry.write_journal(journal.name(), out),
+            // Escaped quotes and backslashes need up to twice the room.
+            (sink, Shape::Json) => entry.write_json(sink.line_size_max() / 2, out),
+            (Sink::Syslog(_), Shape::Text) => entry.write_text(Heading::Bare, out),
+            (_, Shape::Text) => self.form_for_terminal(&entry, out),
         }
         out.push(b'\n');
     }
-}
 
-/// Appends `text` with its control bytes made visible.
-fn escape(text: &[u8], origin: Origin, out: &mut Vec<u8>) {
-    let mut plain_from = 0;
-    let mut at = 0;
-    while at < text.len() {
-        if is_plain(text, at) {
-            at += 1;
-            continue;
+    fn form_for_terminal(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        if !self.is_coloured.get() {
+            entry.write_text(Heading::WithProcess, out);
+            return out.truncate(LINE_SIZE_MAX);
         }
-        out.extend_from_slice(&text[plain_from..at]);
-        let kept = match origin {
-            Origin::Script => meant_by_script(&text[at..]),
-            Origin::Server => 0,
-        };
-        if kept > 0 {
-            out.extend_from_slice(&text[at..at + kept]);
-        } else {
-            let _ = write!(out, "\\x{:02x}", text[at]);
-        }
-        at += kept.max(1);
-        plain_from = at;
+        out.extend_from_slice(entry.line.level.colour());
+        entry.write_text(Heading::WithProcess, out);
+        out.truncate(LINE_SIZE_MAX);
+        out.extend_from_slice(b"\x1b[0m");
     }
-    out.extend_from_slice(&text[plain_from..]);
-}
-
-fn is_plain(text: &[u8], at: usize) -> bool {
-    match text[at] {
-        b'\t' => true,
-        b'\\' => text.get(at + 1) != Some(&b'x'),
-        byte => !byte.is_ascii_control(),
-    }
-}
-
-/// How many bytes from here on are a newline or a colour sequence.
-fn meant_by_script(text: &[u8]) -> usize {
-    if text[0] == b'\n' {
-        return 1;
-    }
-    let Some(parameters) = text.strip_prefix(b"\x1b[") else { return 0 };
-    let size = parameters.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
-    if parameters.get(size) == Some(&b'm') { size + 3 } else { 0 }
 }
 
 #[cfg(test)]
@@ -251,7 +272,7 @@ mod tests {
     }
 
     fn script_line(prefix: &[u8]) -> Line<'_> {
-        Line { level: Level::Info, facility: None, prefix, label: b"<script>: ", origin: Origin::Script }
+        Line { prefix, label: b"<script>: ", origin: Origin::Script, ..Line::of_core(Level::Info) }
     }
 
     #[test]
@@ -263,8 +284,10 @@ mod tests {
 
     #[test]
     fn control_bytes_are_visible_and_can_be_told_apart() {
-        let rows: [(&[u8], &str, &str); 8] = [
+        let rows: [(&[u8], &str, &str); 10] = [
+            (b"a\nb\n", "a\nb", "a\\x0ab"),
             (b"a\r\nb\n", "a\\x0d\nb", "a\\x0d\\x0ab"),
+            (b"a\r\n 1(1) ALERT: b", "a\\x0d\\x0a 1(1) ALERT: b", "a\\x0d\\x0a 1(1) ALERT: b"),
             (b"tab\there", "tab\there", "tab\there"),
             (b"nul\0", "nul\\x00", "nul\\x00"),
             (b"back\\slash \\x0d", "back\\slash \\x5cx0d", "back\\slash \\x5cx0d"),
@@ -307,5 +330,28 @@ mod tests {
         assert!(lines[0].ends_with("WARNING: <core>: 2 log lines could not be written"), "{text}");
         assert!(lines[1].ends_with("INFO: <core>: kept"), "{text}");
         assert_eq!((lines.len(), log.dropped_count()), (2, 2));
+    }
+
+    #[test]
+    fn a_level_that_is_shared_changes_for_all_who_share_it() {
+        let mut log = Log::to_nowhere();
+        log.share_level().unwrap();
+        assert!(!log.is_on(Level::Error) && log.level() == Level::Alert);
+        log.set_level(Level::Debug);
+        assert!(log.is_on(Level::Debug) && log.level() == Level::Debug);
+    }
+
+    #[test]
+    fn json_lines_stand_alone_and_carry_no_colours() {
+        let kept = Rc::new(RefCell::new(Vec::new()));
+        let log = Log { shape: Shape::Json, ..Log::new(Sink::Memory(kept.clone()), Level::Debug) };
+        log.set_coloured(true);
+        log.write_bytes(&script_line(b"p "), b"one\ntwo\n");
+        log.say(Level::Error, format_args!("three"));
+        let text = String::from_utf8(kept.take()).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["message"], &lines[1]["message"]), (&"one\\x0atwo".into(), &"three".into()));
+        assert_eq!((&lines[0]["module"], &lines[1]["module"]), (&"script".into(), &"core".into()));
     }
 }

@@ -4,6 +4,7 @@
 //! **Invariant:** a delegated message is handled, or counted as lost with a reason.
 //! **Invariant:** whatever is counted, configured or callable has one table row with its documentation.
 
+pub mod branches;
 pub mod context;
 pub mod counters;
 pub mod datagram;
@@ -15,6 +16,7 @@ pub mod identity;
 pub mod instance;
 pub mod load;
 pub mod log;
+pub mod manual;
 pub mod module;
 pub mod nearest;
 pub mod outbound;
@@ -24,6 +26,7 @@ pub mod registry;
 pub mod relay;
 pub mod services;
 pub mod settings;
+pub mod shared;
 #[cfg(test)]
 pub mod stage;
 pub mod stores;
@@ -33,3 +36,4 @@ pub mod uri_draft;
 pub mod value;
 pub mod variables;
 pub mod words;
+pub mod xavps;

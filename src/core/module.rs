@@ -37,6 +37,7 @@ pub use crate::script::host::{Argument, Outcome, Place, Position, Reading, Refus
 use super::context::Context;
 use super::counters::CounterRow;
 use super::identity::ProcessIdentity;
+use super::manual::ModuleManual;
 use super::planning::Planning;
 use super::preparation::Preparation;
 use super::transformations::Transformation;
@@ -278,6 +279,10 @@ pub struct ModuleEntry {
     pub(super) create: fn() -> Box<dyn Loaded>,
     /// Makes one only to look at its tables.
     pub(super) functions: fn() -> Vec<FunctionSummary>,
+    /// Names of its variables.
+    pub(super) variables: fn() -> Vec<&'static str>,
+    /// Its tables, for the manual.
+    pub(super) manual: fn() -> ModuleManual,
 }
 
 impl ModuleEntry {
@@ -288,6 +293,8 @@ impl ModuleEntry {
             documentation: M::DOCUMENTATION,
             create: || Box::new(M::new()),
             functions: || M::FUNCTIONS.iter().map(FunctionSummary::of).collect(),
+            variables: || M::VARIABLES.iter().map(|row| row.name).collect(),
+            manual: || ModuleManual::of::<M>(),
         }
     }
 }

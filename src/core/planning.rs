@@ -7,11 +7,14 @@ use super::counters::CounterId;
 use super::registry::Registry;
 use super::services::Services;
 use super::settings::Settings;
+use super::value::Value;
 use super::variables::Scope;
 
 /// Handed to `Module::plan`.
 pub struct Planning<'a> {
     pub(super) registry: &'a mut Registry,
+    /// The parameter that is being looked at: a complaint is told where it was set.
+    pub(super) parameter: Option<&'static str>,
 }
 
 /// A variable named by a parameter of a module, ready to be read and written with `Context::read` and `write`.
@@ -36,6 +39,11 @@ impl Planning<'_> {
         self.registry.settings()
     }
 
+    /// What follows is about this parameter: a complaint is told at its `modparam`, not at `loadmodule`.
+    pub fn about(&mut self, parameter: &'static str) {
+        self.parameter = Some(parameter);
+    }
+
     /// The slots through which modules meet.
     pub fn services(&mut self) -> &mut Services {
         self.registry.services_mut()
@@ -50,6 +58,26 @@ impl Planning<'_> {
             Some(counter) => counter,
             None => panic!("no counter row is named {name}"),
         }
+    }
+
+    /// The server begins with this value of `$shv(name)`.
+    pub fn begin_with_shared(&mut self, name: &[u8], value: Value) {
+        self.registry.begin_with_shared(name, value);
+    }
+
+    /// Every process begins with this value of `$var(name)`.
+    pub fn begin_with_variable(&mut self, name: &[u8], value: Value) {
+        self.registry.begin_with_variable(name, value);
+    }
+
+    /// The server has at least so many locks.
+    pub fn reserve_locks(&mut self, count: u32) {
+        self.registry.reserve_locks(count);
+    }
+
+    /// `$avp(alias)` is `$avp(meant)`.
+    pub fn add_avp_alias(&mut self, alias: &[u8], meant: &[u8]) {
+        self.registry.add_avp_alias(alias, meant);
     }
 
     /// The variable written as `$name`, `$name(key)` or `$(name(key))`, without index and transformations.

@@ -1,13 +1,11 @@
 //! What literal arguments become while the script is checked: flag numbers, groups, regular expressions.
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use crate::script::catalog::Complaint;
+pub use crate::script::pattern::{Groups, LetterCase, Lines, Style, compile_styled};
 
 use super::settings::Settings;
-
-/// Regular expressions of a script larger than this compiled are refused.
-const REGEX_SIZE_MAX: usize = 1 << 20;
 
 /// Handed to the `prepare` of a function row.
 pub struct Preparation<'a> {
@@ -40,12 +38,8 @@ impl Preparation<'_> {
     /// A regular expression as `=~` takes it: POSIX extended, without regard to case, over bytes.
     pub fn regex(&mut self, literal: &[u8]) -> Result<u32, Complaint> {
         let pattern = String::from_utf8_lossy(literal);
-        let regex = build_regex(&pattern).map_err(|reason| {
-            complaint(
-                format!("invalid regular expression \"{pattern}\": {reason}"),
-                "extended syntax, as in egrep",
-            )
-        })?;
+        let regex = build_regex(&pattern)
+            .map_err(|reason| complaint(invalid_regex(literal, &reason), "extended syntax, as in egrep"))?;
         self.regexes.push(regex);
         Ok(self.regexes.len() as u32 - 1)
     }
@@ -67,12 +61,18 @@ impl Preparation<'_> {
 
 /// Compiles a regular expression the way scripts mean it; the reason of a refusal is one line.
 pub fn build_regex(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
-        .case_insensitive(true)
-        .unicode(false)
-        .size_limit(REGEX_SIZE_MAX)
-        .build()
-        .map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_string())
+    crate::script::pattern::compile(pattern.as_bytes(), LetterCase::Ignored)
+}
+
+/// Compiles a regular expression over the lines of a message, as Kamailio's text functions mean it: any case.
+pub fn build_line_regex(pattern: &[u8]) -> Result<Regex, String> {
+    let style = Style { letter_case: LetterCase::Ignored, lines: Lines::Apart, groups: Groups::Plain };
+    compile_styled(pattern, style).map_err(|reason| invalid_regex(pattern, &reason))
+}
+
+/// Tells which expression is invalid, and why.
+pub fn invalid_regex(pattern: &[u8], reason: &str) -> String {
+    format!("invalid regular expression \"{}\": {reason}", String::from_utf8_lossy(pattern))
 }
 
 /// A complaint with help.
@@ -89,7 +89,7 @@ mod tests {
         prepare: impl FnOnce(&mut Preparation<'_>) -> Result<T, Complaint>,
         expected: Result<T, &str>,
     ) {
-        let group = GroupSetting { name: "calls".to_string(), workers: 1, queue: 8 };
+        let group = GroupSetting::new("calls", 1, 8);
         let settings = Settings {
             groups: vec![group],
             named_flags: vec![("acc".to_string(), 4)],

@@ -8,7 +8,9 @@
 //! The registry owns the modules. Filled once by the checker, it does not change while messages are processed.
 
 use regex::bytes::Regex;
+use std::collections::HashMap;
 
+use crate::script::ast::RouteKind;
 use crate::script::catalog::{
     Advice, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
 };
@@ -28,6 +30,10 @@ use super::variables::{self, Key, KeyRule, Scope, Subject, Variable};
 use super::words;
 
 mod catalog;
+mod initial;
+mod refusals;
+
+use initial::InitialValues;
 
 /// The catalog of names and the owner of the modules.
 pub struct Registry {
@@ -43,9 +49,22 @@ pub struct Registry {
     transformations: Vec<&'static Transformation>,
     regexes: Vec<Regex>,
     keys: Vec<StoredKey>,
+    memory: NameMemory,
     slot_names: Vec<String>,
+    shared_names: Vec<String>,
+    initial: InitialValues,
+    loaded_at_s: u64,
+    lock_count: u32,
     customs: Vec<Custom>,
     notices: Vec<String>,
+}
+
+/// What was found once: rows are only ever added behind the others, so an answer stays right.
+#[derive(Default)]
+struct NameMemory {
+    functions: HashMap<(String, usize), usize>,
+    variables: HashMap<String, usize>,
+    keys: HashMap<StoredKey, u32>,
 }
 
 /// A loaded module; it is away only while it plans or prepares.
@@ -91,7 +110,7 @@ enum VariableCode {
 }
 
 /// A literal key, as its variable takes it; handles carry its number + 1.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum StoredKey {
     Text(Box<[u8]>),
     Word(usize),
@@ -125,7 +144,12 @@ impl Registry {
             transformations: transformations::TABLES.iter().copied().flatten().collect(),
             regexes: Vec::new(),
             keys: Vec::new(),
+            memory: NameMemory::default(),
             slot_names: Vec::new(),
+            shared_names: Vec::new(),
+            initial: InitialValues::default(),
+            lock_count: 0,
+            loaded_at_s: std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs()),
             customs: Vec::new(),
             notices: Vec::new(),
         }
@@ -178,6 +202,11 @@ impl Registry {
         self.slot_names.len()
     }
 
+    /// When the script was loaded, in seconds since 1970.
+    pub fn loaded_at_s(&self) -> u64 {
+        self.loaded_at_s
+    }
+
     /// The value of a custom variable `group.name`.
     pub fn custom(&self, group: &[u8], name: &[u8]) -> Option<ValueRef<'_>> {
         let is_it = |custom: &&Custom| custom.group.as_bytes() == group && custom.name.as_bytes() == name;
@@ -187,6 +216,11 @@ impl Registry {
     /// What is worth telling about the whole top level, without a place of its own.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// At least so many locks are wanted.
+    pub(super) fn reserve_locks(&mut self, count: u32) {
+        self.lock_count = self.lock_count.max(count);
     }
 
     pub(super) fn take_modules_of_command_line(&mut self) -> Vec<String> {
@@ -304,13 +338,33 @@ impl Registry {
         }
         match rule {
             KeyRule::None => Some(Key::None),
-            KeyRule::Text => Some(Key::Text(place.key)),
+            KeyRule::Text | KeyRule::Path => Some(Key::Text(place.key)),
             KeyRule::OptionalText => {
                 Some(if place.key.is_empty() { Key::None } else { Key::Text(place.key) })
             }
             KeyRule::Word(words) => words.iter().position(|word| word.as_bytes() == place.key).map(Key::Word),
-            KeyRule::Slot => None,
+            KeyRule::Slot | KeyRule::Shared => None,
         }
+    }
+}
+
+/// In `onsend_route` the message is on its way already: of the core, only flags, log lines and what to do with the
+/// connection can still be asked for.
+const ONSEND_FUNCTIONS: [&str; 8] = [
+    "isflagset",
+    "log",
+    "resetflag",
+    "setflag",
+    "set_forward_close",
+    "set_forward_no_connect",
+    "set_reply_close",
+    "set_reply_no_connect",
+];
+
+fn routes_of_core(row: &Function) -> RouteSet {
+    match ONSEND_FUNCTIONS.contains(&row.name) {
+        true => row.routes,
+        false => RouteSet(row.routes.0 & !RouteSet::of(&[RouteKind::OnSend]).0),
     }
 }
 
@@ -320,7 +374,7 @@ impl FunctionTarget {
             name: row.name,
             aliases: row.aliases,
             parameters: row.parameters,
-            routes: row.routes,
+            routes: routes_of_core(row),
             advice: row.advice,
             code: FunctionCode::Core(row),
         }

@@ -11,9 +11,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use crate::sip::branch::{Branch, ToTag};
 use crate::sip::edit::EditError;
 use crate::sip::uri::{Scheme, Uri};
+use crate::sip::validate::{self, Fault, Rules};
 use crate::sip::via::{Rport, Via, ViaStamp};
 use crate::sip::write::{self, Response};
-use crate::sip::{Edits, HeaderError, Method, Status};
+use crate::sip::{Edits, HeaderError, HeaderId, Method, Status};
 
 use super::context::{Context, Target};
 use super::counters::{REPLIES_FORWARDED, REPLIES_SENT, REQUESTS_FORWARDED, SENDS_FAILED};
@@ -46,6 +47,8 @@ pub enum RelayFailure {
     Status(u16),
     /// A header field that is needed cannot be read.
     Header(HeaderError),
+    /// Two readers would cut the message into different lines or bodies.
+    Broken(Fault),
     /// The message cannot be changed as needed.
     Edit(EditError),
     /// There is no second Via: the reply is not for anybody else.
@@ -71,6 +74,7 @@ impl fmt::Display for RelayFailure {
             RelayFailure::Ack => f.write_str("an ACK is never answered"),
             RelayFailure::Status(code) => write!(f, "{code} is not a status"),
             RelayFailure::Header(error) => error.fmt(f),
+            RelayFailure::Broken(fault) => write!(f, "the message is broken: {fault}"),
             RelayFailure::Edit(error) => error.fmt(f),
             RelayFailure::NoWayBack => f.write_str("the reply has no second via"),
             RelayFailure::NotOurVia => f.write_str("the topmost via of the reply is not ours"),
@@ -105,8 +109,31 @@ impl Context<'_> {
         self.send_reply(&Reply { status, reason, headers, body: b"" })
     }
 
-    /// Answers the request in hand at once, with a body.
+    /// Answers the request in hand at once, with a body. A request whose header lines cannot be told apart, or whose
+    /// Content-Length cannot be read, is answered by [`Context::answer_fault`] alone.
     pub fn send_reply(&mut self, reply: &Reply<'_>) -> Result<(), RelayFailure> {
+        self.check_framing()?;
+        self.send_response(reply)
+    }
+
+    /// Answers a broken request with the status its fault is owed, and says what is wrong in the reason phrase; a 420
+    /// lists what is not supported (RFC 3261 8.2.2.3). `false` when nothing is owed: a response, an ACK, no Via.
+    pub fn answer_fault(&mut self, fault: Fault, rules: &Rules<'_>) -> Result<bool, RelayFailure> {
+        let Some(status) = fault.status_owed(&self.message) else { return Ok(false) };
+        let reason = format!("{} ({fault})", status.reason());
+        let mut headers = Vec::new();
+        if let Fault::Extension(id) = fault {
+            append_unsupported(validate::unsupported_extensions(&self.message, id, rules), &mut headers);
+        }
+        self.send_response(&Reply { status, reason: reason.as_bytes(), headers: &headers, body: b"" })?;
+        Ok(true)
+    }
+
+    fn check_framing(&self) -> Result<(), RelayFailure> {
+        validate::check_framing(&self.message).map_err(RelayFailure::Broken)
+    }
+
+    fn send_response(&mut self, reply: &Reply<'_>) -> Result<(), RelayFailure> {
         let line = self.message.request_line().ok_or(RelayFailure::NotARequest)?;
         if line.method == Method::Ack {
             return Err(RelayFailure::Ack);
@@ -115,19 +142,27 @@ impl Context<'_> {
         let to = self.reply_address(&via)?;
         let tag = ToTag::of_request(&self.message, &self.process.secret);
         let reason = if reply.reason.is_empty() { reply.status.reason().as_bytes() } else { reply.reason };
-        let lines = self.lines_for_reply(reply.headers);
+        let own_body = self.reply_body.take().filter(|_| reply.body.is_empty());
+        let mut lines = self.lines_for_reply(reply.headers);
+        if let Some(body) = &own_body {
+            lines.extend_from_slice(b"Content-Type: ");
+            lines.extend_from_slice(&body.content_type);
+            lines.extend_from_slice(b"\r\n");
+        }
+        self.append_redirection(reply.status, &mut lines);
         let response = Response {
             reason,
             to_tag: Some(tag.as_bytes()),
             via_stamp: self.via_stamp(&via),
             header_lines: &lines,
-            body: reply.body,
+            body: own_body.as_ref().map_or(reply.body, |body| &body.bytes),
             ..Response::new(reply.status)
         };
         let mut out = std::mem::take(&mut self.process.output);
         out.clear();
         let written = write::response(&self.message, &response, &mut out).map_err(RelayFailure::from);
         let sent = written.and_then(|()| self.send(self.circumstances().listener, to, &out));
+        self.reply_body = own_body;
         self.process.output = out;
         self.process.lines = lines;
         sent?;
@@ -150,6 +185,15 @@ impl Context<'_> {
             lines.extend_from_slice(b"\r\n");
         }
         lines
+    }
+
+    /// A redirection (RFC 3261 21.3) names the further targets of the request.
+    fn append_redirection(&self, status: Status, lines: &mut Vec<u8>) {
+        if status.class() == 3 && !self.branches.targets().is_empty() {
+            lines.extend_from_slice(b"Contact: ");
+            self.branches.write_contacts(true, lines);
+            lines.extend_from_slice(b"\r\n");
+        }
     }
 
     /// To the sender, by the port it asked for; else by the port it names in Via (RFC 3261 18.2.2, RFC 3581 4).
@@ -184,6 +228,7 @@ impl Context<'_> {
     /// the same way with the same branch, and Max-Forwards is left to the script.
     pub fn forward(&mut self, target: Target<'_>) -> Result<(), RelayFailure> {
         let line = self.message.request_line().ok_or(RelayFailure::NotARequest)?;
+        self.check_framing()?;
         let to = self.address_of(target, line.uri)?;
         let listener = self.listener_to(to)?;
         let mut edits = self.edits.clone();
@@ -192,6 +237,22 @@ impl Context<'_> {
         self.forward_count += 1;
         self.count(REQUESTS_FORWARDED);
         Ok(())
+    }
+
+    /// Sends the message as it was received, without a Via of ours: whoever gets it answers past this server.
+    pub fn send_as_received(&mut self, target: Target<'_>) -> Result<(), RelayFailure> {
+        let received_uri = self.message.request_line().map(|line| line.uri).unwrap_or_default();
+        let to = self.address_of(target, received_uri)?;
+        let listener = self.listener_to(to)?;
+        let bytes = self.datagram.bytes;
+        self.send(listener, to, bytes)
+    }
+
+    /// Sends any bytes to where a URI leads.
+    pub fn send_bytes(&mut self, uri: &[u8], bytes: &[u8]) -> Result<(), RelayFailure> {
+        let to = address_of_uri(uri)?;
+        let listener = self.listener_to(to)?;
+        self.send(listener, to, bytes)
     }
 
     fn address_of(&self, target: Target<'_>, received_uri: &[u8]) -> Result<SocketAddr, RelayFailure> {
@@ -278,6 +339,8 @@ impl Context<'_> {
     /// Sends the reply in hand to where its second Via says, without the first.
     pub fn forward_reply(&mut self) -> Result<(), RelayFailure> {
         self.check_own_via()?;
+        self.check_framing()?;
+        validate::check_broadcast(&self.message).map_err(RelayFailure::Broken)?;
         let to = reply_target(&self.message.vias().nth(1).ok_or(RelayFailure::NoWayBack)??)?;
         let listener = self.listener_to(to)?;
         let mut edits = std::mem::take(&mut self.edits);
@@ -296,6 +359,18 @@ impl Context<'_> {
         let is_ours = || self.settings().is_myself(via.host, via.port.unwrap_or(DEFAULT_PORT));
         if self.settings().check_via && !is_ours() { Err(RelayFailure::NotOurVia) } else { Ok(()) }
     }
+}
+
+/// `Unsupported: a, b` with its line end.
+fn append_unsupported<'t>(tags: impl Iterator<Item = &'t [u8]>, out: &mut Vec<u8>) {
+    for tag in tags {
+        let lead = if out.is_empty() { HeaderId::Unsupported.name().as_bytes() } else { b"" };
+        out.extend_from_slice(lead);
+        out.extend_from_slice(if lead.is_empty() { b", " } else { b": " });
+        // A tag is one word; what is folded or quoted beyond that is not repeated to the sender.
+        out.extend(tag.iter().copied().filter(u8::is_ascii_graphic));
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// RFC 3261 18.2.2, RFC 3581 4: `received` before the host, `rport` before the port.
@@ -346,6 +421,9 @@ fn is_host_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::context::ReplyBody;
+    use crate::core::module::{Module, ModuleEntry, ModuleFunction, Outcome, ParameterKind};
+    use crate::core::stage::{OPTIONS, Stage};
 
     fn shown<T: fmt::Debug>(result: Result<T, RelayFailure>) -> String {
         match result {
@@ -384,5 +462,62 @@ mod tests {
         for (via, expected) in rows {
             assert_eq!(shown(reply_target(&Via::parse(via.as_bytes()).unwrap())), expected, "{via}");
         }
+    }
+
+    /// Replies, as a module would make them.
+    struct Replier;
+
+    impl Module for Replier {
+        const NAME: &'static str = "replier";
+        const DOCUMENTATION: &'static str = "replies for tests";
+        const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
+            ModuleFunction::new(
+                "answer",
+                "replies with a status",
+                &[ParameterKind::Integer],
+                |_, context, arguments| {
+                    let status = arguments[0].integer().and_then(|code| u16::try_from(code).ok());
+                    context.reply(status.unwrap_or(0), b"", b"").is_ok().into()
+                },
+            ),
+            ModuleFunction::new("give_body", "sets the body of replies", &[], |_, context, _| {
+                let body = ReplyBody { content_type: b"text/plain".to_vec(), bytes: b"sorry".to_vec() };
+                context.reply_body = Some(body);
+                Outcome::TRUE
+            }),
+        ];
+
+        fn new() -> Self {
+            Replier
+        }
+    }
+
+    const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Replier>()];
+
+    fn reply_after(statements: &str) -> String {
+        let script = format!("loadmodule \"replier.so\"\nrequest_route {{ {statements} }}");
+        let mut stage = Stage::new(MODULES, &script);
+        stage.receive(OPTIONS);
+        stage.sent_one().text
+    }
+
+    #[test]
+    fn a_redirection_names_the_further_targets() {
+        let branches = "$br = \"sip:a@x\"; $br = \"sip:b@y\"; $(branch(q)[1]) = 500;";
+        let contact = "Contact: <sip:a@x>, <sip:b@y>;q=0.5\r\n";
+        assert!(reply_after(&format!("{branches} answer(302);")).contains(contact));
+        assert!(!reply_after(&format!("{branches} answer(404);")).contains("Contact"));
+        assert!(!reply_after("answer(302);").contains("Contact"));
+    }
+
+    #[test]
+    fn a_body_set_for_replies_comes_with_its_type() {
+        let reply = reply_after("give_body(); answer(404);");
+        assert!(
+            reply.contains("Content-Type: text/plain\r\n") && reply.contains("Content-Length: 5\r\n"),
+            "{reply}"
+        );
+        assert!(reply.ends_with("\r\n\r\nsorry"), "{reply}");
+        assert!(reply_after("answer(404);").ends_with("\r\n\r\n"));
     }
 }

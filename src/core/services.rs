@@ -7,4 +7,6 @@ use super::planning::StoredPlace;
 pub struct Services {
     /// The variable whose value travels with a delegated message; the engine of a worker sets it before the routes.
     pub xdata: Option<StoredPlace>,
+    /// By group: the variable whose value is the key of its messages, where `order=` names one.
+    pub order_keys: Vec<Option<StoredPlace>>,
 }

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::datagram::Transport;
-use super::log::{Facility, Level};
+use super::log::{Destination, Engine, Facility, Level};
 
 pub mod alias;
 pub mod draft;
@@ -43,8 +43,64 @@ pub struct GroupSetting {
     pub name: String,
     /// Number of workers, above 0.
     pub workers: u32,
+    /// How many it may have when all are busy (`max_workers=`), at least as many.
+    pub workers_max: u32,
     /// Records each ring holds (`queue=`), a power of two.
     pub queue: u32,
+    /// A worker that works longer than this on one message is ended (`deadline_ms=`); 0 for never.
+    pub deadline_ms: u32,
+    /// Deliveries of a message that ends its workers, before it is set aside (`attempts=`).
+    pub attempts: u32,
+    /// What a full queue does (`full=`).
+    pub full: FullPolicy,
+    /// Messages that waited longer are not processed any more (`max_age_ms=`); 0 for no limit.
+    pub max_age_ms: u32,
+    /// Which messages are kept in order (`order=`).
+    pub order: Order,
+    /// Whether what belongs to something begun goes before what would begin something new (`priority=`).
+    pub has_priority: bool,
+}
+
+/// What becomes of a message for which a queue has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FullPolicy {
+    /// `sworker_task` is false and the script decides.
+    #[default]
+    Return,
+    /// The oldest message of this receiver's queue that nobody has taken makes room.
+    DropOldest,
+    /// The receiver answers a request with 503 and Retry-After, and the message has been dealt with.
+    Reply,
+}
+
+/// Which messages of a group are processed one after another, in the order in which they were handed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Each for itself.
+    #[default]
+    None,
+    /// Those with the same Call-ID.
+    CallId,
+    /// Those for which this variable has the same value: `$fu`.
+    Variable(String),
+}
+
+impl GroupSetting {
+    /// A group with nothing said about it but its size.
+    pub fn new(name: &str, workers: u32, queue: u32) -> GroupSetting {
+        GroupSetting {
+            name: name.to_string(),
+            workers,
+            workers_max: workers,
+            queue,
+            deadline_ms: 30_000,
+            attempts: 2,
+            full: FullPolicy::default(),
+            max_age_ms: 0,
+            order: Order::default(),
+            has_priority: false,
+        }
+    }
 }
 
 /// What the top level of a script and the command line decided.
@@ -70,8 +126,12 @@ pub struct Settings {
     pub rundir: String,
     /// Seconds a stop may take.
     pub exit_timeout_s: u32,
+    /// Whether new requests are answered with 503 while the server stops.
+    pub is_stop_told: bool,
     /// Whether a crash leaves no core file.
     pub is_core_dump_disabled: bool,
+    /// Whether children give up the rights they do not need.
+    pub is_sandboxed: bool,
     /// Most open files, when it is to be changed.
     pub open_files_limit: Option<u64>,
     /// `$server_id`.
@@ -82,12 +142,18 @@ pub struct Settings {
     pub log_stderror: bool,
     /// Colour on stderr.
     pub log_color: bool,
+    /// What lines become and where they go.
+    pub log_engine: Engine,
+    /// Path of the socket of syslog or the journal.
+    pub log_engine_data: Option<String>,
     /// Syslog facility.
     pub log_facility: Facility,
     /// Name in syslog lines.
     pub log_name: Option<String>,
     /// Template that stands before every line written for a message.
     pub log_prefix: Vec<u8>,
+    /// Whether that is evaluated before each function, not once for each message.
+    pub is_log_prefix_renewed: bool,
     /// Level of lines about messages that are not SIP; `None` keeps silent.
     pub sip_parser_log: Option<Level>,
     /// Header that names this server in its own replies, with its name; empty for none.
@@ -132,6 +198,8 @@ pub struct Settings {
     pub reply_to_via: bool,
     /// Accept only replies whose top Via is this server.
     pub check_via: bool,
+    /// Answer requests that no script can be run on, instead of leaving them.
+    pub answers_broken_requests: bool,
     /// Directories modules are looked for in; kept for what prints them.
     pub module_path: Vec<String>,
 }
@@ -160,15 +228,20 @@ impl Default for Settings {
             workdir: "/".to_string(),
             rundir: "/var/run/sworker".to_string(),
             exit_timeout_s: 60,
-            is_core_dump_disabled: false,
+            is_stop_told: true,
+            is_core_dump_disabled: true,
+            is_sandboxed: true,
             open_files_limit: None,
             server_id: 0,
             debug: Level::Warning,
             log_stderror: false,
             log_color: false,
+            log_engine: Engine::Standard,
+            log_engine_data: None,
             log_facility: Facility::DAEMON,
             log_name: None,
             log_prefix: Vec::new(),
+            is_log_prefix_renewed: false,
             sip_parser_log: Some(Level::Error),
             server_header: format!("Server: {SIGNATURE}").into_bytes(),
             is_server_signature_on: true,
@@ -191,12 +264,23 @@ impl Default for Settings {
             msg_recv_size_max: 32_767,
             reply_to_via: false,
             check_via: false,
+            answers_broken_requests: false,
             module_path: Vec::new(),
         }
     }
 }
 
 impl Settings {
+    /// Where lines go, as script and command line say together.
+    pub fn log_destination(&self) -> Destination<'_> {
+        Destination {
+            engine: self.log_engine,
+            data: self.log_engine_data.as_deref(),
+            is_stderr_wanted: self.log_stderror,
+            name: self.log_name.as_deref().unwrap_or("sworkerd"),
+        }
+    }
+
     /// The listener of this index.
     pub fn listener(&self, index: u16) -> Option<&ListenerSetting> {
         self.listeners.get(usize::from(index))
@@ -252,9 +336,7 @@ impl std::fmt::Display for AdvertisedHost<'_> {
 
 /// An address as SIP writes it: IPv4, IPv6 with or without brackets.
 pub fn parse_address(host: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(host).ok()?;
-    let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok()
+    crate::sip::uri::host_address(host)
 }
 
 #[cfg(test)]

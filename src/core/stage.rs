@@ -105,7 +105,7 @@ impl Stage {
         let log = stage.log();
         let text = log.split("@@").nth(1).unwrap_or_else(|| panic!("{statements}: {log}"));
         // The log writes carriage returns visibly.
-        text.replace("\\x0d", "")
+        text.replace("\\x0d\\x0a", "\n").replace("\\x0d", "")
     }
 
     /// The request as it is relayed after a call, without our Via; and the return code of the call.
@@ -154,6 +154,7 @@ impl Stage {
             delegate: (kind == ProcessKind::Receiver).then_some(delegate),
             counters: Box::new(Counting(Rc::clone(&counts))),
             log: Rc::new(Log::new(Sink::Memory(Rc::clone(&log)), Level::Debug)),
+            shared: loaded.registry.shared_state(2).expect("memory"),
         };
         let identity = ProcessIdentity { index: 1, pid: PID, kind };
         let process = ProcessState::new(identity, ways, Secret::new([7; 16]), &loaded.registry);
@@ -354,12 +355,20 @@ struct Recorded {
 }
 
 impl Delegate for Recorded {
-    fn delegate(&mut self, group: GroupIndex, _: &Datagram<'_>, xdata: &[u8]) -> Delegation {
+    fn delegate(
+        &mut self,
+        group: GroupIndex,
+        _: crate::shm::Placement,
+        _: &Datagram<'_>,
+        xdata: &[u8],
+    ) -> Delegation {
         if self.answer.get() == Delegation::Delegated {
             self.delegated.borrow_mut().push((group.0, xdata.to_vec()));
         }
         self.answer.get()
     }
+
+    fn count_refused(&mut self, _: GroupIndex) {}
 
     fn wake(&mut self) {}
 }
@@ -369,6 +378,10 @@ struct Counting(Rc<RefCell<HashMap<u32, u64>>>);
 impl Count for Counting {
     fn add(&self, counter: CounterId, amount: u64) {
         *self.0.borrow_mut().entry(counter.0).or_default() += amount;
+    }
+
+    fn sum(&self, counter: CounterId) -> u64 {
+        self.0.borrow().get(&counter.0).copied().unwrap_or(0)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::script::host::ValueRef;
 
+use super::registry::Registry;
 use super::value::Value;
 
 /// Script variables by slot; names were resolved to slots when the script was checked.
@@ -14,6 +15,13 @@ impl VariableStore {
     /// A store for so many names.
     pub fn new(slot_count: usize) -> VariableStore {
         VariableStore { values: vec![Value::Null; slot_count] }
+    }
+
+    /// The store a process begins with.
+    pub fn beginning_with(registry: &Registry) -> VariableStore {
+        let mut store = VariableStore::new(registry.variable_slot_count());
+        registry.initial_variables().for_each(|(slot, value)| store.set(slot, value));
+        store
     }
 
     /// The value in a slot; null where nothing was stored.

@@ -12,6 +12,7 @@
 
 use crate::script::host::{Argument, Reading, ValueRef};
 
+pub mod alias;
 pub mod encoding;
 mod input;
 pub mod line;
@@ -34,6 +35,7 @@ pub const TABLES: &[&[Transformation]] = &[
     value::TRANSFORMATIONS,
     socket::TRANSFORMATIONS,
     substitution::TRANSFORMATIONS,
+    alias::TRANSFORMATIONS,
 ];
 
 /// Why a transformation yields nothing, for the log: lower case, no full stop.

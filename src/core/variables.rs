@@ -23,6 +23,8 @@ use crate::script::host::{Position, Reading, Refusal, ValueRef};
 use super::context::Context;
 
 pub mod addresses;
+pub mod ambient;
+pub mod branches;
 pub mod constants;
 pub mod headers;
 pub mod identity;
@@ -30,12 +32,16 @@ pub mod message;
 pub mod network;
 pub mod process;
 pub mod request;
+pub mod shared;
 pub mod storage;
+pub mod structured;
 pub mod time;
 
 /// Every variable of the core.
 pub const TABLES: &[&[Variable]] = &[
     request::VARIABLES,
+    branches::VARIABLES,
+    ambient::VARIABLES,
     message::VARIABLES,
     addresses::VARIABLES,
     headers::VARIABLES,
@@ -43,6 +49,8 @@ pub const TABLES: &[&[Variable]] = &[
     network::VARIABLES,
     process::VARIABLES,
     storage::VARIABLES,
+    structured::VARIABLES,
+    shared::VARIABLES,
     time::VARIABLES,
     constants::VARIABLES,
 ];
@@ -61,7 +69,7 @@ pub enum Key<'a> {
     Text(&'a [u8]),
     /// Index in the list of [`KeyRule::Word`].
     Word(usize),
-    /// Slot in the store of script variables ([`KeyRule::Slot`]).
+    /// Slot in the store of script variables ([`KeyRule::Slot`]), or of shared ones ([`KeyRule::Shared`]).
     Slot(u32),
 }
 
@@ -88,6 +96,10 @@ pub enum KeyRule {
     Word(&'static [&'static str]),
     /// A name in the store of script variables, literal only: `$var(x)`, `$vn(x)`.
     Slot,
+    /// A name among the values all processes share, literal only: `$shv(x)`.
+    Shared,
+    /// Steps to a structured value, literal or computed: `$xavp(a[0]=>b)`. Arrives as text.
+    Path,
 }
 
 /// Key and index of the variable being read or written.

@@ -2,7 +2,7 @@
 
 use crate::script::catalog::Yields;
 use crate::script::host::Reading;
-use crate::sip::uri::Uri;
+use crate::sip::uri::{Scheme, Uri};
 
 use super::context::Context;
 use super::value::answer_text;
@@ -39,6 +39,14 @@ pub const WORDS: &[Word] = &[
     word("msg:len", MESSAGE_SIZE, Yields::Integer),
     word("max_len", MESSAGE_SIZE_MAX, Yields::Integer),
     word("myself", MYSELF, Yields::Myself),
+    word("snd_ip", SENDING, Yields::Address),
+    word("snd_port", SENDING, Yields::Integer),
+    word("snd_proto", SENDING, Yields::TextAnyCase),
+    word("snd_af", SENDING, Yields::TextAnyCase),
+    word("to_ip", SENDING, Yields::Address),
+    word("to_port", SENDING, Yields::Integer),
+    word("to_proto", SENDING, Yields::TextAnyCase),
+    word("to_af", SENDING, Yields::TextAnyCase),
 ];
 
 /// Selects that stand for a variable.
@@ -53,6 +61,17 @@ pub const SELECTS: &[(&str, &str)] = &[
     ("to.tag", "tt"),
     ("call_id", "ci"),
     ("src.ip", "si"),
+    ("ruri.port", "rp"),
+    ("from.uri.user", "fU"),
+    ("from.uri.host", "fd"),
+    ("from.name", "fn"),
+    ("to.uri.user", "tU"),
+    ("to.uri.host", "td"),
+    ("to.name", "tn"),
+    ("contact.uri", "ctu"),
+    ("cseq", "csb"),
+    ("cseq.num", "cs"),
+    ("cseq.method", "rm"),
     ("src.port", "sp"),
     ("msg.body", "rb"),
 ];
@@ -64,6 +83,7 @@ const ADDRESS_FAMILY: &str = "@af";
 const MESSAGE_SIZE: &str = "@msg:len";
 const MESSAGE_SIZE_MAX: &str = "@max_len";
 const MYSELF: &str = "@myself";
+const SENDING: &str = "@sending";
 
 /// Variables that only words name.
 pub const VARIABLES: &[Variable] = &[
@@ -71,6 +91,9 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new(MESSAGE_SIZE, "size of the message in bytes", read_message_size),
     Variable::new(MESSAGE_SIZE_MAX, "size up to which messages are read", read_message_size_max),
     Variable::new(MYSELF, "whether an address or URI is this server", read_myself).key(KeyRule::Text),
+    Variable::new(SENDING, "known only in onsend_route, where a message is being sent", |_, _, _| {
+        Reading::Null
+    }),
 ];
 
 fn read_address_family(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
@@ -90,7 +113,10 @@ fn read_message_size_max(context: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>
 fn read_myself(context: &Context<'_>, subject: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
     let text = subject.key.text();
     let (host, port) = match Uri::parse(text) {
-        Ok(Uri { host: Some(host), port, .. }) => (host, port.unwrap_or(0)),
+        // A URI without a port means the default one of its scheme.
+        Ok(Uri { host: Some(host), port, scheme, .. }) => {
+            (host, port.unwrap_or(if scheme == Scheme::Sips { 5061 } else { 5060 }))
+        }
         _ => (text, 0),
     };
     Reading::Integer(i64::from(context.settings().is_myself(host, port)))

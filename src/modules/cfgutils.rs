@@ -1,4 +1,4 @@
-//! Module `cfgutils`: chance, hashes and waiting: `rand_event`, `$RANDOM`, `core_hash`, `sleep`, `usleep`.
+//! Module `cfgutils`: chance, hashes, waiting and locks: `rand_event`, `$RANDOM`, `core_hash`, `sleep`, `lock`.
 //!
 //! Waiting holds the process: nothing else is processed by it meanwhile. In a receiver that is everything that
 //! arrives on its socket, so the functions are refused there at run time; workers may wait.
@@ -18,6 +18,7 @@ use crate::core::module::{
     Yields,
 };
 use crate::core::planning::Planning;
+use crate::core::shared::Locking;
 use crate::core::throttle::Throttle;
 
 /// Module `cfgutils`.
@@ -26,19 +27,24 @@ pub struct CfgUtils {
     probability: Cell<i64>,
     initial_probability: i64,
     slept: Option<CounterId>,
+    lock_refused: Option<CounterId>,
+    lock_count: u32,
     complaint: Throttle,
 }
 
 const INTEGER: &[ParameterKind] = &[ParameterKind::Integer];
+const TEXT: &[ParameterKind] = &[ParameterKind::Text];
 const TWO_TEXTS_INTEGER: &[ParameterKind] =
     &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Integer];
 const PROBABILITY_DEFAULT: i64 = 10;
+/// How long a receiver may stand before a lock: everything on its socket waits with it.
+const RECEIVER_LOCK_WAIT_MAX: Duration = Duration::from_millis(100);
 /// A worker that waits longer is a worker that is missing.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Module for CfgUtils {
     const NAME: &'static str = "cfgutils";
-    const DOCUMENTATION: &'static str = "chance, hashes and waiting";
+    const DOCUMENTATION: &'static str = "chance, hashes, waiting, and locks between processes";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::integer(
             "initial_probability",
@@ -51,7 +57,19 @@ impl Module for CfgUtils {
             },
         ),
         Parameter::ignored("hash_file", "the hash of the script is not kept"),
-        Parameter::ignored("lock_set_size", "locks between processes are not there"),
+        Parameter::integer(
+            "lock_set_size",
+            "locks there are, as a power of two: 4 is 16; by default none",
+            |module, exponent| {
+                let exponent = u32::try_from(exponent).ok().filter(|exponent| (1..=14).contains(exponent));
+                let exponent = exponent.ok_or_else(|| Complaint {
+                    message: "lock_set_size is out of range".to_string(),
+                    help: Some("a number from 1 to 14".to_string()),
+                })?;
+                module.lock_count = 1 << exponent;
+                Ok(())
+            },
+        ),
     ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new("rand_event", "true as often as the probability says", &[], |module, _, _| {
@@ -86,6 +104,27 @@ impl Module for CfgUtils {
             |_, _, arguments| core_hash(arguments),
         ),
         ModuleFunction::new(
+            "lock",
+            "takes the lock of a key, waiting up to 10 s in workers, 0.1 s in receivers; the message gives it back",
+            TEXT,
+            |module, context, arguments| {
+                let limit = if context.is_worker() { WAIT_MAX } else { RECEIVER_LOCK_WAIT_MAX };
+                module.lock(context, "lock", arguments[0].text(), limit)
+            },
+        ),
+        ModuleFunction::new(
+            "trylock",
+            "takes the lock of a key if it is free",
+            TEXT,
+            |module, context, arguments| module.lock(context, "trylock", arguments[0].text(), Duration::ZERO),
+        ),
+        ModuleFunction::new("unlock", "gives the lock of a key back", TEXT, |module, context, arguments| {
+            match module.lock_of(arguments[0].text()) {
+                Some(index) => context.unlock(index).into(),
+                None => no_locks(context, "unlock"),
+            }
+        }),
+        ModuleFunction::new(
             "sleep",
             "waits so many seconds, at most 10; only in workers",
             INTEGER,
@@ -109,7 +148,10 @@ impl Module for CfgUtils {
             Reading::Integer((module.next() >> 33) as i64)
         })
         .yields(Yields::Integer)];
-    const COUNTERS: &'static [CounterRow] = &[CounterRow::new("cfgutils.waited", "calls that held a worker")];
+    const COUNTERS: &'static [CounterRow] = &[
+        CounterRow::new("cfgutils.waited", "calls that held a worker"),
+        CounterRow::new("cfgutils.lock_refused", "locks that were not to be had in time"),
+    ];
 
     fn new() -> Self {
         CfgUtils {
@@ -117,12 +159,16 @@ impl Module for CfgUtils {
             probability: Cell::new(PROBABILITY_DEFAULT),
             initial_probability: PROBABILITY_DEFAULT,
             slept: None,
+            lock_refused: None,
+            lock_count: 0,
             complaint: Throttle::default(),
         }
     }
 
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
         self.slept = Some(planning.counter("cfgutils.waited"));
+        self.lock_refused = Some(planning.counter("cfgutils.lock_refused"));
+        planning.reserve_locks(self.lock_count);
         Ok(())
     }
 
@@ -160,6 +206,33 @@ impl CfgUtils {
         }
     }
 
+    /// Keys that fall on one number share their lock.
+    fn lock_of(&self, key: &[u8]) -> Option<u32> {
+        let mut hasher = SipHasher13::new();
+        hasher.write(key);
+        let count = u64::from(self.lock_count);
+        (count > 0).then(|| (hasher.finish() % count) as u32)
+    }
+
+    fn lock(&self, context: &mut Context<'_>, name: &str, key: &[u8], limit: Duration) -> Outcome {
+        let Some(index) = self.lock_of(key) else { return no_locks(context, name) };
+        match context.lock(index, limit) {
+            Locking::Taken => Outcome::TRUE,
+            Locking::Ours => {
+                let key = key.escape_ascii();
+                context
+                    .log(Level::Error, format_args!("{name}: \"{key}\" is locked by this message already"));
+                Outcome::FALSE
+            }
+            Locking::Held | Locking::NoSuchLock => {
+                if let Some(counter) = self.lock_refused {
+                    context.count(counter);
+                }
+                Outcome::FALSE
+            }
+        }
+    }
+
     fn wait(&self, context: &mut Context<'_>, time: Option<Duration>) -> Outcome {
         let Some(time) = time else { return Outcome::FALSE };
         if !context.is_worker() {
@@ -179,6 +252,11 @@ impl CfgUtils {
         std::thread::sleep(time.min(WAIT_MAX));
         Outcome::TRUE
     }
+}
+
+fn no_locks(context: &Context<'_>, name: &str) -> Outcome {
+    context.log(Level::Error, format_args!("{name}: there are no locks, set lock_set_size"));
+    Outcome::FALSE
 }
 
 /// Random bytes of the kernel; where there are none, the number of the process has to do.
@@ -286,6 +364,34 @@ mod tests {
         stage.receive(REQUEST);
         assert!(stage.log().contains("@@1@@"));
         assert_eq!(stage.count("cfgutils.waited"), 1);
+    }
+
+    #[test]
+    fn locks_are_taken_given_back_and_end_with_the_message() {
+        let head = "loadmodule \"cfgutils.so\"\nmodparam(\"cfgutils\", \"lock_set_size\", 2)\n";
+        let rows = [
+            ("$var(a) = lock(\"k\"); $var(b) = unlock(\"k\"); $var(c) = unlock(\"k\");", "1 1 -1"),
+            ("$var(a) = lock(\"k\"); $var(b) = lock(\"k\"); $var(c) = trylock(\"k\");", "1 -1 -1"),
+            ("$var(a) = trylock(\"$ci\"); $var(b) = unlock(\"c1\"); $var(c) = trylock(\"c1\");", "1 1 1"),
+        ];
+        for (statements, expected) in rows {
+            let script =
+                format!("{head}request_route {{ {statements} log(2, \"@@$var(a) $var(b) $var(c)@@\"); }}");
+            let mut stage = Stage::worker(MODULES, &script);
+            for _ in 0..2 {
+                stage.receive(REQUEST);
+                let log = stage.log();
+                assert!(log.contains(&format!("@@{expected}@@")), "{statements}: {log}");
+            }
+        }
+        let script = "loadmodule \"cfgutils.so\"\nrequest_route { if (!lock(\"k\")) { exit; } }";
+        let mut stage = Stage::new(MODULES, script);
+        stage.receive(REQUEST);
+        assert!(stage.log().contains("set lock_set_size"));
+        let head = head.replace('2', "99");
+        assert!(
+            Stage::mistakes(MODULES, &format!("{head}request_route {{ exit; }}")).contains("out of range")
+        );
     }
 
     #[test]

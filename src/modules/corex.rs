@@ -1,8 +1,10 @@
 //! Module `corex`: small questions and settings that stand beside the core: `has_ruri_user`, `is_incoming`, …
 
-use crate::core::context::Context;
+use crate::core::context::{Context, Target};
+use crate::core::functions::branches::append_branch;
+use crate::core::functions::outcome;
 use crate::core::log::Level;
-use crate::core::module::{Module, ModuleFunction, Outcome, ParameterKind};
+use crate::core::module::{Argument, Module, ModuleFunction, Outcome, ParameterKind, RouteSet};
 use crate::core::variables::network::listener_at;
 use crate::sip::HeaderId;
 use crate::sip::uri::Uri;
@@ -11,6 +13,8 @@ use crate::sip::uri::Uri;
 pub struct Corex;
 
 const TEXT: &[ParameterKind] = &[ParameterKind::Text];
+const INTEGER: &[ParameterKind] = &[ParameterKind::Integer];
+const TWO_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text];
 
 type Row = ModuleFunction<Corex>;
 
@@ -31,6 +35,72 @@ impl Module for Corex {
             "true: every message that routes are run on came from the network",
             &[],
             |_, _, _| Outcome::TRUE,
+        ),
+        append_branch_row(&[], "adds the Request-URI to the branches as it stands now"),
+        append_branch_row(TEXT, "adds a URI to the branches"),
+        append_branch_row(TWO_TEXTS, "adds a URI to the branches with a preference from 0 to 1"),
+        Row::new(
+            "send",
+            "sends the message as it came to its next hop; no Via is added, replies pass this server by",
+            &[],
+            |_, context, _| {
+                let sent = context.send_as_received(Target::NextHop);
+                outcome(context, "send", sent)
+            },
+        )
+        .alias(&["send_udp"]),
+        Row::new(
+            "send",
+            "sends the message as it came to host:port; no Via is added, replies pass this server by",
+            TEXT,
+            |_, context, arguments| {
+                let written = [b"sip:", arguments[0].text()].concat();
+                let sent = match Uri::parse(&written) {
+                    Ok(Uri { host: Some(host), port, .. }) => context
+                        .send_as_received(Target::Host(host, port))
+                        .map_err(|failure| failure.to_string()),
+                    _ => Err("this is not host:port".to_string()),
+                };
+                outcome(context, "send", sent)
+            },
+        )
+        .alias(&["send_udp"]),
+        Row::new(
+            "send_data",
+            "sends a text to where a URI leads: uri, text",
+            TWO_TEXTS,
+            |_, context, arguments| {
+                let sent = context.send_bytes(arguments[0].text(), arguments[1].text());
+                outcome(context, "send_data", sent)
+            },
+        ),
+        Row::new(
+            "setxflag",
+            "sets flag 0…63 of the further ones of the message",
+            INTEGER,
+            |_, context, arguments| {
+                with_extra_flag(arguments, |mask| {
+                    context.extra_flags |= mask;
+                    true
+                })
+            },
+        ),
+        Row::new(
+            "resetxflag",
+            "takes flag 0…63 of the further ones off the message",
+            INTEGER,
+            |_, context, arguments| {
+                with_extra_flag(arguments, |mask| {
+                    context.extra_flags &= !mask;
+                    true
+                })
+            },
+        ),
+        Row::new(
+            "isxflagset",
+            "true when flag 0…63 of the further ones of the message is set",
+            INTEGER,
+            |_, context, arguments| with_extra_flag(arguments, |mask| context.extra_flags & mask != 0),
         ),
         Row::new(
             "set_send_socket",
@@ -58,6 +128,19 @@ impl Module for Corex {
     fn new() -> Self {
         Corex
     }
+}
+
+fn with_extra_flag(arguments: &[Argument<'_>], apply: impl FnOnce(u64) -> bool) -> Outcome {
+    let number = arguments[0].integer().and_then(|number| u32::try_from(number).ok());
+    number.and_then(|number| 1u64.checked_shl(number)).is_some_and(apply).into()
+}
+
+const fn append_branch_row(parameters: &'static [ParameterKind], documentation: &'static str) -> Row {
+    Row::new("append_branch", documentation, parameters, |_, context, arguments| {
+        let appended = append_branch(context, arguments);
+        outcome(context, "append_branch", appended.map_err(|refusal| refusal.0))
+    })
+    .routes(RouteSet::REQUEST)
 }
 
 fn listener_named(context: &Context<'_>, name: &[u8]) -> Option<u16> {
@@ -113,10 +196,45 @@ mod tests {
             ("set_send_socket_name(\"second\");", "$fs == \"udp:127.0.0.1:17061\"", REQUEST, true),
             ("set_send_socket(\"udp:127.0.0.1:17061\");", "$fsn == \"second\"", REQUEST, true),
             ("set_send_socket(\"udp:127.0.0.1:9\");", "$fs == $null", REQUEST, true),
+            ("setxflag(40);", "isxflagset(40)", REQUEST, true),
+            ("setxflag(40);", "isxflagset(8)", REQUEST, false),
+            ("setxflag(40); resetxflag(40);", "isxflagset(40)", REQUEST, false),
+            ("setxflag(64);", "isxflagset(0)", REQUEST, false),
+            ("append_branch();", "$branch(count) == 1 && $branch(uri) == $ru", REQUEST, true),
+            ("$du = \"sip:d\"; setflag(1); append_branch();", "$branch(dst_uri) == \"sip:d\"", REQUEST, true),
+            (
+                "append_branch(\"sip:x@y\", \"0.5\");",
+                "$branch(uri) == \"sip:x@y\" && $branch(q) == 500",
+                REQUEST,
+                true,
+            ),
+            ("append_branch(\"a b\");", "$branch(count) == $null", REQUEST, true),
+            ("append_branch(\"sip:x@y\", \"2\");", "$branch(count) == $null", REQUEST, true),
             ("set_send_socket_name(\"third\");", "$fs == $null", REQUEST, true),
         ];
         for (statements, condition, message, expected) in rows {
             assert_eq!(holds(statements, condition, message), expected, "{statements} {condition}");
+        }
+    }
+
+    #[test]
+    fn messages_are_sent_as_they_came() {
+        let rows = [
+            ("send(\"127.0.0.1:5099\");", Some(("127.0.0.1:5099", REQUEST))),
+            ("$du = \"sip:127.0.0.1:5098\"; remove_branch(0); send();", Some(("127.0.0.1:5098", REQUEST))),
+            ("send_data(\"sip:127.0.0.1:5097\", \"hello\");", Some(("127.0.0.1:5097", "hello"))),
+            ("send(\"a b\");", None),
+            ("send_data(\"sip:127.0.0.1;transport=tcp\", \"x\");", None),
+        ];
+        for (statements, expected) in rows {
+            let script = format!("loadmodule \"corex.so\"\nrequest_route {{ {statements} }}");
+            let mut stage = Stage::new(MODULES, &script);
+            stage.receive(REQUEST);
+            let sent: Vec<_> =
+                stage.sent().into_iter().map(|sent| (sent.to.to_string(), sent.text)).collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(to, text)| (to.to_string(), text.to_string())).collect();
+            assert_eq!(sent, expected, "{statements}");
         }
     }
 

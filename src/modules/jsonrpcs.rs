@@ -1,6 +1,6 @@
 //! Module `jsonrpcs`: JSON-RPC on FIFO, datagram sockets and HTTP. Accepted so that scripts that load it stay loadable; it does nothing here.
 
-use crate::core::module::{Module, Parameter};
+use crate::core::module::{Module, ModuleFunction, Outcome, Parameter, RouteSet};
 
 /// Module `jsonrpcs`.
 pub struct JsonRpcs;
@@ -26,6 +26,14 @@ impl Module for JsonRpcs {
         Parameter::ignored("dgram_timeout", WHY),
         Parameter::ignored("tcp_socket", WHY),
     ];
+
+    const FUNCTIONS: &'static [ModuleFunction<Self>] = &[ModuleFunction::new(
+        "jsonrpc_dispatch",
+        "answers a command that came by HTTP; HTTP is not served here, so it is false",
+        &[],
+        |_, _, _| Outcome::FALSE,
+    )
+    .routes(RouteSet::REQUEST)];
 
     fn new() -> Self {
         JsonRpcs

@@ -1,6 +1,7 @@
 //! Module `kex`: destination URI and the flags of branches and scripts: `setdsturi`, `isdsturiset`, `setbflag`, …
 
 use crate::core::context::Context;
+use crate::core::functions::branches::append_branch;
 use crate::core::functions::flags::{flag_mask, prepare_flag};
 use crate::core::functions::outcome;
 use crate::core::log::Level;
@@ -38,6 +39,27 @@ impl Module for Kex {
         .routes(RouteSet::REQUEST),
         Row::new("pv_printf", "stores text in a variable", PLACE_TEXT, print_to_variable)
             .alias(&["avp_printf"]),
+        Row::new(
+            "setdebug",
+            "sets the level up to which this process logs, as debug does",
+            &[ParameterKind::Integer],
+            |_, context, arguments| match arguments[0].integer() {
+                Some(number) => {
+                    context.process.log().set_level(Level::from_number(number));
+                    Outcome::TRUE
+                }
+                None => Outcome::FALSE,
+            },
+        ),
+        Row::new(
+            "resetdebug",
+            "sets the level this process logs up to back to debug",
+            &[],
+            |_, context, _| {
+                context.process.log().set_level(context.settings().debug);
+                Outcome::TRUE
+            },
+        ),
         Row::new("is_myself", "true when this URI, or host, is this server", TEXT, is_myself),
         flag_row("setsflag", "sets a flag of the script's run", |_, context, arguments| {
             with_mask(arguments, |mask| context.script_flags |= mask)
@@ -63,32 +85,29 @@ impl Module for Kex {
             "true when a flag of the branch the Request-URI stands for is set",
             |_, context, arguments| is_set(context.branch_flags, arguments),
         ),
-        branch_row("setbflag", "sets a flag of a branch; only branch 0 is there", |_, context, arguments| {
-            if !is_first_branch(context, arguments) {
-                return Outcome::FALSE;
-            }
-            with_mask(arguments, |mask| context.branch_flags |= mask)
+        branch_row("setbflag", "sets a flag of branch 0, 1, …", |_, context, arguments| {
+            with_branch_flags(context, arguments, |flags, mask| *flags |= mask)
         }),
-        branch_row(
-            "resetbflag",
-            "takes a flag off a branch; only branch 0 is there",
-            |_, context, arguments| {
-                if !is_first_branch(context, arguments) {
-                    return Outcome::FALSE;
-                }
-                with_mask(arguments, |mask| context.branch_flags &= !mask)
-            },
-        ),
-        branch_row(
-            "isbflagset",
-            "true when a flag of a branch is set; only branch 0 is there",
-            |_, context, arguments| {
-                if !is_first_branch(context, arguments) {
-                    return Outcome::FALSE;
-                }
-                is_set(context.branch_flags, arguments)
-            },
-        ),
+        branch_row("resetbflag", "takes a flag off branch 0, 1, …", |_, context, arguments| {
+            with_branch_flags(context, arguments, |flags, mask| *flags &= !mask)
+        }),
+        branch_row("isbflagset", "true when a flag of branch 0, 1, … is set", |_, context, arguments| {
+            match branch_flags(context, arguments) {
+                Some(flags) => is_set(*flags, arguments),
+                None => Outcome::FALSE,
+            }
+        }),
+        Row::new(
+            "km_append_branch",
+            "adds the Request-URI to the branches as it stands now",
+            &[],
+            |_, context, arguments| append(context, arguments),
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new("km_append_branch", "adds a URI to the branches", TEXT, |_, context, arguments| {
+            append(context, arguments)
+        })
+        .routes(RouteSet::REQUEST),
     ];
 
     fn new() -> Self {
@@ -129,12 +148,33 @@ fn is_set(flags: u32, arguments: &[Argument<'_>]) -> Outcome {
     flag_mask(arguments).is_some_and(|mask| flags & mask != 0).into()
 }
 
-fn is_first_branch(context: &Context<'_>, arguments: &[Argument<'_>]) -> bool {
-    let is_first = arguments[1].integer() == Some(0);
-    if !is_first {
-        context.log(Level::Error, format_args!("there is no branch but 0"));
+/// Flags of a branch: 0 is the Request-URI, 1 the first further target.
+fn branch_flags<'c>(context: &'c mut Context<'_>, arguments: &[Argument<'_>]) -> Option<&'c mut u32> {
+    match arguments[1].integer() {
+        Some(0) => Some(&mut context.branch_flags),
+        Some(number @ 1..) if context.branches.position(number - 1).is_some() => {
+            let position = context.branches.position(number - 1)?;
+            context.branches.targets_mut().get_mut(position).map(|target| &mut target.flags)
+        }
+        _ => {
+            context.log(Level::Error, format_args!("there is no such branch"));
+            None
+        }
     }
-    is_first
+}
+
+fn with_branch_flags(
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+    apply: impl FnOnce(&mut u32, u32),
+) -> Outcome {
+    let Some(flags) = branch_flags(context, arguments) else { return Outcome::FALSE };
+    with_mask(arguments, |mask| apply(flags, mask))
+}
+
+fn append(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let appended = append_branch(context, arguments);
+    outcome(context, "km_append_branch", appended.map_err(|refusal| refusal.0))
 }
 
 fn set_destination(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
@@ -194,6 +234,8 @@ mod tests {
             ("setdsturi(\"sip:1.2.3.4\");", "$du == \"sip:1.2.3.4\"", true),
             ("setdsturi(\"a b\");", "isdsturiset()", false),
             ("setdsturi(\"sip:1.2.3.4\"); resetdsturi();", "isdsturiset()", false),
+            ("setdebug(-3); log(2, \"@@yes@@\"); resetdebug();", "$rm == \"none\"", false),
+            ("resetdebug(); setdebug(3);", "is_myself(\"127.0.0.1\")", true),
             ("", "is_myself(\"sip:x@127.0.0.1:17060\")", true),
             ("", "is_myself(\"127.0.0.1\")", true),
             ("", "is_myself(\"sip:x@127.0.0.1:1\")", false),
@@ -207,6 +249,10 @@ mod tests {
             ("setbflag(3); resetbflag(3);", "isbflagset(3)", false),
             ("setbflag(3, 0);", "isbflagset(3, 0)", true),
             ("setbflag(3, 1);", "isbflagset(3)", false),
+            ("setbflag(3, 1);", "isbflagset(3, 1)", false),
+            ("km_append_branch(); setbflag(3, 1);", "isbflagset(3, 1) && $branch(flags) == 8", true),
+            ("km_append_branch(); setbflag(3, 1); resetbflag(3, 1);", "isbflagset(3, 1)", false),
+            ("km_append_branch(\"sip:x@y\");", "$branch(uri) == \"sip:x@y\"", true),
             ("setsflag(0);", "issflagset(0) && $sf == 1", true),
             ("setsflag(0); resetsflag(0);", "issflagset(0)", false),
         ];

@@ -11,6 +11,7 @@ pub mod jsonrpcs;
 pub mod kex;
 pub mod maxfwd;
 pub mod pv;
+pub mod sanity;
 pub mod siputils;
 pub mod sl;
 pub mod sworker;
@@ -28,6 +29,7 @@ pub const MODULES: &[ModuleEntry] = &[
     ModuleEntry::of::<textopsx::TextOpsX>(),
     ModuleEntry::of::<siputils::SipUtils>(),
     ModuleEntry::of::<maxfwd::MaxForwards>(),
+    ModuleEntry::of::<sanity::Sanity>(),
     ModuleEntry::of::<kex::Kex>(),
     ModuleEntry::of::<corex::Corex>(),
     ModuleEntry::of::<cfgutils::CfgUtils>(),

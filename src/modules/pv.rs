@@ -1,4 +1,5 @@
-//! Module `pv`: questions about variables and their values: `is_int`, `typeof`, `pv_isset`, `not_empty`, …
+//! Module `pv`: questions about variables and their values (`is_int`, `typeof`, `pv_isset`, …), structured values
+//! (`xavp_params_explode`, `xavp_copy`, …), and what variables hold when the server begins (`shvset`, `varset`).
 
 use std::cell::RefCell;
 
@@ -6,20 +7,66 @@ use crate::core::context::Context;
 use crate::core::functions::outcome;
 use crate::core::log::Level;
 use crate::core::module::{
-    Argument, Module, ModuleFunction, Outcome, ParameterKind, Place, Reading, ValueRef,
+    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Place, Reading, RouteSet,
+    ValueRef,
 };
+use crate::core::planning::Planning;
+use crate::core::value::Value;
+
+use structured::{is_structure, xavi, xavp, xavu};
+
+pub mod structured;
 
 /// Module `pv`.
 pub struct Pv {
     room: RefCell<Vec<u8>>,
+    shared: Vec<(Vec<u8>, Value)>,
+    variables: Vec<(Vec<u8>, Value)>,
+    avp_aliases: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 const PLACE: &[ParameterKind] = &[ParameterKind::Place];
 const PLACE_TEXT: &[ParameterKind] = &[ParameterKind::Place, ParameterKind::Text];
+const TEXT: &[ParameterKind] = &[ParameterKind::Text];
+const TWO_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text];
+const TEXT_PLACE: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Place];
+const TEXT_INTEGER: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Integer];
+const TWO_TEXTS_INTEGER: &[ParameterKind] =
+    &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Integer];
+const THREE_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Text];
+const FOUR_TEXTS: &[ParameterKind] =
+    &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Text, ParameterKind::Text];
+const TEXT_INTEGER_TEXT: &[ParameterKind] =
+    &[ParameterKind::Text, ParameterKind::Integer, ParameterKind::Text];
+const TEXT_INTEGER_TEXT_INTEGER: &[ParameterKind] =
+    &[ParameterKind::Text, ParameterKind::Integer, ParameterKind::Text, ParameterKind::Integer];
+
+type Row = ModuleFunction<Pv>;
 
 impl Module for Pv {
     const NAME: &'static str = "pv";
     const DOCUMENTATION: &'static str = "asks for the kind of a variable's value, sets and clears it";
+    const PARAMETERS: &'static [Parameter<Self>] = &[
+        Parameter::text("shvset", "what $shv begins with: name=i:5 or name=s:text", |module, written| {
+            module.shared.push(named_value(written)?);
+            Ok(())
+        }),
+        Parameter::text(
+            "varset",
+            "what $var begins with in every process: name=i:5 or name=s:text",
+            |module, written| {
+                module.variables.push(named_value(written)?);
+                Ok(())
+            },
+        ),
+        Parameter::text("avp_aliases", "other names of $avp: alias=name;alias=i:5", |module, written| {
+            let aliases = written.split(|&byte| byte == b';').filter(|alias| !alias.trim_ascii().is_empty());
+            for alias in aliases {
+                module.avp_aliases.push(avp_alias(alias)?);
+            }
+            Ok(())
+        }),
+    ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "pv_isset",
@@ -45,7 +92,7 @@ impl Module for Pv {
         ),
         ModuleFunction::new(
             "typeof",
-            "true when the value is of this kind: int, str, null",
+            "true when the value is of this kind: int, str, null, xavp",
             PLACE_TEXT,
             Self::is_of_type,
         )
@@ -65,10 +112,160 @@ impl Module for Pv {
         ModuleFunction::new("pv_evalx", "stores text in a variable", PLACE_TEXT, |_, context, arguments| {
             write(context, "pv_evalx", &arguments[0], ValueRef::Text(arguments[1].text()))
         }),
+        Row::new("pv_xavp_print", "writes every $xavp to the log", &[], |_, context, _| {
+            structured::print(context, xavp, "pv_xavp_print")
+        }),
+        Row::new("pv_xavu_print", "writes every $xavu to the log", &[], |_, context, _| {
+            structured::print(context, xavu, "pv_xavu_print")
+        }),
+        Row::new("pv_xavi_print", "writes every $xavi to the log", &[], |_, context, _| {
+            structured::print(context, xavi, "pv_xavi_print")
+        }),
+        Row::new(
+            "xavp_params_explode",
+            "makes an $xavp of the parameters in a text: text, name",
+            TWO_TEXTS,
+            |_, context, arguments| {
+                structured::explode_params(context, xavp, "xavp_params_explode", arguments)
+            },
+        ),
+        Row::new(
+            "xavu_params_explode",
+            "makes an $xavu of the parameters in a text: text, name",
+            TWO_TEXTS,
+            |_, context, arguments| {
+                structured::explode_params(context, xavu, "xavu_params_explode", arguments)
+            },
+        ),
+        Row::new(
+            "xavp_params_implode",
+            "stores the fields of an $xavp as parameters in a variable",
+            TEXT_PLACE,
+            |_, context, arguments| {
+                structured::implode_params(context, xavp, "xavp_params_implode", arguments)
+            },
+        ),
+        Row::new(
+            "xavu_params_implode",
+            "stores the fields of an $xavu as parameters in a variable",
+            TEXT_PLACE,
+            |_, context, arguments| {
+                structured::implode_params(context, xavu, "xavu_params_implode", arguments)
+            },
+        ),
+        Row::new(
+            "xavp_slist_explode",
+            "makes an $xavp with a field v for each element: list, separator, mode (t: trimmed), name",
+            FOUR_TEXTS,
+            structured::explode_list,
+        ),
+        Row::new("xavp_rm", "takes every $xavp of this name away", TEXT, |_, context, arguments| {
+            structured::remove(context, xavp, arguments)
+        })
+        .alias(&["xavp_rm_all"]),
+        Row::new("xavu_rm", "takes the $xavu of this name away", TEXT, |_, context, arguments| {
+            structured::remove(context, xavu, arguments)
+        }),
+        Row::new("xavi_rm", "takes every $xavi of this name away", TEXT, |_, context, arguments| {
+            structured::remove(context, xavi, arguments)
+        })
+        .alias(&["xavi_rm_all"]),
+        Row::new(
+            "xavp_child_rm",
+            "takes a field of the newest $xavp of this name away",
+            TWO_TEXTS,
+            |_, context, arguments| structured::remove_child(context, xavp, arguments),
+        )
+        .alias(&["xavp_rm_child"]),
+        Row::new(
+            "xavi_child_rm",
+            "takes a field of the newest $xavi of this name away",
+            TWO_TEXTS,
+            |_, context, arguments| structured::remove_child(context, xavi, arguments),
+        )
+        .alias(&["xavi_rm_child"]),
+        Row::new(
+            "xavp_child_seti",
+            "sets a field of the newest $xavp of this name to an integer",
+            TWO_TEXTS_INTEGER,
+            |_, context, arguments| structured::set_child(context, xavp, "xavp_child_seti", arguments),
+        ),
+        Row::new(
+            "xavp_child_sets",
+            "sets a field of the newest $xavp of this name to a text",
+            THREE_TEXTS,
+            |_, context, arguments| structured::set_child(context, xavp, "xavp_child_sets", arguments),
+        ),
+        Row::new(
+            "xavi_child_seti",
+            "sets a field of the newest $xavi of this name to an integer",
+            TWO_TEXTS_INTEGER,
+            |_, context, arguments| structured::set_child(context, xavi, "xavi_child_seti", arguments),
+        ),
+        Row::new(
+            "xavi_child_sets",
+            "sets a field of the newest $xavi of this name to a text",
+            THREE_TEXTS,
+            |_, context, arguments| structured::set_child(context, xavi, "xavi_child_sets", arguments),
+        ),
+        Row::new(
+            "xavp_copy",
+            "copies an $xavp on top of those of another name: name, index, other name",
+            TEXT_INTEGER_TEXT,
+            structured::copy,
+        ),
+        Row::new(
+            "xavp_copy",
+            "copies an $xavp over another: name, index, other name, its index",
+            TEXT_INTEGER_TEXT_INTEGER,
+            structured::copy,
+        )
+        .alias(&["xavp_copy_dst"]),
+        Row::new("sbranch_reset", "forgets what $sbranch holds", &[], |_, context, _| {
+            context.branches.draft = None;
+            Outcome::TRUE
+        }),
+        Row::new("sbranch_append", "adds $sbranch to the branches", &[], |_, context, _| {
+            let count_max = context.settings().max_branches;
+            match context.branches.draft.clone().filter(|target| !target.uri.is_empty()) {
+                Some(target) => {
+                    let appended = context.branches.append(target, count_max);
+                    outcome(context, "sbranch_append", appended)
+                }
+                None => outcome(context, "sbranch_append", Err("$sbranch(uri) is not set")),
+            }
+        })
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "sbranch_set_ruri",
+            "makes $sbranch the Request-URI, with its destination, flags and socket",
+            &[],
+            |_, context, _| set_request_from_draft(context),
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "xavp_lshift",
+            "makes the $xavp at the index the first of its name, those before it the last",
+            TEXT_INTEGER,
+            structured::shift,
+        ),
     ];
 
     fn new() -> Self {
-        Pv { room: RefCell::default() }
+        Pv { room: RefCell::default(), shared: Vec::new(), variables: Vec::new(), avp_aliases: Vec::new() }
+    }
+
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        for (name, value) in self.shared.drain(..) {
+            planning.begin_with_shared(&name, value);
+        }
+        for (name, value) in self.variables.drain(..) {
+            planning.begin_with_variable(&name, value);
+        }
+        for (alias, meant) in self.avp_aliases.drain(..) {
+            planning.add_avp_alias(&alias, &meant);
+        }
+        Ok(())
     }
 }
 
@@ -92,15 +289,68 @@ impl Pv {
         let kind = arguments[1].text();
         if ![&b"int"[..], b"str", b"null", b"xavp"].contains(&kind) {
             let kind = kind.escape_ascii();
-            context.log(Level::Error, format_args!("typeof: \"{kind}\" is none of int, str, null"));
+            context.log(Level::Error, format_args!("typeof: \"{kind}\" is none of int, str, null, xavp"));
             return Outcome::FALSE;
         }
-        self.with_value(context, &arguments[0], |reading, _| match reading {
+        self.with_value(context, &arguments[0], |reading, text| match reading {
             Reading::Null => kind == b"null",
             Reading::Integer(_) => kind == b"int",
+            Reading::Text if is_structure(text) => kind == b"xavp",
             Reading::Text => kind == b"str",
         })
     }
+}
+
+fn set_request_from_draft(context: &mut Context<'_>) -> Outcome {
+    let Some(target) = context.branches.draft.clone() else {
+        return outcome(context, "sbranch_set_ruri", Err("$sbranch is not set"));
+    };
+    if !target.uri.is_empty() {
+        context.set_request_uri(&target.uri);
+    }
+    if !target.destination.is_empty() {
+        context.set_destination_uri(Some(&target.destination));
+    }
+    context.forced_listener = target.listener.or(context.forced_listener);
+    context.branch_flags = target.flags;
+    Outcome::TRUE
+}
+
+/// `name=i:5`, `name=s:text`.
+fn named_value(written: &[u8]) -> Result<(Vec<u8>, Value), Complaint> {
+    let shape = || Complaint {
+        message: format!("\"{}\" is not name=i:number or name=s:text", written.escape_ascii()),
+        help: Some("write such as \"limit=i:5\" or \"state=s:on\"".to_string()),
+    };
+    let at = memchr::memchr(b'=', written).ok_or_else(shape)?;
+    let name = written[..at].trim_ascii();
+    let value = match written[at + 1..].trim_ascii_start().split_at_checked(2) {
+        Some((b"i:" | b"I:", number)) => {
+            let number = std::str::from_utf8(number).ok().and_then(|number| number.trim().parse().ok());
+            Value::Integer(number.ok_or_else(shape)?)
+        }
+        Some((b"s:" | b"S:", text)) if text.len() <= crate::core::variables::shared::TEXT_SIZE_MAX => {
+            Value::Text(text.to_vec())
+        }
+        _ => return Err(shape()),
+    };
+    if name.is_empty() { Err(shape()) } else { Ok((name.to_vec(), value)) }
+}
+
+/// `alias=name`, `alias=s:name`, `alias=i:5`.
+fn avp_alias(written: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Complaint> {
+    let shape = || Complaint {
+        message: format!("\"{}\" is not alias=name", written.trim_ascii().escape_ascii()),
+        help: Some("write such as \"caller=s:caller_id;day=i:7\"".to_string()),
+    };
+    let at = memchr::memchr(b'=', written).ok_or_else(shape)?;
+    let (alias, meant) = (written[..at].trim_ascii(), written[at + 1..].trim_ascii());
+    let meant = match meant.split_at_checked(2) {
+        Some((b"s:" | b"S:", name)) => name.to_vec(),
+        Some((b"i:" | b"I:", number)) => [b"i:", number].concat(),
+        _ => meant.to_vec(),
+    };
+    if alias.is_empty() || meant.is_empty() { Err(shape()) } else { Ok((alias.to_vec(), meant)) }
 }
 
 fn place_of<'a>(argument: &Argument<'a>) -> Option<Place<'a>> {
@@ -153,6 +403,10 @@ mod tests {
             ("", "typeof(\"$vn(x)\", \"null\")", true),
             ("", "typeof(\"$vn(x)\", \"int\")", false),
             ("", "typeof(\"$vn(x)\", \"nonsense\")", false),
+            ("$xavp(x=>a) = 1;", "typeof(\"$xavp(x)\", \"xavp\")", true),
+            ("$xavp(x=>a) = 1;", "typeof(\"$xavp(x=>a)\", \"int\")", true),
+            ("$xavp(x=>a) = 1;", "pv_isset(\"$xavp(x)\") && $xavp(x) != $null", true),
+            ("", "typeof(\"$xavp(x)\", \"null\")", true),
             ("$var(x) = \"\";", "not_empty(\"$var(x)\")", false),
             ("$var(x) = \"a\";", "not_empty(\"$var(x)\")", true),
             ("$var(x) = 0;", "not_empty(\"$var(x)\")", true),
@@ -161,6 +415,54 @@ mod tests {
         ];
         for (statements, condition, expected) in rows {
             assert_eq!(holds(statements, condition, REQUEST), expected, "{statements} {condition}");
+        }
+    }
+
+    #[test]
+    fn a_branch_is_put_together_and_used() {
+        let draft = "$sbranch(uri) = \"sip:s@5.5.5.5\"; $sbranch(flags) = 4; $sbranch(dst_uri) = \"sip:d\";";
+        let rows = [
+            (
+                "sbranch_append();",
+                "$branch(count) $branch(uri) $branch(flags) $sbranch(uri)",
+                "1 sip:s@5.5.5.5 4 sip:s@5.5.5.5",
+            ),
+            ("sbranch_set_ruri();", "$ru $du $bf $branch(count)", "sip:s@5.5.5.5 sip:d 4 <null>"),
+            ("sbranch_reset();", "$sbranch(uri)", "<null>"),
+            ("sbranch_reset(); $var(r) = sbranch_append();", "$var(r) $branch(count)", "-1 <null>"),
+            ("sbranch_reset(); $var(r) = sbranch_set_ruri();", "$var(r) $du", "-1 <null>"),
+        ];
+        for (statements, text, expected) in rows {
+            let told =
+                Stage::told(MODULES, "loadmodule \"pv.so\"", &format!("{draft} {statements}"), text, REQUEST);
+            assert_eq!(told, expected, "{statements}");
+        }
+    }
+
+    #[test]
+    fn variables_begin_with_what_parameters_say() {
+        let head = "loadmodule \"pv.so\"\nmodparam(\"pv\", \"shvset\", \"a=i:5\")\n\
+            modparam(\"pv\", \"shvset\", \"b=s:text\")\nmodparam(\"pv\", \"varset\", \"c=i:6\")\n\
+            modparam(\"pv\", \"varset\", \"d=s:x y\")\n\
+            modparam(\"pv\", \"avp_aliases\", \"al=i:50;be=s:beta\")\n";
+        let rows = [
+            ("", "$shv(a) $shv(b) $var(c) $var(d)", "5 text 6 x y"),
+            ("$avp(al) = \"v50\"; $avp(be) = \"vb\";", "$avp(i:50) $avp(beta) $avp(s:beta)", "v50 vb vb"),
+        ];
+        for (statements, text, expected) in rows {
+            assert_eq!(Stage::told(MODULES, head, statements, text, REQUEST), expected, "{statements}");
+        }
+        for (name, written) in [
+            ("shvset", "a"),
+            ("shvset", "a=5"),
+            ("varset", "=i:5"),
+            ("varset", "a=i:x"),
+            ("avp_aliases", "x"),
+        ] {
+            let script = format!(
+                "loadmodule \"pv.so\"\nmodparam(\"pv\", \"{name}\", \"{written}\")\nrequest_route {{ exit; }}"
+            );
+            assert!(Stage::mistakes(MODULES, &script).contains("is not "), "{name} {written}");
         }
     }
 

@@ -2,7 +2,6 @@
 
 use crate::core::context::Context;
 use crate::core::functions::outcome;
-use crate::core::functions::rewrite::is_telephone_number;
 use crate::core::module::{Argument, Module, ModuleFunction, Outcome, ParameterKind, RouteSet};
 use crate::core::uri_draft::is_uri_octet;
 use crate::core::variables::request::{default_port, replace_request_uri};
@@ -58,9 +57,12 @@ impl Module for SipUtils {
         ),
         ModuleFunction::new(
             "is_tel_number",
-            "true for a telephone number, global or local",
+            "true for digits, with or without a + before them",
             TEXT,
-            |_, _, arguments| is_telephone_number(arguments[0].text()).into(),
+            |_, _, arguments| {
+                let text = arguments[0].text();
+                is_all(text.strip_prefix(b"+").unwrap_or(text), |byte| byte.is_ascii_digit()).into()
+            },
         ),
         ModuleFunction::new("is_e164", "true for + and 3 to 15 digits", TEXT, |_, _, arguments| {
             is_e164(arguments[0].text()).into()
@@ -265,6 +267,8 @@ mod tests {
             ("is_alphanum(\"a-b\")", REQUEST, false),
             ("is_alphanumex(\"a-b\", \"-_\")", REQUEST, true),
             ("is_tel_number(\"+4930123\")", REQUEST, true),
+            ("is_tel_number(\"+49-30\")", REQUEST, false),
+            ("is_tel_number(\"+\")", REQUEST, false),
             ("is_uri_user_e164(\"sip:+4930123@x\")", REQUEST, true),
             ("is_uri(\"sip:x\")", REQUEST, true),
             ("is_uri(\"x\")", REQUEST, false),

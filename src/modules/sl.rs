@@ -28,7 +28,6 @@ struct Counters {
 }
 
 const STATUS_REASON: &[ParameterKind] = &[ParameterKind::Integer, ParameterKind::Text];
-const STATUS: &[ParameterKind] = &[ParameterKind::Integer];
 
 impl Module for Stateless {
     const NAME: &'static str = "sl";
@@ -55,15 +54,6 @@ impl Module for Stateless {
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         reply_row("sl_send_reply", "answers without state; an empty reason is that of the status"),
         reply_row("send_reply", "answers; an empty reason is that of the status"),
-        ModuleFunction::new(
-            "sl_send_reply",
-            "answers without state with the reason of the status",
-            STATUS,
-            Self::reply,
-        )
-        .routes(RouteSet::REQUEST),
-        ModuleFunction::new("send_reply", "answers with the reason of the status", STATUS, Self::reply)
-            .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "sl_reply_error",
             "answers that something failed here, by default with 500",
@@ -169,7 +159,7 @@ mod tests {
             ("", "sl_send_reply(200, \"Fine\")", "SIP/2.0 200 Fine"),
             ("", "$var(c) = 404; sl_send_reply(\"$var(c)\", \"No $rU\")", "SIP/2.0 404 No bob"),
             ("", "send_reply(\"404\", \"\")", "SIP/2.0 404 Not Found"),
-            ("", "sl_send_reply(\"486\")", "SIP/2.0 486 Busy Here"),
+            ("", "sl_send_reply(\"486\", \"\")", "SIP/2.0 486 Busy Here"),
             ("", "sl_reply_error()", "SIP/2.0 500 Server Internal Error"),
             ("", "send_reply_error()", "SIP/2.0 500 Server Internal Error"),
             (

@@ -10,8 +10,10 @@
 //! }
 //! ```
 //!
-//! **Invariant:** the function is true only when a live queue owns the message. Every other answer is below 0 and says
-//! which: -1 not here, -2 no such group, -3 full, -4 too large; the message is still the receiver's to process.
+//! **Invariant:** the function is true only when a live queue owns the message, or when the queue is full and the group
+//! says `full=reply`: then the sender has got 503 with Retry-After. Either way the message is dealt with. Every other
+//! answer is below 0 and says which: -1 not here, -2 no such group, -3 full, -4 too large; the message is still the
+//! receiver's to process.
 
 use std::cell::RefCell;
 
@@ -24,6 +26,7 @@ use crate::core::module::{
 };
 use crate::core::planning::{Planning, StoredPlace};
 use crate::core::preparation::Preparation;
+use crate::core::settings::Order;
 use crate::core::throttle::Throttle;
 use crate::core::variables::Scope;
 
@@ -41,6 +44,7 @@ pub struct Sworker {
 struct Counters {
     delegated: CounterId,
     full: CounterId,
+    refused: CounterId,
     unknown_group: CounterId,
     too_large: CounterId,
     misplaced: CounterId,
@@ -77,7 +81,7 @@ impl Module for Sworker {
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "sworker_task",
-            "delegates the message to a group; 1 delegated, -1 not in pre-routing of a receiver, -2 unknown group, -3 full, -4 too large",
+            "delegates the message to a group; 1 delegated (or answered with 503, where full=reply), -1 not in pre-routing of a receiver, -2 unknown group, -3 full, -4 too large",
             GROUP,
             Self::task,
         )
@@ -96,6 +100,10 @@ impl Module for Sworker {
     const COUNTERS: &'static [CounterRow] = &[
         CounterRow::new("sworker.delegated", "messages that a queue took over"),
         CounterRow::new("sworker.full", "messages not delegated because the queue was full"),
+        CounterRow::new(
+            "sworker.refused",
+            "messages answered with 503 because the queue was full (full=reply)",
+        ),
         CounterRow::new("sworker.unknown_group", "messages not delegated because no such group works"),
         CounterRow::new("sworker.too_large", "messages not delegated because they do not fit into a record"),
         CounterRow::new("sworker.misplaced", "calls outside of pre-routing or inside a worker"),
@@ -115,11 +123,14 @@ impl Module for Sworker {
         self.counters = Some(Counters {
             delegated: planning.counter("sworker.delegated"),
             full: planning.counter("sworker.full"),
+            refused: planning.counter("sworker.refused"),
             unknown_group: planning.counter("sworker.unknown_group"),
             too_large: planning.counter("sworker.too_large"),
             misplaced: planning.counter("sworker.misplaced"),
         });
+        planning.services().order_keys = order_keys(planning)?;
         if let Some(name) = &self.xdata_name {
+            planning.about("xdata");
             let place = planning.place(name)?;
             check_xdata(name, &place)?;
             planning.services().xdata = Some(place);
@@ -150,7 +161,7 @@ impl Sworker {
         };
         self.tell(context, delegation, arguments[0].text());
         match delegation {
-            Delegation::Delegated => Outcome::TRUE,
+            Delegation::Delegated | Delegation::Refused => Outcome::TRUE,
             Delegation::NotHere => NOT_HERE,
             Delegation::NoSuchGroup => NO_SUCH_GROUP,
             Delegation::Full => FULL,
@@ -177,6 +188,7 @@ impl Sworker {
         let complaints = &self.complaints;
         let (counter, complaint, level, reason) = match delegation {
             Delegation::Delegated => return context.count(counters.delegated),
+            Delegation::Refused => return context.count(counters.refused),
             Delegation::Full => (counters.full, &complaints.full, Level::Error, "its queue is full"),
             Delegation::NoSuchGroup => {
                 (counters.unknown_group, &complaints.unknown_group, Level::Warning, "no such group works")
@@ -203,6 +215,20 @@ impl Sworker {
             );
         }
     }
+}
+
+/// The variable by which each group keeps messages in order, where it names one.
+fn order_keys(planning: &mut Planning<'_>) -> Result<Vec<Option<StoredPlace>>, Complaint> {
+    let orders: Vec<_> =
+        planning.settings().groups.iter().map(|group| (group.name.clone(), group.order.clone())).collect();
+    let key = |(name, order): (String, Order)| match order {
+        Order::None | Order::CallId => Ok(None),
+        Order::Variable(written) => planning.place(&written).map(Some).map_err(|complaint| Complaint {
+            message: format!("worker group \"{name}\": order: {}", complaint.message),
+            ..complaint
+        }),
+    };
+    orders.into_iter().map(key).collect()
 }
 
 fn check_xdata(name: &str, place: &StoredPlace) -> Result<(), Complaint> {
@@ -255,6 +281,7 @@ mod tests {
     fn the_return_code_says_what_became_of_the_message() {
         let rows = [
             (Delegation::Delegated, "1", "sworker.delegated"),
+            (Delegation::Refused, "1", "sworker.refused"),
             (Delegation::NotHere, "-1", "sworker.misplaced"),
             (Delegation::NoSuchGroup, "-2", "sworker.unknown_group"),
             (Delegation::Full, "-3", "sworker.full"),

@@ -16,6 +16,7 @@ use pattern::{Substitution, line_regex};
 
 pub mod body;
 pub mod headers;
+pub mod multipart;
 pub mod pattern;
 pub mod search;
 pub mod values;
@@ -27,11 +28,20 @@ pub struct TextOps {
     substitutions: Vec<Rc<Substitution>>,
 }
 
+const LINES: &[ParameterKind] = &[ParameterKind::Lines];
+const LINES_TEXT: &[ParameterKind] = &[ParameterKind::Lines, ParameterKind::Text];
 const TEXT: &[ParameterKind] = &[ParameterKind::Text];
 const TWO_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text];
 const THREE_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Text];
 const PREPARED: &[ParameterKind] = &[ParameterKind::Prepared];
 const PREPARED_TEXT: &[ParameterKind] = &[ParameterKind::Prepared, ParameterKind::Text];
+const TWO_PREPARED: &[ParameterKind] = &[ParameterKind::Prepared, ParameterKind::Prepared];
+const TEXT_INTEGER: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Integer];
+const TEXT_PLACE: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Place];
+const TEXT_PREPARED: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Prepared];
+const PLACE_PREPARED: &[ParameterKind] = &[ParameterKind::Place, ParameterKind::Prepared];
+const TWO_TEXTS_PREPARED: &[ParameterKind] =
+    &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Prepared];
 const TEXT_PREPARED_TEXT: &[ParameterKind] =
     &[ParameterKind::Text, ParameterKind::Prepared, ParameterKind::Text];
 
@@ -69,24 +79,57 @@ impl Module for TextOps {
             headers::remove_by_pattern,
         )
         .prepare(prepare_regex),
-        Row::new("append_hf", "adds header lines behind all others", TEXT, headers::append),
+        Row::new(
+            "remove_hf_exp",
+            "removes the header fields whose name or value matches, but not the second pattern",
+            TWO_PREPARED,
+            headers::remove_matching,
+        )
+        .prepare(prepare_regex),
+        Row::new(
+            "remove_hf_match",
+            "removes header fields by value: name, text, mode (eq, ne, sw, in, re, fm)",
+            TWO_TEXTS_PREPARED,
+            headers::remove_compared,
+        )
+        .prepare(prepare_comparison),
+        Row::new(
+            "remove_hf_idx",
+            "removes the header field of a name at an index, from 0; negative from the last",
+            TEXT_INTEGER,
+            headers::remove_at,
+        ),
+        Row::new(
+            "append_urihf",
+            "adds a header line with the Request-URI: what stands before it, what behind",
+            TWO_TEXTS,
+            headers::append_request_uri,
+        ),
+        Row::new(
+            "append_time",
+            "adds Date to every reply made here from now on",
+            &[],
+            headers::append_date_to_reply,
+        ),
+        Row::new("append_time_to_request", "adds Date to the request", &[], headers::append_date),
+        Row::new("append_hf", "adds header lines behind all others", LINES, headers::append),
         Row::new(
             "append_hf",
             "adds header lines behind the last header field of this name",
-            TWO_TEXTS,
+            LINES_TEXT,
             headers::append_after,
         ),
-        Row::new("insert_hf", "adds header lines before all others", TEXT, headers::insert),
+        Row::new("insert_hf", "adds header lines before all others", LINES, headers::insert),
         Row::new(
             "insert_hf",
             "adds header lines before the first header field of this name",
-            TWO_TEXTS,
+            LINES_TEXT,
             headers::insert_before,
         ),
         Row::new(
             "append_to_reply",
             "adds header lines to every reply made here from now on",
-            TEXT,
+            LINES,
             headers::append_to_reply,
         ),
         Row::new("search", "true when the message matches", PREPARED, search::search).prepare(prepare_regex),
@@ -168,6 +211,50 @@ impl Module for TextOps {
             search::substitute_header,
         )
         .prepare(prepare_second_substitution),
+        Row::new(
+            "subst_v",
+            "/pattern/replacement/flags on the text of a variable, at once",
+            PLACE_PREPARED,
+            search::substitute_variable,
+        )
+        .prepare(prepare_second_substitution),
+        Row::new(
+            "search_str",
+            "true when the text matches: text, pattern",
+            TEXT_PREPARED,
+            search::search_text,
+        )
+        .prepare(prepare_second_regex),
+        Row::new(
+            "filter_body",
+            "makes the part of this type the body, such as application/sdp",
+            TEXT,
+            multipart::filter,
+        ),
+        Row::new(
+            "remove_body_part",
+            "removes the part of this type from the body",
+            TEXT,
+            multipart::remove_part,
+        ),
+        Row::new(
+            "get_body_part",
+            "stores the content of the part of this type in a variable",
+            TEXT_PLACE,
+            multipart::part_content,
+        ),
+        Row::new(
+            "get_body_part_raw",
+            "stores the part of this type with its header lines in a variable",
+            TEXT_PLACE,
+            multipart::part_raw,
+        ),
+        Row::new(
+            "set_reply_body",
+            "gives every reply made here from now on this body and type",
+            TWO_TEXTS,
+            body::set_reply_body,
+        ),
         Row::new("has_body", "true when there is a body", &[], body::has_body),
         Row::new(
             "has_body",
@@ -194,6 +281,7 @@ impl Module for TextOps {
             TWO_TEXTS,
             values::starts_with,
         ),
+        Row::new("ends_with", "true when the text ends with the second one", TWO_TEXTS, values::ends_with),
         Row::new("str_find", "true when the text holds the second one", TWO_TEXTS, values::find),
         Row::new(
             "str_ifind",
@@ -260,6 +348,22 @@ fn prepare_regex(
     let regex = line_regex(literal).map_err(complain)?;
     module.regexes.push(Rc::new(regex));
     Ok(Some(module.regexes.len() as u32 - 1))
+}
+
+/// The mode of `remove_hf_match`.
+fn prepare_comparison(
+    _: &mut TextOps,
+    _: &mut Preparation<'_>,
+    parameter: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    if parameter == 2 && headers::Comparison::of(literal).is_none() {
+        return Err(Complaint {
+            message: format!("unknown mode \"{}\" of remove_hf_match", literal.escape_ascii()),
+            help: Some(headers::Comparison::HELP.to_string()),
+        });
+    }
+    Ok(None)
 }
 
 fn prepare_first_regex(
@@ -395,6 +499,8 @@ mod tests {
             ("is_audio_on_hold()", false),
             ("starts_with(\"$ru\", \"sip:b\")", true),
             ("starts_with(\"$ru\", \"sips:\")", false),
+            ("ends_with(\"$ru\", \":5070\")", true),
+            ("ends_with(\"$ru\", \"sip:\")", false),
             ("str_find(\"abc\", \"bc\")", true),
             ("str_find(\"abc\", \"BC\")", false),
             ("str_ifind(\"abc\", \"BC\")", true),
@@ -405,9 +511,22 @@ mod tests {
             ("in_list_prefix(\"4430\", \"49, 33\", \",\")", false),
             ("fnmatch(\"$rU\", \"b?b\")", true),
             ("fnmatch(\"$rU\", \"B*\", \"i\")", true),
+            ("search_str(\"abc\", \"^A.c$\")", true),
+            ("search_str(\"abc\", \"^b\")", false),
+            ("search(\"^CSeq:[^x]+invite$\")", true),
+            ("search(\"^CSeq:[^w]+two$\")", false),
+            (
+                "$var(x) = \"banana\"; if (subst_v(\"$var(x)\", \"/a(.)/<\\\\1>/g\") && $var(x) == \"b<n><n>a\")",
+                true,
+            ),
+            ("$var(x) = \"banana\"; if (!subst_v(\"$var(x)\", \"/x/y/\") && $var(x) == \"banana\")", true),
         ];
         for (condition, expected) in rows {
-            let mut stage = stage(&format!("if ({condition}) {{ log(2, \"@@yes@@\"); }}"));
+            let condition = match condition.starts_with('$') {
+                true => condition.to_string(),
+                false => format!("if ({condition})"),
+            };
+            let mut stage = stage(&format!("{condition} {{ log(2, \"@@yes@@\"); }}"));
             stage.receive(REQUEST);
             assert_eq!(stage.log().contains("@@yes@@"), expected, "{condition}");
         }
@@ -420,6 +539,10 @@ mod tests {
             ("subst(\"/a/b\")", "is not /pattern/replacement/flags"),
             ("subst_user(\"/a/b/q\")", "unknown flag \"q\""),
             ("is_method(\"\")", "at least one method"),
+            ("remove_hf_match(\"X-Foo\", \"one\", \"xx\")", "unknown mode \"xx\""),
+            ("remove_hf_exp(\"[\", \"x\")", "invalid regular expression"),
+            ("search(\"(a)\\\\1\")", "back reference"),
+            ("search_str(\"x\", \"(\")", "invalid regular expression"),
         ];
         for (statement, expected) in rows {
             let script = format!("loadmodule \"textops.so\"\nrequest_route {{ {statement}; }}");

@@ -1,24 +1,38 @@
 //! Module `textopsx`: applies changes at once and makes further ones: `msg_apply_changes`, `keep_hf`, `remove_body`, …
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use crate::core::context::Context;
 use crate::core::functions::outcome;
 use crate::core::log::Level;
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind, RouteSet};
-use crate::core::preparation::Preparation;
+use crate::core::module::{
+    Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, ParameterKind, Reading, RouteSet,
+};
+use crate::core::preparation::{Preparation, build_line_regex};
+use crate::core::value::answer_text;
+use crate::core::variables::{KeyRule, Subject};
 use crate::sip::list::ListValues;
 use crate::sip::{HeaderId, Status};
+
+use iterators::{Deed, Iterators, change_body, change_headers};
+
+pub mod iterators;
+pub mod values;
 
 /// Module `textopsx`.
 #[derive(Default)]
 pub struct TextOpsX {
     regexes: Vec<Rc<Regex>>,
+    headers: RefCell<Iterators>,
+    lines: RefCell<Iterators>,
 }
 
 const PREPARED: &[ParameterKind] = &[ParameterKind::Prepared];
+const TEXT: &[ParameterKind] = &[ParameterKind::Text];
+const INTEGER: &[ParameterKind] = &[ParameterKind::Integer];
 const TWO_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text];
 const STATUS_REASON: &[ParameterKind] = &[ParameterKind::Integer, ParameterKind::Text];
 
@@ -96,6 +110,183 @@ impl Module for TextOpsX {
             TWO_TEXTS,
             |_, context, arguments| add_value(context, arguments, 0),
         ),
+        ModuleFunction::new(
+            "include_hf_value",
+            "adds a value to the list of a header unless it is there",
+            TWO_TEXTS,
+            |_, context, arguments| values::include(context, arguments),
+        ),
+        ModuleFunction::new(
+            "exclude_hf_value",
+            "takes a value out of the lists of a header",
+            TWO_TEXTS,
+            |_, context, arguments| values::exclude(context, arguments),
+        ),
+        ModuleFunction::new(
+            "remove_hf_value",
+            "takes a value of a header away: Name, Name[2], Name[-1], Name[*]",
+            TEXT,
+            |_, context, arguments| values::remove(context, arguments),
+        ),
+        ModuleFunction::new(
+            "assign_hf_value",
+            "puts another value in place of one of a header: Name, Name[2], Name[-1], Name[*]",
+            TWO_TEXTS,
+            |_, context, arguments| values::assign(context, arguments),
+        ),
+        ModuleFunction::new(
+            "msg_set_buffer",
+            "makes a text the message in hand, as if it had been received",
+            TEXT,
+            |_, context, arguments| {
+                let replaced = context.replace_message(arguments[0].text());
+                outcome(context, "msg_set_buffer", replaced)
+            },
+        ),
+        ModuleFunction::new(
+            "change_reply_status_code",
+            "changes the status of a reply within its class for 1xx and 2xx; the reason stays",
+            INTEGER,
+            |_, context, arguments| {
+                let reason = context.message.status_line().map_or(&b""[..], |line| line.reason);
+                let changed = change_status(context, &arguments[0], reason);
+                outcome(context, "change_reply_status_code", changed)
+            },
+        )
+        .routes(RouteSet::REPLY),
+        ModuleFunction::new(
+            "hf_iterator_start",
+            "begins to walk over the header fields",
+            TEXT,
+            |module: &Self, context, arguments| {
+                let name = arguments[0].text();
+                module.headers.borrow_mut().start(context.process.message_number, name).into()
+            },
+        ),
+        ModuleFunction::new(
+            "hf_iterator_next",
+            "goes to the next header field",
+            TEXT,
+            |module: &Self, context, arguments| {
+                let name = arguments[0].text();
+                let count = context.message.header_count();
+                module.headers.borrow_mut().advance(context.process.message_number, name, count).into()
+            },
+        ),
+        ModuleFunction::new(
+            "hf_iterator_end",
+            "ends the walk over the header fields",
+            TEXT,
+            |module: &Self, context, arguments| {
+                let name = arguments[0].text();
+                module.headers.borrow_mut().end(context.process.message_number, name).into()
+            },
+        ),
+        ModuleFunction::new(
+            "hf_iterator_rm",
+            "removes the header field the walk has come to",
+            TEXT,
+            |module, context, arguments| {
+                let index = module.header_index(context, arguments[0].text());
+                change_headers(context, index, Deed::Remove, arguments)
+            },
+        ),
+        ModuleFunction::new(
+            "hf_iterator_append",
+            "adds header lines behind the header field the walk has come to",
+            TWO_TEXTS,
+            |module, context, arguments| {
+                let index = module.header_index(context, arguments[0].text());
+                change_headers(context, index, Deed::Append, arguments)
+            },
+        ),
+        ModuleFunction::new(
+            "hf_iterator_insert",
+            "adds header lines before the header field the walk has come to",
+            TWO_TEXTS,
+            |module, context, arguments| {
+                let index = module.header_index(context, arguments[0].text());
+                change_headers(context, index, Deed::Insert, arguments)
+            },
+        ),
+        ModuleFunction::new(
+            "bl_iterator_start",
+            "begins to walk over the lines of the body",
+            TEXT,
+            |module: &Self, context, arguments| {
+                let name = arguments[0].text();
+                module.lines.borrow_mut().start(context.process.message_number, name).into()
+            },
+        ),
+        ModuleFunction::new(
+            "bl_iterator_next",
+            "goes to the next line of the body",
+            TEXT,
+            |module: &Self, context, arguments| {
+                let name = arguments[0].text();
+                let count = iterators::body_lines(context.message.body()).len();
+                module.lines.borrow_mut().advance(context.process.message_number, name, count).into()
+            },
+        ),
+        ModuleFunction::new(
+            "bl_iterator_end",
+            "ends the walk over the lines of the body",
+            TEXT,
+            |module: &Self, context, arguments| {
+                let name = arguments[0].text();
+                module.lines.borrow_mut().end(context.process.message_number, name).into()
+            },
+        ),
+        ModuleFunction::new(
+            "bl_iterator_rm",
+            "removes the line of the body the walk has come to",
+            TEXT,
+            |module, context, arguments| {
+                let index = module.line_index(context, arguments[0].text());
+                change_body(context, index, Deed::Remove, arguments)
+            },
+        ),
+        ModuleFunction::new(
+            "bl_iterator_append",
+            "adds text behind the line of the body the walk has come to",
+            TWO_TEXTS,
+            |module, context, arguments| {
+                let index = module.line_index(context, arguments[0].text());
+                change_body(context, index, Deed::Append, arguments)
+            },
+        ),
+        ModuleFunction::new(
+            "bl_iterator_insert",
+            "adds text before the line of the body the walk has come to",
+            TWO_TEXTS,
+            |module, context, arguments| {
+                let index = module.line_index(context, arguments[0].text());
+                change_body(context, index, Deed::Insert, arguments)
+            },
+        ),
+    ];
+    const VARIABLES: &'static [ModuleVariable<Self>] = &[
+        ModuleVariable::new(
+            "hfitname",
+            "name of the header field a walk has come to",
+            Self::read_header_name,
+        )
+        .key(KeyRule::Text),
+        ModuleVariable::new(
+            "hfitbody",
+            "value of the header field a walk has come to",
+            Self::read_header_value,
+        )
+        .key(KeyRule::Text),
+        ModuleVariable::new(
+            "blitval",
+            "line of the body a walk has come to",
+            |module: &Self, context, subject, out| {
+                let index = module.line_index(context, subject.key.text());
+                iterators::read_line(context, index, subject, out)
+            },
+        )
+        .key(KeyRule::Text),
     ];
 
     fn new() -> Self {
@@ -104,13 +295,31 @@ impl Module for TextOpsX {
 }
 
 impl TextOpsX {
+    fn header_index(&self, context: &Context<'_>, name: &[u8]) -> Option<usize> {
+        self.headers.borrow().index(context.process.message_number, name)
+    }
+
+    fn line_index(&self, context: &Context<'_>, name: &[u8]) -> Option<usize> {
+        self.lines.borrow().index(context.process.message_number, name)
+    }
+
+    fn read_header_name(&self, context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
+        let index = self.header_index(context, subject.key.text());
+        iterators::header_at(context, index).map_or(Reading::Null, |header| answer_text(header.name, out))
+    }
+
+    fn read_header_value(&self, context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
+        let index = self.header_index(context, subject.key.text());
+        iterators::header_at(context, index).map_or(Reading::Null, |header| answer_text(header.value, out))
+    }
+
     fn prepare_regex(
         &mut self,
         _: &mut Preparation<'_>,
         _: usize,
         literal: &[u8],
     ) -> Result<Option<u32>, Complaint> {
-        let regex = name_regex(literal).map_err(|message| Complaint { message, help: None })?;
+        let regex = build_line_regex(literal).map_err(|message| Complaint { message, help: None })?;
         self.regexes.push(Rc::new(regex));
         Ok(Some(self.regexes.len() as u32 - 1))
     }
@@ -118,7 +327,7 @@ impl TextOpsX {
     fn keep_matching(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
         let regex = match arguments[0] {
             Argument::Prepared(number, _) => self.regexes.get(number as usize).cloned(),
-            computed => match name_regex(computed.text()) {
+            computed => match build_line_regex(computed.text()) {
                 Ok(regex) => Some(Rc::new(regex)),
                 Err(reason) => {
                     context.log(Level::Error, format_args!("keep_hf: {reason}"));
@@ -136,16 +345,6 @@ impl TextOpsX {
         let changed = change_status(context, &arguments[0], arguments[1].text());
         outcome(context, "change_reply_status", changed)
     }
-}
-
-fn name_regex(pattern: &[u8]) -> Result<Regex, String> {
-    let text = std::str::from_utf8(pattern).map_err(|_| "a pattern is not valid text".to_string())?;
-    let mut builder = RegexBuilder::new(text);
-    builder.case_insensitive(true).unicode(false).size_limit(1 << 20);
-    builder.build().map_err(|error| {
-        let reason = error.to_string();
-        format!("invalid regular expression \"{text}\": {}", reason.lines().last().unwrap_or_default().trim())
-    })
 }
 
 fn keep(context: &mut Context<'_>, is_kept: impl Fn(&[u8]) -> bool) -> Outcome {
@@ -233,10 +432,16 @@ mod tests {
             ("$fU = \"al\"; msg_apply_changes(); $fd = \"h\"; msg_apply_changes();", "$fu", "sip:al@h"),
             ("$rU = \"al\"; msg_apply_changes();", "$ru $ou", "sip:al@127.0.0.1:5070 sip:al@127.0.0.1:5070"),
             ("remove_body(); msg_apply_changes();", "[$rb] $cT $cl", "[] <null> 0"),
-            ("append_hf_value(\"X-Foo\", \"2\"); msg_apply_changes();", "$(hdr(X-Foo)[*])", "1, 2"),
-            ("insert_hf_value(\"X-Foo\", \"0\"); msg_apply_changes();", "$(hdr(X-Foo)[*])", "0, 1"),
+            ("append_hf_value(\"X-Foo\", \"2\"); msg_apply_changes();", "$(hdr(X-Foo)[*])", "1,2"),
+            ("insert_hf_value(\"X-Foo\", \"0\"); msg_apply_changes();", "$(hdr(X-Foo)[*])", "0,1"),
             ("append_hf_value(\"X-New\", \"n\"); msg_apply_changes();", "$hdr(X-New)", "n"),
             ("append_hf_value(\"X-Foo\", \"a\\r\\nb\"); msg_apply_changes();", "$(hdr(X-Foo)[*])", "1"),
+            (
+                "msg_set_buffer(\"BYE sip:x SIP/2.0\\r\\nCall-ID: c9\\r\\n\\r\\n\");",
+                "$rm $ru $ci $fu",
+                "BYE sip:x c9 <null>",
+            ),
+            ("$var(r) = msg_set_buffer(\"nonsense\");", "$var(r) $rm $ci", "-1 INFO c1"),
             ("keep_hf(); msg_apply_changes();", "$hdr(X-Foo) $ci $rb", "<null> c1 hi"),
             ("keep_hf(\"^X-\"); msg_apply_changes();", "$hdr(X-Foo) $hdr(Supported)", "1 <null>"),
         ];
@@ -261,6 +466,8 @@ mod tests {
         };
         assert_eq!(first_line("404", "Gone Fishing"), "SIP/2.0 404 Gone Fishing");
         assert_eq!(first_line("603", "No"), "SIP/2.0 603 No");
+        let kept = after("reply_route", "change_reply_status_code(480);", "$mbu", REPLY);
+        assert!(kept.starts_with("SIP/2.0 480 Busy Here"), "{kept}");
         for (code, reason) in [("200", "OK"), ("180", "x"), ("99", "x"), ("404", "a\\r\\nVia: x")] {
             assert_eq!(first_line(code, reason), "SIP/2.0 486 Busy Here", "{code} {reason}");
         }

@@ -144,6 +144,11 @@ impl Facility {
         FACILITIES.iter().find(|(name, _)| *name == bare).map(|(_, number)| Facility(*number))
     }
 
+    /// The number of the facility itself.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
     /// The number that stands before a syslog line.
     pub const fn priority(self, level: Level) -> u8 {
         self.0 * 8 + level.syslog_severity()

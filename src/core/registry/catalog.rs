@@ -1,8 +1,13 @@
 //! The registry as the checker asks it.
 
+use std::ffi::{OsStr, OsString};
+use std::ops::Range;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use crate::script::ast::RouteKind;
 use crate::script::catalog::{
-    Catalog, Complaint, Constant, FunctionHandle, FunctionId, KeyShape, Remark, TransformationId,
-    VariableHandle, Yields,
+    Catalog, Complaint, Constant, FunctionHandle, FunctionId, KeyShape, LateComplaint, Refused, Remark,
+    Subject, TransformationId, VariableHandle, Yields,
 };
 
 use super::super::elsewhere;
@@ -10,9 +15,11 @@ use super::super::module::Loaded;
 use super::super::nearest::{listed, suggestion};
 use super::super::planning::Planning;
 use super::super::preparation::{Preparation, complaint};
+use super::super::settings::group::faulty_part;
 use super::super::value::Value;
-use super::super::variables::{KeyRule, Scope};
+use super::super::variables::{KeyRule, Scope, structured};
 use super::super::words;
+use super::refusals::unknown_event;
 use super::{
     Custom, FunctionCode, FunctionTarget, ModuleSlot, Registry, StoredKey, VariableCode, VariableTarget,
 };
@@ -20,6 +27,12 @@ use regex::Regex;
 
 /// Longest name of a variable or key that is kept.
 const KEY_SIZE_MAX: usize = 1024;
+
+/// Events that run a route here.
+pub(super) const EVENTS: &[&str] = &["core:pre-routing"];
+
+/// `$sel(a.b)` is the select `@a.b`.
+const SELECT_VARIABLE: &str = "sel";
 
 impl Catalog for Registry {
     fn load_module(&mut self, path: &str) -> Result<Option<Remark>, Complaint> {
@@ -68,7 +81,7 @@ impl Catalog for Registry {
             draft.settings.module_path.extend(text.split(':').map(str::to_string));
             return Ok(None);
         }
-        draft.set(name, value)
+        draft.set(name, value).inspect_err(|_| draft.keep_name_of_group(name, value))
     }
 
     fn set_custom(&mut self, group: &str, name: &str, value: &Constant) -> Result<(), Complaint> {
@@ -90,34 +103,40 @@ impl Catalog for Registry {
         Ok(())
     }
 
-    fn finish_top_level(&mut self) -> Vec<Complaint> {
+    fn finish_top_level(&mut self) -> Vec<LateComplaint> {
         let Some(draft) = self.draft.take() else { return Vec::new() };
+        // What is decided stays known also after a mistake: its groups and flags are not mistakes too.
+        self.settings = draft.settings.clone();
+        let mut complaints = Vec::new();
         match draft.finish(&self.overrides) {
             Ok((settings, notices)) => {
                 self.settings = settings;
                 self.notices.extend(notices);
             }
-            Err(mistakes) => {
-                return mistakes.into_iter().map(|message| Complaint { message, help: None }).collect();
-            }
+            Err(mistakes) => complaints.extend(mistakes.into_iter().map(|message| LateComplaint {
+                about: Subject::Global("listen".to_string()),
+                complaint: Complaint { message, help: None },
+            })),
         }
-        let mut complaints = self.set_parameters_of_command_line();
+        complaints.extend(self.set_parameters_of_command_line());
         complaints.extend(self.plan_modules());
         complaints
     }
 
     fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Complaint> {
-        let mut of_name = self.functions.iter().enumerate().filter(|(_, target)| target.is_named(name));
-        match of_name.clone().find(|(_, target)| target.parameters.len() == argument_count) {
-            Some((index, target)) => Ok(FunctionHandle {
-                id: FunctionId(index as u32),
-                parameters: target.parameters,
-                routes: target.routes,
-                advice: target.advice,
-            }),
-            None if of_name.next().is_some() => Err(self.wrong_count(name, argument_count)),
-            None => Err(self.unknown_function(name)),
-        }
+        let Some(index) = self.function_index(name, argument_count) else {
+            return match self.functions.iter().any(|target| target.is_named(name)) {
+                true => Err(self.wrong_count(name, argument_count)),
+                false => Err(self.unknown_function(name)),
+            };
+        };
+        let target = &self.functions[index];
+        Ok(FunctionHandle {
+            id: FunctionId(index as u32),
+            parameters: target.parameters,
+            routes: target.routes,
+            advice: target.advice,
+        })
     }
 
     fn prepare(
@@ -141,8 +160,10 @@ impl Catalog for Registry {
     }
 
     fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Complaint> {
-        let reachable = self.variables.iter().position(|target| target.is_named(name) && !target.is_word());
-        let Some(index) = reachable else { return Err(self.unknown_variable(name)) };
+        if let (SELECT_VARIABLE, KeyShape::Literal(path)) = (name, key) {
+            return self.select(&String::from_utf8_lossy(path));
+        }
+        let Some(index) = self.variable_index(name) else { return Err(self.unknown_variable(name)) };
         let slot = self.keep_key(index, key)?;
         Ok(self.handle(index, slot))
     }
@@ -165,12 +186,16 @@ impl Catalog for Registry {
         if let Some((group, name)) = bare.strip_prefix("cfg_get.").and_then(|rest| rest.split_once('.')) {
             return self.custom_handle(group, name);
         }
+        if let Some(header) = bare.strip_prefix("msg.header[").and_then(|rest| rest.strip_suffix(']')) {
+            let name = header.trim_matches(['"', '\'']);
+            return self.variable("hdr", KeyShape::Literal(name.as_bytes()));
+        }
         match words::SELECTS.iter().find(|(select, _)| *select == bare) {
             Some((_, variable)) => self.variable(variable, KeyShape::None),
             None => Err(complaint(
                 format!("select \"@{bare}\" is not here yet"),
                 &format!(
-                    "selects are @cfg_get.group.name, {}",
+                    "selects are @cfg_get.group.name, @msg.header[\"name\"], {}",
                     listed(words::SELECTS.iter().map(|row| row.0))
                 ),
             )),
@@ -192,6 +217,32 @@ impl Catalog for Registry {
             return Err(Complaint { message, help: None });
         }
         Ok(TransformationId(index as u32))
+    }
+
+    fn route(&mut self, kind: RouteKind, name: &str) -> Result<Option<Remark>, Complaint> {
+        match kind {
+            RouteKind::OnSend => Ok(Some(Remark("onsend_route is not run here yet".to_string()))),
+            RouteKind::Event if EVENTS.contains(&name) => Ok(None),
+            RouteKind::Event => unknown_event(name),
+            _ => Ok(None),
+        }
+    }
+
+    fn absent_modules(&self, refused: Refused<'_>) -> Vec<String> {
+        self.modules_absent_for(refused)
+    }
+
+    fn mistake_in_global(&self, name: &str, text: &[u8]) -> Option<Range<usize>> {
+        let text = std::str::from_utf8(text).ok()?;
+        if name == "async_workers_group" { faulty_part(text) } else { None }
+    }
+
+    fn value_at_load(&self, variable: &str, key: &[u8]) -> Option<Vec<u8>> {
+        if variable != "env" {
+            return None;
+        }
+        let name = OsStr::from_bytes(key);
+        Some(std::env::var_os(name).map(OsString::into_vec).unwrap_or_default())
     }
 }
 
@@ -248,88 +299,57 @@ impl Registry {
             .map(|why| Remark(format!("parameter \"{name}\" of {module_name} has no effect here: {why}"))))
     }
 
-    fn set_parameters_of_command_line(&mut self) -> Vec<Complaint> {
+    fn set_parameters_of_command_line(&mut self) -> Vec<LateComplaint> {
         let wanted = std::mem::take(&mut self.overrides.module_parameters);
         let set = |(modules, name, value): (String, String, Constant)| {
-            self.set_module_parameter(&modules, &name, &value).err()
+            let complaint = self.set_module_parameter(&modules, &name, &value).err()?;
+            Some(LateComplaint { about: Subject::Nowhere, complaint })
         };
         wanted.into_iter().filter_map(set).collect()
     }
 
     /// Each module plans while it is away from its slot, so that it can ask the whole registry.
-    fn plan_modules(&mut self) -> Vec<Complaint> {
+    fn plan_modules(&mut self) -> Vec<LateComplaint> {
         let mut complaints = Vec::new();
         for index in 0..self.modules.len() {
             let Some(mut instance) = self.modules[index].instance.take() else { continue };
-            let mut planning = Planning { registry: self };
-            complaints.extend(instance.plan(&mut planning).err());
+            let mut planning = Planning { registry: self, parameter: None };
+            if let Err(complaint) = instance.plan(&mut planning) {
+                let module = instance.name().to_string();
+                let about = match planning.parameter {
+                    Some(name) => Subject::Parameter { module, name: name.to_string() },
+                    None => Subject::Module(module),
+                };
+                complaints.push(LateComplaint { about, complaint });
+            }
             self.modules[index].instance = Some(instance);
         }
         complaints
-    }
-
-    fn unknown_module(&self, name: &str) -> Complaint {
-        let known = || self.available.iter().map(|entry| entry.name);
-        if elsewhere::is_module(name) {
-            let modules = listed(known());
-            return Complaint {
-                help: Some(format!("modules are {modules}")),
-                ..elsewhere::not_here_yet(&format!("module \"{name}\""))
-            };
-        }
-        let help = suggestion(name, known()).unwrap_or_else(|| format!("modules are {}", listed(known())));
-        complaint(format!("unknown module \"{name}\""), &help)
-    }
-
-    fn module_not_loaded(&self, modules: &str) -> Complaint {
-        let is_available = self.available.iter().any(|entry| entry.name == modules);
-        let help = match is_available {
-            true => Some(format!("`loadmodule \"{modules}.so\"` is missing before it")),
-            false => suggestion(modules, self.module_names()),
-        };
-        Complaint { message: format!("no loaded module is named \"{modules}\""), help }
     }
 }
 
 /// Functions and variables.
 impl Registry {
-    fn wrong_count(&self, name: &str, argument_count: usize) -> Complaint {
-        let of_name = self.functions.iter().filter(|target| target.is_named(name));
-        let mut counts: Vec<usize> = of_name.map(|target| target.parameters.len()).collect();
-        counts.sort_unstable();
-        counts.dedup();
-        let shown: Vec<String> = counts.iter().map(usize::to_string).collect();
-        let noun = if counts == [1] { "argument" } else { "arguments" };
-        let message = format!("{name}() takes {} {noun}, not {argument_count}", shown.join(" or "));
-        Complaint { message, help: None }
+    fn function_index(&mut self, name: &str, argument_count: usize) -> Option<usize> {
+        let key = (name.to_string(), argument_count);
+        if let Some(known) = self.memory.functions.get(&key) {
+            return Some(*known);
+        }
+        let is_it =
+            |target: &FunctionTarget| target.is_named(name) && target.parameters.len() == argument_count;
+        let index = self.functions.iter().position(is_it)?;
+        self.memory.functions.insert(key, index);
+        Some(index)
     }
 
-    fn unknown_function(&self, name: &str) -> Complaint {
-        let is_loaded = |module: &str| self.modules.iter().any(|slot| slot.name == module);
-        let others = self.available.iter().filter(|entry| !is_loaded(entry.name));
-        let has_it = |entry: &&super::ModuleEntry| {
-            (entry.functions)().iter().any(|row| row.name == name || row.aliases.contains(&name))
-        };
-        if let Some(entry) = others.clone().find(has_it) {
-            let message =
-                format!("function {name}() belongs to module \"{}\", which is not loaded", entry.name);
-            return complaint(message, &format!("`loadmodule \"{}.so\"` is missing", entry.name));
+    fn variable_index(&mut self, name: &str) -> Option<usize> {
+        if let Some(known) = self.memory.variables.get(name) {
+            return Some(*known);
         }
-        if let Some(module) = elsewhere::module_of_function(name) {
-            return elsewhere::not_here_yet(&format!("function {name}() (module \"{module}\")"));
-        }
-        let known = self.functions.iter().map(|target| target.name);
-        Complaint { message: format!("unknown function {name}()"), help: suggestion(name, known) }
-    }
-
-    fn unknown_variable(&self, name: &str) -> Complaint {
-        if elsewhere::is_variable(name) {
-            return elsewhere::not_here_yet(&format!("variable ${name}"));
-        }
-        let known = self.variables.iter().filter(|target| !target.is_word()).map(|target| target.name);
-        let near = super::super::nearest::nearest(name, known);
-        let help = near.map(|near| format!("did you mean ${near}?"));
-        Complaint { message: format!("unknown variable ${name}"), help }
+        let is_it = |target: &VariableTarget| target.is_named(name) && !target.is_word();
+        let index = self.variables.iter().position(is_it)?;
+        self.memory.variables.insert(name.to_string(), index);
+        Some(index)
     }
 
     fn handle(&self, index: usize, slot: u32) -> VariableHandle {
@@ -375,7 +395,7 @@ impl Registry {
                     &format!("write ${name}(name)"),
                 ));
             }
-            (KeyRule::Slot, KeyShape::Computed) => {
+            (KeyRule::Slot | KeyRule::Shared, KeyShape::Computed) => {
                 return Err(complaint(
                     format!("the name in ${name}(…) must be known when the script is loaded"),
                     "names computed while it runs can be had with $avp(…)",
@@ -387,6 +407,9 @@ impl Registry {
                     message: format!("the name in ${name}(…) is too long"), help: None
                 });
             }
+            (KeyRule::Text | KeyRule::OptionalText, KeyShape::Literal(bytes)) if name == "avp" => {
+                StoredKey::Text(self.avp_name(bytes).into())
+            }
             (KeyRule::Text | KeyRule::OptionalText, KeyShape::Literal(bytes)) => {
                 StoredKey::Text(bytes.into())
             }
@@ -394,11 +417,19 @@ impl Registry {
                 StoredKey::Word(word_index(name, words, bytes)?)
             }
             (KeyRule::Slot, KeyShape::Literal(bytes)) => StoredKey::Slot(self.slot_of(bytes)),
+            (KeyRule::Shared, KeyShape::Literal(bytes)) => StoredKey::Slot(self.shared_slot_of(bytes)),
+            (KeyRule::Path, KeyShape::Literal(bytes)) => {
+                structured::check_path(bytes).map_err(|reason| Complaint {
+                    message: format!("${name}({}): {reason}", bytes.escape_ascii()),
+                    help: None,
+                })?;
+                StoredKey::Text(bytes.into())
+            }
         };
         Ok(self.number_of(stored))
     }
 
-    fn slot_of(&mut self, bytes: &[u8]) -> u32 {
+    pub(super) fn slot_of(&mut self, bytes: &[u8]) -> u32 {
         let name = String::from_utf8_lossy(bytes);
         let known = self.slot_names.iter().position(|known| *known == name);
         known.unwrap_or_else(|| {
@@ -408,18 +439,19 @@ impl Registry {
     }
 
     fn number_of(&mut self, key: StoredKey) -> u32 {
-        let known = self.keys.iter().position(|known| *known == key);
-        let index = known.unwrap_or_else(|| {
-            self.keys.push(key);
-            self.keys.len() - 1
-        });
-        index as u32 + 1
+        if let Some(known) = self.memory.keys.get(&key) {
+            return *known;
+        }
+        self.keys.push(key.clone());
+        let number = self.keys.len() as u32;
+        self.memory.keys.insert(key, number);
+        number
     }
 }
 
 impl VariableTarget {
     /// Whether it is reached by a word or a select only, not by `$name`.
-    fn is_word(&self) -> bool {
+    pub(super) fn is_word(&self) -> bool {
         self.name == words::CUSTOM_NAME || words::VARIABLES.iter().any(|row| row.name == self.name)
     }
 }
@@ -435,7 +467,7 @@ fn word_index(name: &str, words: &[&str], bytes: &[u8]) -> Result<usize, Complai
 }
 
 /// `/usr/lib/x86_64-linux-gnu/kamailio/modules/sl.so`, `sl.so` and `sl` are the same.
-fn module_name(path: &str) -> &str {
+pub(super) fn module_name(path: &str) -> &str {
     let file = path.trim().rsplit('/').next().unwrap_or(path);
     file.strip_suffix(".so").unwrap_or(file)
 }
@@ -557,10 +589,7 @@ pub(super) mod tests {
         let rows = [
             ("frist.so", "unknown module \"frist\"; did you mean \"first\"?"),
             ("nothing", "unknown module \"nothing\"; modules are \"first\", \"second\""),
-            (
-                "tm.so",
-                "module \"tm\" exists in Kamailio and is not here yet; modules are \"first\", \"second\"",
-            ),
+            ("tm.so", "module \"tm\" exists in Kamailio and is not here yet"),
         ];
         for (path, expected) in rows {
             assert_eq!(said(registry().load_module(path)), expected);
@@ -619,7 +648,8 @@ pub(super) mod tests {
         let finish = |name: &str, value: Constant| {
             let mut registry = loaded();
             registry.set_module_parameter("first", name, &value).unwrap();
-            registry.finish_top_level().into_iter().map(|complaint| complaint.message).collect::<Vec<_>>()
+            let complaints = registry.finish_top_level();
+            complaints.into_iter().map(|late| late.complaint.message).collect::<Vec<_>>()
         };
         assert!(finish("size", Constant::Number(100)).is_empty());
         assert_eq!(finish("size", Constant::Number(101)), ["size 101 is too large"]);
@@ -679,7 +709,11 @@ pub(super) mod tests {
                 "the name in $f_slot(…) must be known when the script is loaded; names computed while it runs can be had with $avp(…)",
             ),
             ("f_plian", None, "unknown variable $f_plian; did you mean $f_plain?"),
-            ("dlg_var", Literal(b"x"), "variable $dlg_var exists in Kamailio and is not here yet"),
+            (
+                "dlg_var",
+                Literal(b"x"),
+                "variable $dlg_var (module \"dialog\") exists in Kamailio and is not here yet",
+            ),
             ("@myself", None, "unknown variable $@myself"),
         ];
         for (name, key, expected) in rows {
@@ -712,6 +746,13 @@ pub(super) mod tests {
             said(registry.select("cfg_get.pstn.gatewya"))
                 .starts_with("there is no custom variable pstn.gatewya")
         );
+        let path = KeyShape::Literal(b"cfg_get.pstn.gateway");
+        assert!(registry.variable("sel", path).is_ok());
+        assert_eq!(
+            registry.select("msg.header[\"X-Foo\"]"),
+            registry.variable("hdr", KeyShape::Literal(b"X-Foo"))
+        );
+        assert_eq!(registry.variable("sel", KeyShape::Literal(b"ruri.user")), registry.select("ruri.user"));
         assert!(said(registry.select("tls.peer")).starts_with("select \"@tls.peer\" is not here yet"));
     }
 
@@ -746,7 +787,8 @@ pub(super) mod tests {
         };
         let mut registry = Registry::new(MODULES, overrides, Box::new(TestMachine));
         registry.load_module("first").unwrap();
-        let messages: Vec<String> = registry.finish_top_level().into_iter().map(|one| one.message).collect();
+        let messages: Vec<String> =
+            registry.finish_top_level().into_iter().map(|one| one.complaint.message).collect();
         assert_eq!(messages, ["size 101 is too large"]);
         assert_eq!(registry.settings().listeners[0].address.port(), 5099);
     }

@@ -111,6 +111,19 @@ impl Draft {
         Ok((!read.remarks.is_empty()).then(|| read.remarks.join("; ")))
     }
 
+    /// A group with a mistake in it is refused, but its name is known from then on: calls that name it are right.
+    pub fn keep_name_of_group(&mut self, parameter: &str, value: &Constant) {
+        let ("async_workers_group", Constant::Text(text)) = (parameter, value) else { return };
+        let text = String::from_utf8_lossy(text);
+        let is_name = |part: &&str| part.trim().to_ascii_lowercase().starts_with("name");
+        let named = text.split(';').find(is_name).and_then(|part| parse_group(part).ok());
+        let is_new =
+            |group: &GroupSetting| !self.settings.groups.iter().any(|known| known.name == group.name);
+        if let Some(group) = named.map(|read| read.group).filter(is_new) {
+            self.settings.groups.push(group);
+        }
+    }
+
     /// `async_workers`: the group `default`.
     pub(super) fn size_default_group(&mut self, workers: u32) -> Result<Option<String>, String> {
         let groups = &mut self.settings.groups;
@@ -118,7 +131,7 @@ impl Draft {
             return Ok(Some(format!("no effect: group \"default\" has {} workers already", known.workers)));
         }
         if workers > 0 {
-            groups.push(GroupSetting { name: DEFAULT_GROUP.to_string(), workers, queue: QUEUE_DEFAULT });
+            groups.push(GroupSetting::new(DEFAULT_GROUP, workers, QUEUE_DEFAULT));
         }
         Ok(None)
     }

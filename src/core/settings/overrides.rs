@@ -1,7 +1,7 @@
 //! What the command line decides over the script (`-l` adds, everything else replaces).
 
 use super::Settings;
-use crate::core::log::Level;
+use crate::core::log::{Engine, Level};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
 
@@ -20,6 +20,12 @@ pub struct Overrides {
     pub log_stderror: bool,
     /// `-e`
     pub log_color: bool,
+    /// `--log-engine`
+    pub log_engine: Option<Engine>,
+    /// What stands behind the colon of `--log-engine`.
+    pub log_engine_data: Option<String>,
+    /// `--no-sandbox`
+    pub is_sandbox_refused: bool,
     /// `-u`
     pub user: Option<String>,
     /// `-g`
@@ -64,6 +70,11 @@ impl Overrides {
         settings.chroot = self.chroot.clone().or(settings.chroot.take());
         settings.debug = self.debug.map_or(settings.debug, Level::from_number);
         settings.log_stderror |= self.log_stderror;
+        if let Some(engine) = self.log_engine {
+            settings.log_engine = engine;
+            settings.log_engine_data = self.log_engine_data.clone();
+        }
+        settings.is_sandboxed &= !self.is_sandbox_refused;
         settings.log_color |= self.log_color;
         settings.check_via |= self.check_via;
         settings.module_path.extend(self.module_path.iter().cloned());

@@ -6,7 +6,7 @@
 use super::draft::Draft;
 use super::group::QUEUE_MAX;
 use super::{PROCESSES_MAX, Settings};
-use crate::core::log::{Facility, Level};
+use crate::core::log::{Engine, Facility, Level};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
 
@@ -231,9 +231,20 @@ pub static GLOBALS: &[GlobalRow] = &[
             Ok(None)
         },
     ),
-    silent_when(0, &["log_prefix_mode"], "the prefix is evaluated once per message"),
-    ignored(&["log_engine_type"], "lines go to stderr or syslog"),
-    ignored(&["log_engine_data"], "lines go to stderr or syslog"),
+    flag_row(
+        &["log_prefix_mode"],
+        "1: the prefix is evaluated before each function, 0: once per message",
+        |s| &mut s.is_log_prefix_renewed,
+    ),
+    special(
+        &["log_engine_type"],
+        "what lines become and where they go: standard, stderr, syslog, journald or json",
+        |draft, value| {
+            draft.settings.log_engine = Engine::parse(&text(value)?)?;
+            Ok(None)
+        },
+    ),
+    text_row(&["log_engine_data"], "path of the socket of syslog or the journal", |s| &mut s.log_engine_data),
     ignored(&["corelog", "core_log"], "lines of the core have their own levels"),
     special(&["sip_parser_log"], "level of lines about messages that are not SIP", |draft, value| {
         draft.settings.sip_parser_log = Some(level(value)?);
@@ -278,6 +289,11 @@ pub static GLOBALS: &[GlobalRow] = &[
     silent_when(0, &["http_reply_parse", "http_reply_hack"], "http is not served yet"),
     flag_row(&["reply_to_via"], "reply to the host in Via instead of to the sender", |s| &mut s.reply_to_via),
     flag_row(&["check_via"], "accept only replies whose top Via is this server", |s| &mut s.check_via),
+    flag_row(
+        &["answer_broken_requests"],
+        "answer requests no script can be run on, such as one without Call-ID, with the error they are owed",
+        |s| &mut s.answers_broken_requests,
+    ),
     ignored(&["phone2tel"], "tel URIs are left as they are"),
     silent_when(0, &["sip_warning"], "no Warning header is added to replies"),
     flag_row(&["server_signature"], "name this server in its own replies", |s| &mut s.is_server_signature_on),
@@ -435,11 +451,15 @@ pub static GLOBALS: &[GlobalRow] = &[
     number_row(&["exit_timeout", "ser_kill_timeout"], "seconds a stop may take", (1, 86_400), |s| {
         &mut s.exit_timeout_s
     }),
+    flag_row(&["stop_reply"], "no: new requests are not answered with 503 while the server stops", |s| {
+        &mut s.is_stop_told
+    }),
     special(&["open_files_limit"], "most open files", |draft, value| {
         draft.settings.open_files_limit = Some(u64::from(number(value, 64, u32::MAX)?));
         Ok(None)
     }),
-    flag_row(&["disable_core_dump"], "yes: a crash leaves no core file", |s| &mut s.is_core_dump_disabled),
+    flag_row(&["disable_core_dump"], "no: a crash may leave a core file", |s| &mut s.is_core_dump_disabled),
+    flag_row(&["sandbox"], "no: children keep what rights they have, for debugging", |s| &mut s.is_sandboxed),
     ignored(&["shm", "shm_mem", "shm_mem_size"], "shared memory is sized by the groups (queue=)"),
     ignored(&["shm_force_alloc"], "shared memory is sized by the groups (queue=)"),
     ignored(&["mlock_pages"], MEMORY),

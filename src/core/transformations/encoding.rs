@@ -56,6 +56,15 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     }),
     Transformation::new("s.encode.base58", "in base58", encode_base58),
     Transformation::new("s.decode.base58", "from base58", decode_base58),
+    Transformation::new(
+        "s.encode.7bit",
+        "seven bits of each byte packed as a GSM terminal does, in hexadecimal",
+        encode_septets,
+    ),
+    Transformation::new("s.decode.7bit", "the reverse of s.encode.7bit", decode_septets),
+    Transformation::new("s.crc32", "CRC-32 (IEEE 802.3) as a decimal number", |input, _, _| {
+        Ok(Reading::Integer(i64::from(on_text(input, crc32))))
+    }),
     Transformation::new("s.escape.common", "quotes, backslash and NUL escaped by a backslash", escape_common),
     Transformation::new("s.unescape.common", "the reverse of s.escape.common", unescape_common),
     Transformation::new(
@@ -172,6 +181,54 @@ fn change_base(digits: &[u8], from: u32, to: u32) -> Result<Vec<u8>, Unfit> {
     Ok(reversed)
 }
 
+/// 3GPP TS 23.038 6.1.2.1: the bits of one character follow those of the one before it, from the lowest up.
+fn encode_septets(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
+    on_text(input, |text| {
+        let (mut bits, mut count) = (0u32, 0);
+        for &byte in text {
+            bits |= u32::from(byte & 0x7f) << count;
+            count += 7;
+            while count >= 8 {
+                answer_display(format_args!("{:02X}", bits & 0xff), out);
+                bits >>= 8;
+                count -= 8;
+            }
+        }
+        if count > 0 {
+            answer_display(format_args!("{:02X}", bits & 0xff), out);
+        }
+    });
+    Ok(Reading::Text)
+}
+
+fn decode_septets(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
+    let packed = on_text(input, |text| HEXLOWER_PERMISSIVE.decode(text));
+    let packed = packed.map_err(|_| Unfit("text is not in hexadecimal"))?;
+    let (mut bits, mut count) = (0u32, 0);
+    for byte in packed {
+        bits |= u32::from(byte) << count;
+        count += 8;
+        while count >= 7 {
+            // The last seven bits may be padding only.
+            let is_padding = count == 7 && bits & 0x7f == 0;
+            if !is_padding {
+                out.push((bits & 0x7f) as u8);
+            }
+            bits >>= 7;
+            count -= 7;
+        }
+    }
+    Ok(Reading::Text)
+}
+
+fn crc32(text: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    let update = |crc: u32, &byte: &u8| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 })
+    };
+    !text.iter().fold(u32::MAX, update)
+}
+
 fn escape_common(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
     on_text(input, |text| {
         for &byte in text {
@@ -259,7 +316,7 @@ fn url_encode(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Ans
                 b' ' => out.push(b'+'),
                 _ if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => out.push(byte),
                 _ => {
-                    answer_display(format_args!("%{byte:02X}"), out);
+                    answer_display(format_args!("%{byte:02x}"), out);
                 }
             }
         }
@@ -317,6 +374,19 @@ fn format_time(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8
 #[cfg(test)]
 mod tests {
     use crate::core::transformations::test::check;
+
+    #[test]
+    fn septets_and_checks_are_those_of_the_standards() {
+        check("s.encode.7bit", "x y", &[], "78501E");
+        check("s.encode.7bit", "hello world", &[], "E8329BFD06DDDF723619");
+        check("s.encode.7bit", "", &[], "");
+        check("s.decode.7bit", "E8329BFD06DDDF723619", &[], "hello world");
+        check("s.decode.7bit", "78501e", &[], "x y");
+        check("s.decode.7bit", "7", &[], "<null>");
+        check("s.decode.7bit", "zz", &[], "<null>");
+        check("s.crc32", "123456789", &[], "3421780262");
+        check("s.crc32", "", &[], "0");
+    }
 
     #[test]
     fn digests_are_hexadecimal() {

@@ -23,12 +23,17 @@ fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 }
 
 fn count(input: ValueRef<'_>, _: &[Argument<'_>], _: &mut Vec<u8>) -> Answer {
-    Ok(Reading::Integer(on_text(input, |text| if text.is_empty() { 0 } else { lines(text).count() }) as i64))
+    Ok(on_lines(input, |text| Reading::Integer(lines(text).count() as i64)))
+}
+
+/// An empty text has no lines: nothing comes of it.
+fn on_lines(input: ValueRef<'_>, apply: impl FnOnce(&[u8]) -> Reading) -> Reading {
+    on_text(input, |text| if text.is_empty() { Reading::Null } else { apply(text) })
 }
 
 fn at(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
     let index = integer(arguments, 0).ok_or(Unfit("index of a line must be an integer"))?;
-    Ok(on_text(input, |text| {
+    Ok(on_lines(input, |text| {
         let line = match usize::try_from(index) {
             Ok(index) => lines(text).nth(index),
             Err(_) => usize::try_from(-(index + 1)).ok().and_then(|index| lines(text).nth_back(index)),
@@ -39,7 +44,7 @@ fn at(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -> Ans
 
 fn starting_with(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
     Ok(on_argument(arguments, 0, |start| {
-        on_text(input, |text| {
+        on_lines(input, |text| {
             answer_text(lines(text).find(|line| line.starts_with(start)).unwrap_or_default(), out)
         })
     }))
@@ -54,7 +59,8 @@ mod tests {
         const TEXT: &str = "a1\r\nb2\r\nc3";
         check("line.count", TEXT, &[], "3");
         check("line.count", "a\nb\n", &[], "2");
-        check("line.count", "", &[], "0");
+        check("line.count", "", &[], "<null>");
+        check("line.at", "", &["0"], "<null>");
         check("line.at", TEXT, &["1"], "b2");
         check("line.at", TEXT, &["-1"], "c3");
         check("line.at", TEXT, &["9"], "");

@@ -2,6 +2,7 @@
 
 use crate::core::value::answer_text;
 use crate::script::host::{Argument, Reading, ValueRef};
+use crate::sip::list::ListValues;
 use crate::sip::name_addr::NameAddr;
 
 use super::input::on_text;
@@ -12,9 +13,11 @@ type Answer = Result<Reading, Unfit>;
 /// The table.
 pub const TRANSFORMATIONS: &[Transformation] = &[
     Transformation::new("nameaddr.name", "display name with its quotes", |input, _, out| {
-        part(input, out, |address| address.display)
+        part_in_list(input, out, |address| address.display)
     }),
-    Transformation::new("nameaddr.uri", "URI", |input, _, out| part(input, out, |address| Some(address.uri))),
+    Transformation::new("nameaddr.uri", "URI", |input, _, out| {
+        part_in_list(input, out, |address| Some(address.uri))
+    }),
     Transformation::new("nameaddr.len", "number of bytes of display name and URI with its brackets", length),
     Transformation::new("tobody.uri", "URI", |input, _, out| part(input, out, |address| Some(address.uri))),
     Transformation::new("tobody.display", "display name with its quotes", |input, _, out| {
@@ -32,20 +35,34 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     }),
 ];
 
-fn on_address(input: ValueRef<'_>, apply: impl FnOnce(&NameAddr<'_>) -> Answer) -> Answer {
-    on_text(input, |text| apply(&NameAddr::parse(text).map_err(|_| Unfit("text is not an address"))?))
+type Part = for<'a> fn(&NameAddr<'a>) -> Option<&'a [u8]>;
+
+/// `nameaddr`: of a list such as Contact or Route the first one.
+fn in_list(input: ValueRef<'_>, apply: impl FnOnce(&NameAddr<'_>) -> Answer) -> Answer {
+    on_text(input, |text| {
+        let first = ListValues::new(text).next().unwrap_or(text);
+        apply(&NameAddr::parse(first).map_err(|_| Unfit("text is not an address"))?)
+    })
 }
 
-fn part(
-    input: ValueRef<'_>,
-    out: &mut Vec<u8>,
-    part: impl for<'a> Fn(&NameAddr<'a>) -> Option<&'a [u8]>,
-) -> Answer {
-    on_address(input, |address| Ok(answer_text(part(address).unwrap_or_default(), out)))
+/// `tobody`: one address, as From and To hold it.
+fn alone(input: ValueRef<'_>, apply: impl FnOnce(&NameAddr<'_>) -> Answer) -> Answer {
+    on_text(input, |text| match NameAddr::parse(text) {
+        Ok(address) if address.uri != b"*" => apply(&address),
+        _ => Err(Unfit("text is not an address")),
+    })
+}
+
+fn part_in_list(input: ValueRef<'_>, out: &mut Vec<u8>, part: Part) -> Answer {
+    in_list(input, |address| Ok(answer_text(part(address).unwrap_or_default(), out)))
+}
+
+fn part(input: ValueRef<'_>, out: &mut Vec<u8>, part: Part) -> Answer {
+    alone(input, |address| Ok(answer_text(part(address).unwrap_or_default(), out)))
 }
 
 fn length(input: ValueRef<'_>, _: &[Argument<'_>], _: &mut Vec<u8>) -> Answer {
-    on_address(input, |address| {
+    in_list(input, |address| {
         let size = address.raw.len() - address.params.raw().len();
         Ok(Reading::Integer(address.raw[..size].trim_ascii_end().len() as i64))
     })
@@ -76,5 +93,9 @@ mod tests {
         check("tobody.display", "sip:b", &[], "");
         check("tobody.user", "<notauri>", &[], "");
         check("tobody.uri", "\"Bob", &[], "<null>");
+        check("tobody.uri", "*", &[], "<null>");
+        check("tobody.uri", "<sip:a@b>, <sip:c@d>", &[], "<null>");
+        check("nameaddr.uri", "*", &[], "*");
+        check("nameaddr.uri", "\"a, b\" <sip:a@b>;expires=60, <sip:c@d>", &[], "sip:a@b");
     }
 }

@@ -48,30 +48,35 @@ fn separator(arguments: &[Argument<'_>], index: usize) -> Result<u8, Unfit> {
     })
 }
 
+/// An empty text is no list: nothing comes of it.
+fn on_list(input: ValueRef<'_>, apply: impl FnOnce(&[u8]) -> Reading) -> Reading {
+    on_text(input, |text| if text.is_empty() { Reading::Null } else { apply(text) })
+}
+
 /// Calls `apply` with the parameter that argument 0 names.
-fn find<R>(
+fn find(
     input: ValueRef<'_>,
     arguments: &[Argument<'_>],
-    apply: impl FnOnce(Option<Entry<'_>>) -> R,
-) -> Result<R, Unfit> {
+    apply: impl FnOnce(Option<Entry<'_>>) -> Reading,
+) -> Answer {
     let separator = separator(arguments, 1)?;
     Ok(on_argument(arguments, 0, |name| {
-        on_text(input, |text| {
+        on_list(input, |text| {
             apply(entries(text, separator).find(|entry| entry.name.eq_ignore_ascii_case(name)))
         })
     }))
 }
 
 /// Calls `apply` with the parameter at the index that argument 0 gives.
-fn at<R>(
+fn at(
     input: ValueRef<'_>,
     arguments: &[Argument<'_>],
-    apply: impl FnOnce(Option<Entry<'_>>) -> R,
-) -> Result<R, Unfit> {
+    apply: impl FnOnce(Option<Entry<'_>>) -> Reading,
+) -> Answer {
     let separator = separator(arguments, 1)?;
     let index = integer(arguments, 0).ok_or(Unfit("index of a parameter must be an integer"))?;
     let index = usize::try_from(index).map_err(|_| Unfit("index of a parameter is negative"))?;
-    Ok(on_text(input, |text| apply(entries(text, separator).nth(index))))
+    Ok(on_list(input, |text| apply(entries(text, separator).nth(index))))
 }
 
 fn value(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
@@ -92,7 +97,7 @@ fn name_at(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -
 
 fn count(input: ValueRef<'_>, arguments: &[Argument<'_>], _: &mut Vec<u8>) -> Answer {
     let separator = separator(arguments, 0)?;
-    Ok(Reading::Integer(on_text(input, |text| entries(text, separator).count()) as i64))
+    Ok(on_list(input, |text| Reading::Integer(entries(text, separator).count() as i64)))
 }
 
 #[cfg(test)]
@@ -113,7 +118,8 @@ mod tests {
         check("param.name", LIST, &["1"], "b");
         check("param.name", LIST, &["9"], "");
         check("param.count", LIST, &[], "3");
-        check("param.count", "", &[], "0");
+        check("param.count", "", &[], "<null>");
+        check("param.value", "", &["a"], "<null>");
     }
 
     #[test]

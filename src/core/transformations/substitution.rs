@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
+use crate::core::preparation::{Groups, LetterCase, Lines, Style, compile_styled};
 use crate::core::value::answer_text;
 use crate::script::host::{Argument, Reading, ValueRef};
 
@@ -26,8 +27,6 @@ pub const TRANSFORMATIONS: &[Transformation] = &[Transformation::new(
 const SUBST_ARGUMENTS_MAX: usize = 16;
 /// Compiled patterns kept by a process; a script that computes its patterns starts over when there are more.
 const CACHE_SIZE_MAX: usize = 128;
-/// Largest compiled pattern.
-const COMPILED_SIZE_MAX: usize = 1 << 20;
 
 thread_local! {
     static COMPILED: RefCell<HashMap<Vec<u8>, Option<Rc<Substitution>>>> = RefCell::new(HashMap::new());
@@ -97,13 +96,12 @@ fn compile(written: &[u8]) -> Option<Substitution> {
     if parts.next().is_some() || !flags.iter().all(|flag| b"gis".contains(flag)) {
         return None;
     }
-    let pattern = RegexBuilder::new(std::str::from_utf8(&pattern).ok()?)
-        .case_insensitive(flags.contains(&b'i'))
-        .dot_matches_new_line(flags.contains(&b's'))
-        .unicode(false)
-        .size_limit(COMPILED_SIZE_MAX)
-        .build()
-        .ok()?;
+    let style = Style {
+        letter_case: if flags.contains(&b'i') { LetterCase::Ignored } else { LetterCase::Kept },
+        lines: if flags.contains(&b's') { Lines::Crossed } else { Lines::Apart },
+        groups: Groups::Numbered,
+    };
+    let pattern = compile_styled(&pattern, style).ok()?;
     Some(Substitution {
         pattern,
         replacement: replacement_parts(&replacement),

@@ -11,7 +11,7 @@ type Answer = Result<Reading, Unfit>;
 
 /// The table.
 pub const TRANSFORMATIONS: &[Transformation] = &[
-    Transformation::new("uri.user", "user part", |input, _, out| part(input, out, |uri| uri.user)),
+    Transformation::new("uri.user", "user part", |input, _, out| part(input, out, |uri| uri.subscriber())),
     Transformation::new("uri.host", "host", |input, _, out| part(input, out, |uri| uri.host)),
     Transformation::new("uri.domain", "host", |input, _, out| part(input, out, |uri| uri.host)),
     Transformation::new("uri.passwd", "password", |input, _, out| part(input, out, |uri| uri.password)),

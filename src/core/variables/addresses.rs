@@ -1,7 +1,7 @@
 //! From and To: `$fu`, `$fU`, `$fd`, `$fn`, `$ft`, `$tu`, `$tU`, …
 //!
 //! An assignment is an edit of the message to be sent: the value read stays the one received until the changes are
-//! applied (`msg_apply_changes()`). Of two assignments to parts of one URI the last counts.
+//! applied (`msg_apply_changes()`). Assignments to several parts go together: `$fU` then `$fd` changes both.
 
 use std::borrow::Cow;
 
@@ -76,7 +76,7 @@ fn uri<'m>(context: &Context<'m>, id: HeaderId) -> Option<&'m [u8]> {
 }
 
 fn user<'m>(context: &Context<'m>, id: HeaderId) -> Option<&'m [u8]> {
-    Uri::parse(uri(context, id)?).ok()?.user
+    Uri::parse(uri(context, id)?).ok()?.subscriber()
 }
 
 fn host<'m>(context: &Context<'m>, id: HeaderId) -> Option<&'m [u8]> {
@@ -117,9 +117,9 @@ fn change_uri(
     id: HeaderId,
     change: impl FnOnce(&mut UriDraft) -> Result<(), UnfitPart>,
 ) -> Result<(), Refusal> {
-    let current = present(context, id)?.uri;
+    let current = pending_uri(context, id)?;
     let uri =
-        Uri::parse(current).map_err(|error| Refusal(format!("{} cannot be changed: {error}", id.name())))?;
+        Uri::parse(&current).map_err(|error| Refusal(format!("{} cannot be changed: {error}", id.name())))?;
     let mut draft = UriDraft::new(&uri);
     change(&mut draft).map_err(|error| Refusal(error.to_string()))?;
     replace_uri(context, id, &draft.to_bytes())
@@ -134,7 +134,24 @@ fn replace_uri(context: &mut Context<'_>, id: HeaderId, uri: &[u8]) -> Result<()
     let address = present(context, id)?;
     let span = context.message.span_of(address.uri).ok_or_else(foreign)?;
     let text = if is_bracketed(context, span.start) { uri.to_vec() } else { [b"<", uri, b">"].concat() };
-    context.edits.replace(&context.message, span, &text).map_err(|error| Refusal(error.to_string()))
+    context.edits.replace(&context.message, span, &text).map_err(|error| Refusal(error.to_string()))?;
+    *draft_of(context, id) = Some(uri.to_vec());
+    Ok(())
+}
+
+fn draft_of<'c>(context: &'c mut Context<'_>, id: HeaderId) -> &'c mut Option<Vec<u8>> {
+    match id {
+        TO => &mut context.address_drafts.to,
+        _ => &mut context.address_drafts.from,
+    }
+}
+
+/// The URI as it is to be sent: as received, with what the script has changed so far.
+fn pending_uri(context: &mut Context<'_>, id: HeaderId) -> Result<Vec<u8>, Refusal> {
+    match draft_of(context, id) {
+        Some(uri) => Ok(uri.clone()),
+        None => Ok(present(context, id)?.uri.to_vec()),
+    }
 }
 
 fn set_display(context: &mut Context<'_>, id: HeaderId, value: ValueRef<'_>) -> Result<(), Refusal> {
@@ -149,7 +166,8 @@ fn set_display(context: &mut Context<'_>, id: HeaderId, value: ValueRef<'_>) -> 
         None => uri.start,
     };
     if !brackets {
-        replace_uri(context, id, address.uri)?;
+        let pending = pending_uri(context, id)?;
+        replace_uri(context, id, &pending)?;
     }
     let end = if brackets { uri.start - 1 } else { uri.start };
     let text = if name.is_empty() { name } else { [name.as_slice(), b" "].concat() };
@@ -228,6 +246,20 @@ mod tests {
     }
 
     #[test]
+    fn brackets_come_with_whatever_is_changed_first() {
+        let bare = INVITE.replacen("\"Alice A\" <sip:alice@dom.com;p=1>", "sip:alice@dom.com", 1);
+        let rows = [
+            ("$fU = \"al\"; $fn = \"A\";", "From: A <sip:al@dom.com>;tag=1"),
+            ("$fn = \"A\"; $fU = \"al\"; $fd = \"h\";", "From: A <sip:al@h>;tag=1"),
+            ("$fU = \"al\"; $tU = \"rob\"; $fd = \"h\";", "From: <sip:al@h>;tag=1"),
+        ];
+        for (statements, expected) in rows {
+            let sent = Stage::told(&[], "", statements, "$mbu", &bare);
+            assert!(sent.lines().any(|line| line == expected), "{statements}: {sent}");
+        }
+    }
+
+    #[test]
     fn assignments_to_header_fields_are_edits_of_what_is_sent() {
         let from = |mbu: &str| {
             let line = mbu.lines().find(|line| line.starts_with("From:")).expect("a From line");
@@ -242,6 +274,9 @@ mod tests {
             ("$fn = \"A, B\";", "From: \"A, B\" <sip:alice@dom.com;p=1>;tag=1"),
             ("$fn = $null;", "From: <sip:alice@dom.com;p=1>;tag=1"),
             ("$fn = \"Al\"; $fu = \"sip:x@y\";", "From: Al <sip:x@y>;tag=1"),
+            ("$fU = \"al\"; $fd = \"h.com\";", "From: \"Alice A\" <sip:al@h.com;p=1>;tag=1"),
+            ("$fu = \"sip:x@y\"; $fU = \"z\"; $fn = \"Al\";", "From: Al <sip:z@y>;tag=1"),
+            ("$fu = \"sip:x@y\"; $fu = \"a b\"; $fd = \"w\";", "From: \"Alice A\" <sip:x@w>;tag=1"),
             ("$fu = \"a b\";", "From: \"Alice A\" <sip:alice@dom.com;p=1>;tag=1"),
             ("$fn = \"x\\r\\nVia: y\";", "From: \"Alice A\" <sip:alice@dom.com;p=1>;tag=1"),
         ];

@@ -9,7 +9,6 @@ use crate::sip::via::{Rport, Via};
 
 use super::super::context::Context;
 use super::super::value::{answer_display, answer_optional, answer_text};
-use super::storage::SEPARATOR;
 use super::{Key, KeyRule, Subject, Variable};
 
 /// The table.
@@ -87,7 +86,7 @@ fn answer_all<'a>(values: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) -> 
     let mut is_first = true;
     for value in values {
         if !std::mem::take(&mut is_first) {
-            out.extend_from_slice(SEPARATOR);
+            out.push(b',');
         }
         out.extend_from_slice(value);
     }
@@ -150,7 +149,7 @@ mod tests {
             ("hdr(X-Foo)[2]", 1, None),
             ("hdr(X-Foo)[-1]", 1, Some("two")),
             ("hdr(X-Foo)[-3]", 1, None),
-            ("hdr(x-foo)[*]", 1, Some("one, two")),
+            ("hdr(x-foo)[*]", 1, Some("one,two")),
             ("hdr(X-Bar)[*]", 1, None),
             ("hdr(i)", 1, Some("c2")),
             ("hdrc(X-Foo)", 1, Some("2")),

@@ -8,7 +8,7 @@ use crate::sip::{HeaderId, Method};
 
 use super::super::context::Context;
 use super::super::value::{answer_optional, answer_text};
-use super::Variable;
+use super::{Subject, Variable};
 
 /// The table.
 pub const VARIABLES: &[Variable] = &[
@@ -20,7 +20,7 @@ pub const VARIABLES: &[Variable] = &[
     }),
     Variable::new("aU", "digest username", |context, _, out| digest(context, b"username", out)),
     Variable::new("ar", "digest realm", |context, _, out| digest(context, b"realm", out)),
-    Variable::new("adu", "digest URI", |context, _, out| digest(context, b"uri", out)),
+    Variable::new("adu", "digest URI; null when it is empty", digest_uri),
     Variable::new("aa", "digest algorithm", |context, _, out| digest(context, b"algorithm", out)),
     Variable::new("adn", "digest nonce", |context, _, out| digest(context, b"nonce", out)),
     Variable::new("adc", "digest cnonce", |context, _, out| digest(context, b"cnonce", out)),
@@ -28,13 +28,13 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new("ado", "digest opaque", |context, _, out| digest(context, b"opaque", out)),
     Variable::new("Au", "user@host of From, for accounting", |context, _, out| {
         account(context, out, |uri, out| {
-            out.extend_from_slice(uri.user.unwrap_or_default());
+            out.extend_from_slice(uri.subscriber().unwrap_or_default());
             out.push(b'@');
             out.extend_from_slice(uri.host.unwrap_or_default());
         })
     }),
     Variable::new("AU", "user part of From, for accounting; empty when there is none", |context, _, out| {
-        account(context, out, |uri, out| out.extend_from_slice(uri.user.unwrap_or_default()))
+        account(context, out, |uri, out| out.extend_from_slice(uri.subscriber().unwrap_or_default()))
     }),
     Variable::new("ai", "URI of P-Asserted-Identity", |context, _, out| {
         answer_uri(context, HeaderId::PAssertedIdentity, out)
@@ -43,7 +43,7 @@ pub const VARIABLES: &[Variable] = &[
         answer_uri(context, HeaderId::PPreferredIdentity, out)
     }),
     Variable::new("pU", "user part of P-Preferred-Identity", |context, _, out| {
-        answer_optional(preferred(context).and_then(|uri| uri.user), out)
+        answer_optional(preferred(context).and_then(|uri| uri.subscriber()), out)
     }),
     Variable::new("pd", "host of P-Preferred-Identity", |context, _, out| {
         answer_optional(preferred(context).and_then(|uri| uri.host), out)
@@ -77,6 +77,11 @@ fn credentials<'m>(context: &Context<'m>) -> Option<Credentials<'m>> {
 fn digest(context: &Context<'_>, field: &[u8], out: &mut Vec<u8>) -> Reading {
     let found = credentials(context).map(|credentials| credentials.field(field).unwrap_or_default());
     answer_optional(found, out)
+}
+
+fn digest_uri(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
+    let uri = credentials(context).and_then(|credentials| credentials.field(b"uri"));
+    answer_optional(uri.filter(|uri| !uri.is_empty()), out)
 }
 
 fn digest_part(context: &Context<'_>, out: &mut Vec<u8>, part: fn(&[u8]) -> &[u8]) -> Reading {

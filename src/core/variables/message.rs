@@ -13,7 +13,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new("rm", "method of the request, or of the request a reply is for", method),
     Variable::new(
         "rmid",
-        "method as a bit: INVITE 1, CANCEL 2, ACK 4, BYE 8, …; 0 for an unknown one",
+        "method as a bit: INVITE 1, CANCEL 2, ACK 4, BYE 8, …; 524288 for an unknown one",
         method_bit,
     )
     .yields(Yields::Integer),
@@ -87,9 +87,12 @@ fn method(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading 
     answer_optional(context.message.method().ok().map(|method| method.name()), out)
 }
 
+/// `$rmid` of a method that has no bit of its own.
+const UNKNOWN_METHOD_BIT: u32 = 1 << 19;
+
 fn method_bit(context: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
     let bit = context.message.method().ok().and_then(|method| method.bit());
-    Reading::Integer(i64::from(bit.unwrap_or(0)))
+    Reading::Integer(i64::from(bit.unwrap_or(UNKNOWN_METHOD_BIT)))
 }
 
 fn status(context: &Context<'_>) -> Option<i64> {

@@ -143,14 +143,14 @@ fn parsed(uri: Option<&[u8]>) -> Option<Uri<'_>> {
 }
 
 fn user(uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
-    answer_optional(parsed(uri).and_then(|uri| uri.user), out)
+    answer_optional(parsed(uri).and_then(|uri| uri.subscriber()), out)
 }
 
 fn user_size(uri: Option<&[u8]>) -> Reading {
     match uri {
-        Some(uri) => {
-            Reading::Integer(parsed(Some(uri)).and_then(|uri| uri.user).map_or(0, |user| user.len() as i64))
-        }
+        Some(uri) => Reading::Integer(
+            parsed(Some(uri)).and_then(|uri| uri.subscriber()).map_or(0, |user| user.len() as i64),
+        ),
         None => Reading::Null,
     }
 }

@@ -1,6 +1,6 @@
 //! Bodies: there or not, of which type, replaced, and what a session description says about hold.
 
-use crate::core::context::Context;
+use crate::core::context::{Context, ReplyBody};
 use crate::core::functions::outcome;
 use crate::core::module::{Argument, Outcome};
 use crate::sip::HeaderId;
@@ -22,7 +22,7 @@ pub(super) fn has_body_of_type(
 }
 
 /// Compares a Content-Type without its parameters; `type/*` stands for every subtype.
-fn is_type(value: &[u8], wanted: &[u8]) -> bool {
+pub(super) fn is_type(value: &[u8], wanted: &[u8]) -> bool {
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     let bare = value[..end].trim_ascii();
     match wanted.strip_suffix(b"*") {
@@ -38,6 +38,16 @@ pub(super) fn set_body(_: &TextOps, context: &mut Context<'_>, arguments: &[Argu
     }
     let set = context.edits.set_body(&context.message, Some(content_type), body);
     outcome(context, "set_body", set)
+}
+
+pub(super) fn set_reply_body(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let (body, content_type) = (arguments[0].text(), arguments[1].text());
+    let is_line = !content_type.is_empty() && !content_type.iter().any(u8::is_ascii_control);
+    if !is_line {
+        return outcome(context, "set_reply_body", Err("a body needs a type, in one line"));
+    }
+    context.reply_body = Some(ReplyBody { content_type: content_type.to_vec(), bytes: body.to_vec() });
+    Outcome::TRUE
 }
 
 pub(super) fn is_audio_on_hold(_: &TextOps, context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {

@@ -3,7 +3,7 @@
 use crate::core::context::Context;
 use crate::core::functions::outcome;
 use crate::core::module::{Argument, Outcome};
-use crate::sip::{HeaderId, Message};
+use crate::sip::{Header, HeaderId, Message};
 
 use super::TextOps;
 
@@ -35,6 +35,142 @@ pub(super) fn remove_by_pattern(
     let matching = context.message.headers().filter(|header| regex.is_match(header.name));
     let removed = matching.filter(|header| edits.remove(&context.message, header).is_ok()).count();
     (removed > 0).into()
+}
+
+/// Header fields whose name or value matches the first expression, but not the second.
+pub(super) fn remove_matching(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let removing = module.regex(context, &arguments[0]);
+    let keeping = module.regex(context, &arguments[1]);
+    let (Some(removing), Some(keeping)) = (removing, keeping) else { return Outcome::FALSE };
+    // An empty expression would match everything and keep all.
+    let has_exception = !arguments[1].text().is_empty();
+    remove_where(context, |header| {
+        let matches =
+            |regex: &regex::bytes::Regex| regex.is_match(header.name) || regex.is_match(header.value);
+        matches(&removing) && !(has_exception && matches(&keeping))
+    })
+}
+
+/// Header fields of a name whose value compares as the mode says.
+pub(super) fn remove_compared(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let [name, text] = [0, 1].map(|index: usize| arguments[index].text());
+    let Some(comparison) = Comparison::of(arguments[2].text()) else {
+        return outcome(context, "remove_hf_match", Err(Comparison::HELP));
+    };
+    let regex = match comparison {
+        Comparison::Regex => match module.regex(context, &arguments[1]) {
+            Some(regex) => Some(regex),
+            None => return Outcome::FALSE,
+        },
+        _ => None,
+    };
+    let edits = &mut context.edits;
+    let named = context.message.headers_named(name);
+    let matching = named.filter(|header| comparison.holds(header.value, text, regex.as_deref()));
+    let removed = matching.filter(|header| edits.remove(&context.message, header).is_ok()).count();
+    (removed > 0).into()
+}
+
+/// The header field of a name at an index, from 0; negative from the last.
+pub(super) fn remove_at(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let index = arguments[1].integer().and_then(|index| i32::try_from(index).ok());
+    let header = index.and_then(|index| context.message.header_named(arguments[0].text(), index));
+    match header {
+        Some(header) => {
+            let removed = context.edits.remove(&context.message, &header);
+            outcome(context, "remove_hf_idx", removed)
+        }
+        None => Outcome::FALSE,
+    }
+}
+
+fn remove_where(context: &mut Context<'_>, is_removed: impl Fn(&Header<'_>) -> bool) -> Outcome {
+    let edits = &mut context.edits;
+    let matching = context.message.headers().filter(is_removed);
+    let removed = matching.filter(|header| edits.remove(&context.message, header).is_ok()).count();
+    (removed > 0).into()
+}
+
+/// How `remove_hf_match` compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    NotEqual,
+    StartsWith,
+    Contains,
+    Regex,
+    Glob,
+}
+
+impl Comparison {
+    pub(super) const HELP: &str = "modes are eq, ne, sw, in, re, fm";
+
+    pub(super) fn of(mode: &[u8]) -> Option<Comparison> {
+        match mode {
+            b"eq" => Some(Comparison::Equal),
+            b"ne" => Some(Comparison::NotEqual),
+            b"sw" => Some(Comparison::StartsWith),
+            b"in" => Some(Comparison::Contains),
+            b"re" => Some(Comparison::Regex),
+            b"fm" => Some(Comparison::Glob),
+            _ => None,
+        }
+    }
+
+    fn holds(self, value: &[u8], text: &[u8], regex: Option<&regex::bytes::Regex>) -> bool {
+        match self {
+            Comparison::Equal => value == text,
+            Comparison::NotEqual => value != text,
+            Comparison::StartsWith => value.starts_with(text),
+            Comparison::Contains => memchr::memmem::find(value, text).is_some(),
+            Comparison::Regex => regex.is_some_and(|regex| regex.is_match(value)),
+            Comparison::Glob => super::values::glob_matches(value, text),
+        }
+    }
+}
+
+/// A header line with the Request-URI: what stands before it and behind it.
+pub(super) fn append_request_uri(
+    _: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let Some(uri) = context.request_uri() else {
+        return outcome(context, "append_urihf", Err("the message is not a request"));
+    };
+    let line = [arguments[0].text(), uri, arguments[1].text()].concat();
+    let checked = check_lines(&line).map(|()| context.edits.add_lines_last(&context.message, &line));
+    outcome(context, "append_urihf", checked)
+}
+
+/// Date, for every reply made from here on.
+pub(super) fn append_date_to_reply(_: &TextOps, context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {
+    let Some(line) = date_line(context) else { return Outcome::FALSE };
+    context.reply_headers.extend_from_slice(line.as_bytes());
+    Outcome::TRUE
+}
+
+/// Date, for the message that is sent on.
+pub(super) fn append_date(_: &TextOps, context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {
+    let Some(line) = date_line(context) else { return Outcome::FALSE };
+    context.edits.add_lines_last(&context.message, line.as_bytes());
+    Outcome::TRUE
+}
+
+/// RFC 3261 20.17: always in GMT.
+fn date_line(context: &Context<'_>) -> Option<String> {
+    let nanoseconds = i128::from(context.circumstances().received_at_ns);
+    let time = jiff::Timestamp::from_nanosecond(nanoseconds).ok()?;
+    let zoned = time.to_zoned(jiff::tz::TimeZone::UTC);
+    Some(zoned.strftime("Date: %a, %d %b %Y %H:%M:%S GMT\r\n").to_string())
 }
 
 pub(super) fn append(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {

@@ -2,26 +2,10 @@
 
 use std::ops::Range;
 
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex};
 
-/// Larger compiled expressions are refused.
-const COMPILED_SIZE_MAX: usize = 1 << 20;
-
-/// A regular expression over lines: any case, `^` and `$` stand at every line, `.` stays inside one.
-pub fn line_regex(pattern: &[u8]) -> Result<Regex, String> {
-    build(pattern, |builder| builder.case_insensitive(true))
-}
-
-fn build(pattern: &[u8], with: impl FnOnce(&mut RegexBuilder) -> &mut RegexBuilder) -> Result<Regex, String> {
-    let text = std::str::from_utf8(pattern).map_err(|_| "a pattern is not valid text".to_string())?;
-    let mut builder = RegexBuilder::new(text);
-    // A carriage return belongs to the line end, so that `$` stands before it.
-    builder.unicode(false).multi_line(true).crlf(true).size_limit(COMPILED_SIZE_MAX);
-    with(&mut builder).build().map_err(|error| {
-        let reason = error.to_string();
-        format!("invalid regular expression \"{text}\": {}", reason.lines().last().unwrap_or_default().trim())
-    })
-}
+pub use crate::core::preparation::build_line_regex as line_regex;
+use crate::core::preparation::{Groups, LetterCase, Lines, Style, compile_styled, invalid_regex};
 
 /// A compiled `/pattern/replacement/flags`.
 #[derive(Debug)]
@@ -53,9 +37,12 @@ impl Substitution {
                 unknown.escape_ascii()
             ));
         }
-        let regex = build(pattern, |builder| {
-            builder.case_insensitive(flags.contains(&b'i')).dot_matches_new_line(flags.contains(&b's'))
-        })?;
+        let style = Style {
+            letter_case: if flags.contains(&b'i') { LetterCase::Ignored } else { LetterCase::Kept },
+            lines: if flags.contains(&b's') { Lines::Crossed } else { Lines::Apart },
+            groups: Groups::Numbered,
+        };
+        let regex = compile_styled(pattern, style).map_err(|reason| invalid_regex(pattern, &reason))?;
         let replacement = replacement_parts(replacement);
         let groups = replacement.iter().filter_map(|part| match part {
             Part::Group(group) => Some(*group),

@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 
 use crate::core::context::Context;
 use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome};
+use crate::core::module::{Argument, Outcome, Reading, ValueRef};
 use crate::core::variables::request::{change_request_uri, replace_request_uri};
 use crate::sip::{Header, Message};
 
@@ -160,6 +160,41 @@ pub(super) fn substitute_user(
     }
 }
 
+/// Puts the changed text into the variable.
+pub(super) fn substitute_variable(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let Argument::Place(place) = arguments[0] else { return Outcome::FALSE };
+    let Some(substitution) = module.substitution(context, &arguments[1]) else { return Outcome::FALSE };
+    let mut text = Vec::new();
+    match context.read(place, &mut text) {
+        Reading::Text => {}
+        Reading::Integer(number) => text = number.to_string().into_bytes(),
+        Reading::Null => return Outcome::FALSE,
+    }
+    match substitution.apply(&text) {
+        Some(changed) => {
+            let written = context.write(place, ValueRef::Text(&changed));
+            outcome(context, "subst_v", written.map_err(|refusal| refusal.0))
+        }
+        None => Outcome::FALSE,
+    }
+}
+
+/// Whether any text matches.
+pub(super) fn search_text(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    match module.regex(context, &arguments[1]) {
+        Some(regex) => regex.is_match(arguments[0].text()).into(),
+        None => Outcome::FALSE,
+    }
+}
+
 pub(super) fn substitute_header(
     module: &TextOps,
     context: &mut Context<'_>,
@@ -279,6 +314,20 @@ mod tests {
         let rows = [
             ("remove_hf(\"X-Foo\")", "X-Foo: one\r\nX-Foo: two\r\n", ""),
             ("remove_hf_re(\"^priv\")", "Privacy: id;header\r\n", ""),
+            ("remove_hf_exp(\"^x-|^id\", \"two|privacy\")", "X-Foo: one\r\n", ""),
+            ("remove_hf_match(\"X-Foo\", \"two\", \"eq\")", "X-Foo: two\r\n", ""),
+            ("remove_hf_match(\"X-Foo\", \"two\", \"ne\")", "X-Foo: one\r\n", ""),
+            ("remove_hf_match(\"x-foo\", \"t\", \"sw\")", "X-Foo: two\r\n", ""),
+            ("remove_hf_match(\"X-Foo\", \"n\", \"in\")", "X-Foo: one\r\n", ""),
+            ("remove_hf_match(\"X-Foo\", \"^T.O$\", \"re\")", "X-Foo: two\r\n", ""),
+            ("remove_hf_match(\"X-Foo\", \"o?e\", \"fm\")", "X-Foo: one\r\n", ""),
+            ("remove_hf_idx(\"X-Foo\", -1)", "X-Foo: two\r\n", ""),
+            (
+                "append_urihf(\"X-Uri: <\", \">\\r\\n\")",
+                "\r\n\r\nv=0",
+                "\r\nX-Uri: <sip:bob@127.0.0.1:5070>\r\n\r\nv=0",
+            ),
+            ("append_time_to_request()", "\r\n\r\nv=0", "\r\nDate: Mon, 23 Nov 2026 01:25:10 GMT\r\n\r\nv=0"),
             ("append_hf(\"X-New: $rU\\r\\n\")", "\r\n\r\nv=0", "\r\nX-New: bob\r\n\r\nv=0"),
             ("append_hf(\"X-New: 1\\r\\n\", \"X-Foo\")", "two\r\n", "two\r\nX-New: 1\r\n"),
             ("insert_hf(\"X-New: 1\\r\\n\", \"X-Foo\")", "X-Foo: one", "X-New: 1\r\nX-Foo: one"),
@@ -311,6 +360,10 @@ mod tests {
         let rows = [
             "remove_hf(\"X-Bar\")",
             "remove_hf_re(\"^y-\")",
+            "remove_hf_exp(\"^y-\", \"\")",
+            "remove_hf_match(\"X-Foo\", \"three\", \"eq\")",
+            "remove_hf_idx(\"X-Foo\", 2)",
+            "append_urihf(\"no colon\", \"\")",
             "append_hf(\"no colon\")",
             "append_hf(\"\\r\\n\\r\\nbody\")",
             "insert_hf(\"\")",

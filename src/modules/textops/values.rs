@@ -9,6 +9,10 @@ pub(super) fn starts_with(_: &TextOps, _: &mut Context<'_>, arguments: &[Argumen
     arguments[0].text().starts_with(arguments[1].text()).into()
 }
 
+pub(super) fn ends_with(_: &TextOps, _: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    arguments[0].text().ends_with(arguments[1].text()).into()
+}
+
 pub(super) fn find(_: &TextOps, _: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     memchr::memmem::find(arguments[0].text(), arguments[1].text()).is_some().into()
 }
@@ -53,7 +57,7 @@ pub(super) fn matches_glob(_: &TextOps, _: &mut Context<'_>, arguments: &[Argume
 
 /// `*` stands for any text, `?` for any byte. A star that was too short is tried longer, and only the last one, so
 /// the time is bounded by the product of both sizes.
-fn glob_matches(text: &[u8], glob: &[u8]) -> bool {
+pub(super) fn glob_matches(text: &[u8], glob: &[u8]) -> bool {
     let (mut at, mut wanted) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while at < text.len() {

@@ -1,0 +1,31 @@
+//! What scripts of all processes share: values (`$shv`) and locks (`lock("key")`). Made before the first fork.
+
+pub use crate::shm::Locking;
+use crate::shm::{LockTable, ValueTable};
+
+/// The shared memory of scripts; a clone is the same memory.
+#[derive(Clone)]
+pub struct SharedState {
+    /// Values by slot.
+    pub values: ValueTable,
+    /// Locks by number.
+    pub locks: LockTable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shm::{SharedInput, SharedReading};
+
+    #[test]
+    fn a_clone_is_the_same_memory() {
+        let one = SharedState {
+            values: ValueTable::create(2, 1).expect("memory"),
+            locks: LockTable::create(1).expect("memory"),
+        };
+        let other = one.clone();
+        one.values.write(0, 0, SharedInput::Integer(7)).expect("room");
+        assert_eq!(other.values.read(0, &mut Vec::new()), Ok(SharedReading::Integer(7)));
+        assert_eq!((one.locks.try_lock(0, 0), other.locks.try_lock(1, 0)), (Locking::Taken, Locking::Held));
+    }
+}

@@ -1,0 +1,179 @@
+//! What the server knows about itself, and what belongs to transactions, locations and routes that are not run here:
+//! `$stat(name)`, `$ccp(group.name)`, `$Tb`, `$iuid`, `$af(name)`, `$msgbuf(0)`, `$T_branch_idx`, `$snd(ip)`, …
+
+use crate::script::catalog::Yields;
+use crate::script::host::{Reading, ValueRef};
+
+use super::super::context::Context;
+use super::super::counters::{
+    REPLIES_FORWARDED, REPLIES_RECEIVED, REPLIES_SENT, REQUESTS_FORWARDED, REQUESTS_RECEIVED,
+};
+use super::super::value::{answer, answer_display, answer_text};
+use super::{Key, KeyRule, Subject, Variable};
+
+/// The table.
+pub const VARIABLES: &[Variable] = &[
+    Variable::new(
+        "stat",
+        "value of a counter, by its own name or Kamailio's; null when there is none",
+        read_counter,
+    )
+    .key(KeyRule::Text),
+    Variable::new(
+        "ccp",
+        "custom variable of the top level: group.name; null when there is none",
+        read_custom,
+    )
+    .key(KeyRule::Text),
+    Variable::new("Tb", "seconds since 1970 when the script was loaded", |context, _, _| {
+        Reading::Integer(context.registry().loaded_at_s() as i64)
+    })
+    .yields(Yields::Integer),
+    Variable::new(
+        "iuid",
+        "text that names the message in hand among all of this machine",
+        |context, _, out| {
+            let (identity, number) = (context.process.identity, context.process.message_number);
+            let begun = context.registry().loaded_at_s();
+            answer_display(format_args!("{begun:x}-{:x}-{}-{number:x}", identity.pid, identity.index), out)
+        },
+    )
+    .yields(Yields::Text),
+    Variable::new(
+        "af",
+        "family of the receiving address: name IPv4 or IPv6, id 2 or 10",
+        |context, subject, out| {
+            let is_ipv4 = context.circumstances().destination.is_ipv4();
+            match subject.key {
+                Key::Word(0) => Reading::Integer(if is_ipv4 { 2 } else { 10 }),
+                _ => answer_text(if is_ipv4 { b"IPv4" } else { b"IPv6" }, out),
+            }
+        },
+    )
+    .key(KeyRule::Word(&["id", "name"])),
+    Variable::new("msgbuf", "the byte of the message at a position, counted from 0", read_byte)
+        .key(KeyRule::Text),
+    absent("ruid", "id of the record a location was looked up in; null without a location service"),
+    absent("location_ua", "User-Agent of that record; null without a location service"),
+    absent("T_branch_idx", "number of the branch in hand; null outside of transactions"),
+    absent("T_reply_code", "status of the reply of a transaction; null outside of transactions"),
+    absent("T_reply_reason", "reason of the reply of a transaction; null outside of transactions"),
+    absent("T_reply_ruid", "record id of the branch that replied; null outside of transactions"),
+    absent("T_reply_last", "status of the last reply of a transaction; null outside of transactions"),
+    absent("snd", "how a message leaves; null outside of onsend_route").key(KeyRule::Word(SEND_PARTS)),
+    absent("sndto", "where a message leaves to; null outside of onsend_route").key(KeyRule::Word(SEND_PARTS)),
+    absent("sndfrom", "where a message leaves from; null outside of onsend_route")
+        .key(KeyRule::Word(SEND_PARTS)),
+    absent("rcv", "a message as it came; null outside of event_route[core:msg-received]")
+        .key(KeyRule::Word(RECEIVE_PARTS)),
+];
+
+const SEND_PARTS: &[&str] = &["ip", "port", "proto", "af", "buf", "len", "sproto"];
+const RECEIVE_PARTS: &[&str] =
+    &["buf", "len", "proto", "sproto", "srcip", "srcport", "rcvip", "rcvport", "af"];
+
+/// What only exists in routes this server does not run, as the reference reads it elsewhere.
+const fn absent(name: &'static str, documentation: &'static str) -> Variable {
+    Variable::new(name, documentation, |_, _, _| Reading::Null)
+}
+
+/// Names scripts of Kamailio use.
+const COUNTER_NAMES: &[(&str, super::super::counters::CounterId)] = &[
+    ("rcv_requests", REQUESTS_RECEIVED),
+    ("rcv_replies", REPLIES_RECEIVED),
+    ("fwd_requests", REQUESTS_FORWARDED),
+    ("fwd_replies", REPLIES_FORWARDED),
+    ("sent_replies", REPLIES_SENT),
+];
+
+fn read_counter(context: &Context<'_>, subject: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
+    let Ok(name) = std::str::from_utf8(subject.key.text()) else { return Reading::Null };
+    let known = COUNTER_NAMES.iter().find(|(known, _)| *known == name).map(|(_, counter)| *counter);
+    match known.or_else(|| context.registry().counter(name)) {
+        Some(counter) => Reading::Integer(context.process.ways.counters.sum(counter) as i64),
+        None => Reading::Null,
+    }
+}
+
+fn read_custom(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
+    let written = subject.key.text();
+    let Some(at) = written.iter().position(|byte| matches!(byte, b'.' | b':')) else { return Reading::Null };
+    let (group, name) = (&written[..at], &written[at + 1..]);
+    answer(context.registry().custom(group, name).unwrap_or(ValueRef::Null), out)
+}
+
+fn read_byte(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
+    let index =
+        std::str::from_utf8(subject.key.text()).ok().and_then(|text| text.trim().parse::<usize>().ok());
+    match index.and_then(|index| context.message.bytes().get(index)) {
+        Some(byte) => answer_text(&[*byte], out),
+        None => Reading::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::stage::{INVITE, OPTIONS, Stage, check_reading};
+
+    #[test]
+    fn what_is_not_run_here_reads_as_null_everywhere() {
+        for written in [
+            "T_branch_idx",
+            "T_reply_code",
+            "ruid",
+            "location_ua",
+            "snd(ip)",
+            "sndto(ip)",
+            "sndfrom(ip)",
+            "rcv(buf)",
+            "rcv(proto)",
+        ] {
+            for column in 0..3 {
+                check_reading(written, column, "NULL");
+            }
+        }
+    }
+
+    #[test]
+    fn the_server_tells_about_itself() {
+        let head = "limits.calls = 5 desc \"most calls\"";
+        let rows = [
+            ("$ccp(limits.calls) $ccp(limits.none) $ccp(x)", "5 <null> <null>"),
+            ("$af(name) $af(id)", "IPv4 2"),
+            ("$msgbuf(0)$msgbuf(3)[$msgbuf(99999)][$msgbuf(x)]", "II[<null>][<null>]"),
+            ("$stat(rcv_requests) $stat(core.requests_received) $stat(nothing)", "0 0 <null>"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(Stage::told(&[], head, "", text, INVITE), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn counters_are_read_back() {
+        let mut stage = Stage::new(
+            &[],
+            "request_route { $shv(x) = $hdr(X-Long); log(2, \"<$stat(core.shared_refused)>\"); }",
+        );
+        stage.receive(&OPTIONS.replacen("Call-ID", &format!("X-Long: {}\r\nCall-ID", "x".repeat(2000)), 1));
+        assert!(stage.log().contains("<1>"));
+    }
+
+    #[test]
+    fn messages_have_names_of_their_own() {
+        let mut stage = Stage::new(&[], "request_route { log(2, \"<$iuid>\"); log(2, \"<$iuid>\"); }");
+        let ids = |log: String| {
+            log.split('<')
+                .filter_map(|part| part.split_once('>'))
+                .map(|(id, _)| id.to_string())
+                .collect::<Vec<_>>()
+        };
+        stage.receive(OPTIONS);
+        let first = ids(stage.log());
+        stage.receive(OPTIONS);
+        let second = ids(stage.log());
+        assert!(
+            first[1] == first[3] && second[1] == second[3] && first[1] != second[1],
+            "{first:?} {second:?}"
+        );
+    }
+}
