@@ -120,7 +120,7 @@ fn group_table(groups: &[GroupFigures], text: &mut String) {
     let width = groups.iter().map(|group| group.name.len()).max().unwrap_or(0).max("group".len());
     let _ = writeln!(
         text,
-        "{:width$} {:>7} {:>9} {:>7} {:>12} {:>9} {:>12} {:>11} {:>11}",
+        "{:width$} {:>7} {:>9} {:>7} {:>12} {:>9} {:>12} {:>11} {:>11} {:>8} {:>11} {:>13}",
         "group",
         "workers",
         "capacity",
@@ -129,12 +129,15 @@ fn group_table(groups: &[GroupFigures], text: &mut String) {
         "full",
         "processed",
         "redelivered",
-        "quarantined"
+        "quarantined",
+        "dropped",
+        "wait p99 us",
+        "script p99 us"
     );
     for group in groups {
         let _ = writeln!(
             text,
-            "{:width$} {:>7} {:>9} {:>7} {:>12} {:>9} {:>12} {:>11} {:>11}",
+            "{:width$} {:>7} {:>9} {:>7} {:>12} {:>9} {:>12} {:>11} {:>11} {:>8} {:>11} {:>13}",
             group.name,
             group.workers,
             group.capacity,
@@ -143,7 +146,10 @@ fn group_table(groups: &[GroupFigures], text: &mut String) {
             group.full,
             group.processed,
             group.redelivered,
-            group.quarantined
+            group.quarantined,
+            group.dropped_oldest + group.expired,
+            group.wait.percentile_ns(99) / 1_000,
+            group.script.percentile_ns(99) / 1_000
         );
     }
 }
@@ -218,7 +224,10 @@ mod tests {
         let words = |line: usize| text.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
         assert!(text.starts_with("sworker, master 41, figures of -\n"));
         assert_eq!(words(2)[..4], ["group", "workers", "capacity", "depth"]);
-        assert_eq!(words(3), ["registrations", "2", "16384", "3", "1000", "0", "997", "0", "0"]);
+        assert_eq!(
+            words(3),
+            ["registrations", "2", "16384", "3", "1000", "0", "997", "0", "0", "0", "0", "0"]
+        );
         assert_eq!(words(6), ["42", "worker", "registrations/1", "1", "0", "5", "-", "500", "7"]);
         assert_eq!(words(7)[..3], ["-", "control", "-"]);
     }

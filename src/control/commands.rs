@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::protocol::{self, Fault, Request};
-use crate::shm::GroupStatistics;
+use crate::shm::{GroupStatistics, Histogram};
 
 /// What commands may ask the server they run in. Nothing here waits for another process.
 pub trait Server {
@@ -17,10 +17,21 @@ pub trait Server {
     fn processes(&self) -> Vec<ProcessRow>;
     /// The figures of every group.
     fn groups(&self) -> Vec<GroupStatistics>;
+    /// What the figures of each group do not tell, in the same order.
+    fn group_states(&self) -> Vec<GroupState>;
+    /// How often the configuration was changed, and how many former generations of processes are finishing.
+    fn generation(&self) -> (u64, u64);
+    /// Reads the script again and changes to it; the words are for the operator. The only wish that is waited for, for a
+    /// few seconds at most.
+    fn reload(&self) -> Result<String, String>;
     /// Every counter with its value: `room.thing_past`.
     fn counters(&self) -> Vec<(String, u64)>;
     /// What the server was built with, name and value.
     fn internals(&self) -> Vec<(String, String)>;
+    /// The level up to which lines of the log are written, -5 to 3.
+    fn log_level(&self) -> i64;
+    /// Changes it in every process.
+    fn set_log_level(&self, level: i64);
     /// Asks the whole server to finish and stop.
     fn stop(&self) -> Result<(), String>;
 }
@@ -38,6 +49,15 @@ pub struct ProcessRow {
     pub restarts: u64,
 }
 
+/// How a group is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupState {
+    /// Messages that former generations still hold for it.
+    pub draining: u64,
+    /// Workers that die as soon as they are started.
+    pub degraded: u64,
+}
+
 /// One row of the table.
 pub struct Command {
     /// Its name.
@@ -50,9 +70,34 @@ pub struct Command {
 /// Every command.
 pub const COMMANDS: &[Command] = &[
     Command {
+        name: "cfg.get",
+        documentation: "a setting that can change while the server runs; arguments: core debug",
+        run: |server, given| {
+            changeable(given, 2)?;
+            Ok(server.log_level().into())
+        },
+    },
+    Command {
+        name: "cfg.set_now_int",
+        documentation: "changes a setting in every process at once; arguments: core debug LEVEL",
+        run: |server, given| {
+            changeable(given, 3)?;
+            server.set_log_level(level(&given[2])?);
+            Ok(Value::Null)
+        },
+    },
+    Command {
         name: "core.echo",
         documentation: "gives back its arguments",
         run: |_, given| Ok(json!(given)),
+    },
+    Command {
+        name: "core.generation",
+        documentation: "how often the configuration was changed, and how many former generations are finishing",
+        run: |server, _| {
+            let (generation, draining) = server.generation();
+            Ok(json!({"generation": generation, "draining": draining}))
+        },
     },
     Command {
         name: "core.info",
@@ -78,6 +123,11 @@ pub const COMMANDS: &[Command] = &[
         run: psx,
     },
     Command {
+        name: "core.reload",
+        documentation: "reads the script again, checks it, and changes to it without losing a message; or says what is wrong",
+        run: |server, _| server.reload().map(Value::from).map_err(|reason| Fault::failed(&reason)),
+    },
+    Command {
         name: "core.uptime",
         documentation: "since when and for how many seconds the server runs",
         run: uptime,
@@ -88,10 +138,26 @@ pub const COMMANDS: &[Command] = &[
         run: |server, _| Ok(server.version().into()),
     },
     Command {
+        name: "corex.debug",
+        documentation: "the level of the log; with a number as argument it is changed in every process first",
+        run: |server, given| {
+            if let Some(wanted) = given.first() {
+                server.set_log_level(level(wanted)?);
+            }
+            Ok(json!({"level": server.log_level()}))
+        },
+    },
+    Command {
         name: "group.list",
         documentation: "each group of workers: capacity and depth of its queue; messages delegated, refused because it \
-                        was full, processed, delivered again after a worker's death, and set aside",
-        run: |server, _| Ok(server.groups().iter().map(group).collect()),
+                        was full (of these answered with 503), taken back for newer ones, too old when taken, \
+                        processed, delivered again after a worker's death, and set aside; how long they waited and \
+                        how long the script took; messages that former generations still hold (draining); workers \
+                        that do not hold (degraded)",
+        run: |server, _| {
+            let states = server.group_states();
+            Ok(server.groups().iter().zip(states).map(|(figures, state)| group(figures, state)).collect())
+        },
     },
     Command {
         name: "stats.fetch",
@@ -134,6 +200,24 @@ fn run(server: &dyn Server, request: &Request) -> Result<Value, Fault> {
     (command.run)(server, &request.parameters)
 }
 
+/// Checks that the arguments begin with the name of the one setting that can change.
+fn changeable(given: &[Value], count: usize) -> Result<(), Fault> {
+    let words = (given.first().and_then(Value::as_str), given.get(1).and_then(Value::as_str));
+    if given.len() != count || words != (Some("core"), Some("debug")) {
+        return Err(Fault::bad_parameters(
+            "only core debug can be asked for and changed while the server runs",
+        ));
+    }
+    Ok(())
+}
+
+/// A level, as a number or as its text.
+fn level(given: &Value) -> Result<i64, Fault> {
+    let number = given.as_i64().or_else(|| given.as_str().and_then(|text| text.trim().parse().ok()));
+    let level = number.filter(|number| (-5..=9).contains(number));
+    level.ok_or_else(|| Fault::bad_parameters("a level from -5 to 3 is needed"))
+}
+
 fn ps(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
     let pair = |row: ProcessRow| [json!(row.pid), json!(row.description)];
     Ok(server.processes().into_iter().flat_map(pair).collect())
@@ -156,7 +240,7 @@ fn in_words(seconds: u64) -> String {
     }
 }
 
-fn group(figures: &GroupStatistics) -> Value {
+fn group(figures: &GroupStatistics, state: GroupState) -> Value {
     json!({
         "name": figures.name,
         "workers": figures.workers,
@@ -165,6 +249,9 @@ fn group(figures: &GroupStatistics) -> Value {
         "depth_max": figures.depth_max,
         "delegated": figures.delegated,
         "full": figures.full,
+        "refused": figures.refused,
+        "dropped_oldest": figures.dropped_oldest,
+        "expired": figures.expired,
         "too_large": figures.too_large,
         "processed": figures.processed,
         "redelivered": figures.redelivered,
@@ -172,8 +259,19 @@ fn group(figures: &GroupStatistics) -> Value {
         "adopted": figures.adopted,
         "corrupt": figures.corrupt,
         "worker_deaths": figures.worker_deaths,
+        "deadline_killed": figures.deadline_killed,
         "late_found": figures.late_found,
+        "draining": state.draining,
+        "degraded": state.degraded,
+        "wait_us": percentiles(&figures.wait),
+        "script_us": percentiles(&figures.script),
     })
+}
+
+/// Times within which half of the messages, 99 of a hundred and all lie, in microseconds, as classes that double.
+fn percentiles(histogram: &Histogram) -> Value {
+    let microseconds = |percent| histogram.percentile_ns(percent) / 1_000;
+    json!({"p50": microseconds(50), "p99": microseconds(99), "max": microseconds(100), "classes": histogram.0})
 }
 
 fn fetch(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
@@ -228,6 +326,7 @@ pub(super) mod tests {
     #[derive(Default)]
     pub struct Still {
         pub is_stopped: Cell<bool>,
+        pub level: Cell<i64>,
     }
 
     impl Server for Still {
@@ -262,8 +361,23 @@ pub(super) mod tests {
                 .map(|(name, value)| (name.to_owned(), value))
                 .to_vec()
         }
+        fn group_states(&self) -> Vec<GroupState> {
+            vec![GroupState { draining: 3, degraded: 1 }]
+        }
+        fn generation(&self) -> (u64, u64) {
+            (4, 1)
+        }
+        fn reload(&self) -> Result<String, String> {
+            if self.is_stopped.get() { Err("it stops".to_owned()) } else { Ok("generation 5".to_owned()) }
+        }
         fn internals(&self) -> Vec<(String, String)> {
             vec![("version".to_owned(), self.version())]
+        }
+        fn log_level(&self) -> i64 {
+            self.level.get()
+        }
+        fn set_log_level(&self, level: i64) {
+            self.level.set(level);
         }
         fn stop(&self) -> Result<(), String> {
             if self.is_stopped.replace(true) { Err("it stops already".to_owned()) } else { Ok(()) }
@@ -290,6 +404,8 @@ pub(super) mod tests {
                 json!([]),
                 json!({"now": "Sun Sep  9 01:47:40 2001", "up_since": "Sun Sep  9 01:46:40 2001", "uptime": 60}),
             ),
+            ("core.generation", json!([]), json!({"generation": 4, "draining": 1})),
+            ("core.reload", json!([]), json!("generation 5")),
             ("core.info", json!([]), json!({"version": "sworker 9.9.9 (any/os)"})),
             ("core.ps", json!([]), json!([70, "master", 71, "worker calls/1"])),
             (
@@ -316,7 +432,13 @@ pub(super) mod tests {
             assert_eq!(ask(method, parameters.clone()), Ok(result), "{method} {parameters}");
         }
         let groups = ask("group.list", json!([])).unwrap();
-        for (name, value) in [("name", json!("calls")), ("capacity", json!(8)), ("delegated", json!(5))] {
+        for (name, value) in [
+            ("name", json!("calls")),
+            ("capacity", json!(8)),
+            ("delegated", json!(5)),
+            ("draining", json!(3)),
+            ("degraded", json!(1)),
+        ] {
             assert_eq!(groups[0][name], value);
         }
     }
@@ -325,6 +447,11 @@ pub(super) mod tests {
     fn what_cannot_be_answered_is_a_fault() {
         let rows = [
             ("core.nothing", json!([]), -32601),
+            ("cfg.get", json!(["core", "children"]), -32602),
+            ("cfg.get", json!([]), -32602),
+            ("cfg.set_now_int", json!(["core", "debug"]), -32602),
+            ("cfg.set_now_int", json!(["core", "debug", "loud"]), -32602),
+            ("corex.debug", json!([99]), -32602),
             ("stats.fetch", json!([5]), -32602),
             ("stats.fetch", json!(["nothing."]), -32602),
             ("stats.fetch", json!(["sworker"]), -32602),
@@ -338,11 +465,24 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_level_of_the_log_is_asked_for_and_changed() {
+        let server = Still::default();
+        for (wanted, level) in [(json!(3), 3), (json!("-1"), -1)] {
+            let answer = ask_of(&server, "cfg.set_now_int", json!(["core", "debug", wanted]));
+            assert_eq!(answer, Ok(Value::Null));
+            assert_eq!(ask_of(&server, "cfg.get", json!(["core", "debug"])), Ok(json!(level)));
+        }
+        assert_eq!(ask_of(&server, "corex.debug", json!([2])), Ok(json!({"level": 2})));
+        assert_eq!(ask_of(&server, "corex.debug", json!([])), Ok(json!({"level": 2})));
+    }
+
+    #[test]
     fn stopping_is_asked_for_once() {
         let server = Still::default();
         assert_eq!(ask_of(&server, "core.kill", json!([])), Ok(Value::Null));
         assert!(server.is_stopped.get());
         assert_eq!(ask_of(&server, "core.kill", json!([])).unwrap_err().message, "it stops already");
+        assert_eq!(ask_of(&server, "core.reload", json!([])).unwrap_err().message, "it stops");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The server of commands: a few connections, each with limits in size and time, none of which can hold the others.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,8 @@ struct Connection {
     stream: UnixStream,
     request: Vec<u8>,
     answer: Vec<u8>,
+    /// Something was asked and answered.
+    is_served: bool,
     /// When what it does now must be over.
     deadline: Instant,
 }
@@ -63,10 +65,7 @@ impl CommandServer {
     /// Waits for something to do, at most for `wait`, and does it.
     pub fn turn(&mut self, server: &dyn Server, wait: Duration) -> io::Result<()> {
         let mut watched = vec![(self.listener.as_fd(), Interest::Read)];
-        watched.extend(self.connections.iter().map(|connection| {
-            let interest = if connection.answer.is_empty() { Interest::Read } else { Interest::Write };
-            (connection.stream.as_fd(), interest)
-        }));
+        watched.extend(self.connections.iter().map(Connection::watched));
         poll::wait(&watched, wait, &mut self.ready)?;
 
         let now = Instant::now();
@@ -82,6 +81,28 @@ impl CommandServer {
             self.accept(now);
         }
         Ok(())
+    }
+
+    /// Listens to nobody new, and finishes with those who are here: what they have asked is answered, and who has come
+    /// and not asked yet is waited for a little.
+    pub fn finish(mut self, server: &dyn Server, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        loop {
+            self.connections.retain(Connection::is_owed_something);
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if self.connections.is_empty() || rest.is_zero() {
+                return;
+            }
+            let watched: Vec<_> = self.connections.iter().map(Connection::watched).collect();
+            if poll::wait(&watched, rest, &mut self.ready).is_err() {
+                return;
+            }
+            let mut ready = self.ready.iter().copied();
+            let (limits, now) = (&self.limits, Instant::now());
+            self.connections.retain_mut(|connection| {
+                !ready.next().unwrap_or(false) || connection.proceed(server, limits, now).is_ok()
+            });
+        }
     }
 
     /// How many connections there are.
@@ -100,6 +121,7 @@ impl CommandServer {
                     stream,
                     request: Vec::new(),
                     answer: Vec::new(),
+                    is_served: false,
                     deadline,
                 });
             }
@@ -111,6 +133,15 @@ impl CommandServer {
 struct Closed;
 
 impl Connection {
+    fn watched(&self) -> (BorrowedFd<'_>, Interest) {
+        let interest = if self.answer.is_empty() { Interest::Read } else { Interest::Write };
+        (self.stream.as_fd(), interest)
+    }
+
+    fn is_owed_something(&self) -> bool {
+        !self.is_served || !self.request.is_empty() || !self.answer.is_empty()
+    }
+
     fn proceed(&mut self, server: &dyn Server, limits: &Limits, now: Instant) -> Result<(), Closed> {
         if self.answer.is_empty() {
             self.read(limits, now)?;
@@ -138,6 +169,7 @@ impl Connection {
     fn answer_lines(&mut self, server: &dyn Server, limits: &Limits, now: Instant) -> Result<(), Closed> {
         while let Some(end) = self.request.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.request.drain(..=end).collect();
+            self.is_served = true;
             if let Some(answer) = commands::answer(server, line.trim_ascii()) {
                 self.answer.extend_from_slice(&answer);
             }
@@ -241,6 +273,25 @@ mod tests {
 
         client.write_all(b"nonsense\n").unwrap();
         assert!(scene.read(&mut client).unwrap().contains("-32700"));
+    }
+
+    #[test]
+    fn who_leaves_answers_what_was_asked_and_lets_nobody_wait_who_was_served() {
+        let mut scene = scene(Limits::USUAL);
+        let (mut served, mut asking) = (scene.connect(), scene.connect());
+        let request = b"{\"jsonrpc\":\"2.0\",\"method\":\"core.version\",\"id\":1}\n";
+        served.write_all(request).unwrap();
+        assert!(scene.read(&mut served).is_some());
+        let mut silent = scene.connect();
+        scene.turn();
+        asking.write_all(request).unwrap();
+
+        scene.server.finish(&Still::default(), Duration::from_millis(20));
+
+        let mut bytes = [0; 1000];
+        assert!(asking.read(&mut bytes).is_ok_and(|size| size > 0), "what was asked is answered");
+        assert!(served.read(&mut bytes).is_ok_and(|size| size == 0), "who was served is let go");
+        assert!(silent.read(&mut bytes).is_ok_and(|size| size == 0), "who says nothing is let go too");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The first and the last moments of every child.
 //!
 //! ```text
-//!  fork ─► signals ─► follow the master into death ─► title, log ─► the role's own loop ─► leave at once
+//!  fork ─► signals ─► follow the master into death ─► title, sandbox ─► the role's own loop ─► leave at once
 //! ```
 //!
 //! Nothing of a child ever returns into the master's frames: it leaves by `exit_now`, also when it panics.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::heritage::Heritage;
 use super::role::{Role, Rules};
-use super::{control, receiver, worker};
+use super::{confinement, control, receiver, worker};
 use crate::core::identity::{ProcessIdentity, ProcessKind};
 use crate::core::log::{Level, Log};
 use crate::sys::process::{ProcessId, exit_now};
@@ -54,7 +54,10 @@ fn begin(heritage: &Heritage, title: &mut Title, role: &Role) -> io::Result<()> 
     }
     // A title that cannot be shown is a flaw and no reason not to serve.
     let _ = title.show(&format!("sworkerd: {role}"), rules.short_name);
-    Ok(())
+    match heritage.loaded.settings().is_sandboxed {
+        true => confinement::enter(role, &heritage.run_directory),
+        false => Ok(()),
+    }
 }
 
 /// What each signal means to a child. They are all held back until this is done; what came meanwhile comes then.
@@ -103,7 +106,7 @@ thread_local! {
 }
 
 /// A panic is told in the log, and ends the process before any frame is unwound.
-fn report_panics(log: &Rc<Log>) {
+pub(super) fn report_panics(log: &Rc<Log>) {
     LAST_WORDS.set(Some(log.clone()));
     panic::set_hook(Box::new(|what| {
         let log = LAST_WORDS.with(|words| words.try_borrow().ok().and_then(|words| words.clone()));

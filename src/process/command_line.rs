@@ -7,23 +7,40 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::core::load::ReportFormat;
+use crate::core::log::Engine;
+use crate::core::manual::{PARTS, Part};
 use crate::core::settings::listen;
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
+
+pub mod forms;
+
+use forms::Form;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CommandLine {
     /// What to do.
     pub task: Task,
+    /// The message to replay.
+    pub replayed_file: PathBuf,
     /// The script; the built-in example without one.
     pub script: Script,
+    /// How `-c` reports.
+    pub report_format: ReportFormat,
+    /// The one entry of the manual that is asked for.
+    pub manual_name: Option<String>,
     /// How many `-D`.
     pub foreground_letters: u32,
     /// Log to error output, whatever the script says.
     pub is_logging_to_stderr: bool,
     /// Colours in the log.
     pub is_log_coloured: bool,
+    /// Log engine and its data.
+    pub log_engine: Option<(Engine, Option<String>)>,
+    /// Children keep what rights they have.
+    pub is_sandbox_refused: bool,
     /// Log level, which then beats the script's.
     pub debug: Option<i32>,
     /// File for the process id of the master.
@@ -74,12 +91,22 @@ pub enum Task {
     Serve,
     /// Check the script and say so.
     Check,
+    /// Give a message that was set aside to the script once more, in this one process.
+    Replay,
+    /// Prove that children cannot escape.
+    SelfTest,
+    /// Print the script in canonical form.
+    PrintScript,
+    /// Print a part of the manual.
+    Manual(Part),
     /// Print the help.
     Help,
     /// Print the version.
     Version,
     /// Print what was built in.
     Internals,
+    /// Print the options in another form.
+    Options(Form),
 }
 
 /// Where the script is.
@@ -112,7 +139,10 @@ impl CommandLine {
             let flag = match argument {
                 lexopt::Arg::Short(letter) => by_letter(letter)?,
                 lexopt::Arg::Long(name) => by_name(name)?,
-                lexopt::Arg::Value(word) => return Err(UsageError::bare_word(&word)),
+                lexopt::Arg::Value(word) => {
+                    command_line.take_word(&word)?;
+                    continue;
+                }
             };
             let value = match flag.value {
                 Some(_) => parser.value().map_err(|_| UsageError::missing_value(flag))?,
@@ -127,6 +157,15 @@ impl CommandLine {
             }
         }
         Ok(command_line)
+    }
+
+    /// Behind `-x functions` a word names one entry; anywhere else it is a mistake.
+    fn take_word(&mut self, word: &OsString) -> Result<(), UsageError> {
+        match (self.task, &self.manual_name) {
+            (Task::Manual(_), None) => self.manual_name = Some(word.to_string_lossy().into_owned()),
+            _ => return Err(UsageError::bare_word(word)),
+        }
+        Ok(())
     }
 
     /// Whether the server leaves the terminal. `-D` and `-DD` keep it there, and so does the built-in script, which is
@@ -266,6 +305,16 @@ const FLAGS: &[Flag] = &[
     valued('f', "FILE", |c, v| { c.script = if v == "-" { Script::StandardInput } else { Script::File(v.into()) }; Ok(()) },
         "script to run; \"-\" reads standard input; without -f a built-in example runs in the foreground"),
     switch('c', |c, _| { c.task = Task::Check; Ok(()) }, "check the script, say what is wrong, exit 0 or 255"),
+    long("replay", Some("FILE"), |c, v| { (c.task, c.replayed_file) = (Task::Replay, v.into()); Ok(()) },
+        "give a message that was set aside (quarantine/….sip) to the script once more, in one process without sockets; \
+         print what would be sent"),
+    long("format", Some("text|json"), |c, v| { c.report_format = report_format(v)?; Ok(()) },
+        "how -c reports: text for people on error output, json for editors and CI on standard output"),
+    long("cfg-print", None, |c, _| { c.task = Task::PrintScript; Ok(()) },
+        "print the script in canonical form, includes read and defines replaced, exit 0 or 255"),
+    valued('x', "PART [NAME]", manual_or_allocator,
+        "print the manual, or one entry of it: functions, variables, parameters, modules, transformations, globals or \
+         counters; names of allocators (fm, qm, tlsf) are accepted without effect"),
     switch('D', |c, _| { c.foreground_letters += 1; Ok(()) },
         "stay in the foreground; -DD means the same (receiving and processing are always different processes here, \
          so there is no single-process mode); -DDD leaves the terminal all the same"),
@@ -273,6 +322,8 @@ const FLAGS: &[Flag] = &[
     switch('e', |c, _| { c.is_log_coloured = true; Ok(()) }, "colours in the log on error output"),
     switch('d', |c, _| { c.debug = Some(c.debug.unwrap_or(0).saturating_add(1)); Ok(()) },
         "log more: -d notices, -dd information, -ddd everything; beats the script's debug"),
+    long("log-engine", Some("NAME[:DATA]"), |c, v| { c.log_engine = Some(log_engine(v)?); Ok(()) },
+        "what lines of the log become: standard, stderr, syslog[:SOCKET], journald[:SOCKET] or json; beats the script's"),
     long("debug", Some("LEVEL"), |c, v| { c.debug = Some(number(v)?); Ok(()) }, "log level from -5 (alert) to 3 (debug); beats the script's"),
     valued('l', "ADDRESS", |c, v| { c.listeners.push(listen::parse_command_line(v)?); Ok(()) },
         "listen here too: [proto:]host[:port][/advertised[:port]][/name]; may be repeated; port 0 lets the kernel choose"),
@@ -297,6 +348,9 @@ const FLAGS: &[Flag] = &[
     valued('t', "DIRECTORY", |c, v| { c.root_directory = Some(v.into()); Ok(()) }, "make this directory the root once everything is open"),
     valued('u', "USER", |c, v| { c.user = Some(v.to_owned()); Ok(()) }, "user (name or number) to become once everything is open"),
     valued('g', "GROUP", |c, v| { c.group = Some(v.to_owned()); Ok(()) }, "group (name or number) to become"),
+    long("no-sandbox", None, |c, _| { c.is_sandbox_refused = true; Ok(()) }, "children keep what rights they have, for debugging"),
+    long("self-test", None, |c, _| { c.task = Task::SelfTest; Ok(()) },
+        "prove from inside a child of each role that it cannot escape, a line for each attempt, exit 0 or 1"),
     valued('b', "BYTES", |c, v| { c.receive_buffer_max = Some(positive(v)?); Ok(()) }, "receive buffer of a socket"),
     valued('B', "BYTES", |c, v| { c.send_buffer_max = Some(positive(v)?); Ok(()) }, "send buffer of a socket"),
     switch('K', |c, _| { c.is_via_checked = true; Ok(()) }, "accept only replies whose top Via is ours"),
@@ -304,10 +358,11 @@ const FLAGS: &[Flag] = &[
     switch('v', |c, _| { c.task = Task::Version; Ok(()) }, "print the version and exit").or("version"),
     switch('V', |c, _| { c.task = Task::Version; Ok(()) }, "the same as -v"),
     switch('I', |c, _| { c.task = Task::Internals; Ok(()) }, "print what was built in and exit"),
+    long("options-as", Some("man|bash"), |c, v| { c.task = Task::Options(Form::parse(v)?); Ok(()) },
+        "print these options as a manual page, or as a completion for bash, and exit"),
     switch('h', |c, _| { c.task = Task::Help; Ok(()) }, "print this and exit").or("help"),
     ignored(Some('m'), None, Some("MEGABYTES"), "size of shared memory elsewhere; here queues are sized by their groups"),
     ignored(Some('M'), None, Some("MEGABYTES"), "size of private memory elsewhere"),
-    ignored(Some('x'), None, Some("NAME"), "allocator elsewhere"),
     ignored(Some('X'), None, Some("NAME"), "allocator elsewhere"),
     ignored(Some('N'), None, Some("COUNT"), "TCP receivers: TCP is not served yet"),
     ignored(Some('T'), None, None, "no TCP: it is not served yet"),
@@ -317,13 +372,33 @@ const FLAGS: &[Flag] = &[
     ignored(Some('O'), None, Some("LEVEL"), "optimisation of scripts: always on"),
     ignored(Some('r'), None, None, "look up the name of the sender: never done"),
     ignored(Some('R'), None, None, "look up names in Via: never done"),
-    ignored(None, Some("cfg-print"), None, "print the script: -c says whether it is right"),
     ignored(None, Some("subst"), Some("/PATTERN/TEXT/"), "substitution in the script's text: use --substdef or -A"),
-    ignored(None, Some("log-engine"), Some("NAME:DATA"), "log engine: standard log only"),
     ignored(None, Some("atexit"), Some("yes|no"), "exit handlers: there are none"),
     ignored(None, Some("all-errors"), None, "all errors are always reported"),
     ignored(None, Some("iuid"), Some("TEXT"), "unique id prefix: made by the server"),
 ];
+
+fn report_format(text: &str) -> Result<ReportFormat, String> {
+    match text {
+        "text" => Ok(ReportFormat::Text),
+        "json" => Ok(ReportFormat::Json),
+        _ => Err("text or json is needed".to_owned()),
+    }
+}
+
+/// `-x` chooses an allocator elsewhere.
+fn manual_or_allocator(command_line: &mut CommandLine, text: &str) -> Result<(), String> {
+    if let Some(part) = Part::named(text) {
+        command_line.task = Task::Manual(part);
+        return Ok(());
+    }
+    if ["fm", "qm", "tlsf", "f_malloc", "q_malloc", "tlsf_malloc"].contains(&text) {
+        command_line.notices.push(format!("-x {text} is accepted and has no effect"));
+        return Ok(());
+    }
+    let parts: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+    Err(format!("one of {} is needed", parts.join(", ")))
+}
 
 fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
     text.trim().parse().map_err(|_| "a number is needed".to_owned())
@@ -331,6 +406,15 @@ fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
 
 fn positive(text: &str) -> Result<u32, String> {
     number(text).ok().filter(|&count| count > 0).ok_or_else(|| "a number above 0 is needed".to_owned())
+}
+
+/// `NAME` or `NAME:DATA`.
+fn log_engine(text: &str) -> Result<(Engine, Option<String>), String> {
+    let (name, data) = match text.split_once(':') {
+        Some((name, data)) => (name, Some(data.to_owned())),
+        None => (text, None),
+    };
+    Ok((Engine::parse(name)?, data))
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
@@ -506,8 +590,25 @@ mod tests {
             c.root_directory = Some("t".into());
         });
         check("--alias a --domain=b", |c| c.aliases = vec!["a".into(), "b".into()]);
+        check("--replay q.sip -f x.cfg", |c| {
+            (c.task, c.replayed_file) = (Task::Replay, "q.sip".into());
+            c.script = Script::File("x.cfg".into());
+        });
+        check("--log-engine=json", |c| c.log_engine = Some((Engine::Json, None)));
+        check("--log-engine syslog:/x/y", |c| c.log_engine = Some((Engine::Syslog, Some("/x/y".into()))));
+        check("--no-sandbox --self-test", |c| (c.is_sandbox_refused, c.task) = (true, Task::SelfTest));
+        check("--options-as man", |c| c.task = Task::Options(Form::Page));
         check("-h", |c| c.task = Task::Help);
         check("--version", |c| c.task = Task::Version);
+        check("-c --format=json", |c| (c.task, c.report_format) = (Task::Check, ReportFormat::Json));
+        check("--cfg-print -f x", |c| {
+            (c.task, c.script) = (Task::PrintScript, Script::File("x".into()));
+        });
+        check("-x functions", |c| c.task = Task::Manual(Part::Functions));
+        check("-x function sworker_task", |c| {
+            (c.task, c.manual_name) = (Task::Manual(Part::Functions), Some("sworker_task".into()));
+        });
+        check("-x tlsf", |c| c.notices = vec!["-x tlsf is accepted and has no effect".into()]);
     }
 
     #[test]
@@ -529,9 +630,22 @@ mod tests {
             ("--subst", "option --subst needs a value: /PATTERN/TEXT/"),
             ("--a=1", "option --a stands for several; -h shows all"),
             ("-f", "option -f needs a value: FILE"),
+            (
+                "--log-engine=pigeon",
+                "bad value \"pigeon\" of option --log-engine: unknown log engine \"pigeon\"; engines are \
+                 \"standard\", \"stderr\", \"syslog\", \"journald\", \"json\"",
+            ),
+            ("--options-as=texinfo", "bad value \"texinfo\" of option --options-as: man or bash is needed"),
             ("start", "unknown word \"start\": starting and stopping is the service manager's work"),
             ("-D stop", "unknown word \"stop\": starting and stopping is the service manager's work"),
             ("x.cfg", "unknown word \"x.cfg\"; -h shows the options"),
+            ("-x functions a b", "unknown word \"b\"; -h shows the options"),
+            (
+                "-x nonsense",
+                "bad value \"nonsense\" of option -x: one of functions, variables, parameters, modules, \
+                 transformations, globals, counters is needed",
+            ),
+            ("--format=xml", "bad value \"xml\" of option --format: text or json is needed"),
             ("-n 0", "bad value \"0\" of option -n: a number above 0 is needed"),
             ("-n many", "bad value \"many\" of option -n: a number above 0 is needed"),
             ("-a maybe", "bad value \"maybe\" of option -a: yes or no is needed"),

@@ -1,5 +1,6 @@
 //! The control process: answers operators and publishes figures; never in the path of a message.
 
+use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -7,20 +8,25 @@ use super::child::is_asked_to_leave;
 use super::command_line::version;
 use super::heritage::Heritage;
 use super::role::Role;
-use crate::control::commands::{ProcessRow, Server};
+use crate::control::commands::{GroupState, ProcessRow, Server};
 use crate::control::server::{CommandServer, Limits};
 use crate::core::log::Level;
 use crate::shm::{GroupStatistics, ProcessFigures};
 use crate::sys::clock::{monotonic_coarse_ns, realtime_ns};
+use crate::sys::process::ProcessId;
 use crate::sys::signal::{self, Signal};
 
 /// Figures are published so often.
 const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
+/// So long an operator is kept waiting for what becomes of a reload; it takes a tenth of a second on most days.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
+/// Who has asked when this process is to leave is answered within this time.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
 /// The life of the control process.
 pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let rules = heritage.places[place as usize].rules();
-    let figures = Figures { heritage };
+    let figures = Figures::new(heritage);
     let mut server = CommandServer::new(heritage.commands.try_clone()?, Limits::USUAL);
     let mut next_publication = Instant::now();
     let mut is_published = true;
@@ -33,6 +39,7 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
         }
         server.turn(&figures, next_publication.saturating_duration_since(now))?;
     }
+    server.finish(&figures, LAST_ANSWERS);
     publish(heritage, &figures, is_published);
     Ok(())
 }
@@ -53,6 +60,13 @@ fn publish(heritage: &Heritage, figures: &Figures<'_>, was_published: bool) -> b
 /// What is known about the server, read from what its processes leave in shared memory.
 struct Figures<'a> {
     heritage: &'a Heritage,
+    wish_count: Cell<u32>,
+}
+
+impl<'a> Figures<'a> {
+    fn new(heritage: &'a Heritage) -> Figures<'a> {
+        Figures { heritage, wish_count: Cell::new(0) }
+    }
 }
 
 impl Figures<'_> {
@@ -113,16 +127,48 @@ impl Server for Figures<'_> {
 
     fn groups(&self) -> Vec<GroupStatistics> {
         let queues = &self.heritage.queues;
-        (0..queues.group_count()).map(|group| queues.group_statistics(group)).collect()
+        let figures = |group| {
+            let mut figures = queues.group_statistics(group);
+            self.heritage.ledger.add_to(group, &mut figures);
+            figures
+        };
+        (0..queues.group_count()).map(figures).collect()
+    }
+
+    fn group_states(&self) -> Vec<GroupState> {
+        let ledger = &self.heritage.ledger;
+        let state = |group| GroupState { draining: ledger.waiting(group), degraded: ledger.degraded(group) };
+        (0..self.heritage.queues.group_count()).map(state).collect()
+    }
+
+    fn generation(&self) -> (u64, u64) {
+        (self.heritage.generation, self.heritage.ledger.elder_count())
+    }
+
+    fn reload(&self) -> Result<String, String> {
+        let number = self.wish_count.get() + 1;
+        self.wish_count.set(number);
+        // Two control processes never ask under one number: that of their process is part of it.
+        let number = (ProcessId::own().number() as u64) << 32 | u64::from(number);
+        self.heritage.reload_line.ask(number, RELOAD_PATIENCE)
     }
 
     fn counters(&self) -> Vec<(String, u64)> {
         let rows = self.heritage.loaded.registry.counters();
-        (0..).zip(rows).map(|(index, row)| (row.name.to_owned(), self.heritage.counters.sum(index))).collect()
+        let value = |index| self.heritage.counters.sum(index) + self.heritage.ledger.counter(index);
+        (0..).zip(rows).map(|(index, row)| (row.name.to_owned(), value(index))).collect()
     }
 
     fn internals(&self) -> Vec<(String, String)> {
         internals()
+    }
+
+    fn log_level(&self) -> i64 {
+        self.heritage.log.level().number()
+    }
+
+    fn set_log_level(&self, level: i64) {
+        self.heritage.log.set_level(Level::from_number(level));
     }
 
     fn stop(&self) -> Result<(), String> {
@@ -152,7 +198,7 @@ mod tests {
     use crate::process::boot::tests::Scene;
     use crate::process::offspring::Child;
     use crate::shm::StatisticsViewer;
-    use crate::sys::process::{ExitStatus, ProcessId};
+    use crate::sys::process::ExitStatus;
 
     const SCRIPT: &str = "listen=udp:127.0.0.1:0\nchildren=1\nloadmodule \"sworker\"\n\
         async_workers_group=\"name=calls;workers=2;queue=16\"\nrequest_route { exit; }\n";
@@ -168,7 +214,7 @@ mod tests {
                 child.has_died(ExitStatus::Exited(0), &heritage.processes);
             }
         }
-        let figures = Figures { heritage };
+        let figures = Figures::new(heritage);
         let rows = figures.processes();
         assert_eq!(rows.len(), 1);
         assert_eq!(
@@ -180,7 +226,7 @@ mod tests {
     #[test]
     fn counters_carry_their_names_and_sums_over_all_processes() {
         let scene = Scene::new(SCRIPT);
-        let figures = Figures { heritage: &scene.heritage };
+        let figures = Figures::new(&scene.heritage);
         let index = scene.heritage.loaded.registry.counter("sworker.delegated").unwrap();
         scene.heritage.counters.block(1).add(index.0, 2);
         scene.heritage.counters.block(2).add(index.0, 3);
@@ -192,7 +238,7 @@ mod tests {
     #[test]
     fn viewers_see_what_was_published() {
         let scene = Scene::new(SCRIPT);
-        let figures = Figures { heritage: &scene.heritage };
+        let figures = Figures::new(&scene.heritage);
         assert!(publish(&scene.heritage, &figures, true));
         let snapshot = StatisticsViewer::attach(&instance::name(&scene.heritage.run_directory)).unwrap();
         let titles: Vec<_> = snapshot.processes.iter().map(|process| process.title.clone()).collect();

@@ -35,6 +35,11 @@ impl Birth {
         Birth { waiting: None }
     }
 
+    /// The program before this one waits.
+    pub fn awaited_by(waiting: io::PipeWriter) -> Birth {
+        Birth { waiting: Some(waiting) }
+    }
+
     /// Leaves the terminal. Returns in the server only; the process that called waits for its word and exits.
     pub fn in_background(proof: &SingleThreaded, patience: Duration) -> io::Result<Birth> {
         let (reader, writer) = io::pipe()?;
@@ -105,7 +110,8 @@ pub enum Predecessor {
 
 impl NumberFile {
     /// Looks whether a server lives that wrote `path` before.
-    pub fn predecessor(path: &Path) -> Result<Predecessor, String> {
+    /// One that this process succeeds is none.
+    pub fn predecessor(path: &Path, succeeded: Option<ProcessId>) -> Result<Predecessor, String> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Predecessor::None),
@@ -120,7 +126,7 @@ impl NumberFile {
                 path.display()
             ));
         };
-        if process != ProcessId::own() && session::exists(process) {
+        if process != ProcessId::own() && Some(process) != succeeded && session::exists(process) {
             return Err(format!(
                 "pid file {}: process {process} lives; is the server running?",
                 path.display()
@@ -189,7 +195,7 @@ mod tests {
                 Some(content) => fs::write(&path, content).unwrap(),
                 None => fs::remove_file(&path).unwrap_or_default(),
             }
-            match (NumberFile::predecessor(&path), expected) {
+            match (NumberFile::predecessor(&path, None), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{content:?}"),
                 (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
                 (found, _) => panic!("{content:?} gave {found:?}"),

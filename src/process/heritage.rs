@@ -9,15 +9,20 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::engine::{Engine, EngineParts};
+use super::ledger::Ledger;
 use super::outbound::ListenerOutbound;
+use super::reload_line::ReloadLine;
 use super::role::Role;
 use crate::core::counters::{Count, CounterId};
 use crate::core::groups::Delegate;
 use crate::core::identity::ProcessIdentity;
 use crate::core::load::Loaded;
 use crate::core::log::Log;
-use crate::core::settings::Settings;
-use crate::shm::{CounterBlock, Counters, GroupPlan, ProcessTable, QueuePlan, Queues, StatisticsPublisher};
+use crate::core::settings::{FullPolicy, Order, Settings};
+use crate::core::shared::SharedState;
+use crate::shm::{
+    CounterBlock, Counters, GroupPlan, Lanes, Overflow, ProcessTable, QueuePlan, Queues, StatisticsPublisher,
+};
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
 use crate::sys::receive::ReceiveMemory;
@@ -37,6 +42,14 @@ pub struct Heritage {
     pub receive_memory: Vec<ReceiveMemory>,
     /// A block of counters for each place.
     pub counters: Counters,
+    /// What earlier generations counted, and whether this one is to begin nothing new.
+    pub ledger: Ledger,
+    /// On which control and master talk about reloads.
+    pub reload_line: ReloadLine,
+    /// One more for each reload.
+    pub generation: u64,
+    /// Values and locks that scripts of all processes share.
+    pub shared: SharedState,
     /// Who lives, by place.
     pub processes: ProcessTable,
     /// What viewers see.
@@ -64,20 +77,31 @@ impl Heritage {
             loaded: self.loaded.clone(),
             outbound: Box::new(ListenerOutbound::new(self.listeners.clone())),
             delegate,
-            counters: Box::new(BlockCount(self.counters.block(process.index))),
+            counters: Box::new(BlockCount {
+                own: self.counters.block(process.index),
+                all: self.counters.clone(),
+            }),
             log: self.log.clone(),
+            shared: self.shared.clone(),
             process,
             secret: self.secret,
         })
     }
 }
 
-/// Counts in the block of this process.
-struct BlockCount(CounterBlock);
+/// Counts in the block of this process, and knows the sums of all.
+struct BlockCount {
+    own: CounterBlock,
+    all: Counters,
+}
 
 impl Count for BlockCount {
     fn add(&self, counter: CounterId, amount: u64) {
-        self.0.add(counter.0, amount);
+        self.own.add(counter.0, amount);
+    }
+
+    fn sum(&self, counter: CounterId) -> u64 {
+        self.all.sum(counter.0)
     }
 }
 
@@ -93,7 +117,7 @@ pub fn places(settings: &Settings) -> Vec<Role> {
         }
     }
     for (group, setting) in (0..).zip(&settings.groups) {
-        for index in 0..setting.workers {
+        for index in 0..setting.workers_max {
             places.push(Role::Worker { group, name: setting.name.clone(), index });
         }
     }
@@ -105,15 +129,21 @@ pub fn places(settings: &Settings) -> Vec<Role> {
 pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     let is_receiver = |role: &&Role| matches!(role, Role::Receiver { .. });
     let group = |setting: &crate::core::settings::GroupSetting| GroupPlan {
-        name: setting.name.clone(),
-        workers: setting.workers,
-        queue: setting.queue,
-        arena_size: None,
+        attempts_max: setting.attempts,
+        lanes: match (&setting.order, setting.has_priority) {
+            (Order::None, false) => Lanes::One,
+            (Order::None, true) => Lanes::Urgent,
+            (Order::CallId | Order::Variable(_), _) => Lanes::Ordered,
+        },
+        overflow: match setting.full {
+            FullPolicy::DropOldest => Overflow::DropOldest,
+            FullPolicy::Return | FullPolicy::Reply => Overflow::Refuse,
+        },
+        ..GroupPlan::new(&setting.name, setting.workers_max, setting.queue)
     };
     QueuePlan {
         producers: places.iter().filter(is_receiver).count() as u32,
         groups: settings.groups.iter().map(group).collect(),
-        attempts_max: ATTEMPTS_MAX,
     }
 }
 
@@ -122,9 +152,6 @@ pub fn receive_memory(settings: &Settings, places: &[Role]) -> io::Result<Vec<Re
     let receivers = places.iter().filter(|role| matches!(role, Role::Receiver { .. }));
     receivers.map(|_| super::receiver::receive_memory(settings)).collect()
 }
-
-/// A message that ended so many workers is set aside.
-const ATTEMPTS_MAX: u32 = 2;
 
 /// A pipe on which each child writes the number of its place when it is ready.
 #[derive(Debug)]
@@ -174,7 +201,7 @@ mod tests {
             name: None,
             receivers,
         };
-        let group = |name: &str, workers| GroupSetting { name: name.to_owned(), workers, queue: 16 };
+        let group = |name: &str, workers| GroupSetting::new(name, workers, 16);
         Settings {
             listeners: vec![listener("127.0.0.1:5060", None), listener("[::1]:5070", Some(1))],
             children: 2,

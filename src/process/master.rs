@@ -15,18 +15,26 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::child;
+use super::command_line::CommandLine;
 use super::daemon::Birth;
 use super::heritage::Heritage;
 use super::obituary::{Obituary, Occupation};
 use super::offspring::Child;
+use super::reload::{Generation, Reload};
 use super::repair::RepairShop;
 use super::role::{Role, STOP_STEP_COUNT};
+use super::scaling::Scaling;
+use super::service_manager::ServiceManager;
 use super::supervisor::{self, Action, Event, Milliseconds, Patience, State};
+use super::undertaker::{self, Undertaking};
+use super::upgrade::{Program, Upgrade};
+use super::watchdog::{Overdue, Watchdog};
 use crate::core::log::Level;
 use crate::shm::ProcessRow;
+use crate::sys::clock::monotonic_ns;
 use crate::sys::log_write::write_where_room;
 use crate::sys::poll::{self, Interest};
-use crate::sys::process::{self, ExitStatus, Fork, SingleThreaded};
+use crate::sys::process::{self, DeadChild, ExitStatus, Fork, SingleThreaded};
 use crate::sys::signal::{Signal, SignalQueue};
 use crate::sys::title::Title;
 
@@ -59,30 +67,53 @@ pub const EXIT_UNDONE: i32 = 1;
 pub const EXIT_NOT_STARTED: i32 = 255;
 
 /// The process that supervises all others.
+///
+/// What belongs to one generation of processes stands here for the one that the master works on: nearly always the one
+/// that serves (see `reload`).
 pub struct Master {
-    heritage: Heritage,
+    pub(super) heritage: Heritage,
+    pub(super) repair: RepairShop,
+    pub(super) watchdog: Watchdog,
+    pub(super) scaling: Scaling,
+    pub(super) undertaking: Undertaking,
+    pub(super) children: Vec<Child>,
+    pub(super) phase: Phase,
+    /// Generations that finish what they accepted.
+    pub(super) elders: Vec<Generation>,
+    pub(super) reload: Reload,
+    pub(super) upgrade: Upgrade,
+    pub(super) service_manager: ServiceManager,
+    pub(super) proof: SingleThreaded,
     title: Title,
-    proof: SingleThreaded,
     signals: SignalQueue,
-    repair: RepairShop,
-    children: Vec<Child>,
-    phase: Phase,
     birth: Birth,
     started: Instant,
     /// The wish to stop was repeated.
     is_hurried: bool,
 }
 
+/// Where a generation is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Not all children are ready.
     Starting,
+    /// Not all children are ready, and the generation before this one serves meanwhile.
+    TakingOver { since: Instant },
     /// All is well.
     Serving,
     /// In this step of an orderly stop.
     Stopping { step: usize, since: Instant },
     /// No time was left, or no patience: everybody is killed.
     Ending { status: i32 },
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The exit status.
+    pub status: i32,
+    /// Another program serves now, with the files and names that were ours.
+    pub is_succeeded: bool,
 }
 
 /// What a signal asks the master to do.
@@ -92,6 +123,7 @@ enum Order {
     EndSoon,
     LogFigures,
     Reload,
+    Upgrade,
     /// Including the death of a child: the dead are looked for in every turn, as one signal may stand for many.
     Nothing,
 }
@@ -106,55 +138,81 @@ fn death(status: ExitStatus) -> Event {
 
 fn order(signal: Signal, phase: Phase) -> Order {
     match (signal, phase) {
-        (Signal::SIGTERM | Signal::SIGINT, Phase::Starting | Phase::Serving) => Order::Stop,
+        (Signal::SIGTERM | Signal::SIGINT, Phase::Starting | Phase::TakingOver { .. } | Phase::Serving) => {
+            Order::Stop
+        }
         (Signal::SIGTERM | Signal::SIGINT, Phase::Stopping { .. }) => Order::EndSoon,
         (Signal::SIGUSR1, _) => Order::LogFigures,
-        (Signal::SIGHUP, Phase::Starting | Phase::Serving) => Order::Reload,
+        (Signal::SIGUSR2, Phase::Serving) => Order::Upgrade,
+        (Signal::SIGHUP, Phase::Starting | Phase::TakingOver { .. } | Phase::Serving) => Order::Reload,
         _ => Order::Nothing,
     }
 }
 
 impl Master {
-    /// A master whose children do not exist yet.
-    pub fn new(heritage: Heritage, title: Title, proof: SingleThreaded, birth: Birth) -> io::Result<Master> {
-        let children =
-            (0..).zip(&heritage.places).skip(1).map(|(place, role)| Child::new(place, role)).collect();
-        let repair = RepairShop::new(&heritage.queues, &heritage.run_directory);
+    /// A master whose children do not exist yet. A reload reads the script as `command_line` says.
+    pub fn new(
+        heritage: Heritage,
+        command_line: CommandLine,
+        title: Title,
+        proof: SingleThreaded,
+        birth: Birth,
+        service_manager: ServiceManager,
+        program: Program,
+    ) -> io::Result<Master> {
         let signals = SignalQueue::of(&SIGNALS)?;
+        let Generation { heritage, repair, watchdog, scaling, undertaking, children, phase } =
+            Generation::new(heritage, Phase::Starting);
         Ok(Master {
             heritage,
-            title,
-            proof,
-            signals,
             repair,
+            watchdog,
+            scaling,
+            undertaking,
             children,
-            phase: Phase::Starting,
+            phase,
+            elders: Vec::new(),
+            reload: Reload::new(command_line),
+            upgrade: Upgrade::new(program),
+            service_manager,
+            proof,
+            title,
+            signals,
             birth,
             started: Instant::now(),
             is_hurried: false,
         })
     }
 
-    /// Supervises until the end; the exit status.
-    pub fn run(mut self) -> i32 {
+    /// Supervises until the end.
+    pub fn run(mut self) -> End {
         self.note_master();
-        for index in 0..self.children.len() {
-            self.start(index);
-        }
+        self.start_all();
         loop {
             self.wait();
             self.hear_readiness();
             self.read_signals();
             self.bury_the_dead();
+            self.undertake();
             self.follow_the_clock();
-            if let Some(status) = self.status_at_end() {
-                self.heritage.statistics.unlink();
-                return status;
+            self.go_on_reloading();
+            self.go_on_upgrading();
+            self.note_degraded();
+            self.scale_groups();
+            self.tell_service_manager();
+            if self.elders.is_empty()
+                && let Some(status) = self.status_at_end()
+            {
+                if !self.upgrade.is_succeeded {
+                    self.heritage.statistics.unlink();
+                }
+                let status = status.max(self.reload.status);
+                return End { status, is_succeeded: self.upgrade.is_succeeded };
             }
         }
     }
 
-    fn note_master(&self) {
+    pub(super) fn note_master(&self) {
         let row = ProcessRow {
             pid: self.heritage.master.number(),
             role: Role::Master.rules().code,
@@ -165,7 +223,7 @@ impl Master {
         self.heritage.processes.write(0, &row);
     }
 
-    fn say(&self, level: Level, text: std::fmt::Arguments<'_>) {
+    pub(super) fn say(&self, level: Level, text: std::fmt::Arguments<'_>) {
         self.heritage.log.say(level, text);
     }
 
@@ -175,7 +233,8 @@ impl Master {
 
     fn wait(&self) {
         let watched =
-            [(self.signals.as_fd(), Interest::Read), (self.heritage.readiness.as_fd(), Interest::Read)];
+            [self.signals.as_fd(), self.heritage.readiness.as_fd(), self.heritage.reload_line.as_fd()]
+                .map(|descriptor| (descriptor, Interest::Read));
         let mut ready = Vec::new();
         if let Err(error) = poll::wait(&watched, self.time_to_wait(), &mut ready) {
             self.say(Level::Critical, format_args!("could not wait for signals: {error}"));
@@ -187,17 +246,35 @@ impl Master {
         let now = self.now();
         let next_deadline = self.children.iter().filter_map(|child| child.state.deadline()).min();
         let until_deadline = next_deadline.map(|at| Duration::from_millis(at.saturating_sub(now)));
-        let usual = if self.phase == Phase::Serving && !self.has_leftovers() { SLEEP_MAX } else { TURN };
-        until_deadline.map_or(usual, |until| until.min(usual))
+        let is_alone = self.elders.is_empty() && !self.reload.is_busy() && !self.upgrade.is_under_way();
+        let is_quiet =
+            self.phase == Phase::Serving && is_alone && !self.has_leftovers() && self.undertaking.is_idle();
+        let usual = if is_quiet { SLEEP_MAX } else { TURN };
+        [until_deadline, self.watchdog.pause(), self.scaling.pause(), self.service_manager.pause()]
+            .into_iter()
+            .flatten()
+            .fold(usual, Duration::min)
     }
 
     // Start.
 
+    /// All but those that are not needed yet.
+    pub(super) fn start_all(&mut self) {
+        for index in 0..self.children.len() {
+            if self.children[index].state != State::Gone {
+                self.start(index);
+            }
+        }
+    }
+
     /// Forks the child of this index, whose state is `Wanted`.
-    fn start(&mut self, index: usize) {
+    pub(super) fn start(&mut self, index: usize) {
         let place = self.children[index].place;
         match process::fork(&self.proof) {
-            Ok(Fork::Child) => child::run(&self.heritage, &mut self.title, place),
+            Ok(Fork::Child) => {
+                self.forget_others();
+                child::run(&self.heritage, &mut self.title, place)
+            }
             Ok(Fork::Parent(process)) => {
                 self.children[index].was_forked(process, &self.heritage.processes);
                 self.tell_supervisor(index, Event::Started);
@@ -209,7 +286,7 @@ impl Master {
         }
     }
 
-    fn hear_readiness(&mut self) {
+    pub(super) fn hear_readiness(&mut self) {
         let is_readable = |readiness: &super::heritage::Readiness| {
             poll::wait_for(readiness.as_fd(), Interest::Read, Duration::ZERO)
         };
@@ -222,10 +299,11 @@ impl Master {
         if self.phase == Phase::Starting && self.children.iter().all(|child| child.is_ready) {
             self.phase = Phase::Serving;
             self.birth.succeeded();
+            self.service_manager.ready(self.heritage.master.number() as u32, &self.status_text());
             let took_ms = self.started.elapsed().as_millis();
             self.say(
                 Level::Notice,
-                format_args!("{} processes are ready after {took_ms} ms", self.children.len() + 1),
+                format_args!("{} processes are ready after {took_ms} ms", self.process_count()),
             );
             // Who cannot take a line now does not hold up the master.
             write_where_room(io::stderr().as_fd(), b"sworkerd: ready\n");
@@ -252,10 +330,8 @@ impl Master {
             Order::Stop => self.begin_to_stop(signal),
             Order::EndSoon => self.is_hurried = true,
             Order::LogFigures => self.log_figures(),
-            Order::Reload => self.say(
-                Level::Warning,
-                format_args!("SIGHUP: a running configuration cannot be changed yet; restart to change it"),
-            ),
+            Order::Reload => self.wish_reload(),
+            Order::Upgrade => self.begin_upgrade(),
             Order::Nothing => {}
         }
     }
@@ -285,12 +361,7 @@ impl Master {
         let mut dead = Vec::new();
         loop {
             match process::try_wait_any() {
-                Ok(Some(found)) => {
-                    if let Some(index) = self.children.iter().position(|c| c.process == Some(found.process)) {
-                        self.bury(index, found.status);
-                        dead.push((index, death(found.status)));
-                    }
-                }
+                Ok(Some(found)) => dead.push(found),
                 Ok(None) => break,
                 Err(error) => {
                     self.say(Level::Critical, format_args!("could not wait for children: {error}"));
@@ -301,21 +372,45 @@ impl Master {
         if dead.is_empty() {
             return;
         }
-        self.repair.wake_all();
-        for (index, death) in dead {
+        dead = self.bury_our_own(dead);
+        for index in 0..self.elders.len() {
+            dead = self.with_elder(index, |master| master.bury_our_own(dead));
+        }
+        for found in dead {
+            self.bury_helper(found);
+        }
+    }
+
+    /// Those of this generation; the others are given back.
+    fn bury_our_own(&mut self, dead: Vec<DeadChild>) -> Vec<DeadChild> {
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for found in dead {
+            if let Some(index) = self.children.iter().position(|c| c.process == Some(found.process)) {
+                self.bury(index, found.status);
+                ours.push((index, death(found.status)));
+            } else if !self.undertaking.has_died(found.process) {
+                others.push(found);
+            }
+        }
+        if !ours.is_empty() {
+            self.repair.wake_all();
+        }
+        for (index, death) in ours {
             self.tell_supervisor(index, death);
         }
+        others
     }
 
     fn bury(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.children[index];
+        self.heritage.shared.locks.release_all(child.place);
         let is_worker = matches!(child.role, Role::Worker { .. });
         if matches!(self.phase, Phase::Stopping { step, .. } if step > 0 || !is_worker) {
             // Somebody else told it to leave, too, and it was faster than our word.
             child.state = State::Stopping;
         }
-        let finding = self.repair.after_death(&child.role, status);
         let process = child.process.take().unwrap_or(self.heritage.master);
+        let finding = self.repair.after_death(&child.role, process, status);
         let obituary = Obituary {
             role: &child.role,
             process,
@@ -330,15 +425,65 @@ impl Master {
             _ => Level::Error,
         };
         self.heritage.log.say(level, format_args!("{obituary}"));
-        if let Some(file) = finding.file {
-            self.heritage
-                .log
-                .say(Level::Critical, format_args!("the message set aside is in {}", file.display()));
-        }
         child.has_died(status, &self.heritage.processes);
+        if let Some(set_aside) = finding.set_aside
+            && !self.undertaking.add(set_aside)
+        {
+            self.say(
+                Level::Critical,
+                format_args!("too many messages are set aside at once: one is not kept"),
+            );
+        }
     }
 
-    fn tell_supervisor(&mut self, index: usize, event: Event) {
+    /// What was set aside is kept and answered by processes of their own.
+    pub(super) fn undertake(&mut self) {
+        self.undertaking.end_the_hanging();
+        while let Some(set_aside) = self.undertaking.take() {
+            match process::fork(&self.proof) {
+                Ok(Fork::Child) => {
+                    self.forget_others();
+                    undertaker::run(&self.heritage, &mut self.title, &set_aside)
+                }
+                Ok(Fork::Parent(process)) => self.undertaking.was_forked(process),
+                Err(error) => {
+                    self.say(Level::Error, format_args!("could not fork an undertaker: {error}"));
+                    self.undertaking.put_back(set_aside);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Workers that work on one message for longer than their group allows.
+    fn end_the_overdue(&mut self) {
+        let now_ns = monotonic_ns();
+        for child in &self.children {
+            let (Role::Worker { group, index, .. }, Some(process)) = (&child.role, child.process) else {
+                continue;
+            };
+            let worker = self.repair.worker(*group, *index);
+            let what = match self.watchdog.judge(*group, *index, &worker, now_ns) {
+                None => continue,
+                Some(Overdue::Busy { busy_ms, started_at_ns }) => {
+                    if !self.repair.condemn(*group, *index, started_at_ns) {
+                        continue;
+                    }
+                    format!("has worked on one message for {busy_ms} ms, longer than deadline_ms allows")
+                }
+                Some(Overdue::Lifeless { still_ms }) => {
+                    self.repair.count_lifeless(*group);
+                    format!("has not moved for {still_ms} ms")
+                }
+            };
+            self.heritage
+                .log
+                .say(Level::Error, format_args!("{} (pid {process}) {what}: it is killed", child.role));
+            child.send(Signal::SIGKILL);
+        }
+    }
+
+    pub(super) fn tell_supervisor(&mut self, index: usize, event: Event) {
         let now = self.now();
         let child = &mut self.children[index];
         let (state, action) = supervisor::next(child.state, event, now, &Patience::USUAL);
@@ -375,7 +520,8 @@ impl Master {
 
     // The clock.
 
-    fn follow_the_clock(&mut self) {
+    pub(super) fn follow_the_clock(&mut self) {
+        self.end_the_overdue();
         for index in 0..self.children.len() {
             self.tell_supervisor(index, Event::TimePassed);
             let child = &mut self.children[index];
@@ -394,16 +540,74 @@ impl Master {
         }
     }
 
-    fn is_start_hopeless(&self) -> bool {
+    pub(super) fn is_start_hopeless(&self) -> bool {
         self.children.iter().any(|child| !child.is_ready && child.state.is_degraded(&Patience::USUAL))
+    }
+
+    /// Whether the server is on its way to its end.
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. } | Phase::Ending { .. })
+    }
+
+    /// Says aloud when workers of a group do not hold, and when all of them do again.
+    fn note_degraded(&self) {
+        let now = self.now();
+        for (group, setting) in (0..).zip(&self.heritage.loaded.settings().groups) {
+            let is_degraded = |child: &&Child| {
+                matches!(child.role, Role::Worker { group: own, .. } if u32::from(own) == group)
+                    && child.state.is_on_probation(now, &Patience::USUAL)
+            };
+            let count = self.children.iter().filter(is_degraded).count() as u64;
+            let before = self.heritage.ledger.degraded(group);
+            let (name, workers) = (&setting.name, setting.workers);
+            match (before, count) {
+                (0, 1..) => self.say(
+                    Level::Alert,
+                    format_args!(
+                        "group {name} is degraded: {count} of {workers} workers do not hold; the rest serves"
+                    ),
+                ),
+                (1.., 0) => self.say(Level::Notice, format_args!("group {name} works again")),
+                _ => {}
+            }
+            self.heritage.ledger.set_degraded(group, count);
+        }
+    }
+
+    // The service manager.
+
+    fn tell_service_manager(&mut self) {
+        // A degraded group is the operator's to mend, and the rest serves; without receivers nobody does.
+        let now = self.now();
+        let is_well = |child: &Child| {
+            let is_needed = !matches!(child.role, Role::Worker { .. });
+            !(is_needed && child.state.is_on_probation(now, &Patience::USUAL))
+        };
+        let is_healthy = self.phase != Phase::Starting && self.children.iter().all(is_well);
+        self.service_manager.ping(is_healthy || self.is_stopping());
+    }
+
+    /// How many processes there are, this one included.
+    fn process_count(&self) -> usize {
+        1 + self.children.iter().filter(|child| child.process.is_some()).count()
+    }
+
+    /// The state of the server in one line.
+    pub(super) fn status_text(&self) -> String {
+        let (count, generation) = (self.process_count(), self.heritage.generation);
+        format!("{count} processes of generation {generation} serve")
     }
 
     // The end.
 
     fn begin_to_stop(&mut self, signal: Signal) {
         self.say(Level::Notice, format_args!("{signal}: finishing what was accepted"));
-        let is_started = self.phase == Phase::Serving;
+        let is_started = self.phase != Phase::Starting;
         self.phase = Phase::Stopping { step: 0, since: Instant::now() };
+        self.heritage.ledger.set_stopping();
+        self.service_manager.stopping();
+        self.give_up_reloading();
+        self.give_up_upgrading();
         if !is_started {
             self.say(Level::Warning, format_args!("the server had not started completely"));
         }
@@ -417,6 +621,9 @@ impl Master {
         }
         if since.elapsed() >= Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s)) {
             self.end("exit_timeout is over");
+            return;
+        }
+        if step == 0 && self.are_receivers_needed(since) {
             return;
         }
         for index in 0..self.children.len() {
@@ -434,6 +641,15 @@ impl Master {
             self.phase = Phase::Stopping { step: step + 1, since };
             self.go_on_stopping(step + 1, since);
         }
+    }
+
+    /// While workers finish what was accepted, receivers tell new senders to go elsewhere: for half of the time a stop
+    /// may take, as what belongs to dialogs is still let in and may go on for ever. Elders' sockets are read by others.
+    fn are_receivers_needed(&self, since: Instant) -> bool {
+        let settings = self.heritage.loaded.settings();
+        let is_time_left = since.elapsed() < Duration::from_secs(u64::from(settings.exit_timeout_s)) / 2;
+        let is_told = settings.is_stop_told && self.heritage.ledger.is_stopping();
+        is_told && is_time_left && !self.repair.undone().is_empty()
     }
 
     /// Workers that died while they finished have left something: their places are filled once more.
@@ -479,10 +695,11 @@ impl Master {
         self.phase = Phase::Ending { status };
     }
 
-    fn status_at_end(&self) -> Option<i32> {
+    pub(super) fn status_at_end(&self) -> Option<i32> {
         let is_empty = self.children.iter().all(|child| child.process.is_none());
+        let is_done = is_empty && self.undertaking.is_idle();
         match self.phase {
-            Phase::Stopping { step, .. } if step == STOP_STEP_COUNT && is_empty => Some(EXIT_ORDERLY),
+            Phase::Stopping { step, .. } if step == STOP_STEP_COUNT && is_done => Some(EXIT_ORDERLY),
             Phase::Ending { status } if is_empty => Some(status),
             _ => None,
         }
@@ -510,7 +727,8 @@ mod tests {
             (SIGHUP, Phase::Serving, Order::Reload),
             (SIGHUP, stopping, Order::Nothing),
             (SIGCHLD, Phase::Serving, Order::Nothing),
-            (SIGUSR2, Phase::Serving, Order::Nothing),
+            (SIGUSR2, Phase::Serving, Order::Upgrade),
+            (SIGUSR2, stopping, Order::Nothing),
             (SIGPWR, Phase::Serving, Order::Nothing),
         ];
         for (signal, phase, expected) in rows {

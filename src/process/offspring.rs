@@ -51,6 +51,11 @@ impl Child {
         }
     }
 
+    /// One that is not to be started until it is needed.
+    pub fn dormant(place: u32, role: &Role) -> Child {
+        Child { state: State::Gone, is_ready: true, ..Child::new(place, role) }
+    }
+
     /// It exists.
     pub fn was_forked(&mut self, process: ProcessId, table: &ProcessTable) {
         self.process = Some(process);

@@ -11,8 +11,10 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use super::child::is_asked_to_leave;
+use super::engine::Engine;
 use super::heritage::Heritage;
 use crate::core::datagram::{Circumstances, Datagram, Transport};
 use crate::core::groups::{Delegate, Delegation, GroupIndex};
@@ -20,7 +22,7 @@ use crate::core::identity::ProcessIdentity;
 use crate::core::log::{Level, Log};
 use crate::core::settings::Settings;
 use crate::core::throttle::Throttle;
-use crate::shm::{Producer, PushError, Record};
+use crate::shm::{Placement, Producer, PushError, Record};
 use crate::sys::clock::{monotonic_ns, realtime_ns};
 use crate::sys::receive::{Inheritance, ReceiveBatch, ReceiveMemory, Received};
 use crate::transport::udp::UdpListener;
@@ -45,33 +47,56 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
         .ok_or_else(|| io::Error::other(format!("there is no listener {listener}")))?;
     let rules = heritage.places[process.index as usize].rules();
     let delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count());
-    let mut engine = heritage.engine(process, Some(Box::new(delegate)));
+    let engine = heritage.engine(process, Some(Box::new(delegate)));
     let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.receive_memory[producer as usize]);
     tell_inheritance(&heritage.log, inheritance);
-    let refusals = Throttle::default();
+    let mut reader = Reader { heritage, engine, socket, listener, refusals: Throttle::default() };
     heritage.readiness.tell(process.index);
 
     while !is_asked_to_leave(&rules) {
         match batch.receive(socket.as_fd()) {
-            Ok(()) => {
-                let received_at_ns = realtime_ns();
-                while let Some(received) = batch.current() {
-                    match circumstances(&received, socket, listener, received_at_ns) {
-                        Ok(circumstances) => {
-                            engine.receive(&Datagram { bytes: received.bytes, circumstances });
-                        }
-                        Err(refusal) => tell(&heritage.log, &refusals, refusal, &received),
-                    }
-                    batch.advance();
-                }
-                engine.after_batch();
-            }
+            Ok(()) => reader.handle(&mut batch),
             Err(error) if is_temporary(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    engine.stop();
+    // What waits in the socket came while we listened; who comes after us may listen elsewhere, or not at all.
+    let leaving_since = Instant::now();
+    while leaving_since.elapsed() < LAST_LOOK_MAX && batch.receive_waiting(socket.as_fd()).is_ok() {
+        reader.handle(&mut batch);
+    }
+    reader.engine.stop();
     Ok(())
+}
+
+/// Others may read the same socket and senders may never pause: a last look is not endless.
+const LAST_LOOK_MAX: Duration = Duration::from_millis(200);
+
+/// What a receiver does with what it read.
+struct Reader<'h> {
+    heritage: &'h Heritage,
+    engine: Engine,
+    socket: &'h UdpListener,
+    listener: u16,
+    refusals: Throttle,
+}
+
+impl Reader<'_> {
+    fn handle(&mut self, batch: &mut ReceiveBatch<'_>) {
+        let received_at_ns = realtime_ns();
+        let is_stopping = self.heritage.ledger.is_stopping() && self.heritage.loaded.settings().is_stop_told;
+        while let Some(received) = batch.current() {
+            match circumstances(&received, self.socket, self.listener, received_at_ns) {
+                Ok(circumstances) if is_stopping => {
+                    self.engine.receive_while_stopping(&Datagram { bytes: received.bytes, circumstances });
+                }
+                Ok(circumstances) => self.engine.receive(&Datagram { bytes: received.bytes, circumstances }),
+                Err(refusal) => tell(&self.heritage.log, &self.refusals, refusal, &received),
+            }
+            batch.advance();
+        }
+        self.engine.after_batch();
+    }
 }
 
 fn tell_inheritance(log: &Log, inheritance: Inheritance) {
@@ -148,13 +173,19 @@ impl RingDelegate {
 }
 
 impl Delegate for RingDelegate {
-    fn delegate(&mut self, group: GroupIndex, datagram: &Datagram<'_>, xdata: &[u8]) -> Delegation {
+    fn delegate(
+        &mut self,
+        group: GroupIndex,
+        placement: Placement,
+        datagram: &Datagram<'_>,
+        xdata: &[u8],
+    ) -> Delegation {
         let Some(is_touched) = self.is_touched.get_mut(usize::from(group.0)) else {
             return Delegation::NoSuchGroup;
         };
         let meta = datagram.circumstances.encode();
         let record = Record { meta: &meta, body: datagram.bytes, xdata, received_at_ns: monotonic_ns() };
-        match self.producer.push(u32::from(group.0), &record) {
+        match self.producer.push_to(u32::from(group.0), placement, &record) {
             Ok(()) => {
                 *is_touched = true;
                 Delegation::Delegated
@@ -162,6 +193,10 @@ impl Delegate for RingDelegate {
             Err(PushError::Full) => Delegation::Full,
             Err(PushError::TooLarge) => Delegation::TooLarge,
         }
+    }
+
+    fn count_refused(&mut self, group: GroupIndex) {
+        self.producer.count_refused(u32::from(group.0));
     }
 
     fn wake(&mut self) {
@@ -190,8 +225,8 @@ mod tests {
     }
 
     fn queues(queue: u32) -> Queues {
-        let group = |name: &str| GroupPlan { name: name.into(), workers: 1, queue, arena_size: None };
-        let plan = QueuePlan { producers: 1, groups: vec![group("a"), group("b")], attempts_max: 2 };
+        let group = |name: &str| GroupPlan::new(name, 1, queue);
+        let plan = QueuePlan { producers: 1, groups: vec![group("a"), group("b")] };
         Queues::create(&plan).unwrap()
     }
 
@@ -200,7 +235,10 @@ mod tests {
         let queues = queues(8);
         let mut delegate = RingDelegate::new(queues.producer(0), queues.group_count());
 
-        assert_eq!(delegate.delegate(GroupIndex(1), &datagram(b"INVITE"), b"x"), Delegation::Delegated);
+        assert_eq!(
+            delegate.delegate(GroupIndex(1), Placement::Usual, &datagram(b"INVITE"), b"x"),
+            Delegation::Delegated
+        );
         delegate.wake();
 
         let mut consumer = queues.consumer(1, 0);
@@ -224,7 +262,7 @@ mod tests {
             (GroupIndex(1), b"m", Delegation::Delegated),
         ];
         for (group, bytes, expected) in rows {
-            assert_eq!(delegate.delegate(group, &datagram(bytes), b""), expected);
+            assert_eq!(delegate.delegate(group, Placement::Usual, &datagram(bytes), b""), expected);
         }
     }
 

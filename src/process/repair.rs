@@ -1,23 +1,27 @@
 //! After a death that `waitpid` has confirmed: what the dead one held is put in order.
 //!
 //! The queues know how ([`crate::shm::Repair`]); here is decided whether the message in hand is to blame, and what
-//! becomes of one that has ended too many workers.
+//! is told about one that has ended too many workers.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
 
 use super::obituary::Occupation;
+use super::quarantine::SetAside;
 use super::role::Role;
 use crate::core::datagram::Circumstances;
-use crate::shm::{Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired};
-use crate::sys::process::ExitStatus;
+use crate::shm::{Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired, WorkerStatistics};
+use crate::sys::clock::realtime_ns;
+use crate::sys::process::{ExitStatus, ProcessId};
 use crate::sys::signal::Signal;
 
 /// The master's way to put the queues in order.
 pub struct RepairShop {
     queues: Queues,
     repair: Repair,
-    quarantine: Quarantine,
+    /// Workers that were ended for being too slow, with when they had begun with their message.
+    condemned: HashMap<(u32, u32), u64>,
+    /// How workers ended over messages that are still to be delivered again, by the fingerprint of the message.
+    deaths: HashMap<u64, Vec<String>>,
 }
 
 /// What was found in the hands of a dead child.
@@ -25,46 +29,103 @@ pub struct RepairShop {
 pub struct Finding {
     /// For the obituary.
     pub occupation: Occupation,
-    /// Where a message was set aside, when that happened and could be done.
-    pub file: Option<PathBuf>,
+    /// The message that is not to be delivered again.
+    pub set_aside: Option<SetAside>,
 }
 
+/// Of so many messages the deaths are remembered; who floods this has other worries.
+const MESSAGES_REMEMBERED_MAX: usize = 1024;
+
 impl RepairShop {
-    /// Works on these queues; messages set aside go into `directory`. There must be only one.
-    pub fn new(queues: &Queues, directory: &Path) -> RepairShop {
+    /// Works on these queues. There must be only one.
+    pub fn new(queues: &Queues) -> RepairShop {
         RepairShop {
             repair: queues.repair(),
             queues: queues.clone(),
-            quarantine: Quarantine { directory: directory.to_owned(), count: 0 },
+            condemned: HashMap::new(),
+            deaths: HashMap::new(),
         }
     }
 
+    /// The figures of a worker.
+    pub fn worker(&self, group: u16, index: u32) -> WorkerStatistics {
+        self.queues.worker_statistics(u32::from(group), index)
+    }
+
+    /// Notes that this worker is ended for being too slow with the message it began at this time: the death counts
+    /// against the message. False when that was noted before.
+    pub fn condemn(&mut self, group: u16, index: u32, started_at_ns: u64) -> bool {
+        let worker = (u32::from(group), index);
+        let is_new = self.condemned.insert(worker, started_at_ns) != Some(started_at_ns);
+        if is_new {
+            self.repair.count_deadline_kill(worker.0);
+        }
+        is_new
+    }
+
+    /// Counts a worker that is ended because it does not move; nothing is to blame for that.
+    pub fn count_lifeless(&self, group: u16) {
+        self.repair.count_deadline_kill(u32::from(group));
+    }
+
     /// Puts in order what a dead child held.
-    pub fn after_death(&mut self, role: &Role, status: ExitStatus) -> Finding {
-        let nothing = Finding { occupation: Occupation::Idle, file: None };
+    pub fn after_death(&mut self, role: &Role, process: ProcessId, status: ExitStatus) -> Finding {
+        let nothing = Finding { occupation: Occupation::Idle, set_aside: None };
         match role {
             Role::Master | Role::Control => nothing,
             Role::Receiver { producer, .. } => {
                 self.repair.producer_died(*producer);
                 nothing
             }
-            Role::Worker { group, index, .. } => self.after_worker(u32::from(*group), *index, status),
+            Role::Worker { group, index, .. } => {
+                let before = self.worker(*group, *index);
+                let blame = self.blame((u32::from(*group), *index), &before, status);
+                let is_started = before.started_at_ns != 0;
+                let repaired = self.repair.worker_died(u32::from(*group), *index, blame);
+                let death =
+                    format!("{role} (pid {process}) ended by {status} at {}", in_words(realtime_ns()));
+                self.finding(role, repaired, is_started, death)
+            }
         }
     }
 
-    fn after_worker(&mut self, group: u32, worker: u32, status: ExitStatus) -> Finding {
-        let before = self.queues.worker_statistics(group, worker);
-        let is_started = before.started_at_ns != 0;
-        match self.repair.worker_died(group, worker, blame(status, before.attempts)) {
-            Repaired::Nothing => Finding { occupation: Occupation::Idle, file: None },
-            Repaired::WillRedeliver { attempts } => {
-                Finding { occupation: Occupation::Message { attempts, is_started }, file: None }
-            }
-            Repaired::Quarantined(record) => Finding {
-                occupation: Occupation::Quarantined { size: record.body.len(), attempts: record.attempts },
-                file: self.quarantine.keep(&record, status),
-            },
+    /// Whoever was ended for being too slow was so because of its message, if that is still the one in its hands.
+    fn blame(&mut self, worker: (u32, u32), before: &WorkerStatistics, status: ExitStatus) -> Blame {
+        match self.condemned.remove(&worker) {
+            Some(started_at_ns) if started_at_ns == before.started_at_ns => Blame::Message,
+            _ => blame(status, before.attempts),
         }
+    }
+
+    fn finding(&mut self, role: &Role, repaired: Repaired, is_started: bool, death: String) -> Finding {
+        match repaired {
+            Repaired::Nothing => Finding { occupation: Occupation::Idle, set_aside: None },
+            Repaired::WillRedeliver { attempts, fingerprint } => {
+                if is_started {
+                    self.remember(fingerprint, death);
+                }
+                Finding { occupation: Occupation::Message { attempts, is_started }, set_aside: None }
+            }
+            Repaired::Quarantined(record) => {
+                let mut deaths = self.deaths.remove(&record.fingerprint).unwrap_or_default();
+                deaths.push(death);
+                Finding {
+                    occupation: Occupation::Quarantined {
+                        size: record.body.len(),
+                        attempts: record.attempts,
+                    },
+                    set_aside: Some(set_aside(role, record, deaths)),
+                }
+            }
+        }
+    }
+
+    fn remember(&mut self, fingerprint: u64, death: String) {
+        if self.deaths.len() == MESSAGES_REMEMBERED_MAX && !self.deaths.contains_key(&fingerprint) {
+            // Nearly all of them were processed long ago by a successor, which nobody tells us.
+            self.deaths.clear();
+        }
+        self.deaths.entry(fingerprint).or_default().push(death);
     }
 
     /// Once after a batch of deaths, before successors are forked.
@@ -116,45 +177,25 @@ fn blame(status: ExitStatus, earlier_attempts: u32) -> Blame {
 
 const KILLS_WITHOUT_BLAME: u32 = 8;
 
-/// The last messages that were set aside, as files to look at and to send again.
-struct Quarantine {
-    directory: PathBuf,
-    count: u64,
+fn set_aside(role: &Role, record: QuarantinedRecord, deaths: Vec<String>) -> SetAside {
+    let group = match role {
+        Role::Worker { name, .. } => name.clone(),
+        _ => String::new(),
+    };
+    SetAside {
+        group,
+        circumstances: Circumstances::decode(&record.meta).ok(),
+        xdata: record.xdata,
+        attempts: record.attempts,
+        fingerprint: record.fingerprint,
+        set_aside_at_ns: realtime_ns(),
+        deaths,
+        message: record.body,
+    }
 }
 
-/// More would fill the directory; older ones are replaced.
-const KEPT_COUNT: u64 = 32;
-
-impl Quarantine {
-    fn keep(&mut self, record: &QuarantinedRecord, status: ExitStatus) -> Option<PathBuf> {
-        let number = self.count % KEPT_COUNT;
-        self.count += 1;
-        let path = self.directory.join(format!("quarantined-{number}.sip"));
-        let story = self.directory.join(format!("quarantined-{number}.txt"));
-        fs::write(&path, &record.body).ok()?;
-        // The story alone is worth less than the message; without it the message is still kept.
-        let _ = fs::write(story, self.story(record, status));
-        Some(path)
-    }
-
-    fn story(&self, record: &QuarantinedRecord, status: ExitStatus) -> String {
-        let way = match Circumstances::decode(&record.meta) {
-            Ok(circumstances) => format!(
-                "from {} to {} by listener {} ({})",
-                circumstances.source,
-                circumstances.destination,
-                circumstances.listener,
-                circumstances.transport.name()
-            ),
-            Err(_) => "circumstances unreadable".to_owned(),
-        };
-        format!(
-            "message {} set aside after {} attempts; the last worker ended by {status}\n{way}\nxdata: {:?}\n",
-            self.count,
-            record.attempts,
-            String::from_utf8_lossy(&record.xdata)
-        )
-    }
+fn in_words(nanoseconds: u64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)).map(|time| time.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -169,16 +210,13 @@ mod tests {
     struct Scene {
         queues: Queues,
         shop: RepairShop,
-        folder: tempfile::TempDir,
     }
 
     fn scene() -> Scene {
-        let group = GroupPlan { name: "calls".into(), workers: 2, queue: 8, arena_size: None };
-        let queues =
-            Queues::create(&QueuePlan { producers: 1, groups: vec![group], attempts_max: 2 }).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let shop = RepairShop::new(&queues, folder.path());
-        Scene { queues, shop, folder }
+        let group = GroupPlan::new("calls", 2, 8);
+        let queues = Queues::create(&QueuePlan { producers: 1, groups: vec![group] }).unwrap();
+        let shop = RepairShop::new(&queues);
+        Scene { queues, shop }
     }
 
     impl Scene {
@@ -199,7 +237,7 @@ mod tests {
         fn take_and_die(&mut self, index: u32, status: ExitStatus) -> Finding {
             let mut consumer = self.queues.consumer(0, index);
             assert!(consumer.next().is_some());
-            self.shop.after_death(&worker(index), status)
+            self.shop.after_death(&worker(index), ProcessId::own(), status)
         }
     }
 
@@ -208,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_ends_two_workers_is_set_aside_with_its_story() {
+    fn a_message_that_ends_two_workers_is_set_aside_with_all_that_is_known() {
         let mut scene = scene();
         scene.push(b"poison");
         assert!(!scene.shop.is_drained(0));
@@ -218,9 +256,12 @@ mod tests {
         let second = scene.take_and_die(0, CRASH);
         assert_eq!(second.occupation, Occupation::Quarantined { size: 6, attempts: 2 });
 
-        assert_eq!(fs::read(second.file.unwrap()).unwrap(), b"poison");
-        let story = fs::read_to_string(scene.folder.path().join("quarantined-0.txt")).unwrap();
-        assert!(story.contains("after 2 attempts") && story.contains("from 192.0.2.1:5060"), "{story}");
+        let set_aside = second.set_aside.unwrap();
+        assert_eq!((set_aside.message.as_slice(), set_aside.group.as_str()), (&b"poison"[..], "calls"));
+        assert_eq!((set_aside.xdata.as_slice(), set_aside.attempts), (&b"x"[..], 2));
+        assert_eq!(set_aside.circumstances.unwrap().source.to_string(), "192.0.2.1:5060");
+        assert_eq!(set_aside.deaths.len(), 2);
+        assert!(set_aside.deaths.iter().all(|death| death.contains("SIGSEGV")), "{:?}", set_aside.deaths);
         assert!(scene.shop.is_drained(0) && scene.shop.undone().is_empty());
     }
 
@@ -253,15 +294,26 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_ones_are_kept() {
+    fn a_worker_ended_for_being_slow_counts_against_its_message_and_no_other() {
         let mut scene = scene();
-        for number in 0..KEPT_COUNT + 3 {
-            scene.push(format!("{number}").as_bytes());
-            scene.take_and_die(0, CRASH);
-            scene.take_and_die(0, CRASH);
+        scene.push(b"slow");
+        scene.queues.consumer(0, 0).next().unwrap();
+        let started_at_ns = scene.shop.worker(0, 0).started_at_ns;
+        assert_ne!(started_at_ns, 0);
+        // It finished in time after all and had begun with another one when it was killed.
+        scene.shop.condemn(0, 0, started_at_ns - 1);
+        scene.shop.after_death(&worker(0), ProcessId::own(), KILL);
+        for attempts in 2..=3 {
+            scene.queues.consumer(0, 0).next().unwrap();
+            let started_at_ns = scene.shop.worker(0, 0).started_at_ns;
+            scene.shop.condemn(0, 0, started_at_ns);
+            scene.shop.condemn(0, 0, started_at_ns);
+            let finding = scene.shop.after_death(&worker(0), ProcessId::own(), KILL);
+            match attempts {
+                2 => assert_eq!(finding.occupation, Occupation::Message { attempts, is_started: true }),
+                _ => assert_eq!(finding.occupation, Occupation::Quarantined { size: 4, attempts }),
+            }
         }
-        let files = fs::read_dir(scene.folder.path()).unwrap().count() as u64;
-        assert_eq!(files, 2 * KEPT_COUNT);
-        assert_eq!(fs::read(scene.folder.path().join("quarantined-2.sip")).unwrap(), b"34");
+        assert_eq!(scene.queues.group_statistics(0).deadline_killed, 3);
     }
 }

@@ -87,6 +87,17 @@ impl State {
         }
     }
 
+    /// The same, or it was started once more and has not lived long enough to be believed in.
+    pub const fn is_on_probation(self, now: Milliseconds, patience: &Patience) -> bool {
+        match self {
+            State::Running { since, early_deaths } => {
+                let forgiven = now.saturating_sub(since) / patience.forgiven_each_ms;
+                early_deaths >= patience.early_deaths_max && forgiven <= early_deaths as u64
+            }
+            other => other.is_degraded(patience),
+        }
+    }
+
     /// When [`Event::TimePassed`] will change it.
     pub const fn deadline(self) -> Option<Milliseconds> {
         match self {
@@ -277,6 +288,22 @@ mod tests {
         // 10 + 20 + … + 5000 ms are ten starts in about 10 s, then one each 5 s.
         assert_eq!((starts_in_first_minute, declarations), (20, 1));
         assert!(state.is_degraded(&Patience::USUAL));
+    }
+
+    #[test]
+    fn who_died_too_often_is_believed_in_again_after_a_while() {
+        let rows = [
+            (running(0, 4), 0, true),
+            (running(0, 4), 99, true),
+            (running(0, 4), 100, false),
+            (running(0, 3), 0, false),
+            (waiting(80, 4), 0, true),
+            (waiting(80, 3), 0, false),
+            (State::Gone, 0, false),
+        ];
+        for (state, now, expected) in rows {
+            assert_eq!(state.is_on_probation(now, &PATIENCE), expected, "{state:?} at {now}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::heritage::Heritage;
 use crate::core::datagram::{Circumstances, Datagram};
 use crate::core::identity::ProcessIdentity;
 use crate::core::log::Level;
+use crate::core::settings::GroupSetting;
 use crate::shm::{Consumer, Delivery};
 
 /// A wake is lost only with a process that is stopped while it is being woken. A colleague then finds the message after
@@ -25,11 +26,12 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     let is_leaving = || is_asked_to_leave(&rules);
     let mut engine = heritage.engine(process, None);
     let mut consumer = heritage.queues.consumer(u32::from(group), index);
+    let max_age_ns = max_age_ns(&heritage.loaded.settings().groups[usize::from(group)]);
     heritage.readiness.tell(process.index);
     loop {
         // Asked first: who is told to leave looks into the rings once more after that.
         let is_last_look = is_leaving();
-        process_waiting(heritage, &mut engine, &mut consumer);
+        process_waiting(heritage, &mut engine, &mut consumer, max_age_ns);
         if is_last_look {
             engine.stop();
             return Ok(());
@@ -38,8 +40,21 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     }
 }
 
-fn process_waiting(heritage: &Heritage, engine: &mut Engine, consumer: &mut Consumer) {
+/// What waited longer is not processed.
+fn max_age_ns(group: &GroupSetting) -> u64 {
+    match u64::from(group.max_age_ms) {
+        0 => u64::MAX,
+        milliseconds => milliseconds * 1_000_000,
+    }
+}
+
+fn process_waiting(heritage: &Heritage, engine: &mut Engine, consumer: &mut Consumer, max_age_ns: u64) {
     while let Some(delivery) = consumer.next() {
+        // What workers died over is no longer a matter of waiting in the queue.
+        if delivery.attempts() == 1 && delivery.queued_ns() > max_age_ns {
+            delivery.expire();
+            continue;
+        }
         process_delivery(heritage, engine, delivery);
     }
 }
@@ -107,7 +122,7 @@ mod tests {
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
         let mut engine = scene.heritage.engine(process, None);
         let mut consumer = scene.heritage.queues.consumer(0, 0);
-        process_waiting(&scene.heritage, &mut engine, &mut consumer);
+        process_waiting(&scene.heritage, &mut engine, &mut consumer, u64::MAX);
 
         for expected in ["first", "second"] {
             let mut bytes = [0; 2000];

@@ -4,14 +4,18 @@
 
 pub mod clock;
 pub mod credentials;
+pub mod escape;
 pub mod futex;
+pub mod inherit;
 pub mod interfaces;
 pub mod log_write;
 pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod receive;
+pub mod sandbox;
 pub mod session;
+pub mod shared_number;
 pub mod signal;
 pub mod socket;
 pub mod title;

@@ -208,6 +208,15 @@ impl<'m> ReceiveBatch<'m> {
     /// Waits for a datagram and takes all that are there, at most as many as there is room for. A caught signal ends
     /// the wait with [`io::ErrorKind::Interrupted`]. While messages are left to handle, asks the kernel nothing.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        self.read(socket, libc::MSG_WAITFORONE)
+    }
+
+    /// The same without waiting: [`io::ErrorKind::WouldBlock`] when nothing is there.
+    pub fn receive_waiting(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        self.read(socket, libc::MSG_DONTWAIT)
+    }
+
+    fn read(&mut self, socket: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<()> {
         if self.current().is_some() {
             return Ok(());
         }
@@ -226,7 +235,7 @@ impl<'m> ReceiveBatch<'m> {
                 socket.as_raw_fd(),
                 self.memory.header(0),
                 self.memory.count as libc::c_uint,
-                libc::MSG_WAITFORONE,
+                flags,
                 std::ptr::null_mut(),
             )
         };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use super::udp::{UdpListener, UdpOptions};
 
@@ -58,6 +59,40 @@ impl Listeners {
         Ok(Listeners { udp: addresses.iter().map(bind).collect::<Result<_, _>>()? })
     }
 
+    /// Sockets that another program bound, with the addresses it was asked for.
+    pub fn adopt(sockets: Vec<(SocketAddr, OwnedFd)>) -> io::Result<Listeners> {
+        let adopt = |(wish, descriptor)| UdpListener::adopt(descriptor, wish);
+        Ok(Listeners { udp: sockets.into_iter().map(adopt).collect::<Result<_, _>>()? })
+    }
+
+    /// The same, but what one of `before` listens on already is shared with it instead of bound anew: nothing that
+    /// waits in such a socket is lost, and no moment passes in which nobody listens.
+    pub fn renew(
+        addresses: &[SocketAddr],
+        options: &UdpOptions,
+        before: &[&Listeners],
+    ) -> Result<Listeners, ListenError> {
+        if addresses.len() > usize::from(u16::MAX) {
+            return Err(ListenError::TooMany(addresses.len()));
+        }
+        // Several listeners may have asked for the kernel's choice of a port: each is shared once.
+        let mut shared = Vec::new();
+        let mut renew = |&address: &SocketAddr| {
+            let known = before.iter().flat_map(|listeners| &listeners.udp);
+            let found =
+                known.filter(|one| one.wish() == address).find(|one| !shared.contains(&one.address()));
+            let listener = match found {
+                Some(found) => {
+                    shared.push(found.address());
+                    found.share(options)
+                }
+                None => UdpListener::bind(address, options),
+            };
+            listener.map_err(|error| ListenError::CouldNotBind(address, error))
+        };
+        Ok(Listeners { udp: addresses.iter().map(&mut renew).collect::<Result<_, _>>()? })
+    }
+
     /// The listener of this index.
     pub fn udp(&self, index: u16) -> Option<&UdpListener> {
         self.udp.get(usize::from(index))
@@ -101,6 +136,22 @@ mod tests {
         assert!(listeners.udp(2).is_none());
         let error = listeners.send(2, "127.0.0.1:9".parse().unwrap(), b"x").unwrap_err();
         assert_eq!(error.to_string(), "there is no listener 2");
+    }
+
+    #[test]
+    fn what_did_not_change_is_shared_and_the_rest_is_bound() {
+        let before = bind(&["127.0.0.1:0", "127.0.0.1:0", "127.0.0.2:0"]).unwrap();
+        let wishes = ["127.0.0.3:0", "127.0.0.1:0", "127.0.0.1:0"].map(|text| text.parse().unwrap());
+        let after = Listeners::renew(&wishes, &UdpOptions::default(), &[&before]).unwrap();
+        let address = |listeners: &Listeners, index| listeners.udp(index).unwrap().address();
+        assert_eq!((address(&after, 1), address(&after, 2)), (address(&before, 0), address(&before, 1)));
+        assert_eq!(address(&after, 0).ip().to_string(), "127.0.0.3");
+        // A listener outlives the one it was shared with.
+        drop(before);
+        after.send(1, address(&after, 2), b"x").unwrap();
+        let taken = [address(&after, 0)];
+        let refused = Listeners::renew(&taken, &UdpOptions::default(), &[]).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().ends_with("address in use"), "{refused}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub struct UdpOptions {
 pub struct UdpListener {
     descriptor: OwnedFd,
     address: SocketAddr,
+    wish: SocketAddr,
 }
 
 impl UdpListener {
@@ -44,7 +45,26 @@ impl UdpListener {
         if bound.ip().is_unspecified() {
             socket::tell_destinations(descriptor.as_fd(), bound.is_ipv6())?;
         }
-        Ok(UdpListener { descriptor, address: bound })
+        Ok(UdpListener { descriptor, address: bound, wish: address })
+    }
+
+    /// A socket that another program bound after it was asked for `wish`.
+    pub fn adopt(descriptor: OwnedFd, wish: SocketAddr) -> io::Result<UdpListener> {
+        let bound = SockRef::from(&descriptor).local_addr()?.as_socket();
+        let address = bound.ok_or_else(|| io::Error::other("it is no socket of an internet address"))?;
+        Ok(UdpListener { descriptor, address, wish })
+    }
+
+    /// The same socket once more, with these options from now on.
+    pub fn share(&self, options: &UdpOptions) -> io::Result<UdpListener> {
+        let descriptor = self.descriptor.try_clone()?;
+        apply(&SockRef::from(&descriptor), self.address, options)?;
+        Ok(UdpListener { descriptor, address: self.address, wish: self.wish })
+    }
+
+    /// The address that was asked for; port 0 when the kernel was to choose one.
+    pub fn wish(&self) -> SocketAddr {
+        self.wish
     }
 
     /// Where it is bound, with the port that was chosen.

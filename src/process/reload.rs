@@ -1,0 +1,448 @@
+//! Another configuration for a running server, without a message lost.
+//!
+//! ```text
+//!  SIGHUP, core.reload ─► check in a helper process ──refused──► words to the log and to whoever asked
+//!                              │ good
+//!                              ▼
+//!  sockets bound, memory made ──refused──► the same; nothing has changed
+//!                              ▼
+//!  new generation forked; old and new read the same sockets
+//!                              ▼ all of it is ready                  ▼ it does not come up
+//!  old: control leaves, receivers leave, rings are drained     the new one leaves in the same way
+//! ```
+//!
+//! A generation is a set of processes with all that they share: script, rings, counters, table of processes, listeners.
+//! The master supervises one as its own; the others, its elders, take turns in that place for as long as they live, so
+//! that a death among them is repaired in their own rings and everything else holds for them as well.
+//!
+//! **Invariant:** whoever reads a socket first owns the message, and finishes it in the rings of its own generation.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::boot;
+use super::command_line::CommandLine;
+use super::heritage::Heritage;
+use super::ledger::Totals;
+use super::master::{EXIT_ORDERLY, Master, Phase};
+use super::offspring::Child;
+use super::reload_line::Outcome;
+use super::repair::RepairShop;
+use super::role::Role;
+use super::scaling::Scaling;
+use super::supervisor::Event;
+use super::undertaker::Undertaking;
+use super::watchdog::Watchdog;
+use crate::core::load::Loaded;
+use crate::core::log::Level;
+use crate::sys::process::{self, DeadChild, ExitStatus, Fork, ProcessId, exit_now};
+use crate::sys::session;
+use crate::sys::signal::{self, Signal};
+
+/// A check that takes longer hangs.
+const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+/// So many generations may finish their work at the same time; a wish beyond waits until one is done.
+const ELDERS_MAX: usize = 4;
+/// A new generation is there within this time, or the old one stays.
+const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Processes with all that they share.
+pub struct Generation {
+    pub(super) heritage: Heritage,
+    pub(super) repair: RepairShop,
+    pub(super) watchdog: Watchdog,
+    pub(super) scaling: Scaling,
+    pub(super) undertaking: Undertaking,
+    pub(super) children: Vec<Child>,
+    pub(super) phase: Phase,
+}
+
+impl Generation {
+    /// One whose children do not exist yet.
+    pub(super) fn new(heritage: Heritage, phase: Phase) -> Generation {
+        let settings = heritage.loaded.settings();
+        let child = |(place, role): (u32, &Role)| match role {
+            Role::Worker { group, index, .. } if *index >= settings.groups[usize::from(*group)].workers => {
+                Child::dormant(place, role)
+            }
+            _ => Child::new(place, role),
+        };
+        let children = (0..).zip(&heritage.places).skip(1).map(child).collect();
+        Generation {
+            repair: RepairShop::new(&heritage.queues),
+            watchdog: Watchdog::new(&settings.groups),
+            scaling: Scaling::new(&settings.groups),
+            undertaking: Undertaking::default(),
+            children,
+            phase,
+            heritage,
+        }
+    }
+}
+
+/// How far the master is with a reload.
+pub struct Reload {
+    command_line: CommandLine,
+    /// Somebody wishes a reload that has not begun.
+    is_wanted: bool,
+    /// Wishes by command that are answered when the reload is done that began after them.
+    asked: Vec<u64>,
+    under_way: Option<UnderWay>,
+    /// What generations that are gone counted.
+    totals: Totals,
+    /// The worst end among them.
+    pub(super) status: i32,
+}
+
+/// A reload that has begun.
+struct UnderWay {
+    asked: Vec<u64>,
+    began: Instant,
+    check: Option<Check>,
+}
+
+/// A helper that reads the new script.
+struct Check {
+    helper: ProcessId,
+    report: File,
+}
+
+impl Reload {
+    /// None is wanted; scripts are read as this command line says.
+    pub fn new(command_line: CommandLine) -> Reload {
+        Reload {
+            command_line,
+            is_wanted: false,
+            asked: Vec::new(),
+            under_way: None,
+            totals: Totals::default(),
+            status: EXIT_ORDERLY,
+        }
+    }
+
+    /// Whether there is something to look after.
+    pub fn is_busy(&self) -> bool {
+        self.is_wanted || self.under_way.is_some()
+    }
+}
+
+/// The course of a reload.
+impl Master {
+    /// A signal or a command wishes another configuration. Wishes that come while one is under way become one more.
+    pub(super) fn wish_reload(&mut self) {
+        self.reload.is_wanted = true;
+    }
+
+    /// One step, in each turn of the master.
+    pub(super) fn go_on_reloading(&mut self) {
+        self.hear_wishes();
+        self.tend_elders();
+        self.end_hanging_check();
+        if let Phase::TakingOver { since } = self.phase {
+            self.go_on_taking_over(since);
+        }
+        let is_time =
+            self.reload.is_wanted && self.reload.under_way.is_none() && !self.upgrade.is_under_way();
+        if is_time && self.phase == Phase::Serving && self.elders.len() < ELDERS_MAX {
+            self.begin_reload();
+        }
+    }
+
+    fn hear_wishes(&mut self) {
+        while let Some(number) = self.heritage.reload_line.next_wish() {
+            if self.is_stopping() {
+                self.heritage.reload_line.answer(number, &Err("the server is stopping".to_owned()));
+                continue;
+            }
+            self.reload.asked.push(number);
+            self.wish_reload();
+        }
+    }
+
+    fn begin_reload(&mut self) {
+        self.reload.is_wanted = false;
+        let asked = mem::take(&mut self.reload.asked);
+        self.service_manager.reloading();
+        let check = self.fork_check();
+        let refusal = check.as_ref().err().map(|error| format!("could not check the script: {error}"));
+        self.reload.under_way = Some(UnderWay { asked, began: Instant::now(), check: check.ok() });
+        if let Some(refusal) = refusal {
+            self.finish_reload(Err(refusal));
+        }
+    }
+
+    fn fork_check(&mut self) -> io::Result<Check> {
+        let report = File::from(memfd_create(c"sworker-check", MFdFlags::MFD_CLOEXEC)?);
+        match process::fork(&self.proof)? {
+            Fork::Child => {
+                check(&self.heritage, &self.reload.command_line, &report);
+            }
+            Fork::Parent(helper) => Ok(Check { helper, report }),
+        }
+    }
+
+    fn end_hanging_check(&mut self) {
+        let Some(under_way) = &self.reload.under_way else { return };
+        if let Some(check) = &under_way.check
+            && under_way.began.elapsed() > CHECK_PATIENCE
+        {
+            // Who is gone already is no error, and any other one would be met again and again.
+            let _ = signal::send(check.helper, Signal::SIGKILL);
+        }
+    }
+
+    /// A process ended that is none of the children's.
+    pub(super) fn bury_helper(&mut self, dead: DeadChild) {
+        let Some(under_way) = &mut self.reload.under_way else { return };
+        let Some(check) = under_way.check.take_if(|check| check.helper == dead.process) else { return };
+        if self.is_stopping() {
+            self.finish_reload(Err("the server is stopping".to_owned()));
+            return;
+        }
+        match verdict(check.report, dead.status).and_then(|()| self.renew()) {
+            Ok(heritage) => self.take_over(heritage),
+            Err(refusal) => self.finish_reload(Err(refusal)),
+        }
+    }
+
+    /// Everything the new generation needs. Whatever is refused here has changed nothing.
+    fn renew(&mut self) -> Result<Heritage, String> {
+        let loaded: Loaded = boot::load(&self.reload.command_line).map_err(|error| error.to_string())?;
+        let elders: Vec<&Heritage> = self.elders.iter().map(|elder| &elder.heritage).collect();
+        boot::renew(loaded, &self.heritage, &elders).map_err(|error| error.to_string())
+    }
+
+    fn take_over(&mut self, heritage: Heritage) {
+        let phase = Phase::TakingOver { since: Instant::now() };
+        let mut generation = Generation::new(heritage, phase);
+        self.swap(&mut generation);
+        self.elders.push(generation);
+        self.write_totals();
+        self.note_master();
+        self.start_all();
+    }
+
+    fn go_on_taking_over(&mut self, since: Instant) {
+        if self.children.iter().all(|child| child.is_ready) {
+            self.phase = Phase::Serving;
+            self.dismiss_elders();
+            let number = self.heritage.generation;
+            let words = format!("generation {number} serves after {} ms", since.elapsed().as_millis());
+            self.finish_reload(Ok(words));
+        } else if since.elapsed() > TAKE_OVER_PATIENCE || self.is_start_hopeless() {
+            self.fall_back();
+        }
+    }
+
+    /// The new generation does not come up: the old one, which never stopped serving, has its place back.
+    fn fall_back(&mut self) {
+        let Some(mut former) = self.elders.pop() else { return };
+        let number = self.heritage.generation;
+        self.swap(&mut former);
+        self.elders.push(former);
+        self.dismiss_elders();
+        self.publish_again();
+        self.finish_reload(Err(format!("not all processes of generation {number} came up")));
+    }
+
+    /// Viewers look where the generation that failed would have published: this one gets a place under that name, and
+    /// a control process that knows it.
+    pub(super) fn publish_again(&mut self) {
+        let rows = (self.heritage.loaded.settings().groups.len() as u32, self.heritage.places.len() as u32);
+        match self.heritage.statistics.replace(self.heritage.generation, rows.0, rows.1) {
+            Ok(statistics) => self.heritage.statistics = statistics,
+            Err(error) => self.say(Level::Error, format_args!("{error}")),
+        }
+        for child in self.children.iter().filter(|child| child.role == Role::Control) {
+            child.send(child.role.rules().leave);
+        }
+    }
+
+    /// Says what became of the reload under way, to everybody who wants to know.
+    fn finish_reload(&mut self, outcome: Outcome) {
+        let Some(under_way) = self.reload.under_way.take() else { return };
+        match &outcome {
+            Ok(words) => self.say(Level::Notice, format_args!("reloaded: {words}")),
+            Err(words) => self.say(Level::Error, format_args!("not reloaded, all stays as it was: {words}")),
+        }
+        // Who asked is the control process of the generation that serves, or of the one before it.
+        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
+        for line in lines.map(|heritage| &heritage.reload_line) {
+            under_way.asked.iter().for_each(|number| line.answer(*number, &outcome));
+        }
+        if !self.is_stopping() {
+            let status = self.status_text();
+            self.service_manager.reloaded(&status);
+        }
+    }
+
+    /// The server stops: nothing is begun any more.
+    pub(super) fn give_up_reloading(&mut self) {
+        self.reload.is_wanted = false;
+        for number in mem::take(&mut self.reload.asked) {
+            self.heritage.reload_line.answer(number, &Err("the server is stopping".to_owned()));
+        }
+        if let Some(check) = self.reload.under_way.as_ref().and_then(|under_way| under_way.check.as_ref()) {
+            let _ = signal::send(check.helper, Signal::SIGKILL);
+        }
+        self.dismiss_elders();
+    }
+}
+
+/// The elders.
+impl Master {
+    /// Exchanges the generation that the master works on.
+    fn swap(&mut self, other: &mut Generation) {
+        mem::swap(&mut self.heritage, &mut other.heritage);
+        mem::swap(&mut self.repair, &mut other.repair);
+        mem::swap(&mut self.watchdog, &mut other.watchdog);
+        mem::swap(&mut self.scaling, &mut other.scaling);
+        mem::swap(&mut self.undertaking, &mut other.undertaking);
+        mem::swap(&mut self.children, &mut other.children);
+        mem::swap(&mut self.phase, &mut other.phase);
+    }
+
+    /// Does something with an elder in the place of the generation that serves.
+    pub(super) fn with_elder<T>(&mut self, index: usize, act: impl FnOnce(&mut Master) -> T) -> T {
+        let mut generation = self.elders.swap_remove(index);
+        self.swap(&mut generation);
+        // The one that serves waits among the elders meanwhile: who is forked now lets all of these go.
+        self.elders.push(generation);
+        let result = act(self);
+        let mut generation = self.elders.pop().expect("the one that serves was put there");
+        self.swap(&mut generation);
+        self.elders.push(generation);
+        let last = self.elders.len() - 1;
+        self.elders.swap(index, last);
+        result
+    }
+
+    /// Elders that still serve finish what they accepted and go.
+    fn dismiss_elders(&mut self) {
+        for index in 0..self.elders.len() {
+            self.with_elder(index, |master| {
+                if matches!(master.phase, Phase::Stopping { .. } | Phase::Ending { .. }) {
+                    return;
+                }
+                let number = master.heritage.generation;
+                master.say(
+                    Level::Notice,
+                    format_args!("generation {number} finishes what it accepted and leaves"),
+                );
+                master.phase = Phase::Stopping { step: 0, since: Instant::now() };
+                // Two would answer at one socket.
+                for index in 0..master.children.len() {
+                    if master.children[index].role == Role::Control {
+                        master.tell_supervisor(index, Event::Stop);
+                    }
+                }
+            });
+        }
+    }
+
+    fn tend_elders(&mut self) {
+        let mut index = 0;
+        while index < self.elders.len() {
+            let status = self.with_elder(index, |master| {
+                master.hear_readiness();
+                master.undertake();
+                master.follow_the_clock();
+                master.status_at_end()
+            });
+            match status {
+                Some(status) => self.forget_elder(index, status),
+                None => index += 1,
+            }
+        }
+        if !self.elders.is_empty() {
+            self.write_totals();
+        }
+    }
+
+    /// Its memory goes, its sockets go unless others share them, what it counted stays.
+    fn forget_elder(&mut self, index: usize, status: i32) {
+        let elder = self.elders.remove(index);
+        self.reload.status = self.reload.status.max(status);
+        self.reload.totals.add(&elder.heritage);
+        self.reload.totals.forget_waiting();
+        let number = elder.heritage.generation;
+        drop(elder);
+        self.say(Level::Notice, format_args!("generation {number} is gone"));
+        self.write_totals();
+    }
+
+    fn write_totals(&self) {
+        let mut totals = self.reload.totals.clone();
+        self.elders.iter().for_each(|elder| totals.add(&elder.heritage));
+        totals.write(&self.heritage, self.elders.len() as u64);
+    }
+
+    /// For a child that was just forked: what belongs to other generations is none of its business.
+    pub(super) fn forget_others(&mut self) {
+        self.elders.clear();
+    }
+}
+
+/// The life of the helper: everything that can be wrong with the script is told here, and whatever happens to the one
+/// that reads it happens to nobody else.
+fn check(heritage: &Heritage, command_line: &CommandLine, mut report: &File) -> ! {
+    for usual in [Signal::SIGCHLD, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGPIPE] {
+        let _ = signal::restore_default(usual);
+    }
+    let _ = session::set_parent_death_signal(Signal::SIGKILL);
+    super::child::report_panics(&heritage.log);
+    let outcome = boot::load(command_line);
+    let status = match outcome {
+        Ok(_) => 0,
+        Err(error) => {
+            // Words that find no room are missed; the status says enough to refuse.
+            let _ = report.write_all(error.to_string().as_bytes());
+            EXIT_REFUSED
+        }
+    };
+    exit_now(status)
+}
+
+/// The helper has told what is wrong with the script.
+const EXIT_REFUSED: i32 = 1;
+
+fn verdict(mut report: File, status: ExitStatus) -> Result<(), String> {
+    match status {
+        ExitStatus::Exited(0) => Ok(()),
+        ExitStatus::Exited(EXIT_REFUSED) => {
+            let mut text = String::new();
+            let read = report.rewind().and_then(|()| report.read_to_string(&mut text));
+            Err(read.map_or_else(
+                |error| format!("the script was refused; its mistakes are lost: {error}"),
+                |_| text,
+            ))
+        }
+        other => Err(format!("the process that checked the script ended by {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_satisfied_helper_lets_a_reload_go_on() {
+        let report = |text: &str| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file
+        };
+        let check = |text: &str, status: ExitStatus, expected: Result<(), &str>| {
+            assert_eq!(verdict(report(text), status), expected.map_err(str::to_owned), "{status}");
+        };
+        check("", ExitStatus::Exited(0), Ok(()));
+        check("a.cfg:1:1: error", ExitStatus::Exited(EXIT_REFUSED), Err("a.cfg:1:1: error"));
+        let killed = ExitStatus::Killed { signal: 9, core_dumped: false };
+        check("half a", killed, Err("the process that checked the script ended by SIGKILL"));
+        check("", ExitStatus::Exited(70), Err("the process that checked the script ended by exit status 70"));
+    }
+}

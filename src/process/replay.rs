@@ -1,0 +1,144 @@
+//! `sworkerd --replay FILE -f cfg`: a message that was set aside, given once more to the script that it ended.
+//!
+//! One process, no fork, no socket, no queue: a debugger can stop at any line of it. What the script would send is
+//! printed, the log goes to error output.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::engine::{Engine, EngineParts};
+use super::quarantine::SetAside;
+use crate::core::counters::CountNothing;
+use crate::core::datagram::Datagram;
+use crate::core::identity::{ProcessIdentity, ProcessKind};
+use crate::core::load::Loaded;
+use crate::core::log::Log;
+use crate::core::outbound::Outbound;
+use crate::sip::branch::Secret;
+use crate::sys::process::ProcessId;
+
+/// Runs the routes on the message, as a worker of its group would at its first delivery. What would be sent goes to
+/// `out`; gives the number of messages.
+pub fn replay(
+    loaded: Rc<Loaded>,
+    set_aside: &SetAside,
+    log: Rc<Log>,
+    out: &mut dyn Write,
+) -> Result<usize, String> {
+    let circumstances = set_aside
+        .circumstances
+        .ok_or("where the message came from could not be read when it was set aside")?;
+    let groups = &loaded.settings().groups;
+    let group = groups
+        .iter()
+        .position(|group| group.name == set_aside.group)
+        .ok_or_else(|| format!("the script has no group \"{}\"", set_aside.group))?;
+    let sent = Rc::new(RefCell::new(Vec::new()));
+    let pid = ProcessId::own().number() as u32;
+    // One process that writes: this one.
+    let shared =
+        loaded.registry.shared_state(1).map_err(|error| format!("could not make shared memory: {error}"))?;
+    let mut engine = Engine::new(EngineParts {
+        loaded,
+        shared,
+        outbound: Box::new(Kept(Rc::clone(&sent))),
+        delegate: None,
+        counters: Box::new(CountNothing),
+        log,
+        process: ProcessIdentity { index: 0, pid, kind: ProcessKind::Worker { group: group as u16 } },
+        secret: Secret::new([0; 16]),
+    });
+    engine.process(&Datagram { bytes: &set_aside.message, circumstances }, &set_aside.xdata, 0);
+    engine.stop();
+    let sent = sent.take();
+    print(&sent, out).map_err(|error| format!("could not print: {error}"))?;
+    Ok(sent.len())
+}
+
+struct Sent {
+    listener: u16,
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// Sends nothing; keeps what would have been sent.
+struct Kept(Rc<RefCell<Vec<Sent>>>);
+
+impl Outbound for Kept {
+    fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        self.0.borrow_mut().push(Sent { listener, to, bytes: bytes.to_vec() });
+        Ok(())
+    }
+}
+
+fn print(sent: &[Sent], out: &mut dyn Write) -> io::Result<()> {
+    for Sent { listener, to, bytes } in sent {
+        writeln!(out, "--- {} bytes to {to} by listener {listener}", bytes.len())?;
+        out.write_all(bytes)?;
+        if !bytes.ends_with(b"\n") {
+            writeln!(out)?;
+        }
+    }
+    writeln!(out, "--- {} messages would be sent", sent.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::datagram::{Circumstances, Transport};
+    use crate::core::groups::Xdata;
+    use crate::core::load::{LoadRequest, Root, load};
+    use crate::modules;
+
+    fn set_aside(group: &str) -> SetAside {
+        let mut xdata = Vec::new();
+        Xdata::Text(b"carried").encode(&mut xdata);
+        let address = "127.0.0.1:5060".parse().unwrap();
+        SetAside {
+            group: group.to_owned(),
+            circumstances: Some(Circumstances {
+                source: "192.0.2.1:5070".parse().unwrap(),
+                destination: address,
+                listener: 0,
+                transport: Transport::Udp,
+                received_at_ns: 1,
+            }),
+            xdata,
+            attempts: 2,
+            fingerprint: 1,
+            set_aside_at_ns: 1,
+            deaths: vec![],
+            message: b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5070;branch=z9hG4bK1;rport\r\n\
+                From: <sip:c@d>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+                .to_vec(),
+        }
+    }
+
+    fn run(set_aside: &SetAside) -> Result<String, String> {
+        let text = "listen=udp:127.0.0.1:5060\nloadmodule \"sl\"\nloadmodule \"pv\"\nloadmodule \"sworker\"\n\
+            async_workers_group=\"name=other;workers=1\"\nasync_workers_group=\"name=calls;workers=1\"\n\
+            modparam(\"sworker\", \"xdata\", \"$var(x)\")\n\
+            request_route { if (sworker_active()) sl_send_reply(\"200\", \"$var(x)\"); }\n";
+        let root = Root::Text { name: "test.cfg".to_owned(), text: text.into() };
+        let loaded = load(LoadRequest::new(root, modules::MODULES)).map_err(|r| r.errors.concat()).unwrap();
+        let mut out = Vec::new();
+        replay(Rc::new(loaded), set_aside, Rc::new(Log::to_nowhere()), &mut out)
+            .map(|_| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn what_would_be_sent_is_printed() {
+        let text = run(&set_aside("calls")).unwrap();
+        assert!(text.contains(" bytes to 192.0.2.1:5070 by listener 0\nSIP/2.0 200 carried\r\n"), "{text}");
+        assert!(text.ends_with("--- 1 messages would be sent\n"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_told() {
+        assert_eq!(run(&set_aside("gone")), Err("the script has no group \"gone\"".to_owned()));
+        let lost = SetAside { circumstances: None, ..set_aside("calls") };
+        assert!(run(&lost).unwrap_err().starts_with("where the message came from"));
+    }
+}

@@ -1,0 +1,54 @@
+//! One number that this process and all its later children share, such as the log level of a running server.
+
+use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::memory::SharedMapping;
+
+/// The number. It stands alone: nothing else is ordered by it.
+pub struct SharedNumber {
+    mapping: SharedMapping,
+}
+
+impl SharedNumber {
+    /// Makes one, with this value.
+    pub fn create(value: i64) -> io::Result<SharedNumber> {
+        let mapping = SharedMapping::create(c"sworker-number", size_of::<AtomicI64>())?;
+        let number = SharedNumber { mapping };
+        number.set(value);
+        Ok(number)
+    }
+
+    /// The value that was set last, by whichever process.
+    #[inline]
+    pub fn get(&self) -> i64 {
+        self.cell().load(Ordering::Relaxed)
+    }
+
+    /// Changes it for every process.
+    pub fn set(&self, value: i64) {
+        self.cell().store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn cell(&self) -> &AtomicI64 {
+        // SAFETY: the mapping is page-aligned, holds at least these 8 bytes as long as `self` lives, any bytes are a
+        // valid AtomicI64, and nobody uses them otherwise than through this function.
+        unsafe { &*self.mapping.start().cast::<AtomicI64>() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_what_was_set_last() {
+        let number = SharedNumber::create(-3).unwrap();
+        assert_eq!(number.get(), -3);
+        for value in [i64::MIN, 0, i64::MAX] {
+            number.set(value);
+            assert_eq!(number.get(), value);
+        }
+    }
+}
