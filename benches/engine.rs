@@ -62,10 +62,18 @@ impl Outbound for Nowhere {
 }
 
 impl Delegate for Nowhere {
-    fn delegate(&mut self, _: GroupIndex, datagram: &Datagram<'_>, _: &[u8]) -> Delegation {
+    fn delegate(
+        &mut self,
+        _: GroupIndex,
+        _: sworker::shm::Placement,
+        datagram: &Datagram<'_>,
+        _: &[u8],
+    ) -> Delegation {
         std::hint::black_box(datagram.bytes);
         Delegation::Delegated
     }
+
+    fn count_refused(&mut self, _: GroupIndex) {}
 
     fn wake(&mut self) {}
 }
@@ -85,6 +93,7 @@ fn engine(kind: ProcessKind) -> Engine {
     let loaded =
         load(LoadRequest::new(root, MODULES)).unwrap_or_else(|rejected| panic!("{:?}", rejected.errors));
     Engine::new(EngineParts {
+        shared: loaded.registry.shared_state(2).expect("memory"),
         loaded: Rc::new(loaded),
         outbound: Box::new(Nowhere),
         delegate: (kind == ProcessKind::Receiver).then(|| Box::new(Nowhere) as Box<dyn Delegate>),

@@ -82,8 +82,8 @@ impl Pipeline {
         let root = Root::Text { name: "pipeline.cfg".into(), text: script.into() };
         let loaded = load::load(LoadRequest::new(root, MODULES));
         let loaded = Rc::new(loaded.unwrap_or_else(|rejected| panic!("{}", rejected.errors.join("\n"))));
-        let group = GroupPlan { name: "calls".into(), workers: 1, queue: 1024, arena_size: None };
-        let plan = QueuePlan { producers: 1, groups: vec![group], attempts_max: 2 };
+        let group = GroupPlan::new("calls", 1, 1024);
+        let plan = QueuePlan { producers: 1, groups: vec![group] };
         let queues = Queues::create(&plan).expect("there is memory for a small queue");
         let sent = Kept::default();
         let delegate = RingDelegate::new(queues.producer(0), queues.group_count());
@@ -123,6 +123,7 @@ fn engine(
     delegate: Option<Box<dyn Delegate>>,
 ) -> Engine {
     Engine::new(EngineParts {
+        shared: loaded.registry.shared_state(2).expect("memory"),
         loaded: Rc::clone(loaded),
         outbound: Box::new(sent.clone()),
         delegate,

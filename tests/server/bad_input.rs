@@ -129,6 +129,44 @@ fn in_a_worker_each_row_of_the_table_holds() {
     check_all_rows(&Server::start(&answered_by_workers(1, 1, 64)));
 }
 
+/// What a row of [`THROWN_AWAY`] is told where broken requests are answered; the others are owed nothing.
+const TOLD: &[(&str, &str)] = &[
+    ("two spaces in the request line", "400 Bad Request (request line is not separated by single spaces)"),
+    ("version 1.0", "505 Version Not Supported (version is not SIP/2.0)"),
+    ("version 3.0", "505 Version Not Supported (version is not SIP/2.0)"),
+    ("no Call-ID", "400 Bad Request (no Call-ID)"),
+    ("no From", "400 Bad Request (no From)"),
+    ("no To", "400 Bad Request (no To)"),
+    ("no CSeq", "400 Bad Request (no CSeq)"),
+    ("cut in the middle of its headers", "400 Bad Request (no Call-ID)"),
+    ("cut in the middle of its Via", "400 Bad Request (no From)"),
+    ("negative Content-Length", "400 Bad Request (bad Content-Length: it is not a number below 2^32)"),
+    ("two From", "400 Bad Request (more than one From)"),
+    ("a header line without a colon", "400 Bad Request (a header line has no valid name before a colon)"),
+];
+
+#[test]
+fn a_server_that_answers_broken_requests_says_what_is_wrong() {
+    let script =
+        answered_by_workers(1, 1, 64).replace("children=1", "children=1\nanswer_broken_requests=yes");
+    let server = Server::start(&script);
+    let caller = server.caller();
+    for (index, (what, change)) in THROWN_AWAY.iter().enumerate() {
+        let bytes = change(good(&caller, &format!("bad-{index}")));
+        let told = TOLD.iter().find(|(row, _)| row == what).map(|(_, told)| *told);
+        match told {
+            None => caller.expect_silence(&bytes, &format!("after-{index}")),
+            Some(told) => {
+                caller.send(&bytes);
+                let answer = caller.receive_within(crate::support::SOON).unwrap_or_default();
+                let answer = String::from_utf8_lossy(&answer).into_owned();
+                assert_eq!(answer.lines().next(), Some(format!("SIP/2.0 {told}").as_str()), "{what}");
+            }
+        }
+    }
+    assert_eq!(server.counter("core.broken_answered"), TOLD.len() as u64);
+}
+
 #[test]
 fn the_version_is_echoed_as_it_came_or_as_it_should_be() {
     let server = Server::start(&answered_by_the_receiver());

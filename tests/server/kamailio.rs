@@ -2,45 +2,24 @@
 //!
 //! Where we mean to differ, the row says so. Debian's package has no sworker module, so nothing here delegates.
 
-use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use crate::bad_input;
 use crate::scripts::HEAD;
-use crate::support::{Caller, Folder, Message, Request, SOON, Server, Tool, wait_until};
+use crate::support::deviations::{self, Difference};
+use crate::support::{Caller, Folder, Message, Request, SOON, Server, Tool};
+use crate::torture;
+use reference::Reference;
+
+mod differential;
+mod generator;
+mod reference;
+mod wire;
 
 /// The script both of them run.
 fn script() -> String {
     let head = HEAD.replace("loadmodule \"sworker\"\n", "");
     format!("{head}children=1\nauto_aliases=no\nrequest_route {{ sl_send_reply(\"200\", \"OK\"); }}\n")
-}
-
-/// A running reference.
-struct Reference {
-    _folder: Folder,
-    _master: Tool,
-    address: SocketAddr,
-}
-
-impl Reference {
-    #[track_caller]
-    fn start() -> Reference {
-        let folder = Folder::new();
-        folder.write("k.cfg", script());
-        // It cannot be told to take any port, so it gets one that was free a moment ago.
-        let address =
-            UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-        let listen = format!("udp:{address}");
-        let arguments = ["-DD", "-E", "-f", "k.cfg", "-w", ".", "-Y", "run", "-T", "-l", &listen];
-        let mut master = Tool::start(&folder, "kamailio", "kamailio", &arguments);
-        let caller = Caller::new(address);
-        wait_until("the reference answers", SOON, || {
-            assert!(master.exit_status().is_none(), "the reference ended:\n{}", master.output());
-            caller.send(&caller.bytes(&Request::new("OPTIONS", "are-you-there")));
-            caller.receive_within(Duration::from_millis(50)).is_some()
-        });
-        Reference { _folder: folder, _master: master, address }
-    }
 }
 
 /// A reply without what must differ: the tag of To, the name of the server and the caller's port.
@@ -59,9 +38,9 @@ fn comparable(answer: &Message, caller: &Caller) -> (String, Vec<(String, String
 
 #[test]
 fn replies_have_the_same_lines_in_the_same_order() {
-    let reference = Reference::start();
+    let reference = Reference::start(&script());
     let server = Server::start(&script());
-    let (theirs, ours) = (Caller::new(reference.address), server.caller());
+    let (theirs, ours) = (reference.caller(), server.caller());
     let rows = [
         Request::new("OPTIONS", "plain"),
         Request::new("INVITE", "no-rport").via_parameters(""),
@@ -88,8 +67,8 @@ fn replies_have_the_same_lines_in_the_same_order() {
 
 #[test]
 fn the_same_broken_messages_are_answered_and_thrown_away() {
-    let reference = Reference::start();
-    let caller = Caller::new(reference.address);
+    let reference = Reference::start(&script());
+    let caller = reference.caller();
     let mut differ = Vec::new();
     for (index, (what, change)) in bad_input::ANSWERED.iter().enumerate() {
         caller.send(&change(bad_input::good(&caller, &format!("good-{index}"))));
@@ -138,6 +117,51 @@ fn the_same_scripts_are_good_and_bad() {
         "event_route[core:nobody-knows] { exit; }\nrequest_route { exit; }",
         "listen=udp:127.0.0.1:5060\nlisten=udp:127.0.0.2:5060 advertise 1.2.3.4:5\nrequest_route { exit; }",
         "children=4\nlog_prefix=\"{$ci} \"\nserver_signature=no\nrequest_route { exit; }",
+        "request_route { }",
+        "request_route { if (1 == \"1\") exit; }",
+        "request_route { $var(x) = 1 + \"2\"; }",
+        "request_route { $var(x) = \"2\" + 1; }",
+        "request_route { $var(x) = \"2\" - 1; }",
+        "request_route { if (!\"abc\") exit; }",
+        "request_route { $var(x) = strlen(5); }",
+        "request_route { $var(x) = (3 + $rU) == \"a\"; }",
+        "request_route { $var(x) = $var(y) % 2; }",
+        "request_route { route(NOPE); }",
+        "request_route { xlog(\"$nosuch(x)\"); }",
+        "request_route { xlog(\"$(ru{s.nosuch})\"); }",
+        "request_route { xlog(\"L_NOSUCH\", \"a\"); }",
+        "request_route { xlog($rU); }",
+        "request_route { is_method($rm); }",
+        "request_route { is_method(\"A\", \"B\"); }",
+        "request_route { sl_send_reply(\"200\", \"a\" + \"b\"); }",
+        "request_route { switch ($rU) { case /\"a\": exit; case \"b\": exit; } }",
+        "request_route { switch ($rU) { case /b/: exit; } }",
+        "request_route { switch ($rU) { case 1: exit; case \"a\": exit; } }",
+        "request_route { switch ($rU) { default: exit; default: exit; } }",
+        "request_route { if ($rU =~ \"(a\") exit; }",
+        "request_route { return \"a\"; }",
+        "request_route { break; }",
+        "request_route { exit; }\nrequest_route { exit; }",
+        "request_route { if (is_method(\"A\") exit; }",
+        "request_route { if (src_ip == 300.1.1.1) exit; }",
+        "request_route { if (src_ip == 10.0.0.0/8 or src_ip == \"10.0.0.1\") exit; }",
+        "request_route { if (method == INVITE && uri == myself) exit; }",
+        "request_route { setflag(99); }",
+        "request_route { setflag(nosuch); }",
+        "request_route { $avp(s:x) = 1; $avp(i:5) = 1; $(avp(x)[0]) = 1; }",
+        "request_route { $rm = \"x\"; }",
+        "route[a-b] { exit; }\nrequest_route { exit; }",
+        "route[\"a-b\"] { exit; }\nrequest_route { exit; }",
+        "event_route[nocolon] { exit; }\nrequest_route { exit; }",
+        "onreply_route { sl_send_reply(\"200\", \"OK\"); }\nrequest_route { exit; }",
+        "failure_route[X] { exit; }\nbranch_route[X] { exit; }\nonsend_route { exit; }\nrequest_route { exit; }",
+        "#!define A 1\n#!define A 2\nrequest_route { exit; }",
+        "debug=abc\nrequest_route { exit; }",
+        "listen=nosuch:1.2.3.4\nrequest_route { exit; }",
+        "async_workers_group=\"name=;workers=2\"\nrequest_route { exit; }",
+        "async_workers_group=\"workers=2\"\nrequest_route { exit; }",
+        "modparam(\"xlog\", \"buf_size\", \"abc\")\nrequest_route { exit; }",
+        "modparam(\"xlog|pv\", \"buf_size\", 1)\nrequest_route { exit; }",
         "",
     ];
     let head = HEAD.replace("loadmodule \"sworker\"\n", "");
@@ -150,9 +174,107 @@ fn the_same_scripts_are_good_and_bad() {
         };
         let theirs = verdict("kamailio", "kamailio".as_ref());
         let ours = verdict("sworkerd", &crate::support::daemon_path());
-        if ours.code != theirs.code {
-            differ.push(format!("{lines}\nours:\n{}\ntheirs:\n{}", ours.output, theirs.output));
+        let word = |code: Option<i32>| if code == Some(0) { "good" } else { "bad" };
+        let name = lines.replace('\n', " / ");
+        differ.extend(Difference::between(&name, word(theirs.code), word(ours.code)));
+    }
+    deviations::check("script", &differ);
+}
+
+/// What both run on the torture messages: the checks of the configuration Kamailio comes with, then 200.
+fn torture_script(globals: &str) -> String {
+    let head = HEAD.replace("loadmodule \"sworker\"\n", "").replace("debug=2", "debug=3");
+    format!(
+        r#"{head}children=1
+auto_aliases=no
+force_rport=yes
+{globals}
+loadmodule "maxfwd"
+loadmodule "sanity"
+modparam("sanity", "autodrop", 0)
+request_route {{
+    if (!sanity_check("17895", "7")) {{
+        exit;
+    }}
+    if (!mf_process_maxfwd_header("10")) {{
+        sl_send_reply("483", "Too Many Hops");
+        exit;
+    }}
+    sl_send_reply("200", "OK");
+}}
+reply_route {{
+    xlog("L_NOTICE", "{REPLY_SEEN}$rs\n");
+}}
+"#
+    )
+}
+
+const REPLY_SEEN: &str = "===== reply ";
+
+/// The status of what comes back before the answer to a marker; `passed` where the reply route saw it.
+fn outcome(caller: &Caller, name: &str, bytes: &[u8], replies_seen: impl Fn() -> usize) -> String {
+    let seen_before = replies_seen();
+    caller.send(bytes);
+    let marker = format!("marker-{name}");
+    caller.send(&caller.bytes(&Request::new("OPTIONS", &marker)));
+    let mut outcome = None;
+    loop {
+        let answer = caller.receive_within(SOON).unwrap_or_else(|| panic!("no answer to {marker}"));
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        if answer.contains(&format!("\r\nCall-ID: {marker}\r\n")) {
+            break;
+        }
+        outcome = Some(answer.get(8..11).unwrap_or("?").to_string());
+    }
+    match outcome {
+        Some(status) => status,
+        None if replies_seen() > seen_before => "passed".into(),
+        None => "silent".into(),
+    }
+}
+
+#[test]
+fn every_disagreement_about_a_torture_message_is_explained() {
+    let explained = include_str!("../golden/torture-disagreements.txt");
+    let reference = Reference::start(&torture_script(""));
+    let server = Server::start(&torture_script("answer_broken_requests=yes"));
+    let (theirs, ours) = (reference.caller(), server.caller());
+    let mut found = Vec::new();
+    for (_, row, bytes) in torture::corpus() {
+        let our_outcome = outcome(&ours, row.name, &bytes, || server.log_count(REPLY_SEEN));
+        let their_outcome = outcome(&theirs, row.name, &bytes, || {
+            String::from_utf8_lossy(&reference.log()).matches(REPLY_SEEN).count()
+        });
+        if our_outcome != their_outcome {
+            found.push(format!("{}: {our_outcome} here, {their_outcome} there", row.name));
         }
     }
-    assert!(differ.is_empty(), "{}", differ.join("\n----\n"));
+    let lines: Vec<&str> =
+        explained.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    let known: Vec<&str> = lines.iter().map(|line| line.split("; ").next().unwrap_or_default()).collect();
+    assert_eq!(found, known, "tests/golden/torture-disagreements.txt");
+    assert!(
+        lines.iter().all(|line| line.split_once("; ").is_some_and(|(_, why)| why.len() > 10)),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn the_example_scripts_are_good_for_both() {
+    for path in crate::examples::scripts() {
+        let text = std::fs::read_to_string(&path).expect("an example can be read");
+        // Debian's package has no module sworker: what it exports is replaced by something of the same form.
+        let stubbed =
+            text.replace("sworker_task(", "is_method(").replace("sworker_active()", "is_method(\"X\")");
+        let lines = stubbed.lines().filter(|line| !line.contains("\"sworker\""));
+        let folder = Folder::new();
+        folder.write("example.cfg", lines.map(|line| format!("{line}\n")).collect::<String>());
+        let arguments = ["-c", "-f", "example.cfg"];
+        let finished = Tool::start(&folder, "kamailio", "kamailio", &arguments).finish(SOON);
+        assert_eq!(finished.code, Some(0), "{}:\n{}", path.display(), finished.output);
+        // It goes on after some mistakes, and tells them.
+        let is_complaint = |line: &&str| line.contains("ERROR") || line.contains("CRITICAL");
+        let complaints: Vec<&str> = finished.output.lines().filter(is_complaint).collect();
+        assert!(complaints.is_empty(), "{}: {complaints:?}", path.display());
+    }
 }

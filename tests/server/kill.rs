@@ -110,12 +110,16 @@ fn any_way_a_worker_ends_is_an_ordinary_event() {
     let server = Server::start(&two_groups(1, 1, 64));
     let caller = server.caller();
     // Not SIGSEGV: Rust's own handler for it expects the fault to come again and lets one sent by hand pass.
-    for signal in [Signal::SIGKILL, Signal::SIGABRT, Signal::SIGILL, Signal::SIGFPE] {
+    for (signal, processed) in
+        [Signal::SIGKILL, Signal::SIGABRT, Signal::SIGILL, Signal::SIGFPE].into_iter().zip(1..)
+    {
         let before = server.worker("calls", 1);
         let bystander = server.worker("registrations", 1);
         processes::send_signal(before, signal);
         wait_until("another worker is there", SOON, || server.worker("calls", 1) != before);
         assert_eq!(caller.ask(&Request::new("INVITE", &format!("after-{signal}"))).status(), 200);
+        // Killed between its answer and the end of its script, the next one would be killed over the same message.
+        wait_until("it has finished", SOON, || server.group("calls")["processed"] == processed);
         assert_eq!(server.worker("registrations", 1), bystander, "{signal} hit somebody else too");
     }
     assert!(processes::is_alive(server.master()));

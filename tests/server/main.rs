@@ -3,20 +3,34 @@
 //! One program for all of these tests, a file per subject: `cargo test --test server kill::` runs one of them.
 //! A new subject is a new file and a line here; [`support`] has what it needs.
 
+mod acceptance;
+mod bad_days;
 mod bad_input;
 mod config_errors;
+mod confinement;
 mod control;
+mod control_socket;
 mod daemon;
 mod delegation;
 mod examples;
 mod forwarding;
+mod golden;
 mod isolation;
 mod kamailio;
 mod kill;
+mod logs;
+mod order;
+mod overload;
+mod poison;
 mod pre_routing;
+mod reload;
 mod replies;
+mod scaling;
 mod scripts;
 mod sipp;
 mod sipsak;
 mod stop;
 mod support;
+mod systemd;
+mod torture;
+mod upgrade;

@@ -46,7 +46,7 @@ fn a_second_sigterm_ends_at_once() {
     let (mut server, _caller, _worker) = server_with_waiting_messages();
     let everyone = processes::tree(server.master());
     server.signal(Signal::SIGTERM);
-    crate::support::wait_until("the receivers stop", SOON, || server.children_titled("receiver ").is_empty());
+    server.wait_for_log("SIGTERM: finishing what was accepted");
     let asked_at = Instant::now();
     server.signal(Signal::SIGTERM);
     server.wait_for_exit(SOON);
@@ -88,9 +88,42 @@ fn an_idle_server_stops_at_once_by_sigterm_and_by_sigint() {
 #[test]
 fn a_hangup_does_not_end_it() {
     let server = Server::start(&answered_by_workers(1, 1, 64));
-    let before = server.children();
     (0..50).for_each(|_| server.signal(Signal::SIGHUP));
     (0..50).for_each(|_| server.signal(Signal::SIGUSR1));
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
-    assert_eq!(server.children(), before);
+}
+
+#[test]
+fn whoever_asks_for_something_new_in_a_stop_is_told_to_go_elsewhere() {
+    let (mut server, caller, worker) = server_with_waiting_messages();
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("SIGTERM: finishing what was accepted");
+    let other = server.caller();
+    let refused = other.ask(&Request::new("OPTIONS", "new"));
+    assert_eq!((refused.status(), refused.header("Retry-After")), (503, "5"), "{refused:?}");
+    // What belongs to a dialog goes its usual way.
+    let bye = String::from_utf8(other.bytes(&Request::new("BYE", "old"))).expect("a request is text");
+    other.send(bye.replacen(">\r\nCall-ID", ">;tag=known\r\nCall-ID", 1).as_bytes());
+    server.wait_for_log("accepted old");
+    processes::thaw(worker);
+    let answers: Vec<u16> = (0..WAITING).map(|_| caller.receive().status()).collect();
+    assert_eq!(answers, vec![200; WAITING]);
+    assert_eq!(other.receive().status(), 200);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+}
+
+#[test]
+fn who_wants_silence_in_a_stop_gets_it() {
+    let script = format!("stop_reply=no\n{}", answered_by_workers(1, 1, 64)).replacen("#!KAMAILIO\n", "", 1);
+    let mut server = Server::start(&script);
+    let worker = server.worker("calls", 1);
+    processes::freeze(worker);
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "held")));
+    crate::support::wait_until("it is accepted", SOON, || server.counter("sworker.delegated") == 1);
+    server.signal(Signal::SIGTERM);
+    crate::support::wait_until("the receivers stop", SOON, || server.children_titled("receiver ").is_empty());
+    processes::thaw(worker);
+    assert_eq!(caller.receive().status(), 200);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
 }

@@ -23,6 +23,11 @@ impl Caller {
         Caller { socket, server }
     }
 
+    /// The same socket speaking to another server.
+    pub fn towards(&self, server: SocketAddr) -> Caller {
+        Caller { socket: self.socket.try_clone().expect("a socket can be shared"), server }
+    }
+
     /// Our own address.
     pub fn address(&self) -> SocketAddr {
         self.socket.local_addr().expect("a bound socket has an address")

@@ -8,6 +8,7 @@
 //! over. Ports come from the kernel. A test that fails leaves its folder behind and says where.
 
 mod caller;
+pub mod deviations;
 mod folder;
 mod load;
 pub mod processes;

@@ -26,6 +26,7 @@ pub struct ServerBuilder {
     script: String,
     arguments: Vec<String>,
     listen: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// A running server. Dropping it stops it and checks that it stops well.
@@ -44,6 +45,17 @@ impl ServerBuilder {
         self
     }
 
+    /// One more variable of its environment.
+    pub fn environment(mut self, key: &str, value: &str) -> ServerBuilder {
+        self.environment.push((key.into(), value.into()));
+        self
+    }
+
+    /// Its folder, before it starts.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// Listens here instead of on `udp:127.0.0.1:0`; may be said several times.
     pub fn listen(mut self, address: &str) -> ServerBuilder {
         self.listen.push(address.into());
@@ -53,7 +65,7 @@ impl ServerBuilder {
     /// Starts it and waits until it says it is ready.
     #[track_caller]
     pub fn start(self) -> Server {
-        let ServerBuilder { folder, script, mut arguments, mut listen } = self;
+        let ServerBuilder { folder, script, mut arguments, mut listen, environment } = self;
         folder.write("server.cfg", script);
         if listen.is_empty() {
             listen.push("udp:127.0.0.1:0".into());
@@ -62,7 +74,7 @@ impl ServerBuilder {
         arguments.extend(listen.into_iter().flat_map(|address| ["-l".to_string(), address]));
         let mut all = vec!["-DD", "-E", "-f", "server.cfg", "-w", ".", "-Y", "run", "-P", "server.pid"];
         all.extend(arguments.iter().map(String::as_str));
-        let mut master = Tool::start(&folder, "server", DAEMON, &all);
+        let mut master = Tool::start_in(&folder, "server", DAEMON, &all, &environment);
         wait_until("the server is ready", SOON, || {
             if let Some(status) = master.exit_status() {
                 panic!("the server ended at its start, {status}:\n{}", master.output());
@@ -98,7 +110,13 @@ impl Server {
 
     /// The same, with more to say before it starts.
     pub fn on(script: &str) -> ServerBuilder {
-        ServerBuilder { folder: Folder::new(), script: script.into(), arguments: vec![], listen: vec![] }
+        ServerBuilder {
+            folder: Folder::new(),
+            script: script.into(),
+            arguments: vec![],
+            listen: vec![],
+            environment: vec![],
+        }
     }
 
     /// First address it listens on.

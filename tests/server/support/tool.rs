@@ -28,12 +28,25 @@ impl Tool {
     /// Starts `program` in `folder`; both outputs go to `NAME.out` there.
     #[track_caller]
     pub fn start(folder: &Folder, name: &str, program: impl AsRef<Path>, arguments: &[&str]) -> Tool {
+        Tool::start_in(folder, name, program, arguments, &[])
+    }
+
+    /// The same with more in its environment.
+    #[track_caller]
+    pub fn start_in(
+        folder: &Folder,
+        name: &str,
+        program: impl AsRef<Path>,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Tool {
         let output = folder.file(&format!("{name}.out"));
         let file = File::create(&output).expect("a file can be made in the test's folder");
         let both = file.try_clone().expect("a file can be opened twice");
         let program = program.as_ref();
         let child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().map(|(key, value)| (key, value)))
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(file)

@@ -1,0 +1,183 @@
+//! A message that ends its workers, or holds one for ever: tried twice, then set aside, and nobody else notices.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+
+use crate::scripts::HEAD;
+use crate::support::{
+    Folder, Load, Request, SOON, Server, Tool, daemon_path, processes, wait_for, wait_until,
+};
+
+/// Workers of `calls` sleep for a minute over a user "stuck", not so long over one "slow"; all else is answered at once.
+fn script(settings: &str, workers: u32) -> String {
+    format!(
+        r#"{HEAD}
+loadmodule "cfgutils"
+children=1
+async_workers_group="name=calls;workers={workers};queue=64;{settings}"
+modparam("sworker", "xdata", "$var(x)")
+event_route[core:pre-routing] {{
+    $var(x) = "carried";
+    if (sworker_task("calls")) {{ drop; }}
+}}
+request_route {{
+    if ($rU == "stuck") {{ xlog("L_ERR", "begun\n"); usleep(60000000); }}
+    if ($rU == "slow") {{ usleep(800000); }}
+    sl_send_reply("200", "worker $pp $var(x)");
+}}
+"#
+    )
+}
+
+fn stuck(name: &str) -> Request {
+    Request::new("INVITE", name).user("stuck")
+}
+
+/// The files that were kept, oldest first.
+fn kept(server: &Server) -> Vec<PathBuf> {
+    let directory = server.folder().path().join("run/quarantine");
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "sip"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_message_that_holds_its_workers_is_tried_twice_and_then_set_aside_and_refused() {
+    let server = Server::start(&script("deadline_ms=200", 2));
+    let caller = server.caller();
+
+    let answer = caller.ask(&stuck("poison"));
+
+    assert_eq!((answer.status(), answer.header("Call-ID")), (500, "poison"));
+    let group = server.group("calls");
+    assert_eq!(
+        [&group["deadline_killed"], &group["quarantined"], &group["redelivered"]],
+        [2, 1, 1],
+        "{group}"
+    );
+    let files =
+        wait_for("the message is kept", SOON, || Some(kept(&server)).filter(|files| !files.is_empty()));
+    let text = String::from_utf8(std::fs::read(&files[0]).unwrap()).unwrap();
+    assert_eq!(files.len(), 1);
+    for part in ["group: calls\n", "attempts: 2\n", "death: worker calls/", "\n\nINVITE sip:stuck@"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(text.contains(&format!("source: {}\n", caller.address())), "{text}");
+    assert_eq!(server.log_count("it is killed"), 2);
+    server.wait_for_log("that was set aside is in ");
+}
+
+#[test]
+fn others_lose_nothing_while_a_poison_message_is_repeated() {
+    let server = Server::start(&script("deadline_ms=100", 3));
+    let poisoner = server.caller();
+    let others = server.caller();
+    let mut sent = 0;
+    let tally = Load::new("others", 3_000).rate(1_000.0).run_while(&others, |tally| {
+        // As its sender would send it again: seven times, here in less time.
+        if sent < 7 && tally.sent >= sent * 400 {
+            poisoner.send(&poisoner.bytes(&stuck("repeated")));
+            sent += 1;
+        }
+        ControlFlow::Continue(())
+    });
+    tally.assert_nothing_lost();
+    for _ in 0..sent {
+        assert_eq!(poisoner.receive().status(), 500);
+    }
+    wait_until("all of them are kept", SOON, || server.group("calls")["quarantined"] == sent);
+}
+
+#[test]
+fn a_message_over_which_workers_crash_is_set_aside_after_as_many_attempts_as_the_group_says() {
+    for attempts in [1, 3] {
+        let server = Server::start(&script(&format!("attempts={attempts}"), 1));
+        let caller = server.caller();
+        caller.send(&caller.bytes(&stuck("crash")));
+        for attempt in 1..=attempts {
+            let worker = busy_worker(&server, attempt);
+            processes::send_signal(worker, Signal::SIGABRT);
+        }
+        assert_eq!(caller.receive().status(), 500, "after {attempts} attempts");
+        assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).status(), 200);
+        let group = server.group("calls");
+        assert_eq!([&group["quarantined"], &group["worker_deaths"]], [1, attempts], "{group}");
+    }
+}
+
+/// The worker that has begun with the message for the n-th time.
+fn busy_worker(server: &Server, attempt: usize) -> i32 {
+    wait_until("the script has begun", SOON, || server.log_count("begun") == attempt);
+    server.worker("calls", 1)
+}
+
+#[test]
+fn who_is_slower_than_others_but_not_than_the_deadline_is_left_alone() {
+    for settings in ["deadline_ms=0", "", "deadline_ms=20000"] {
+        let server = Server::start(&script(settings, 1));
+        let answer = server.caller().ask(&Request::new("INVITE", "slow").user("slow"));
+        assert_eq!(answer.status(), 200, "{settings}");
+        assert_eq!(server.group("calls")["worker_deaths"], 0, "{settings}");
+    }
+}
+
+#[test]
+fn a_stopped_worker_is_ended_at_the_deadline_and_its_message_answered_by_the_next() {
+    let server = Server::start(&script("deadline_ms=300", 1));
+    let caller = server.caller();
+    let worker = server.worker("calls", 1);
+    caller.send(&caller.bytes(&stuck("stuck")));
+    processes::send_signal(worker, Signal::SIGSTOP);
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "behind")));
+    let mut statuses: Vec<(u16, String)> =
+        (0..2).map(|_| caller.receive()).map(|m| (m.status(), m.header("Call-ID").to_string())).collect();
+    statuses.sort();
+    assert_eq!(statuses, [(200, "behind".to_string()), (500, "stuck".to_string())]);
+    assert!(!processes::is_alive(worker));
+}
+
+#[test]
+fn what_was_set_aside_can_be_replayed_in_one_process() {
+    let server = Server::start(&script("deadline_ms=100;attempts=1", 1));
+    let caller = server.caller();
+    assert_eq!(caller.ask(&stuck("again")).status(), 500);
+    let file = wait_for("the message is kept", SOON, || kept(&server).pop());
+    // With a script that does not sleep, what would have been answered is shown.
+    let folder = Folder::new();
+    let quick = script("", 1).replace("usleep(60000000);", "");
+    folder.write("quick.cfg", quick.replace("children=1", "children=1\nlisten=udp:127.0.0.1:5060"));
+    let file = file.to_str().unwrap();
+    let done = Tool::start(
+        &folder,
+        "replay",
+        daemon_path().to_str().unwrap(),
+        &["--replay", file, "-f", "quick.cfg"],
+    )
+    .finish(SOON);
+    assert_eq!(done.code, Some(0), "{}", done.output);
+    for part in [
+        &format!("bytes to {} by listener 0", caller.address()),
+        "SIP/2.0 200 worker ",
+        " carried\r\n",
+        "Call-ID: again\r\n",
+        "begun",
+        "--- 1 messages would be sent",
+    ] {
+        assert!(done.output.contains(part), "no {part:?} in {}", done.output);
+    }
+}
+
+#[test]
+fn what_cannot_be_replayed_is_refused_with_the_reason() {
+    let rows = [("nothing.sip", "cannot replay nothing.sip: "), ("bad.sip", "it does not begin with")];
+    for (file, reason) in rows {
+        let done = crate::support::sworkerd(&[("bad.sip", "INVITE")], &["--replay", file]);
+        assert!(done.code != Some(0) && done.output.contains(reason), "{file}: {}", done.output);
+    }
+}
