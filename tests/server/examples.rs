@@ -145,9 +145,12 @@ fn overload_503_refuses_with_a_time_and_loses_nothing() {
         assert_eq!((answer.status(), answer.header("Retry-After")), (503, "5"));
     }
     processes::thaw(worker);
-    let rest = (sent - taken_max..sent).map(|_| caller.receive().status());
-    let accepted = rest.filter(|status| *status == 200).count();
-    assert!(accepted >= capacity, "{accepted} of {capacity}");
+    // Every message got its answer. Each receiver has a ring of its own: the one that refused was full, the other may
+    // have had fewer messages to hand over than its ring holds.
+    let rest: Vec<u16> = (sent - taken_max..sent).map(|_| caller.receive().status()).collect();
+    let accepted = rest.iter().filter(|status| **status == 200).count();
+    assert!(rest.iter().all(|status| [200, 503].contains(status)), "{rest:?}");
+    assert!(accepted >= capacity / 2, "{accepted} of {capacity}");
     Load::new("after-overload", 100).window(8).run(&caller).assert_nothing_lost();
 }
 
