@@ -1,7 +1,7 @@
 //! Receiving datagrams, many per kernel call, into memory that outlives the process that reads them.
 //!
 //! ```text
-//!  ReceiveMemory   progress      handled, retried
+//!  ReceiveMemory   progress      handled, begun, fatal
 //!  (shared)        headers[i] ──► vectors ──► bytes[i * size ..]
 //!                             ──► sources        sender's address
 //!                             ──► controls       address it was sent to (where asked for)
@@ -49,8 +49,10 @@ pub struct ReceiveMemory {
 struct Progress {
     /// Messages of the present batch that are done with.
     handled: AtomicU32,
-    /// 1 + index of the message that a successor found in hand and tried again; 0 without.
-    retried: AtomicU32,
+    /// 1 + index of the message the reader has in hand; 0 without.
+    begun: AtomicU32,
+    /// 1 + index of the message that a reader died with; 0 without. If another one does, it is passed over.
+    fatal: AtomicU32,
 }
 
 /// What a header points at besides the bytes.
@@ -73,6 +75,12 @@ impl ReceiveMemory {
             memory.length(index).store(NO_MESSAGE, Ordering::Release);
         }
         Ok(memory)
+    }
+
+    /// Whether a reader that is dead left messages that nobody handled.
+    pub fn has_left(&self) -> bool {
+        let handled = self.progress().handled.load(Ordering::Acquire) as usize;
+        handled < self.count && self.length(handled).load(Ordering::Acquire) != NO_MESSAGE
     }
 
     fn progress(&self) -> &Progress {
@@ -166,15 +174,29 @@ impl<'m> ReceiveBatch<'m> {
         {
             batch.received += 1;
         }
-        let was_tried_before = progress.retried.load(Ordering::Acquire) as usize == batch.handled + 1;
-        let is_one_given_up = was_tried_before && batch.handled < batch.received;
-        if is_one_given_up {
-            batch.advance();
-        }
+        let is_one_given_up = batch.judge_the_death();
         let left = batch.received - batch.handled;
-        let retried = if left == 0 { 0 } else { batch.handled as u32 + 1 };
-        progress.retried.store(retried, Ordering::Release);
         (batch, Inheritance { left, is_one_given_up })
+    }
+
+    /// Whether the message in hand at the death of the former reader is passed over. Only a message that was begun counts:
+    /// readers that are killed at random must not take messages with them that nobody looked at.
+    fn judge_the_death(&mut self) -> bool {
+        let progress = self.memory.progress();
+        let this = self.handled as u32 + 1;
+        let is_in_hand = progress.begun.load(Ordering::Acquire) == this && self.handled < self.received;
+        // First this: a reader killed between the two leaves a death forgotten, and none counted twice.
+        progress.begun.store(0, Ordering::Release);
+        if !is_in_hand {
+            return false;
+        }
+        let is_second = progress.fatal.load(Ordering::Acquire) == this;
+        if is_second {
+            self.advance();
+        } else {
+            progress.fatal.store(this, Ordering::Release);
+        }
+        is_second
     }
 
     /// Lets the header point at its parts, for the kernel.
@@ -224,7 +246,8 @@ impl<'m> ReceiveBatch<'m> {
             self.put_in_order(index);
         }
         let progress = self.memory.progress();
-        progress.retried.store(0, Ordering::Release);
+        progress.begun.store(0, Ordering::Release);
+        progress.fatal.store(0, Ordering::Release);
         // Release, and after the lengths: who finds 0 here finds only messages of the call that follows.
         progress.handled.store(0, Ordering::Release);
         (self.handled, self.received) = (0, 0);
@@ -246,6 +269,11 @@ impl<'m> ReceiveBatch<'m> {
     /// The next message to handle; none when the batch is done with.
     pub fn current(&self) -> Option<Received<'_>> {
         (self.handled < self.received).then(|| self.received(self.handled))
+    }
+
+    /// The current message is in hand from now on: if this process dies, it may be the reason.
+    pub fn begin(&self) {
+        self.memory.progress().begun.store(self.handled as u32 + 1, Ordering::Release);
     }
 
     /// The current message is done with: whoever comes after this process will not see it again.
@@ -417,21 +445,43 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_ended_two_readers_is_passed_over() {
+    fn a_message_that_ended_two_readers_is_passed_over_and_the_next_one_is_not() {
         let (sender, receiver) = pair();
         let memory = memory(4);
         let (mut first, _) = ReceiveBatch::attach(&memory);
         send_texts(&sender, &receiver, &["a", "poison", "c"]);
         first.receive(receiver.as_fd()).unwrap();
         handle(&mut first, 1);
+        first.begin();
 
-        let (_second, inheritance) = ReceiveBatch::attach(&memory);
+        let (second, inheritance) = ReceiveBatch::attach(&memory);
         assert_eq!(inheritance, Inheritance { left: 2, is_one_given_up: false });
-        let (mut third, inheritance) = ReceiveBatch::attach(&memory);
+        second.begin();
+        let (third, inheritance) = ReceiveBatch::attach(&memory);
         assert_eq!(inheritance, Inheritance { left: 1, is_one_given_up: true });
+        third.begin();
+        let (mut fourth, inheritance) = ReceiveBatch::attach(&memory);
+        assert_eq!(inheritance, Inheritance { left: 1, is_one_given_up: false });
 
-        assert_eq!(handle(&mut third, 9), ["c"]);
+        assert_eq!(handle(&mut fourth, 9), ["c"]);
         assert_eq!(ReceiveBatch::attach(&memory).1, NOTHING);
+    }
+
+    #[test]
+    fn readers_killed_before_they_began_take_nothing_with_them() {
+        let (sender, receiver) = pair();
+        let memory = memory(4);
+        let (mut first, _) = ReceiveBatch::attach(&memory);
+        send_texts(&sender, &receiver, &["a", "b"]);
+        first.receive(receiver.as_fd()).unwrap();
+        assert!(memory.has_left());
+        for _ in 0..5 {
+            let expected = Inheritance { left: 2, is_one_given_up: false };
+            assert_eq!(ReceiveBatch::attach(&memory).1, expected);
+        }
+        let (mut last, _) = ReceiveBatch::attach(&memory);
+        assert_eq!(handle(&mut last, 9), ["a", "b"]);
+        assert!(!memory.has_left());
     }
 
     #[test]
