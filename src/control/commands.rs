@@ -109,8 +109,8 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "core.kill",
-        documentation: "the server finishes what it accepted and stops",
-        run: |server, _| server.stop().map(|()| Value::Null).map_err(|reason| Fault::failed(&reason)),
+        documentation: "the server finishes what it accepted and stops; takes no argument",
+        run: stop,
     },
     Command {
         name: "core.ps",
@@ -190,6 +190,14 @@ pub fn answer(server: &dyn Server, line: &[u8]) -> Option<Vec<u8>> {
         }
         Err((id, fault)) => Some(protocol::write_answer(&id, &Err(fault))),
     }
+}
+
+/// Elsewhere a signal number follows; here nothing does, and whoever writes one means something else than a stop.
+fn stop(server: &dyn Server, arguments: &[Value]) -> Result<Value, Fault> {
+    if !arguments.is_empty() {
+        return Err(Fault::failed("core.kill takes no argument here: it is an orderly stop"));
+    }
+    server.stop().map(|()| Value::Null).map_err(|reason| Fault::failed(&reason))
 }
 
 fn run(server: &dyn Server, request: &Request) -> Result<Value, Fault> {
@@ -479,6 +487,7 @@ pub(super) mod tests {
     #[test]
     fn stopping_is_asked_for_once() {
         let server = Still::default();
+        assert!(ask_of(&server, "core.kill", json!([15])).is_err() && !server.is_stopped.get());
         assert_eq!(ask_of(&server, "core.kill", json!([])), Ok(Value::Null));
         assert!(server.is_stopped.get());
         assert_eq!(ask_of(&server, "core.kill", json!([])).unwrap_err().message, "it stops already");

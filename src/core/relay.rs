@@ -380,7 +380,12 @@ fn reply_target(via: &Via<'_>) -> Result<SocketAddr, RelayFailure> {
         Rport::Port(port) => port,
         Rport::Absent | Rport::Empty => via.port.unwrap_or(DEFAULT_PORT),
     };
-    resolve(via.received.unwrap_or(via.host), port)
+    // Never a name: whoever sends a reply with a Via of his own could hold up this process by it. A Via that we sent on
+    // carries `received` wherever its host is a name (RFC 3261 18.2.1), so nothing of ours is missed.
+    let host = via.received.unwrap_or(via.host);
+    let address =
+        parse_address(host).ok_or_else(|| RelayFailure::Unresolved(host.escape_ascii().to_string()))?;
+    Ok(SocketAddr::new(address, port))
 }
 
 fn address_of_uri(text: &[u8]) -> Result<SocketAddr, RelayFailure> {

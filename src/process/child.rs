@@ -54,6 +54,11 @@ fn begin(heritage: &Heritage, title: &mut Title, role: &Role) -> io::Result<()> 
     }
     // A title that cannot be shown is a flaw and no reason not to serve.
     let _ = title.show(&format!("sworkerd: {role}"), rules.short_name);
+    confine(heritage, role)
+}
+
+/// Gives up for good what this role does not need, unless the script wants no sandbox.
+pub(super) fn confine(heritage: &Heritage, role: &Role) -> io::Result<()> {
     match heritage.loaded.settings().is_sandboxed {
         true => confinement::enter(role, &heritage.run_directory),
         false => Ok(()),

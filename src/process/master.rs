@@ -404,6 +404,9 @@ impl Master {
     fn bury(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.children[index];
         self.heritage.shared.locks.release_all(child.place);
+        if let Role::Worker { group, index, .. } = child.role {
+            self.watchdog.forget(group, index);
+        }
         let is_worker = matches!(child.role, Role::Worker { .. });
         if matches!(self.phase, Phase::Stopping { step, .. } if step > 0 || !is_worker) {
             // Somebody else told it to leave, too, and it was faster than our word.
@@ -488,6 +491,10 @@ impl Master {
         let child = &mut self.children[index];
         let (state, action) = supervisor::next(child.state, event, now, &Patience::USUAL);
         child.state = state;
+        if state == State::Gone && matches!(event, Event::Died | Event::WasKilled) {
+            // Nobody will take its place: what it held goes to a colleague.
+            child.has_left_something = true;
+        }
         match action {
             Action::Nothing => {}
             Action::Start => self.start(index),
@@ -631,6 +638,9 @@ impl Master {
                 self.tell_supervisor(index, Event::Stop);
             }
         }
+        if step == 0 {
+            self.recall_receivers();
+        }
         if step == 1 {
             self.recall_workers();
             // A worker that was about to sleep when its signal came sleeps until it is woken.
@@ -650,6 +660,17 @@ impl Master {
         let is_time_left = since.elapsed() < Duration::from_secs(u64::from(settings.exit_timeout_s)) / 2;
         let is_told = settings.is_stop_told && self.heritage.ledger.is_stopping();
         is_told && is_time_left && !self.repair.undone().is_empty()
+    }
+
+    /// Receivers that died while they left may have read messages that nobody handled: their places are filled once more.
+    fn recall_receivers(&mut self) {
+        for index in 0..self.children.len() {
+            let child = &self.children[index];
+            let Role::Receiver { producer, .. } = child.role else { continue };
+            if child.state == State::Gone && self.heritage.receive_memory[producer as usize].has_left() {
+                self.tell_supervisor(index, Event::Recalled);
+            }
+        }
     }
 
     /// Workers that died while they finished have left something: their places are filled once more.
@@ -688,6 +709,7 @@ impl Master {
     }
 
     fn kill_all(&mut self, status: i32) {
+        self.undertaking.end_all();
         for child in &mut self.children {
             child.send(Signal::SIGKILL);
             child.state = if child.process.is_some() { State::Stopping } else { State::Gone };

@@ -86,6 +86,7 @@ impl Reader<'_> {
         let received_at_ns = realtime_ns();
         let is_stopping = self.heritage.ledger.is_stopping() && self.heritage.loaded.settings().is_stop_told;
         while let Some(received) = batch.current() {
+            batch.begin();
             match circumstances(&received, self.socket, self.listener, received_at_ns) {
                 Ok(circumstances) if is_stopping => {
                     self.engine.receive_while_stopping(&Datagram { bytes: received.bytes, circumstances });

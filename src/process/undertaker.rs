@@ -8,6 +8,7 @@
 //! hangs on a disk or meets the same mistake, nothing is lost but its own work. The master only forks and reaps.
 
 use std::collections::VecDeque;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::child;
@@ -15,11 +16,13 @@ use super::engine::{Engine, EngineParts};
 use super::heritage::Heritage;
 use super::outbound::ListenerOutbound;
 use super::quarantine::{Quarantine, SetAside};
+use super::role::Role;
 use crate::core::counters::CountNothing;
 use crate::core::datagram::Datagram;
 use crate::core::identity::{ProcessIdentity, ProcessKind};
 use crate::core::log::Level;
 use crate::sys::process::{ProcessId, exit_now};
+use crate::sys::session;
 use crate::sys::signal::{self, Signal};
 use crate::sys::title::Title;
 
@@ -79,6 +82,14 @@ impl Undertaking {
         }
     }
 
+    /// Ends all of them: the server is ended at once.
+    pub fn end_all(&mut self) {
+        self.waiting.clear();
+        for (process, _) in &self.running {
+            let _ = signal::send(*process, Signal::SIGKILL);
+        }
+    }
+
     /// Whether all is done.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty()
@@ -94,10 +105,25 @@ pub fn run(heritage: &Heritage, title: &mut Title, set_aside: &SetAside) -> ! {
         // A message that crashes this process too shall do so plainly.
         let _ = signal::restore_default(usual);
     }
+    if let Err(error) = settle(heritage, &set_aside.group) {
+        heritage.log.say(Level::Error, format_args!("the undertaker could not go on: {error}"));
+        exit_now(child::EXIT_FAILED);
+    }
     let _ = title.show("sworkerd: undertaker", "sw-undertaker");
     keep(heritage, set_aside);
     answer(heritage, set_aside, pid);
     exit_now(0)
+}
+
+/// Dies with the master and gives up what a worker gives up: it handles the very message that ended others.
+fn settle(heritage: &Heritage, group: &str) -> io::Result<()> {
+    session::set_parent_death_signal(Signal::SIGKILL)?;
+    if ProcessId::parent() != heritage.master {
+        return Err(io::Error::other("the master is gone"));
+    }
+    signal::unblock_all()?;
+    let role = Role::Worker { group: 0, name: group.to_owned(), index: 0 };
+    child::confine(heritage, &role)
 }
 
 fn keep(heritage: &Heritage, set_aside: &SetAside) {

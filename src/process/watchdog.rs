@@ -66,6 +66,11 @@ impl Watchdog {
         Some(pause.clamp(PAUSE_MIN, PAUSE_MAX))
     }
 
+    /// This worker is dead: its successor has all the time again.
+    pub fn forget(&mut self, group: u16, index: u32) {
+        self.pulses.remove(&(group, index));
+    }
+
     /// Whether this worker of this group, which lives, is to be ended at this time (monotonic nanoseconds).
     pub fn judge(
         &mut self,

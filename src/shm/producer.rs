@@ -108,7 +108,10 @@ impl Producer {
         record: &Record<'_>,
         history: History,
     ) -> Result<(), PushError> {
-        self.ways[group as usize].writers[lane as usize].push(record, history)
+        // The lane was read from the slot of a process that crashed: a number that is none is the last one.
+        let writers = &mut self.ways[group as usize].writers;
+        let lane = (lane as usize).min(writers.len() - 1);
+        writers[lane].push(record, history)
     }
 
     /// Makes sure that a worker of the group looks at what was pushed. Costs a few nanoseconds while all are awake.

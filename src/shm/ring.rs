@@ -404,12 +404,16 @@ impl RingWriter {
         while self.head < self.tail {
             let (ready, done) = (RecordWord::ready(self.head).0, RecordWord::done(self.head).0);
             // The same compare-and-swap as a worker's: one of the two gets the record.
-            self.ring
-                .word(self.head)
-                .compare_exchange(ready, done, Ordering::AcqRel, Ordering::Relaxed)
-                .ok()?;
-            pass(Point::OldestTaken);
-            self.ring.producer().dropped_oldest.add(1);
+            match self.ring.word(self.head).compare_exchange(ready, done, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => {
+                    pass(Point::OldestTaken);
+                    self.ring.producer().dropped_oldest.add(1);
+                }
+                // A worker has just finished with it: there may be room without dropping anything.
+                Err(word) if word == done => {}
+                Err(_) => return None,
+            }
             self.reclaim();
             if self.has_free_descriptor()
                 && let Some(position) = self.arena.find(size)

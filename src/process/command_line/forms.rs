@@ -131,8 +131,14 @@ where it is below /run/systemd/resolve, /run/resolvconf or /run/NetworkManager, 
 \fBSIGTERM\fR, \fBSIGINT\fR
 finish what was accepted and stop; the second time at once
 .TP
+\fBSIGHUP\fR
+check the script; when it is good, a new generation of processes takes over, else all stays as it was
+.TP
 \fBSIGUSR1\fR
 write figures to the log
+.TP
+\fBSIGUSR2\fR
+start the program of the same path, which takes over the sockets; this one finishes what it accepted and leaves
 .SH EXIT STATUS
 0 after an orderly stop or a good script; 1 when something accepted was left undone, or a self\-test failed; 255 when the
 script has mistakes or the server cannot start.
