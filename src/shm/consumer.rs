@@ -28,7 +28,7 @@ use super::queues::{GroupQueue, Lanes};
 use super::record::{Header, Parts};
 use super::ring::RingReader;
 use super::slot::Slot;
-use super::sync::{Ordering, fence, monotonic_ns};
+use super::sync::{Ordering, fence, monotonic_coarse_ns, monotonic_ns};
 
 /// Takes messages from all rings of one group.
 ///
@@ -42,8 +42,8 @@ pub struct Consumer {
     /// In a group with order: the shard this worker owns, and how many messages it has taken from it in a row.
     owned: Option<(u32, u32)>,
     next_shard: u32,
-    /// When the last message was finished, if nothing but looking for work has happened since.
-    finished_at_ns: Option<u64>,
+    /// Messages until one is measured again.
+    until_measured: u32,
     /// The last sleep ended by time alone: a message found now came without a wake.
     slept_unasked: Option<Duration>,
     not_send: PhantomData<*const ()>,
@@ -59,7 +59,7 @@ impl Consumer {
             // A predecessor that died with a message in its slot has left its shard too.
             owned: group.shards.owned_by(worker).map(|shard| (shard, 0)),
             next_shard: worker * group.shards.count() / group.slots.len() as u32,
-            finished_at_ns: None,
+            until_measured: 0,
             slept_unasked: None,
             not_send: PhantomData,
             group: Arc::clone(group),
@@ -246,7 +246,7 @@ impl Consumer {
         let (group, worker) = (Arc::clone(&self.group), self.worker);
         let mut has_reason = || stop() || self.has_ready();
         let parked = group.events.park(worker, timeout, &mut has_reason);
-        self.finished_at_ns = None;
+        self.until_measured = 0;
         self.slept_unasked = timeout.filter(|_| parked == Parked::Unasked);
         if parked != Parked::Cancelled {
             self.figures().parks.add(1);
@@ -280,7 +280,12 @@ pub struct Delivery<'a> {
     attempts: u32,
     message_size: usize,
     started_at_ns: u64,
+    is_measured: bool,
 }
+
+/// A busy worker asks the exact clock for one message of so many, and after each sleep: the clock costs as much as the
+/// hand-over itself. For the others a clock of a few milliseconds' grain does, which deadlines and ages need.
+const MEASURE_PERIOD: u32 = 16;
 
 impl<'a> Delivery<'a> {
     #[inline]
@@ -292,11 +297,22 @@ impl<'a> Delivery<'a> {
             consumer.check_for_lost_wake(header.received_at_ns);
         }
         let attempts = u32::from(consumer.slot.history().attempts) + 1;
-        // Looking for work takes no time worth asking the clock again.
-        let started_at_ns = consumer.finished_at_ns.take().unwrap_or_else(monotonic_ns);
+        let is_measured = consumer.until_measured == 0;
+        consumer.until_measured = if is_measured { MEASURE_PERIOD - 1 } else { consumer.until_measured - 1 };
+        let started_at_ns = if is_measured { monotonic_ns() } else { monotonic_coarse_ns() };
         consumer.slot.start(started_at_ns);
-        consumer.figures().wait.add(started_at_ns.saturating_sub(header.received_at_ns));
-        Some(Self { consumer, header, parts: header.parts(), attempts, message_size, started_at_ns })
+        if is_measured {
+            consumer.figures().wait.add(started_at_ns.saturating_sub(header.received_at_ns));
+        }
+        Some(Self {
+            consumer,
+            header,
+            parts: header.parts(),
+            attempts,
+            message_size,
+            started_at_ns,
+            is_measured,
+        })
     }
 
     /// What is known about the message besides its bytes.
@@ -345,11 +361,11 @@ impl<'a> Delivery<'a> {
         pass(Point::FinishBefore);
         self.consumer.slot.empty();
         pass(Point::FinishAfter);
-        let now_ns = monotonic_ns();
         let figures = self.consumer.figures();
         figures.finished.add(1);
-        figures.script.add(now_ns.saturating_sub(self.started_at_ns));
-        self.consumer.finished_at_ns = Some(now_ns);
+        if self.is_measured {
+            figures.script.add(monotonic_ns().saturating_sub(self.started_at_ns));
+        }
     }
 
     #[inline]

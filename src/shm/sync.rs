@@ -35,7 +35,7 @@ impl Figure {
 
 #[cfg(not(loom))]
 mod real {
-    pub(crate) use crate::sys::clock::monotonic_ns;
+    pub(crate) use crate::sys::clock::{monotonic_coarse_ns, monotonic_ns};
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
     use crate::sys::futex::{self, Awoken};
@@ -72,6 +72,8 @@ mod modelled {
     pub(crate) fn monotonic_ns() -> u64 {
         1
     }
+
+    pub(crate) use monotonic_ns as monotonic_coarse_ns;
 
     /// A futex as the kernel promises it: comparing and falling asleep are one step for everyone who wakes.
     #[derive(Default)]

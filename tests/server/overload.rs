@@ -141,7 +141,8 @@ fn how_long_messages_wait_and_scripts_take_is_told() {
     for what in ["wait_us", "script_us"] {
         let classes = group[what]["classes"].as_array().expect("a list");
         let count: u64 = classes.iter().filter_map(|class| class.as_u64()).sum();
-        assert_eq!(count, 50, "{what} in {group}");
+        // After a sleep every message is measured, in a row of them one of sixteen.
+        assert!((4..=50).contains(&count), "{what} in {group}");
         let (p50, max) = (group[what]["p50"].as_u64().unwrap(), group[what]["max"].as_u64().unwrap());
         assert!(p50 > 0 && p50 <= max && max < 10_000_000, "{what} in {group}");
     }
