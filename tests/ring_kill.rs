@@ -790,7 +790,7 @@ fn mix(mut value: u64) -> u64 {
 
 const CRASH_POINT_TEST: &str = "every_crash_point";
 #[cfg(feature = "crash-points")]
-const POINT_ROUNDS_MAX: u64 = 6;
+const POINT_ROUNDS_MAX: u64 = 60;
 const MESSAGES_PER_PRODUCER: u32 = 200_000;
 const ATTEMPTS_MAX: u32 = 2;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
