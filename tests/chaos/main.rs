@@ -20,6 +20,7 @@ mod support;
 
 mod kills;
 mod life;
+mod mutants;
 mod overload;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,7 +61,7 @@ impl Dice {
 }
 
 fn rows() -> Vec<Row> {
-    [kills::ROWS, overload::ROWS, life::ROWS]
+    [kills::ROWS, overload::ROWS, life::ROWS, mutants::ROWS]
         .into_iter()
         .flat_map(|rows| rows.iter().map(Row::copied))
         .collect()
