@@ -18,16 +18,20 @@ use std::time::Duration;
 use super::command_line::{self, Attachment, CommandLine, Script, Task};
 use super::confinement;
 use super::control::internals;
-use super::daemon::{self, Birth, NumberFile, Predecessor};
+use super::daemon::{self, Birth};
+use super::handover::Handover;
+use super::heir::Succession;
 use super::heritage::{self, Heritage, Readiness};
 use super::ledger::Ledger;
-use super::master::{self, Master};
+use super::master::{self, Beginning, Master};
+use super::names::Names;
+use super::number_file::{NumberFile, Predecessor};
 use super::quarantine::SetAside;
 use super::reload_line::ReloadLine;
 use super::replay;
 use super::role::Role;
 use super::service_manager::ServiceManager;
-use super::upgrade::{Handover, Program};
+use super::upgrade::Program;
 use crate::core::instance;
 use crate::core::load::{self, LoadRequest, Loaded, Rejected, ReportFormat, Root};
 use crate::core::log::{Level, Log, Sink};
@@ -281,7 +285,25 @@ fn overrides(command_line: &CommandLine) -> Overrides {
 
 fn serve(command_line: &CommandLine, words: Vec<OsString>) -> Result<i32, StartError> {
     let handover = Handover::of_environment().map_err(step("take over from the program before this one"))?;
-    let predecessor = handover.as_ref().map(|handover| handover.predecessor);
+    let (succession, handed) = handover.map(Handed::split).transpose()?.unzip();
+    let line = succession.as_ref().map(Succession::share).transpose().map_err(step("share a line"))?;
+    let master = prepare(command_line, words, succession, handed).inspect_err(|error| {
+        if let Some(line) = &line {
+            line.give_up(&error.to_string());
+        }
+    })?;
+    drop(line);
+    Ok(master.run())
+}
+
+/// Everything up to the first fork of a child.
+fn prepare(
+    command_line: &CommandLine,
+    words: Vec<OsString>,
+    succession: Option<Succession>,
+    handed: Option<Handed>,
+) -> Result<Master, StartError> {
+    let predecessor = handed.as_ref().map(|handed| handed.predecessor);
     let program = Program::of_this_process(words).map_err(step("find this program"))?;
     let mut loaded = load(command_line)?;
     let proof = SingleThreaded::prove().map_err(step("fork safely"))?;
@@ -293,47 +315,62 @@ fn serve(command_line: &CommandLine, words: Vec<OsString>) -> Result<i32, StartE
     eprint!("{}", loaded.remarks.concat());
 
     let attachment = command_line.attachment();
-    let (birth, handed) = match (handover, attachment) {
-        (Some(handover), _) => {
-            let Handover { predecessor, generation, secret, commands, word, listeners } = handover;
-            let listeners = Listeners::adopt(listeners).map_err(step("take over sockets"))?;
-            let fixed = Handed { predecessor, generation, secret, commands: commands.into() };
-            (Birth::awaited_by(word), Some((listeners, fixed)))
-        }
-        (None, Attachment::Foreground) => (Birth::in_foreground(), None),
+    let birth = match (predecessor, attachment) {
         (None, Attachment::Daemon) => {
-            (Birth::in_background(&proof, BIRTH_PATIENCE).map_err(step("leave the terminal"))?, None)
+            Birth::in_background(&proof, BIRTH_PATIENCE).map_err(step("leave the terminal"))?
         }
+        (Some(_), _) | (None, Attachment::Foreground) => Birth::in_foreground(),
     };
-    let (adopted, handed) = handed.unzip();
     go_to_work_directory(loaded.settings(), command_line, attachment)?;
     let run_directory = run_directory(loaded.settings())?;
     let files = number_files(command_line, predecessor)?;
     let identity = identity(loaded.settings())?;
-    let listeners = bind(loaded.settings(), &adopted.iter().collect::<Vec<_>>())?;
-    // What the script does not name any more is closed.
-    drop(adopted);
+    let before: Vec<_> = handed.iter().map(|handed| &handed.listeners).collect();
+    let listeners = bind(loaded.settings(), &before)?;
     for (index, listener) in listeners.iter() {
         loaded.registry.set_listener_address(index, listener.address());
     }
     let log = Rc::new(log(loaded.settings())?);
+    // What the script does not name any more is closed with the rest of what was handed over.
     let heritage = make_heritage(loaded, log, listeners, run_directory, handed)?;
-    let title = prepare_process(&heritage, &proof, &identity, &files, predecessor.is_some())?;
+    let names = names(&heritage, files, predecessor)?;
+    let title = prepare_process(&heritage, &proof, &identity, &names, predecessor.is_some())?;
     report(&heritage, attachment);
     if attachment == Attachment::Daemon {
         let is_stderr_used = heritage.loaded.settings().log_destination().is_stderr();
         let errors = if is_stderr_used { ErrorOutput::Kept } else { ErrorOutput::Silenced };
         session::silence_standard_streams(errors).map_err(step("silence standard streams"))?;
     }
-    let commands = instance::control_socket(&heritage.run_directory);
-    let master = Master::new(heritage, for_reloads, title, proof, birth, service_manager, program)
-        .map_err(step("prepare supervision"))?;
-    let end = master.run();
-    if !end.is_succeeded {
-        // Whoever may not remove it leaves it: a socket nobody listens to is replaced at the next start.
-        let _ = std::fs::remove_file(commands);
+    let command_line = for_reloads;
+    let beginning = Beginning {
+        heritage,
+        command_line,
+        title,
+        proof,
+        birth,
+        succession,
+        names,
+        service_manager,
+        program,
+    };
+    Master::new(beginning).map_err(step("prepare supervision"))
+}
+
+/// Those of a server that nobody was before are taken at once, as far as they are not already.
+fn names(
+    heritage: &Heritage,
+    files: Vec<NumberFile>,
+    predecessor: Option<ProcessId>,
+) -> Result<Names, StartError> {
+    let socket = instance::control_socket(&heritage.run_directory);
+    if predecessor.is_some() {
+        return Ok(Names::prepared(files, socket));
     }
-    Ok(end.status)
+    let mut names = Names::taken(files, socket);
+    match names.take(&heritage.statistics).into_iter().next() {
+        Some(refused) => Err(StartError::Place(refused)),
+        None => Ok(names),
+    }
 }
 
 /// The command line as it is understood later: in another directory, and without standard input.
@@ -378,9 +415,12 @@ pub(super) fn renew(
         started_at_ns: former.started_at_ns,
         generation,
     };
-    // Last, as it is the only step that takes something away: the name under which the former one publishes.
-    let publish =
-        || former.statistics.replace(generation, group_count, place_count).map_err(StartError::Statistics);
+    let name = instance::name(&former.run_directory);
+    // The former one publishes under the name until this one serves.
+    let publish = || {
+        StatisticsPublisher::prepare(&name, generation, group_count, place_count)
+            .map_err(StartError::Statistics)
+    };
     let heritage = share(loaded, log, listeners, places, fixed, publish)?;
     let registry = &heritage.loaded.registry;
     registry.carry_shared_values(&heritage.shared, &former.loaded.registry, &former.shared);
@@ -446,7 +486,7 @@ fn number_files(
 }
 
 fn write_number(path: &Path, number: i32) -> Result<NumberFile, StartError> {
-    NumberFile::write(path, number).map_err(StartError::Place)
+    NumberFile::prepare(path, number).map_err(StartError::Place)
 }
 
 fn identity(settings: &Settings) -> Result<Identity, StartError> {
@@ -502,25 +542,37 @@ fn make_heritage(
     let listen = |path: &Path| {
         unix_socket::listen(path).map_err(|error| StartError::ControlSocket(path.to_owned(), error))
     };
-    let predecessor = handed.as_ref().map(|handed| handed.predecessor);
+    let is_heir = handed.is_some();
     let (commands, secret, generation) = match handed {
         Some(handed) => (handed.commands, handed.secret, handed.generation + 1),
         None => (listen(&socket)?, Secret::new(random_key()?), 0),
     };
     let fixed = Fixed { commands, run_directory, secret, started_at_ns: realtime_ns(), generation };
     let publish = || {
-        StatisticsPublisher::succeed(&name, generation, group_count, place_count, predecessor)
-            .map_err(StartError::Statistics)
+        let publish = if is_heir { StatisticsPublisher::prepare } else { StatisticsPublisher::create };
+        publish(&name, generation, group_count, place_count).map_err(StartError::Statistics)
     };
     share(loaded, log, listeners, places, fixed, publish)
 }
 
-/// What a program before this one left, besides sockets.
+/// What a program before this one left.
 struct Handed {
     predecessor: ProcessId,
     generation: u64,
     secret: Secret,
     commands: UnixListener,
+    listeners: Listeners,
+}
+
+impl Handed {
+    fn split(handover: Handover) -> Result<(Succession, Handed), StartError> {
+        let Handover { predecessor, generation, secret, commands, line, listeners } = handover;
+        let succession = Succession::new(line);
+        let listeners = Listeners::adopt(listeners)
+            .map_err(step("take over sockets"))
+            .inspect_err(|error| succession.give_up(&error.to_string()))?;
+        Ok((succession, Handed { predecessor, generation, secret, commands: commands.into(), listeners }))
+    }
 }
 
 /// What stays the same from one generation to the next, but for its number.
@@ -581,7 +633,7 @@ fn prepare_process(
     heritage: &Heritage,
     proof: &SingleThreaded,
     identity: &Identity,
-    files: &[NumberFile],
+    names: &Names,
     is_heir: bool,
 ) -> Result<Title, StartError> {
     let settings = heritage.loaded.settings();
@@ -600,7 +652,7 @@ fn prepare_process(
     signal::block(&master::SIGNALS).map_err(step("hold back signals"))?;
     // An heir is born with the root and the user that its predecessor chose.
     if !is_heir {
-        become_user(heritage, identity, files)?;
+        become_user(heritage, identity, names)?;
     }
     limit_core_dumps(settings)?;
     credentials::forbid_new_rights().map_err(step("give up gaining rights"))?;
@@ -628,12 +680,10 @@ fn tell_confinement(heritage: &Heritage) {
     }
 }
 
-fn become_user(heritage: &Heritage, identity: &Identity, files: &[NumberFile]) -> Result<(), StartError> {
+fn become_user(heritage: &Heritage, identity: &Identity, names: &Names) -> Result<(), StartError> {
     let settings = heritage.loaded.settings();
     if identity.is_change() {
-        let socket = instance::control_socket(&heritage.run_directory);
-        let owned = [heritage.run_directory.as_path(), &socket].into_iter();
-        for path in owned.chain(files.iter().map(NumberFile::path)) {
+        for path in [heritage.run_directory.as_path()].into_iter().chain(names.paths()) {
             credentials::give_to(path, identity).map_err(step("give files to the user"))?;
         }
         let figures = instance::published_figures(&heritage.run_directory);

@@ -152,15 +152,25 @@ impl Master {
         }
     }
 
+    /// Who asks is the control process of the generation that serves, or of one that comes up or leaves.
     fn hear_wishes(&mut self) {
-        while let Some(number) = self.heritage.reload_line.next_wish() {
+        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
+        let wishes: Vec<_> =
+            lines.flat_map(|heritage| std::iter::from_fn(|| heritage.reload_line.next_wish())).collect();
+        for number in wishes {
             if self.is_stopping() {
-                self.heritage.reload_line.answer(number, &Err("the server is stopping".to_owned()));
+                self.answer(number, &Err("the server is stopping".to_owned()));
                 continue;
             }
             self.reload.asked.push(number);
             self.wish_reload();
         }
+    }
+
+    /// Tells every line, as each of them knows who asked there.
+    fn answer(&self, number: u64, outcome: &Outcome) {
+        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
+        lines.for_each(|heritage| heritage.reload_line.answer(number, outcome));
     }
 
     fn begin_reload(&mut self) {
@@ -223,12 +233,16 @@ impl Master {
         self.elders.push(generation);
         self.write_totals();
         self.note_master();
-        self.start_all();
+        self.start_what_is_due();
     }
 
     fn go_on_taking_over(&mut self, since: Instant) {
         if self.children.iter().all(|child| child.is_ready) {
             self.phase = Phase::Serving;
+            self.heritage.ledger.set_serving();
+            if let Err(error) = self.heritage.statistics.take_name() {
+                self.say(Level::Error, format_args!("{error}"));
+            }
             self.dismiss_elders();
             let number = self.heritage.generation;
             let words = format!("generation {number} serves after {} ms", since.elapsed().as_millis());
@@ -243,23 +257,10 @@ impl Master {
         let Some(mut former) = self.elders.pop() else { return };
         let number = self.heritage.generation;
         self.swap(&mut former);
+        former.heritage.statistics.unlink();
         self.elders.push(former);
         self.dismiss_elders();
-        self.publish_again();
         self.finish_reload(Err(format!("not all processes of generation {number} came up")));
-    }
-
-    /// Viewers look where the generation that failed would have published: this one gets a place under that name, and
-    /// a control process that knows it.
-    pub(super) fn publish_again(&mut self) {
-        let rows = (self.heritage.loaded.settings().groups.len() as u32, self.heritage.places.len() as u32);
-        match self.heritage.statistics.replace(self.heritage.generation, rows.0, rows.1) {
-            Ok(statistics) => self.heritage.statistics = statistics,
-            Err(error) => self.say(Level::Error, format_args!("{error}")),
-        }
-        for child in self.children.iter().filter(|child| child.role == Role::Control) {
-            child.send(child.role.rules().leave);
-        }
     }
 
     /// Says what became of the reload under way, to everybody who wants to know.
@@ -269,11 +270,7 @@ impl Master {
             Ok(words) => self.say(Level::Notice, format_args!("reloaded: {words}")),
             Err(words) => self.say(Level::Error, format_args!("not reloaded, all stays as it was: {words}")),
         }
-        // Who asked is the control process of the generation that serves, or of the one before it.
-        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
-        for line in lines.map(|heritage| &heritage.reload_line) {
-            under_way.asked.iter().for_each(|number| line.answer(*number, &outcome));
-        }
+        under_way.asked.iter().for_each(|number| self.answer(*number, &outcome));
         if !self.is_stopping() {
             let status = self.status_text();
             self.service_manager.reloaded(&status);
@@ -284,7 +281,7 @@ impl Master {
     pub(super) fn give_up_reloading(&mut self) {
         self.reload.is_wanted = false;
         for number in mem::take(&mut self.reload.asked) {
-            self.heritage.reload_line.answer(number, &Err("the server is stopping".to_owned()));
+            self.answer(number, &Err("the server is stopping".to_owned()));
         }
         if let Some(check) = self.reload.under_way.as_ref().and_then(|under_way| under_way.check.as_ref()) {
             let _ = signal::send(check.helper, Signal::SIGKILL);
