@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::command_line::{self, Attachment, CommandLine, Script, Task};
+use super::command_line::{self, Attachment, CommandLine, Task};
 use super::confinement;
 use super::control::internals;
 use super::daemon::{self, Birth};
@@ -30,14 +30,15 @@ use super::quarantine::SetAside;
 use super::reload_line::ReloadLine;
 use super::replay;
 use super::role::Role;
+use super::script_source::ScriptSource;
 use super::service_manager::ServiceManager;
 use super::upgrade::Program;
 use crate::core::instance;
-use crate::core::load::{self, LoadRequest, Loaded, Rejected, ReportFormat, Root};
+use crate::core::load::{self, LoadRequest, Loaded, Rejected, ReportFormat};
 use crate::core::log::{Level, Log, Sink};
 use crate::core::manual::{self, Part};
-use crate::core::settings::listen::SystemResolver;
-use crate::core::settings::{Overrides, Settings};
+use crate::core::settings::Settings;
+use crate::core::sources::Reading;
 use crate::modules;
 use crate::shm::{Counters, ProcessTable, Queues, ShmError, StatisticsError, StatisticsPublisher};
 use crate::sip::branch::Secret;
@@ -51,9 +52,6 @@ use crate::sys::title::Title;
 use crate::sys::unix_socket;
 use crate::transport::listener::{ListenError, Listeners};
 use crate::transport::udp::UdpOptions;
-
-/// The script that runs without `-f`.
-pub const BUILT_IN_SCRIPT: &str = include_str!("default.cfg");
 
 /// How long the process that was started by hand waits for a daemon's word.
 const BIRTH_PATIENCE: Duration = Duration::from_secs(30);
@@ -223,64 +221,21 @@ fn self_test(command_line: &CommandLine) -> Result<i32, StartError> {
 /// Exit status of a self-test that failed.
 const EXIT_NOT_CONFINED: i32 = 1;
 
-/// Loads the script as the command line says, with what the command line decides over it.
-pub(super) fn load(command_line: &CommandLine) -> Result<Loaded, StartError> {
-    load::load(request(command_line)?).map_err(rejected)
-}
-
-fn rejected(Rejected { errors, remarks }: Rejected) -> StartError {
-    StartError::Script(remarks.concat() + &errors.concat())
+fn load(command_line: &CommandLine) -> Result<Loaded, StartError> {
+    source(command_line, None)?.load().map_err(rejected)
 }
 
 fn request(command_line: &CommandLine) -> Result<LoadRequest, StartError> {
-    let root = match &command_line.script {
-        Script::BuiltIn => Root::Text { name: "built-in script".to_owned(), text: BUILT_IN_SCRIPT.into() },
-        Script::File(path) => Root::File(path.clone()),
-        Script::StandardInput => {
-            let mut text = Vec::new();
-            io::Read::read_to_end(&mut io::stdin().lock(), &mut text).map_err(step("read the script"))?;
-            Root::Text { name: "standard input".to_owned(), text }
-        }
-    };
-    Ok(LoadRequest {
-        root,
-        defines: command_line.defines.clone(),
-        modules: modules::MODULES,
-        overrides: overrides(command_line),
-        resolver: Box::new(SystemResolver),
-    })
+    Ok(source(command_line, None)?.request(Reading::World))
 }
 
-fn overrides(command_line: &CommandLine) -> Overrides {
-    let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
-    Overrides {
-        listen: command_line.listeners.clone(),
-        aliases: command_line.aliases.clone(),
-        children: command_line.receivers,
-        debug: command_line.debug.map(i64::from),
-        log_stderror: command_line.is_logging_to_stderr,
-        log_color: command_line.is_log_coloured,
-        log_engine: command_line.log_engine.as_ref().map(|(engine, _)| *engine),
-        log_engine_data: command_line.log_engine.as_ref().and_then(|(_, data)| data.clone()),
-        is_sandbox_refused: command_line.is_sandbox_refused,
-        user: command_line.user.clone(),
-        group: command_line.group.clone(),
-        chroot: text(&command_line.root_directory),
-        workdir: text(&command_line.work_directory),
-        rundir: text(&command_line.run_directory),
-        receive_buffer_size_max: command_line.receive_buffer_max,
-        send_buffer_size_max: command_line.send_buffer_max,
-        check_via: command_line.is_via_checked,
-        server_id: command_line.server_id,
-        module_path: command_line
-            .module_path
-            .iter()
-            .flat_map(|paths| paths.split(':'))
-            .map(str::to_owned)
-            .collect(),
-        load_modules: command_line.modules.clone(),
-        module_parameters: command_line.module_parameters.clone(),
-    }
+/// Where the script is. What came on standard input once is not there a second time: `handed` is what it was.
+fn source(command_line: &CommandLine, handed: Option<Vec<u8>>) -> Result<ScriptSource, StartError> {
+    ScriptSource::of(command_line, handed).map_err(step("read the script"))
+}
+
+pub(super) fn rejected(Rejected { errors, remarks }: Rejected) -> StartError {
+    StartError::Script(remarks.concat() + &errors.concat())
 }
 
 fn serve(command_line: &CommandLine, words: Vec<OsString>) -> Result<i32, StartError> {
@@ -301,14 +256,15 @@ fn prepare(
     command_line: &CommandLine,
     words: Vec<OsString>,
     succession: Option<Succession>,
-    handed: Option<Handed>,
+    mut handed: Option<Handed>,
 ) -> Result<Master, StartError> {
     let predecessor = handed.as_ref().map(|handed| handed.predecessor);
     let program = Program::of_this_process(words).map_err(step("find this program"))?;
-    let mut loaded = load(command_line)?;
+    let script = source(command_line, handed.as_mut().and_then(|handed| handed.script.take()))?;
+    let mut loaded = script.load().map_err(rejected)?;
+    let script = script.made_absolute().map_err(step("find the script again"))?;
     let proof = SingleThreaded::prove().map_err(step("fork safely"))?;
     let service_manager = ServiceManager::of_environment();
-    let for_reloads = for_reloads(command_line)?;
     for notice in &command_line.notices {
         eprintln!("sworkerd: notice: {notice}");
     }
@@ -341,18 +297,8 @@ fn prepare(
         let errors = if is_stderr_used { ErrorOutput::Kept } else { ErrorOutput::Silenced };
         session::silence_standard_streams(errors).map_err(step("silence standard streams"))?;
     }
-    let command_line = for_reloads;
-    let beginning = Beginning {
-        heritage,
-        command_line,
-        title,
-        proof,
-        birth,
-        succession,
-        names,
-        service_manager,
-        program,
-    };
+    let beginning =
+        Beginning { heritage, script, title, proof, birth, succession, names, service_manager, program };
     Master::new(beginning).map_err(step("prepare supervision"))
 }
 
@@ -371,15 +317,6 @@ fn names(
         Some(refused) => Err(StartError::Place(refused)),
         None => Ok(names),
     }
-}
-
-/// The command line as it is understood later: in another directory, and without standard input.
-fn for_reloads(command_line: &CommandLine) -> Result<CommandLine, StartError> {
-    let mut later = command_line.clone();
-    if let Script::File(path) = &mut later.script {
-        *path = std::path::absolute(&*path).map_err(step("find the script again"))?;
-    }
-    Ok(later)
 }
 
 /// Everything for the next generation of a running server, whose present ones are given. Nothing of theirs changes.
@@ -562,16 +499,18 @@ struct Handed {
     secret: Secret,
     commands: UnixListener,
     listeners: Listeners,
+    script: Option<Vec<u8>>,
 }
 
 impl Handed {
     fn split(handover: Handover) -> Result<(Succession, Handed), StartError> {
-        let Handover { predecessor, generation, secret, commands, line, listeners } = handover;
+        let Handover { predecessor, generation, secret, commands, line, listeners, script } = handover;
         let succession = Succession::new(line);
         let listeners = Listeners::adopt(listeners)
             .map_err(step("take over sockets"))
             .inspect_err(|error| succession.give_up(&error.to_string()))?;
-        Ok((succession, Handed { predecessor, generation, secret, commands: commands.into(), listeners }))
+        let commands = commands.into();
+        Ok((succession, Handed { predecessor, generation, secret, commands, listeners, script }))
     }
 }
 
@@ -605,7 +544,7 @@ fn share(
             .map_err(step("make shared memory for totals"))?,
         shared: loaded.registry.shared_state(count).map_err(step("make shared memory for values"))?,
         processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,
-        readiness: Readiness::new().map_err(step("make a pipe"))?,
+        readiness: Readiness::new().map_err(step("make a line for those who are ready"))?,
         reload_line: ReloadLine::new().map_err(step("make a line for reloads"))?,
         commands: fixed.commands,
         generation: fixed.generation,
@@ -735,6 +674,7 @@ const INDENT: &str = "             ";
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::core::load::Root;
 
     /// What a master would leave to its children, for one script. Nobody is forked.
     pub struct Scene {
@@ -766,29 +706,6 @@ pub(super) mod tests {
 
     fn command_line(words: &str) -> CommandLine {
         CommandLine::parse(words.split_ascii_whitespace().map(Into::into)).unwrap()
-    }
-
-    #[test]
-    fn the_built_in_script_is_without_reproach() {
-        let loaded = load(&command_line("")).map_err(|error| error.to_string()).unwrap();
-        assert_eq!(loaded.remarks, Vec::<String>::new());
-        let groups: Vec<_> = loaded.settings().groups.iter().map(|group| group.name.as_str()).collect();
-        assert!(groups.contains(&"calls") && groups.contains(&"registrations"), "{groups:?}");
-        assert_eq!(loaded.settings().listeners[0].address.to_string(), "127.0.0.1:5060");
-    }
-
-    #[test]
-    fn the_command_line_reaches_the_settings() {
-        let words =
-            "-l udp:127.0.0.1:5099 -n 3 -ddd -E -u root -g root -w /tmp -Y /tmp/run -b 1000 -B 2000 -K";
-        let settings = load(&command_line(words)).map_err(|error| error.to_string()).unwrap();
-        let settings = settings.settings();
-        assert!(settings.listeners.iter().any(|one| one.address.port() == 5099));
-        assert_eq!((settings.children, settings.debug), (3, Level::Debug));
-        assert!(settings.log_stderror && settings.check_via);
-        assert_eq!((settings.workdir.as_str(), settings.rundir.as_str()), ("/tmp", "/tmp/run"));
-        assert_eq!((settings.receive_buffer_size_max, settings.send_buffer_size_max), (1000, 2000));
-        assert_eq!((settings.user.as_deref(), settings.group.as_deref()), (Some("root"), Some("root")));
     }
 
     #[test]

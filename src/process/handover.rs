@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use data_encoding::BASE64;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Value, json};
 
@@ -41,6 +42,8 @@ pub struct Handover {
     pub line: UnixStream,
     /// Sockets, with the addresses that were asked for.
     pub listeners: Vec<(SocketAddr, OwnedFd)>,
+    /// A script that came on standard input.
+    pub script: Option<Vec<u8>>,
 }
 
 impl Handover {
@@ -82,11 +85,18 @@ impl Handover {
             let wish = row["wish"].as_str().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
             Ok((wish, take(&row["descriptor"])?))
         };
+        let script = match &found["script"] {
+            Value::Null => None,
+            text => {
+                Some(text.as_str().and_then(|text| BASE64.decode(text.as_bytes()).ok()).ok_or_else(broken)?)
+            }
+        };
         let line = UnixStream::from(take(&found["line"])?);
         line.set_nonblocking(true)?;
         Ok(Some(Handover {
             predecessor,
             line,
+            script,
             generation: found["generation"].as_u64().ok_or_else(broken)?,
             secret: Secret::new(key),
             commands: take(&found["commands"])?,
@@ -102,13 +112,18 @@ fn is_handover(number: i32) -> bool {
 }
 
 /// Writes what the next program needs; the number of the descriptor. For a process that is about to become it.
-pub(super) fn hand_over(heritage: &Heritage, line: &UnixStream) -> io::Result<(File, i32)> {
+pub(super) fn hand_over(
+    heritage: &Heritage,
+    line: &UnixStream,
+    script: Option<&[u8]>,
+) -> io::Result<(File, i32)> {
     let listener = |(_, listener): (u16, &crate::transport::udp::UdpListener)| {
         let descriptor = inherit::keep(listener.as_fd())?;
         Ok(json!({"wish": listener.wish().to_string(), "descriptor": descriptor}))
     };
     let text = json!({
         "version": VERSION,
+        "script": script.map(|text| BASE64.encode(text)),
         "predecessor": heritage.master.number(),
         "generation": heritage.generation,
         "key": data_encoding::HEXLOWER.encode(&heritage.secret.key()),

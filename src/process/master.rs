@@ -15,7 +15,6 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::child;
-use super::command_line::CommandLine;
 use super::daemon::Birth;
 use super::heir::Succession;
 use super::heritage::Heritage;
@@ -26,6 +25,7 @@ use super::reload::{Generation, Reload};
 use super::repair::RepairShop;
 use super::role::Role;
 use super::scaling::Scaling;
+use super::script_source::ScriptSource;
 use super::service_manager::ServiceManager;
 use super::supervisor::{self, Action, Event, Milliseconds, Patience, State};
 use super::undertaker::{self, Undertaking};
@@ -100,8 +100,8 @@ pub struct Master {
 pub struct Beginning {
     /// What it leaves to its children.
     pub heritage: Heritage,
-    /// How a reload reads the script.
-    pub command_line: CommandLine,
+    /// What a reload reads.
+    pub script: ScriptSource,
     /// What `ps` shows.
     pub title: Title,
     /// That it may fork.
@@ -171,7 +171,7 @@ fn order(signal: Signal, phase: Phase) -> Order {
 impl Master {
     /// A master whose children do not exist yet.
     pub fn new(beginning: Beginning) -> io::Result<Master> {
-        let Beginning { heritage, command_line, title, proof, birth, .. } = beginning;
+        let Beginning { heritage, script, title, proof, birth, .. } = beginning;
         let Beginning { succession, names, service_manager, program, .. } = beginning;
         let signals = SignalQueue::of(&SIGNALS)?;
         let Generation { heritage, repair, watchdog, scaling, undertaking, children, phase } =
@@ -185,7 +185,7 @@ impl Master {
             children,
             phase,
             elders: Vec::new(),
-            reload: Reload::new(command_line),
+            reload: Reload::new(script),
             upgrade: Upgrade::new(program),
             succession,
             names,
@@ -302,11 +302,7 @@ impl Master {
     }
 
     pub(super) fn hear_readiness(&mut self) {
-        let is_readable = |readiness: &super::heritage::Readiness| {
-            poll::wait_for(readiness.as_fd(), Interest::Read, Duration::ZERO)
-        };
-        while is_readable(&self.heritage.readiness).unwrap_or(false) {
-            let Ok(place) = self.heritage.readiness.hear() else { return };
+        while let Some(place) = self.heritage.readiness.hear() {
             if let Some(child) = self.children.iter_mut().find(|child| child.place == place) {
                 child.is_ready = true;
             }

@@ -40,6 +40,7 @@ pub mod repair;
 pub mod replay;
 pub mod role;
 pub mod scaling;
+pub mod script_source;
 pub mod service_manager;
 pub mod stop;
 pub mod supervisor;

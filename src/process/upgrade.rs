@@ -152,7 +152,9 @@ impl Master {
 
     fn become_heir(&self, line: &UnixStream) -> io::Error {
         // What is held back now stays so in the new program, whichever it is: this one must be able to end it.
-        let handed = signal::unblock(&[Signal::SIGTERM]).and_then(|()| hand_over(&self.heritage, line));
+        let script = self.reload.script.unrepeatable();
+        let handed =
+            signal::unblock(&[Signal::SIGTERM]).and_then(|()| hand_over(&self.heritage, line, script));
         match handed {
             Ok((_file, number)) => {
                 let Program { path, words, directory } = &self.upgrade.program;

@@ -227,6 +227,27 @@ fn an_old_hand_over_in_the_environment_is_no_obstacle() {
     }
 }
 
+#[test]
+fn a_script_that_came_on_standard_input_stays_over_reloads_and_upgrades() {
+    let builder = Server::on(&answered_by_workers(1, 1, 64));
+    let daemon = daemon_path();
+    // The words of the test's own server begin with -DD -E -f server.cfg.
+    let line = format!("#!/bin/sh\nshift 4\nexec {} -DD -E -f - \"$@\" < server.cfg\n", daemon.display());
+    let path = builder.folder().write("start", line);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut server = builder.program(path).start();
+    for round in ["first", "second"] {
+        let words = server.ask_control(&["core.reload"]);
+        assert!(words.as_str().is_some_and(|words| words.contains("serves after")), "{words}");
+        assert_eq!(server.caller().ask(&Request::new("OPTIONS", round)).status(), 200);
+    }
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    let heir = named_master(&server);
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "third")).status(), 200);
+    end(heir);
+}
+
 /// Asks a master that is no child of ours to stop, and waits until nobody of it is left.
 #[track_caller]
 fn end(master: i32) {
