@@ -483,6 +483,7 @@ impl Master {
     /// Workers that work on one message for longer than their group allows.
     fn end_the_overdue(&mut self) {
         let now_ns = monotonic_ns();
+        self.watchdog.look(now_ns);
         for child in &self.children {
             let (Role::Worker { group, index, .. }, Some(process)) = (&child.role, child.process) else {
                 continue;
