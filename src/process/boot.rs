@@ -26,7 +26,7 @@ use super::ledger::Ledger;
 use super::master::{self, Beginning, Master};
 use super::names::Names;
 use super::number_file::{NumberFile, Predecessor};
-use super::quarantine::SetAside;
+use super::quarantine::{Quarantine, SetAside};
 use super::reload_line::ReloadLine;
 use super::replay;
 use super::role::Role;
@@ -484,6 +484,10 @@ fn make_heritage(
         Some(handed) => (handed.commands, handed.secret, handed.generation + 1),
         None => (listen(&socket)?, Secret::new(random_key()?), 0),
     };
+    if !is_heir {
+        // The socket for commands is ours: no other server works in this directory.
+        Quarantine::in_run_directory(&run_directory).sweep();
+    }
     let fixed = Fixed { commands, run_directory, secret, started_at_ns: realtime_ns(), generation };
     let publish = || {
         let publish = if is_heir { StatisticsPublisher::prepare } else { StatisticsPublisher::create };
