@@ -13,6 +13,9 @@
 //! attempt seen of each. It speaks the same language as the promise: accepted means processed, and processed twice
 //! means that a worker died over it.
 
+#[path = "runner/mod.rs"]
+mod runner;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -114,6 +117,17 @@ const POINT_SCENARIOS: &[Scenario] = &[
         queue: 8,
         ..USUAL
     },
+    // One worker that is dead or busy most of the time leaves a producer with a full ring of records nobody has.
+    Scenario {
+        name: "the oldest making room",
+        points: true,
+        producers: 3,
+        workers: 1,
+        overflow: Overflow::DropOldest,
+        queue: 8,
+        deaths: 300,
+        ..USUAL
+    },
     Scenario {
         name: "busy and idle in turn",
         points: true,
@@ -125,44 +139,16 @@ const POINT_SCENARIOS: &[Scenario] = &[
 ];
 
 fn main() {
-    let arguments = Arguments::parse(std::env::args().skip(1));
-    if arguments.is_list {
-        for name in test_names().filter(|name| arguments.selects(name)) {
-            println!("{name}: test");
-        }
-        return;
-    }
     let seed = environment_number("RING_SEED").unwrap_or_else(monotonic_ns);
     println!("\nseed {seed}");
-    let (mut passed, mut failed) = (0, 0);
-    for name in test_names().filter(|name| arguments.selects(name)) {
-        match run_test(name, seed) {
-            Ok(summary) => {
-                passed += 1;
-                println!("test {name} ... ok\n     {summary}");
-            }
-            Err(reason) => {
-                failed += 1;
-                println!("test {name} ... FAILED\n     {reason}");
-            }
-        }
+    let play = |scenario: &'static Scenario| move || run(scenario, seed, &mut [0; Point::ALL.len()]);
+    let plays: Vec<_> = SCENARIOS.iter().map(|scenario| (scenario.name, play(scenario))).collect();
+    let points = || every_crash_point(seed, &mut [0; Point::ALL.len()]);
+    let mut tests: Vec<runner::Test<'_>> = plays.iter().map(|(name, play)| (*name, play as _)).collect();
+    if cfg!(feature = "crash-points") {
+        tests.push((CRASH_POINT_TEST, &points));
     }
-    println!("\n{passed} passed, {failed} failed");
-    exit_now(i32::from(failed > 0));
-}
-
-fn test_names() -> impl Iterator<Item = &'static str> {
-    let points = cfg!(feature = "crash-points").then_some(CRASH_POINT_TEST);
-    SCENARIOS.iter().map(|scenario| scenario.name).chain(points)
-}
-
-fn run_test(name: &str, seed: u64) -> Result<String, String> {
-    let mut histogram = [0; Point::ALL.len()];
-    if name == CRASH_POINT_TEST {
-        return every_crash_point(seed, &mut histogram);
-    }
-    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).ok_or("no such test")?;
-    run(scenario, seed, &mut histogram)
+    exit_now(runner::main(&tests));
 }
 
 #[cfg(not(feature = "crash-points"))]
@@ -724,46 +710,6 @@ fn point_of(_status: i32) -> Option<Point> {
     None
 }
 
-/// What `cargo test` and `cargo nextest` say: `--list`, `--exact NAME`, `--skip NAME`, part of a name; the rest is
-/// of no meaning here.
-#[derive(Default)]
-struct Arguments {
-    is_list: bool,
-    is_exact: bool,
-    is_ignored_only: bool,
-    names: Vec<String>,
-    skipped: Vec<String>,
-}
-
-impl Arguments {
-    fn parse(mut words: impl Iterator<Item = String>) -> Self {
-        let mut arguments = Self::default();
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "--list" => arguments.is_list = true,
-                "--exact" => arguments.is_exact = true,
-                "--ignored" => arguments.is_ignored_only = true,
-                "--skip" => arguments.skipped.extend(words.next()),
-                "--format" | "--test-threads" | "--color" | "--logfile" | "-Z" | "--report-time" => {
-                    words.next();
-                }
-                word if word.starts_with('-') => {}
-                _ => arguments.names.push(word),
-            }
-        }
-        arguments
-    }
-
-    fn selects(&self, name: &str) -> bool {
-        let matches =
-            |wanted: &String| if self.is_exact { name == wanted } else { name.contains(wanted.as_str()) };
-        // No test here is marked as ignored.
-        !self.is_ignored_only
-            && (self.names.is_empty() || self.names.iter().any(matches))
-            && !self.skipped.iter().any(matches)
-    }
-}
-
 fn environment_number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -790,7 +736,7 @@ fn mix(mut value: u64) -> u64 {
 
 const CRASH_POINT_TEST: &str = "every_crash_point";
 #[cfg(feature = "crash-points")]
-const POINT_ROUNDS_MAX: u64 = 60;
+const POINT_ROUNDS_MAX: u64 = 12;
 const MESSAGES_PER_PRODUCER: u32 = 200_000;
 const ATTEMPTS_MAX: u32 = 2;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);

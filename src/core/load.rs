@@ -27,6 +27,7 @@ use super::module::ModuleEntry;
 use super::registry::Registry;
 use super::settings::listen::{Resolver, SystemResolver};
 use super::settings::{Overrides, Settings};
+use super::sources::{Reading, RootText};
 
 /// Statements in one run of a route.
 const STEPS_MAX: u32 = 1_000_000;
@@ -57,6 +58,8 @@ pub struct LoadRequest {
     pub overrides: Overrides,
     /// What names of hosts and interfaces stand for.
     pub resolver: Box<dyn Resolver>,
+    /// Where all of this is read from.
+    pub reading: Reading,
 }
 
 impl LoadRequest {
@@ -68,6 +71,7 @@ impl LoadRequest {
             modules,
             overrides: Overrides::default(),
             resolver: Box::new(SystemResolver),
+            reading: Reading::World,
         }
     }
 }
@@ -159,7 +163,7 @@ pub fn examine(request: LoadRequest, format: ReportFormat) -> Report {
 /// The script in canonical form, includes and defines resolved, for `--cfg-print`. Only what cannot be read is a
 /// mistake here.
 pub fn print_canonical(request: LoadRequest) -> Result<String, Rejected> {
-    let read = read(&request.root, request.defines).map_err(Rejected::because)?;
+    let read = read(&request.root, request.defines, request.reading).map_err(Rejected::because)?;
     let (errors, remarks) = rendered(&read.diagnostics, &read.source);
     if errors.is_empty() { Ok(print(&read.ast)) } else { Err(Rejected { errors, remarks }) }
 }
@@ -172,8 +176,9 @@ struct ReadScript {
     diagnostics: Vec<Diagnostic>,
 }
 
-fn read(root: &Root, defines: Vec<(String, Option<String>)>) -> Result<ReadScript, String> {
-    let (text, loader) = read_root(root)?;
+fn read(root: &Root, defines: Vec<(String, Option<String>)>, reading: Reading) -> Result<ReadScript, String> {
+    let (text, owner) = reading.root(|| read_root(root))?;
+    let loader = FileLoader { owner, reading };
     let name = root.name();
     let mut source = SourceMap::new();
     let file = source.add_file(name.as_str(), text);
@@ -194,8 +199,10 @@ struct Judged {
 }
 
 fn judge(request: LoadRequest) -> Result<Judged, String> {
-    let ReadScript { name, source, ast, mut diagnostics } = read(&request.root, request.defines)?;
-    let mut registry = Registry::new(request.modules, request.overrides, request.resolver);
+    let resolver = request.reading.resolver(request.resolver);
+    let ReadScript { name, source, ast, mut diagnostics } =
+        read(&request.root, request.defines, request.reading)?;
+    let mut registry = Registry::new(request.modules, request.overrides, resolver);
     diagnostics.extend(load_modules_of_command_line(&mut registry));
     let checked = check(&ast, &source, &mut registry);
     diagnostics.extend(checked.diagnostics);
@@ -302,17 +309,16 @@ impl Root {
     }
 }
 
-fn read_root(root: &Root) -> Result<(Vec<u8>, FileLoader), String> {
+fn read_root(root: &Root) -> Result<RootText, String> {
     match root {
         Root::Text { text, .. } if text.len() > FILE_SIZE_MAX => Err(too_large("the script")),
-        Root::Text { text, .. } => Ok((
-            text.clone(),
-            FileLoader { owner: std::fs::metadata("/proc/self").ok().map(|own| own.uid()) },
-        )),
+        Root::Text { text, .. } => {
+            Ok((text.clone(), std::fs::metadata("/proc/self").ok().map(|own| own.uid())))
+        }
         Root::File(path) => {
             let name = path.display().to_string();
             match read_file(path, FILE_SIZE_MAX) {
-                Ok((text, owner)) => Ok((text, FileLoader { owner: Some(owner) })),
+                Ok((text, owner)) => Ok((text, Some(owner))),
                 Err(LoadError::NotFound) => Err(format!("could not open {name}: no such file")),
                 Err(LoadError::TooLarge) => Err(too_large(&name)),
                 Err(LoadError::Refused(reason)) => Err(format!("could not open {name}: {reason}")),
@@ -329,10 +335,17 @@ fn too_large(name: &str) -> String {
 struct FileLoader {
     /// Who owns the script.
     owner: Option<u32>,
+    reading: Reading,
 }
 
 impl Loader for FileLoader {
     fn load(&self, name: &str, including: &str, size_max: usize) -> Result<LoadedFile, LoadError> {
+        self.reading.file(name, including, || self.find(name, including, size_max))
+    }
+}
+
+impl FileLoader {
+    fn find(&self, name: &str, including: &str, size_max: usize) -> Result<LoadedFile, LoadError> {
         for path in candidates(name, including) {
             match read_file(Path::new(&path), size_max) {
                 Ok((text, owner)) => {

@@ -27,6 +27,7 @@ pub mod relay;
 pub mod services;
 pub mod settings;
 pub mod shared;
+pub mod sources;
 #[cfg(test)]
 pub mod stage;
 pub mod stores;

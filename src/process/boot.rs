@@ -15,25 +15,30 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::command_line::{self, Attachment, CommandLine, Script, Task};
+use super::command_line::{self, Attachment, CommandLine, Task};
 use super::confinement;
 use super::control::internals;
-use super::daemon::{self, Birth, NumberFile, Predecessor};
+use super::daemon::{self, Birth};
+use super::handover::Handover;
+use super::heir::Succession;
 use super::heritage::{self, Heritage, Readiness};
 use super::ledger::Ledger;
-use super::master::{self, Master};
-use super::quarantine::SetAside;
+use super::master::{self, Beginning, Master};
+use super::names::Names;
+use super::number_file::{NumberFile, Predecessor};
+use super::quarantine::{Quarantine, SetAside};
 use super::reload_line::ReloadLine;
 use super::replay;
 use super::role::Role;
+use super::script_source::ScriptSource;
 use super::service_manager::ServiceManager;
-use super::upgrade::{Handover, Program};
+use super::upgrade::Program;
 use crate::core::instance;
-use crate::core::load::{self, LoadRequest, Loaded, Rejected, ReportFormat, Root};
+use crate::core::load::{self, LoadRequest, Loaded, Rejected, ReportFormat};
 use crate::core::log::{Level, Log, Sink};
 use crate::core::manual::{self, Part};
-use crate::core::settings::listen::SystemResolver;
-use crate::core::settings::{Overrides, Settings};
+use crate::core::settings::Settings;
+use crate::core::sources::Reading;
 use crate::modules;
 use crate::shm::{Counters, ProcessTable, Queues, ShmError, StatisticsError, StatisticsPublisher};
 use crate::sip::branch::Secret;
@@ -47,9 +52,6 @@ use crate::sys::title::Title;
 use crate::sys::unix_socket;
 use crate::transport::listener::{ListenError, Listeners};
 use crate::transport::udp::UdpOptions;
-
-/// The script that runs without `-f`.
-pub const BUILT_IN_SCRIPT: &str = include_str!("default.cfg");
 
 /// How long the process that was started by hand waits for a daemon's word.
 const BIRTH_PATIENCE: Duration = Duration::from_secs(30);
@@ -219,130 +221,102 @@ fn self_test(command_line: &CommandLine) -> Result<i32, StartError> {
 /// Exit status of a self-test that failed.
 const EXIT_NOT_CONFINED: i32 = 1;
 
-/// Loads the script as the command line says, with what the command line decides over it.
-pub(super) fn load(command_line: &CommandLine) -> Result<Loaded, StartError> {
-    load::load(request(command_line)?).map_err(rejected)
-}
-
-fn rejected(Rejected { errors, remarks }: Rejected) -> StartError {
-    StartError::Script(remarks.concat() + &errors.concat())
+fn load(command_line: &CommandLine) -> Result<Loaded, StartError> {
+    source(command_line, None)?.load().map_err(rejected)
 }
 
 fn request(command_line: &CommandLine) -> Result<LoadRequest, StartError> {
-    let root = match &command_line.script {
-        Script::BuiltIn => Root::Text { name: "built-in script".to_owned(), text: BUILT_IN_SCRIPT.into() },
-        Script::File(path) => Root::File(path.clone()),
-        Script::StandardInput => {
-            let mut text = Vec::new();
-            io::Read::read_to_end(&mut io::stdin().lock(), &mut text).map_err(step("read the script"))?;
-            Root::Text { name: "standard input".to_owned(), text }
-        }
-    };
-    Ok(LoadRequest {
-        root,
-        defines: command_line.defines.clone(),
-        modules: modules::MODULES,
-        overrides: overrides(command_line),
-        resolver: Box::new(SystemResolver),
-    })
+    Ok(source(command_line, None)?.request(Reading::World))
 }
 
-fn overrides(command_line: &CommandLine) -> Overrides {
-    let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
-    Overrides {
-        listen: command_line.listeners.clone(),
-        aliases: command_line.aliases.clone(),
-        children: command_line.receivers,
-        debug: command_line.debug.map(i64::from),
-        log_stderror: command_line.is_logging_to_stderr,
-        log_color: command_line.is_log_coloured,
-        log_engine: command_line.log_engine.as_ref().map(|(engine, _)| *engine),
-        log_engine_data: command_line.log_engine.as_ref().and_then(|(_, data)| data.clone()),
-        is_sandbox_refused: command_line.is_sandbox_refused,
-        user: command_line.user.clone(),
-        group: command_line.group.clone(),
-        chroot: text(&command_line.root_directory),
-        workdir: text(&command_line.work_directory),
-        rundir: text(&command_line.run_directory),
-        receive_buffer_size_max: command_line.receive_buffer_max,
-        send_buffer_size_max: command_line.send_buffer_max,
-        check_via: command_line.is_via_checked,
-        server_id: command_line.server_id,
-        module_path: command_line
-            .module_path
-            .iter()
-            .flat_map(|paths| paths.split(':'))
-            .map(str::to_owned)
-            .collect(),
-        load_modules: command_line.modules.clone(),
-        module_parameters: command_line.module_parameters.clone(),
-    }
+/// Where the script is. What came on standard input once is not there a second time: `handed` is what it was.
+fn source(command_line: &CommandLine, handed: Option<Vec<u8>>) -> Result<ScriptSource, StartError> {
+    ScriptSource::of(command_line, handed).map_err(step("read the script"))
+}
+
+pub(super) fn rejected(Rejected { errors, remarks }: Rejected) -> StartError {
+    StartError::Script(remarks.concat() + &errors.concat())
 }
 
 fn serve(command_line: &CommandLine, words: Vec<OsString>) -> Result<i32, StartError> {
     let handover = Handover::of_environment().map_err(step("take over from the program before this one"))?;
-    let predecessor = handover.as_ref().map(|handover| handover.predecessor);
+    let (succession, handed) = handover.map(Handed::split).transpose()?.unzip();
+    let line = succession.as_ref().map(Succession::share).transpose().map_err(step("share a line"))?;
+    let master = prepare(command_line, words, succession, handed).inspect_err(|error| {
+        if let Some(line) = &line {
+            line.give_up(&error.to_string());
+        }
+    })?;
+    drop(line);
+    Ok(master.run())
+}
+
+/// Everything up to the first fork of a child.
+fn prepare(
+    command_line: &CommandLine,
+    words: Vec<OsString>,
+    succession: Option<Succession>,
+    mut handed: Option<Handed>,
+) -> Result<Master, StartError> {
+    let predecessor = handed.as_ref().map(|handed| handed.predecessor);
     let program = Program::of_this_process(words).map_err(step("find this program"))?;
-    let mut loaded = load(command_line)?;
+    let script = source(command_line, handed.as_mut().and_then(|handed| handed.script.take()))?;
+    let mut loaded = script.load().map_err(rejected)?;
+    let script = script.made_absolute().map_err(step("find the script again"))?;
     let proof = SingleThreaded::prove().map_err(step("fork safely"))?;
     let service_manager = ServiceManager::of_environment();
-    let for_reloads = for_reloads(command_line)?;
     for notice in &command_line.notices {
         eprintln!("sworkerd: notice: {notice}");
     }
     eprint!("{}", loaded.remarks.concat());
 
     let attachment = command_line.attachment();
-    let (birth, handed) = match (handover, attachment) {
-        (Some(handover), _) => {
-            let Handover { predecessor, generation, secret, commands, word, listeners } = handover;
-            let listeners = Listeners::adopt(listeners).map_err(step("take over sockets"))?;
-            let fixed = Handed { predecessor, generation, secret, commands: commands.into() };
-            (Birth::awaited_by(word), Some((listeners, fixed)))
-        }
-        (None, Attachment::Foreground) => (Birth::in_foreground(), None),
+    let birth = match (predecessor, attachment) {
         (None, Attachment::Daemon) => {
-            (Birth::in_background(&proof, BIRTH_PATIENCE).map_err(step("leave the terminal"))?, None)
+            Birth::in_background(&proof, BIRTH_PATIENCE).map_err(step("leave the terminal"))?
         }
+        (Some(_), _) | (None, Attachment::Foreground) => Birth::in_foreground(),
     };
-    let (adopted, handed) = handed.unzip();
     go_to_work_directory(loaded.settings(), command_line, attachment)?;
     let run_directory = run_directory(loaded.settings())?;
     let files = number_files(command_line, predecessor)?;
     let identity = identity(loaded.settings())?;
-    let listeners = bind(loaded.settings(), &adopted.iter().collect::<Vec<_>>())?;
-    // What the script does not name any more is closed.
-    drop(adopted);
+    let before: Vec<_> = handed.iter().map(|handed| &handed.listeners).collect();
+    let listeners = bind(loaded.settings(), &before)?;
     for (index, listener) in listeners.iter() {
         loaded.registry.set_listener_address(index, listener.address());
     }
     let log = Rc::new(log(loaded.settings())?);
+    // What the script does not name any more is closed with the rest of what was handed over.
     let heritage = make_heritage(loaded, log, listeners, run_directory, handed)?;
-    let title = prepare_process(&heritage, &proof, &identity, &files, predecessor.is_some())?;
+    let names = names(&heritage, files, predecessor)?;
+    let title = prepare_process(&heritage, &proof, &identity, &names, predecessor.is_some())?;
     report(&heritage, attachment);
     if attachment == Attachment::Daemon {
         let is_stderr_used = heritage.loaded.settings().log_destination().is_stderr();
         let errors = if is_stderr_used { ErrorOutput::Kept } else { ErrorOutput::Silenced };
         session::silence_standard_streams(errors).map_err(step("silence standard streams"))?;
     }
-    let commands = instance::control_socket(&heritage.run_directory);
-    let master = Master::new(heritage, for_reloads, title, proof, birth, service_manager, program)
-        .map_err(step("prepare supervision"))?;
-    let end = master.run();
-    if !end.is_succeeded {
-        // Whoever may not remove it leaves it: a socket nobody listens to is replaced at the next start.
-        let _ = std::fs::remove_file(commands);
-    }
-    Ok(end.status)
+    let beginning =
+        Beginning { heritage, script, title, proof, birth, succession, names, service_manager, program };
+    Master::new(beginning).map_err(step("prepare supervision"))
 }
 
-/// The command line as it is understood later: in another directory, and without standard input.
-fn for_reloads(command_line: &CommandLine) -> Result<CommandLine, StartError> {
-    let mut later = command_line.clone();
-    if let Script::File(path) = &mut later.script {
-        *path = std::path::absolute(&*path).map_err(step("find the script again"))?;
+/// Those of a server that nobody was before are taken at once, as far as they are not already.
+fn names(
+    heritage: &Heritage,
+    files: Vec<NumberFile>,
+    predecessor: Option<ProcessId>,
+) -> Result<Names, StartError> {
+    let socket = instance::control_socket(&heritage.run_directory);
+    if predecessor.is_some() {
+        return Ok(Names::prepared(files, socket));
     }
-    Ok(later)
+    let mut names = Names::taken(files, socket);
+    match names.take(&heritage.statistics).into_iter().next() {
+        Some(refused) => Err(StartError::Place(refused)),
+        None => Ok(names),
+    }
 }
 
 /// Everything for the next generation of a running server, whose present ones are given. Nothing of theirs changes.
@@ -378,9 +352,12 @@ pub(super) fn renew(
         started_at_ns: former.started_at_ns,
         generation,
     };
-    // Last, as it is the only step that takes something away: the name under which the former one publishes.
-    let publish =
-        || former.statistics.replace(generation, group_count, place_count).map_err(StartError::Statistics);
+    let name = instance::name(&former.run_directory);
+    // The former one publishes under the name until this one serves.
+    let publish = || {
+        StatisticsPublisher::prepare(&name, generation, group_count, place_count)
+            .map_err(StartError::Statistics)
+    };
     let heritage = share(loaded, log, listeners, places, fixed, publish)?;
     let registry = &heritage.loaded.registry;
     registry.carry_shared_values(&heritage.shared, &former.loaded.registry, &former.shared);
@@ -446,7 +423,7 @@ fn number_files(
 }
 
 fn write_number(path: &Path, number: i32) -> Result<NumberFile, StartError> {
-    NumberFile::write(path, number).map_err(StartError::Place)
+    NumberFile::prepare(path, number).map_err(StartError::Place)
 }
 
 fn identity(settings: &Settings) -> Result<Identity, StartError> {
@@ -502,25 +479,43 @@ fn make_heritage(
     let listen = |path: &Path| {
         unix_socket::listen(path).map_err(|error| StartError::ControlSocket(path.to_owned(), error))
     };
-    let predecessor = handed.as_ref().map(|handed| handed.predecessor);
+    let is_heir = handed.is_some();
     let (commands, secret, generation) = match handed {
         Some(handed) => (handed.commands, handed.secret, handed.generation + 1),
         None => (listen(&socket)?, Secret::new(random_key()?), 0),
     };
+    if !is_heir {
+        // The socket for commands is ours: no other server works in this directory.
+        Quarantine::in_run_directory(&run_directory).sweep();
+    }
     let fixed = Fixed { commands, run_directory, secret, started_at_ns: realtime_ns(), generation };
     let publish = || {
-        StatisticsPublisher::succeed(&name, generation, group_count, place_count, predecessor)
-            .map_err(StartError::Statistics)
+        let publish = if is_heir { StatisticsPublisher::prepare } else { StatisticsPublisher::create };
+        publish(&name, generation, group_count, place_count).map_err(StartError::Statistics)
     };
     share(loaded, log, listeners, places, fixed, publish)
 }
 
-/// What a program before this one left, besides sockets.
+/// What a program before this one left.
 struct Handed {
     predecessor: ProcessId,
     generation: u64,
     secret: Secret,
     commands: UnixListener,
+    listeners: Listeners,
+    script: Option<Vec<u8>>,
+}
+
+impl Handed {
+    fn split(handover: Handover) -> Result<(Succession, Handed), StartError> {
+        let Handover { predecessor, generation, secret, commands, line, listeners, script } = handover;
+        let succession = Succession::new(line);
+        let listeners = Listeners::adopt(listeners)
+            .map_err(step("take over sockets"))
+            .inspect_err(|error| succession.give_up(&error.to_string()))?;
+        let commands = commands.into();
+        Ok((succession, Handed { predecessor, generation, secret, commands, listeners, script }))
+    }
 }
 
 /// What stays the same from one generation to the next, but for its number.
@@ -553,7 +548,7 @@ fn share(
             .map_err(step("make shared memory for totals"))?,
         shared: loaded.registry.shared_state(count).map_err(step("make shared memory for values"))?,
         processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,
-        readiness: Readiness::new().map_err(step("make a pipe"))?,
+        readiness: Readiness::new().map_err(step("make a line for those who are ready"))?,
         reload_line: ReloadLine::new().map_err(step("make a line for reloads"))?,
         commands: fixed.commands,
         generation: fixed.generation,
@@ -581,7 +576,7 @@ fn prepare_process(
     heritage: &Heritage,
     proof: &SingleThreaded,
     identity: &Identity,
-    files: &[NumberFile],
+    names: &Names,
     is_heir: bool,
 ) -> Result<Title, StartError> {
     let settings = heritage.loaded.settings();
@@ -600,7 +595,7 @@ fn prepare_process(
     signal::block(&master::SIGNALS).map_err(step("hold back signals"))?;
     // An heir is born with the root and the user that its predecessor chose.
     if !is_heir {
-        become_user(heritage, identity, files)?;
+        become_user(heritage, identity, names)?;
     }
     limit_core_dumps(settings)?;
     credentials::forbid_new_rights().map_err(step("give up gaining rights"))?;
@@ -628,12 +623,10 @@ fn tell_confinement(heritage: &Heritage) {
     }
 }
 
-fn become_user(heritage: &Heritage, identity: &Identity, files: &[NumberFile]) -> Result<(), StartError> {
+fn become_user(heritage: &Heritage, identity: &Identity, names: &Names) -> Result<(), StartError> {
     let settings = heritage.loaded.settings();
     if identity.is_change() {
-        let socket = instance::control_socket(&heritage.run_directory);
-        let owned = [heritage.run_directory.as_path(), &socket].into_iter();
-        for path in owned.chain(files.iter().map(NumberFile::path)) {
+        for path in [heritage.run_directory.as_path()].into_iter().chain(names.paths()) {
             credentials::give_to(path, identity).map_err(step("give files to the user"))?;
         }
         let figures = instance::published_figures(&heritage.run_directory);
@@ -685,6 +678,7 @@ const INDENT: &str = "             ";
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::core::load::Root;
 
     /// What a master would leave to its children, for one script. Nobody is forked.
     pub struct Scene {
@@ -716,29 +710,6 @@ pub(super) mod tests {
 
     fn command_line(words: &str) -> CommandLine {
         CommandLine::parse(words.split_ascii_whitespace().map(Into::into)).unwrap()
-    }
-
-    #[test]
-    fn the_built_in_script_is_without_reproach() {
-        let loaded = load(&command_line("")).map_err(|error| error.to_string()).unwrap();
-        assert_eq!(loaded.remarks, Vec::<String>::new());
-        let groups: Vec<_> = loaded.settings().groups.iter().map(|group| group.name.as_str()).collect();
-        assert!(groups.contains(&"calls") && groups.contains(&"registrations"), "{groups:?}");
-        assert_eq!(loaded.settings().listeners[0].address.to_string(), "127.0.0.1:5060");
-    }
-
-    #[test]
-    fn the_command_line_reaches_the_settings() {
-        let words =
-            "-l udp:127.0.0.1:5099 -n 3 -ddd -E -u root -g root -w /tmp -Y /tmp/run -b 1000 -B 2000 -K";
-        let settings = load(&command_line(words)).map_err(|error| error.to_string()).unwrap();
-        let settings = settings.settings();
-        assert!(settings.listeners.iter().any(|one| one.address.port() == 5099));
-        assert_eq!((settings.children, settings.debug), (3, Level::Debug));
-        assert!(settings.log_stderror && settings.check_via);
-        assert_eq!((settings.workdir.as_str(), settings.rundir.as_str()), ("/tmp", "/tmp/run"));
-        assert_eq!((settings.receive_buffer_size_max, settings.send_buffer_size_max), (1000, 2000));
-        assert_eq!((settings.user.as_deref(), settings.group.as_deref()), (Some("root"), Some("root")));
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::sys::signal::{self, Signal};
 
 /// Figures are published so often.
 const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
+/// While another process answers at the same socket, one looks so often whether it leaves.
+const UNTIL_IT_SERVES: Duration = Duration::from_millis(10);
 /// So long an operator is kept waiting for what becomes of a reload; it takes a tenth of a second on most days.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
 /// Who has asked when this process is to leave is answered within this time.
@@ -37,9 +39,15 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
             next_publication = now + PUBLISHED_EVERY;
             is_published = publish(heritage, &figures, is_published);
         }
-        server.turn(&figures, next_publication.saturating_duration_since(now))?;
+        if heritage.ledger.is_serving() {
+            server.turn(&figures, next_publication.saturating_duration_since(now))?;
+        } else {
+            std::thread::sleep(UNTIL_IT_SERVES);
+        }
     }
-    server.finish(&figures, LAST_ANSWERS);
+    if heritage.ledger.is_serving() {
+        server.finish(&figures, LAST_ANSWERS);
+    }
     publish(heritage, &figures, is_published);
     Ok(())
 }

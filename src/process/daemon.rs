@@ -1,4 +1,4 @@
-//! Leaving the terminal, and the files by which a daemon is found.
+//! Leaving the terminal, and the directory a daemon works with.
 //!
 //! ```text
 //!  sworkerd (waits) ──fork──► session leader ──fork──► the server
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::sys::credentials::own_user;
 use crate::sys::poll::{self, Interest};
-use crate::sys::process::{Fork, ProcessId, SingleThreaded, exit_now, fork};
+use crate::sys::process::{Fork, SingleThreaded, exit_now, fork};
 use crate::sys::session;
 
 /// Exit status of a server that did not come up.
@@ -30,14 +30,9 @@ pub struct Birth {
 const SERVES: u8 = 1;
 
 impl Birth {
-    /// In the foreground nobody waits.
+    /// In the foreground nobody waits, and who takes over from another program tells it in another way.
     pub fn in_foreground() -> Birth {
         Birth { waiting: None }
-    }
-
-    /// The program before this one waits.
-    pub fn awaited_by(waiting: io::PipeWriter) -> Birth {
-        Birth { waiting: Some(waiting) }
     }
 
     /// Leaves the terminal. Returns in the server only; the process that called waits for its word and exits.
@@ -83,83 +78,6 @@ fn wait_for_word(mut reader: io::PipeReader, patience: Duration) -> i32 {
     }
 }
 
-/// A file that holds a number of this server, removed when it is dropped in the process that wrote it.
-#[derive(Debug)]
-pub struct NumberFile {
-    path: PathBuf,
-    number: i32,
-    writer: ProcessId,
-}
-
-impl Drop for NumberFile {
-    fn drop(&mut self) {
-        if self.writer == ProcessId::own() {
-            self.remove();
-        }
-    }
-}
-
-/// What was found at the place of a pid file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Predecessor {
-    /// Nothing.
-    None,
-    /// The number of a process that is gone.
-    Stale(i32),
-}
-
-impl NumberFile {
-    /// Looks whether a server lives that wrote `path` before.
-    /// One that this process succeeds is none.
-    pub fn predecessor(path: &Path, succeeded: Option<ProcessId>) -> Result<Predecessor, String> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Predecessor::None),
-            Err(error) => return Err(format!("could not read pid file {}: {error}", path.display())),
-        };
-        if text.trim().is_empty() {
-            return Ok(Predecessor::None);
-        }
-        let Some(process) = text.trim().parse().ok().and_then(ProcessId::from_number) else {
-            return Err(format!(
-                "pid file {} holds no process id; remove it if it is of no use",
-                path.display()
-            ));
-        };
-        if process != ProcessId::own() && Some(process) != succeeded && session::exists(process) {
-            return Err(format!(
-                "pid file {}: process {process} lives; is the server running?",
-                path.display()
-            ));
-        }
-        Ok(Predecessor::Stale(process.number()))
-    }
-
-    /// Writes `number`.
-    pub fn write(path: &Path, number: i32) -> Result<NumberFile, String> {
-        let refused = |error: io::Error| format!("could not write {}: {error}", path.display());
-        let path = std::path::absolute(path).map_err(refused)?;
-        fs::write(&path, format!("{number}\n")).map_err(refused)?;
-        Ok(NumberFile { path, number, writer: ProcessId::own() })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Removes the file if it is still ours.
-    fn remove(&self) {
-        let is_ours = fs::read_to_string(&self.path).is_ok_and(|text| text.trim() == self.number.to_string());
-        if is_ours {
-            // In a directory that we may no longer write to, an empty file says the same.
-            if fs::remove_file(&self.path).is_err() {
-                let _ = fs::write(&self.path, "");
-            }
-        }
-    }
-}
-
 /// Makes the run directory with mode 0700 when it is missing. One that somebody else owns is refused when it lies where
 /// anybody may put one.
 pub fn prepare_run_directory(path: &Path) -> Result<PathBuf, String> {
@@ -185,48 +103,6 @@ pub fn prepare_run_directory(path: &Path) -> Result<PathBuf, String> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn pid_files_of_others_are_respected_and_stale_ones_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pid");
-        let check = |content: Option<&str>, expected: Result<Predecessor, &str>| {
-            match content {
-                Some(content) => fs::write(&path, content).unwrap(),
-                None => fs::remove_file(&path).unwrap_or_default(),
-            }
-            match (NumberFile::predecessor(&path, None), expected) {
-                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{content:?}"),
-                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
-                (found, _) => panic!("{content:?} gave {found:?}"),
-            }
-        };
-        let parent = ProcessId::parent().to_string();
-        check(None, Ok(Predecessor::None));
-        check(Some(""), Ok(Predecessor::None));
-        check(Some("2147483647\n"), Ok(Predecessor::Stale(i32::MAX)));
-        check(Some(&parent), Err("lives; is the server running?"));
-        check(Some(&ProcessId::own().to_string()), Ok(Predecessor::Stale(ProcessId::own().number())));
-        for nonsense in ["abc", "-1", "0", "12 13", "99999999999"] {
-            check(Some(nonsense), Err("holds no process id"));
-        }
-    }
-
-    #[test]
-    fn a_number_file_goes_with_its_server_unless_another_one_wrote_it_since() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pid");
-
-        let file = NumberFile::write(&path, 42).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "42\n");
-        fs::write(&path, "43\n").unwrap();
-        drop(file);
-        assert!(path.exists());
-
-        drop(NumberFile::write(&path, 42).unwrap());
-        assert!(!path.exists());
-        assert!(NumberFile::write(&folder.path().join("no/such/pid"), 1).is_err());
-    }
 
     #[test]
     fn run_directories_are_made_for_their_owner_only() {

@@ -119,7 +119,8 @@ impl Engine {
         self.count_lost_log_lines();
     }
 
-    /// A message that was delegated to this worker, with its extra value; `attempts` counts workers that ended on it.
+    /// A message that was delegated to this worker, with its extra value; `attempts` counts processes that ended with
+    /// it in hand: workers, or the receiver that may have handed it over before.
     pub fn process(&mut self, datagram: &Datagram<'_>, xdata: &[u8], attempts: u32) {
         let Some(message) = self.read(datagram) else { return };
         let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
@@ -317,7 +318,7 @@ impl Run<'_, '_> {
 
     fn tell_attempts(&self, attempts: u32) {
         if attempts > 0 {
-            let text = format_args!("message taken over: {attempts} workers ended while they processed it");
+            let text = format_args!("message taken over: {attempts} processes ended with it in hand");
             self.context.log(Level::Notice, text);
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! A child takes from here what its role needs and never makes shared memory or listening sockets of its own.
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -153,37 +153,45 @@ pub fn receive_memory(settings: &Settings, places: &[Role]) -> io::Result<Vec<Re
     receivers.map(|_| super::receiver::receive_memory(settings)).collect()
 }
 
-/// A pipe on which each child writes the number of its place when it is ready.
+/// A line on which each child tells the number of its place when it is ready. One word is one datagram, so a child that
+/// tells nonsense spoils nobody else's word, and the master never waits for the rest of one.
 #[derive(Debug)]
 pub struct Readiness {
-    reader: PipeReader,
-    writer: PipeWriter,
+    master: UnixDatagram,
+    children: UnixDatagram,
 }
 
 impl Readiness {
-    /// Makes the pipe.
+    /// Makes the line.
     pub fn new() -> io::Result<Readiness> {
-        let (reader, writer) = io::pipe()?;
-        Ok(Readiness { reader, writer })
+        let (master, children) = UnixDatagram::pair()?;
+        master.set_nonblocking(true)?;
+        Ok(Readiness { master, children })
     }
 
     /// For the child of this place: it is ready. What cannot be told is no reason to fail.
     pub fn tell(&self, place: u32) {
-        let _ = (&self.writer).write_all(&place.to_ne_bytes());
+        let _ = self.children.send(&place.to_ne_bytes());
     }
 
-    /// For the master, when there is something to read: who became ready.
-    pub fn hear(&self) -> io::Result<u32> {
-        // A number is written in one piece, as it is shorter than what a pipe keeps together.
-        let mut number = [0; size_of::<u32>()];
-        (&self.reader).read_exact(&mut number)?;
-        Ok(u32::from_ne_bytes(number))
+    /// For the master: who became ready, if somebody did. Never waits.
+    pub fn hear(&self) -> Option<u32> {
+        loop {
+            // One byte more: a longer word is none.
+            let mut word = [0; size_of::<u32>() + 1];
+            match self.master.recv(&mut word) {
+                Ok(4) => return Some(u32::from_ne_bytes([word[0], word[1], word[2], word[3]])),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
     }
 }
 
 impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
+        self.master.as_fd()
     }
 }
 
@@ -244,12 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn who_is_ready_is_heard_in_order() {
+    fn who_is_ready_is_heard_in_order_and_nonsense_is_passed_over() {
         let readiness = Readiness::new().unwrap();
+        assert_eq!(readiness.hear(), None);
         for place in [7, 0, u32::MAX] {
             readiness.tell(place);
+            readiness.children.send(b"a").unwrap();
+            readiness.children.send(b"nonsense").unwrap();
         }
-        let heard: Vec<_> = (0..3).map(|_| readiness.hear().unwrap()).collect();
-        assert_eq!(heard, [7, 0, u32::MAX]);
+        let heard: Vec<_> = (0..4).map(|_| readiness.hear()).collect();
+        assert_eq!(heard, [Some(7), Some(0), Some(u32::MAX), None]);
     }
 }

@@ -2,7 +2,7 @@
 //! shared memory, written by the master, read by its children.
 //!
 //! ```text
-//!  counters of earlier generations │ figures of their groups │ messages they still hold │ how many live │ stopping?
+//!  counters of earlier generations │ figures of their groups │ messages they still hold │ how many live │ serving? stopping?
 //! ```
 //!
 //! A reload replaces every process and all shared memory, and yet a viewer sees one server: totals go on where they
@@ -48,7 +48,8 @@ const GROUP_CELLS: u32 = DEGRADED + 1;
 /// Cells of their own, before all others.
 const ELDER_COUNT: u32 = 0;
 const IS_STOPPING: u32 = 1;
-const OWN_CELLS: u32 = 2;
+const IS_SERVING: u32 = 2;
+const OWN_CELLS: u32 = 3;
 
 impl Ledger {
     /// Room for so many counters and groups, all 0.
@@ -75,6 +76,16 @@ impl Ledger {
     /// The master's word: nothing new is to be begun.
     pub fn set_stopping(&self) {
         self.cells.set(IS_STOPPING, 1);
+    }
+
+    /// Whether this generation is the one that serves, and not one that comes up beside another.
+    pub fn is_serving(&self) -> bool {
+        self.cells.value(IS_SERVING) != 0
+    }
+
+    /// The master's word: this generation serves from now on.
+    pub fn set_serving(&self) {
+        self.cells.set(IS_SERVING, 1);
     }
 
     /// What earlier generations counted.

@@ -15,15 +15,17 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::child;
-use super::command_line::CommandLine;
 use super::daemon::Birth;
+use super::heir::Succession;
 use super::heritage::Heritage;
+use super::names::Names;
 use super::obituary::{Obituary, Occupation};
 use super::offspring::Child;
 use super::reload::{Generation, Reload};
 use super::repair::RepairShop;
-use super::role::{Role, STOP_STEP_COUNT};
+use super::role::Role;
 use super::scaling::Scaling;
+use super::script_source::ScriptSource;
 use super::service_manager::ServiceManager;
 use super::supervisor::{self, Action, Event, Milliseconds, Patience, State};
 use super::undertaker::{self, Undertaking};
@@ -53,9 +55,6 @@ pub const SIGNALS: [Signal; 7] = [
 const TURN: Duration = Duration::from_millis(50);
 /// Otherwise it sleeps until a signal or a deadline, or so long.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// A second signal ends everything, but not sooner after the first than this: some programs send a signal to a process
-/// and then to its group, and what is accepted takes less time than this to be finished on most days.
-const GRACE: Duration = Duration::from_millis(100);
 /// All children must be ready within this time of the start.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -82,6 +81,9 @@ pub struct Master {
     pub(super) elders: Vec<Generation>,
     pub(super) reload: Reload,
     pub(super) upgrade: Upgrade,
+    /// The program before this one, until it has left its place.
+    pub(super) succession: Option<Succession>,
+    pub(super) names: Names,
     pub(super) service_manager: ServiceManager,
     pub(super) proof: SingleThreaded,
     title: Title,
@@ -89,7 +91,31 @@ pub struct Master {
     birth: Birth,
     started: Instant,
     /// The wish to stop was repeated.
-    is_hurried: bool,
+    pub(super) is_hurried: bool,
+    /// Not all processes came up, or were not to.
+    pub(super) is_start_given_up: bool,
+}
+
+/// What a master begins with.
+pub struct Beginning {
+    /// What it leaves to its children.
+    pub heritage: Heritage,
+    /// What a reload reads.
+    pub script: ScriptSource,
+    /// What `ps` shows.
+    pub title: Title,
+    /// That it may fork.
+    pub proof: SingleThreaded,
+    /// Whoever waits for it to serve.
+    pub birth: Birth,
+    /// The program whose place it takes.
+    pub succession: Option<Succession>,
+    /// By what others find it.
+    pub names: Names,
+    /// Who is told how it is.
+    pub service_manager: ServiceManager,
+    /// How it was started.
+    pub program: Program,
 }
 
 /// Where a generation is in its life.
@@ -97,6 +123,8 @@ pub struct Master {
 pub(super) enum Phase {
     /// Not all children are ready.
     Starting,
+    /// All children are ready, and the program before this one has the names still.
+    Succeeding { since: Instant },
     /// Not all children are ready, and the generation before this one serves meanwhile.
     TakingOver { since: Instant },
     /// All is well.
@@ -104,16 +132,7 @@ pub(super) enum Phase {
     /// In this step of an orderly stop.
     Stopping { step: usize, since: Instant },
     /// No time was left, or no patience: everybody is killed.
-    Ending { status: i32 },
-}
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The exit status.
-    pub status: i32,
-    /// Another program serves now, with the files and names that were ours.
-    pub is_succeeded: bool,
+    Ending { status: i32, since: Instant },
 }
 
 /// What a signal asks the master to do.
@@ -138,28 +157,22 @@ fn death(status: ExitStatus) -> Event {
 
 fn order(signal: Signal, phase: Phase) -> Order {
     match (signal, phase) {
-        (Signal::SIGTERM | Signal::SIGINT, Phase::Starting | Phase::TakingOver { .. } | Phase::Serving) => {
-            Order::Stop
-        }
         (Signal::SIGTERM | Signal::SIGINT, Phase::Stopping { .. }) => Order::EndSoon,
+        (Signal::SIGTERM | Signal::SIGINT, Phase::Ending { .. }) => Order::Nothing,
+        (Signal::SIGTERM | Signal::SIGINT, _) => Order::Stop,
         (Signal::SIGUSR1, _) => Order::LogFigures,
         (Signal::SIGUSR2, Phase::Serving) => Order::Upgrade,
-        (Signal::SIGHUP, Phase::Starting | Phase::TakingOver { .. } | Phase::Serving) => Order::Reload,
+        (Signal::SIGHUP, Phase::Stopping { .. } | Phase::Ending { .. }) => Order::Nothing,
+        (Signal::SIGHUP, _) => Order::Reload,
         _ => Order::Nothing,
     }
 }
 
 impl Master {
-    /// A master whose children do not exist yet. A reload reads the script as `command_line` says.
-    pub fn new(
-        heritage: Heritage,
-        command_line: CommandLine,
-        title: Title,
-        proof: SingleThreaded,
-        birth: Birth,
-        service_manager: ServiceManager,
-        program: Program,
-    ) -> io::Result<Master> {
+    /// A master whose children do not exist yet.
+    pub fn new(beginning: Beginning) -> io::Result<Master> {
+        let Beginning { heritage, script, title, proof, birth, .. } = beginning;
+        let Beginning { succession, names, service_manager, program, .. } = beginning;
         let signals = SignalQueue::of(&SIGNALS)?;
         let Generation { heritage, repair, watchdog, scaling, undertaking, children, phase } =
             Generation::new(heritage, Phase::Starting);
@@ -172,8 +185,10 @@ impl Master {
             children,
             phase,
             elders: Vec::new(),
-            reload: Reload::new(command_line),
+            reload: Reload::new(script),
             upgrade: Upgrade::new(program),
+            succession,
+            names,
             service_manager,
             proof,
             title,
@@ -181,13 +196,14 @@ impl Master {
             birth,
             started: Instant::now(),
             is_hurried: false,
+            is_start_given_up: false,
         })
     }
 
-    /// Supervises until the end.
-    pub fn run(mut self) -> End {
+    /// Supervises until the end; the exit status.
+    pub fn run(mut self) -> i32 {
         self.note_master();
-        self.start_all();
+        self.start_what_is_due();
         loop {
             self.wait();
             self.hear_readiness();
@@ -196,18 +212,14 @@ impl Master {
             self.undertake();
             self.follow_the_clock();
             self.go_on_reloading();
+            self.go_on_succeeding();
             self.go_on_upgrading();
             self.note_degraded();
             self.scale_groups();
             self.tell_service_manager();
-            if self.elders.is_empty()
-                && let Some(status) = self.status_at_end()
-            {
-                if !self.upgrade.is_succeeded {
-                    self.heritage.statistics.unlink();
-                }
-                let status = status.max(self.reload.status);
-                return End { status, is_succeeded: self.upgrade.is_succeeded };
+            if let Some(status) = self.status_of_all() {
+                self.names.remove(&self.heritage.statistics);
+                return status;
             }
         }
     }
@@ -258,10 +270,13 @@ impl Master {
 
     // Start.
 
-    /// All but those that are not needed yet.
-    pub(super) fn start_all(&mut self) {
+    /// Who is wanted and was never there. Receivers come last: nothing is accepted before all else is ready.
+    pub(super) fn start_what_is_due(&mut self) {
         for index in 0..self.children.len() {
-            if self.children[index].state != State::Gone {
+            let is_receiver = |child: &Child| matches!(child.role, Role::Receiver { .. });
+            let are_others_ready = || self.children.iter().all(|child| child.is_ready || is_receiver(child));
+            let child = &self.children[index];
+            if child.state == State::NEW && (!is_receiver(child) || are_others_ready()) {
                 self.start(index);
             }
         }
@@ -287,27 +302,32 @@ impl Master {
     }
 
     pub(super) fn hear_readiness(&mut self) {
-        let is_readable = |readiness: &super::heritage::Readiness| {
-            poll::wait_for(readiness.as_fd(), Interest::Read, Duration::ZERO)
-        };
-        while is_readable(&self.heritage.readiness).unwrap_or(false) {
-            let Ok(place) = self.heritage.readiness.hear() else { return };
+        while let Some(place) = self.heritage.readiness.hear() {
             if let Some(child) = self.children.iter_mut().find(|child| child.place == place) {
                 child.is_ready = true;
             }
         }
-        if self.phase == Phase::Starting && self.children.iter().all(|child| child.is_ready) {
-            self.phase = Phase::Serving;
-            self.birth.succeeded();
-            self.service_manager.ready(self.heritage.master.number() as u32, &self.status_text());
-            let took_ms = self.started.elapsed().as_millis();
-            self.say(
-                Level::Notice,
-                format_args!("{} processes are ready after {took_ms} ms", self.process_count()),
-            );
-            // Who cannot take a line now does not hold up the master.
-            write_where_room(io::stderr().as_fd(), b"sworkerd: ready\n");
+        if matches!(self.phase, Phase::Starting | Phase::TakingOver { .. }) {
+            self.start_what_is_due();
         }
+        if self.phase == Phase::Starting && self.children.iter().all(|child| child.is_ready) {
+            self.came_up();
+        }
+    }
+
+    /// Everybody is told.
+    pub(super) fn begin_to_serve(&mut self) {
+        self.phase = Phase::Serving;
+        self.heritage.ledger.set_serving();
+        self.birth.succeeded();
+        self.service_manager.ready(self.heritage.master.number() as u32, &self.status_text());
+        let took_ms = self.started.elapsed().as_millis();
+        self.say(
+            Level::Notice,
+            format_args!("{} processes are ready after {took_ms} ms", self.process_count()),
+        );
+        // Who cannot take a line now does not hold up the master.
+        write_where_room(io::stderr().as_fd(), b"sworkerd: ready\n");
     }
 
     // Signals.
@@ -377,7 +397,9 @@ impl Master {
             dead = self.with_elder(index, |master| master.bury_our_own(dead));
         }
         for found in dead {
-            self.bury_helper(found);
+            if !self.bury_heir(&found) {
+                self.bury_helper(found);
+            }
         }
     }
 
@@ -461,6 +483,7 @@ impl Master {
     /// Workers that work on one message for longer than their group allows.
     fn end_the_overdue(&mut self) {
         let now_ns = monotonic_ns();
+        self.watchdog.look(now_ns);
         for child in &self.children {
             let (Role::Worker { group, index, .. }, Some(process)) = (&child.role, child.process) else {
                 continue;
@@ -539,10 +562,10 @@ impl Master {
         }
         match self.phase {
             Phase::Starting if self.started.elapsed() > START_PATIENCE || self.is_start_hopeless() => {
-                self.say(Level::Critical, format_args!("not all processes came up: giving up"));
-                self.kill_all(EXIT_NOT_STARTED);
+                self.give_up_start("not all processes came up");
             }
             Phase::Stopping { step, since } => self.go_on_stopping(step, since),
+            Phase::Ending { .. } => self.send_all(Signal::SIGKILL),
             _ => {}
         }
     }
@@ -604,128 +627,6 @@ impl Master {
         let (count, generation) = (self.process_count(), self.heritage.generation);
         format!("{count} processes of generation {generation} serve")
     }
-
-    // The end.
-
-    fn begin_to_stop(&mut self, signal: Signal) {
-        self.say(Level::Notice, format_args!("{signal}: finishing what was accepted"));
-        let is_started = self.phase != Phase::Starting;
-        self.phase = Phase::Stopping { step: 0, since: Instant::now() };
-        self.heritage.ledger.set_stopping();
-        self.service_manager.stopping();
-        self.give_up_reloading();
-        self.give_up_upgrading();
-        if !is_started {
-            self.say(Level::Warning, format_args!("the server had not started completely"));
-        }
-    }
-
-    /// Receivers leave, then workers when their rings are empty, then control. Whoever does not hear is told again.
-    fn go_on_stopping(&mut self, step: usize, since: Instant) {
-        if self.is_hurried && since.elapsed() >= GRACE {
-            self.end("asked a second time");
-            return;
-        }
-        if since.elapsed() >= Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s)) {
-            self.end("exit_timeout is over");
-            return;
-        }
-        if step == 0 && self.are_receivers_needed(since) {
-            return;
-        }
-        for index in 0..self.children.len() {
-            if self.children[index].role.rules().stop_step == step {
-                self.tell_supervisor(index, Event::Stop);
-            }
-        }
-        if step == 0 {
-            self.recall_receivers();
-        }
-        if step == 1 {
-            self.recall_workers();
-            // A worker that was about to sleep when its signal came sleeps until it is woken.
-            self.repair.wake_all();
-        }
-        let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
-        if step < STOP_STEP_COUNT && self.children.iter().all(is_over) {
-            self.phase = Phase::Stopping { step: step + 1, since };
-            self.go_on_stopping(step + 1, since);
-        }
-    }
-
-    /// While workers finish what was accepted, receivers tell new senders to go elsewhere: for half of the time a stop
-    /// may take, as what belongs to dialogs is still let in and may go on for ever. Elders' sockets are read by others.
-    fn are_receivers_needed(&self, since: Instant) -> bool {
-        let settings = self.heritage.loaded.settings();
-        let is_time_left = since.elapsed() < Duration::from_secs(u64::from(settings.exit_timeout_s)) / 2;
-        let is_told = settings.is_stop_told && self.heritage.ledger.is_stopping();
-        is_told && is_time_left && !self.repair.undone().is_empty()
-    }
-
-    /// Receivers that died while they left may have read messages that nobody handled: their places are filled once more.
-    fn recall_receivers(&mut self) {
-        for index in 0..self.children.len() {
-            let child = &self.children[index];
-            let Role::Receiver { producer, .. } = child.role else { continue };
-            if child.state == State::Gone && self.heritage.receive_memory[producer as usize].has_left() {
-                self.tell_supervisor(index, Event::Recalled);
-            }
-        }
-    }
-
-    /// Workers that died while they finished have left something: their places are filled once more.
-    fn recall_workers(&mut self) {
-        for index in 0..self.children.len() {
-            let Role::Worker { group, .. } = self.children[index].role else { continue };
-            let is_of_group =
-                |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
-            let is_abandoned = self.children.iter().filter(|c| is_of_group(c)).all(|c| !c.state.is_alive());
-            if is_abandoned && !self.repair.is_drained(group) {
-                self.recall_group(group);
-            }
-        }
-    }
-
-    fn recall_group(&mut self, group: u16) {
-        for index in 0..self.children.len() {
-            if matches!(self.children[index].role, Role::Worker { group: other, .. } if other == group) {
-                self.tell_supervisor(index, Event::Recalled);
-            }
-        }
-    }
-
-    fn end(&mut self, reason: &str) {
-        let living = self.children.iter().filter(|child| child.process.is_some()).count();
-        self.say(Level::Error, format_args!("{reason}: killing {living} processes"));
-        let mut status = if living == 0 { EXIT_ORDERLY } else { EXIT_UNDONE };
-        for (name, depth) in self.repair.undone() {
-            status = EXIT_UNDONE;
-            self.say(
-                Level::Error,
-                format_args!("lost: {depth} messages waiting in group {name}, and those in hand"),
-            );
-        }
-        self.kill_all(status);
-    }
-
-    fn kill_all(&mut self, status: i32) {
-        self.undertaking.end_all();
-        for child in &mut self.children {
-            child.send(Signal::SIGKILL);
-            child.state = if child.process.is_some() { State::Stopping } else { State::Gone };
-        }
-        self.phase = Phase::Ending { status };
-    }
-
-    pub(super) fn status_at_end(&self) -> Option<i32> {
-        let is_empty = self.children.iter().all(|child| child.process.is_none());
-        let is_done = is_empty && self.undertaking.is_idle();
-        match self.phase {
-            Phase::Stopping { step, .. } if step == STOP_STEP_COUNT && is_done => Some(EXIT_ORDERLY),
-            Phase::Ending { status } if is_empty => Some(status),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -736,7 +637,8 @@ mod tests {
     fn signals_mean_different_things_in_different_phases() {
         use Signal::*;
         let stopping = Phase::Stopping { step: 1, since: Instant::now() };
-        let ending = Phase::Ending { status: 1 };
+        let ending = Phase::Ending { status: 1, since: Instant::now() };
+        let succeeding = Phase::Succeeding { since: Instant::now() };
         let rows = [
             (SIGTERM, Phase::Starting, Order::Stop),
             (SIGTERM, Phase::Serving, Order::Stop),
@@ -751,6 +653,9 @@ mod tests {
             (SIGCHLD, Phase::Serving, Order::Nothing),
             (SIGUSR2, Phase::Serving, Order::Upgrade),
             (SIGUSR2, stopping, Order::Nothing),
+            (SIGTERM, succeeding, Order::Stop),
+            (SIGHUP, succeeding, Order::Reload),
+            (SIGUSR2, succeeding, Order::Nothing),
             (SIGPWR, Phase::Serving, Order::Nothing),
         ];
         for (signal, phase, expected) in rows {

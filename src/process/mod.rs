@@ -2,8 +2,13 @@
 //!
 //! ```text
 //!  boot ─► heritage ─► master ──fork──► child ─┬─► receiver ─► engine ─► rings
-//!                        │                     ├─► worker   ◄─ rings, engine
-//!              supervisor│repair│obituary      └─► control
+//!   ▲                    │                     ├─► worker   ◄─ rings, engine
+//!   │                    │                     └─► control
+//!   │                    ├─ a child died: supervisor│repair│obituary ─► undertaker ─► quarantine ─► replay
+//!   │                    ├─ too slow, too few: watchdog│scaling
+//!   │                    ├─ SIGHUP: reload ─► check ─► the next generation beside this one, its elder
+//!   └── exec ◄─ handover ┼─ SIGUSR2: upgrade ◄──line──► heir, another program, which takes the names
+//!                        └─ SIGTERM: stop
 //! ```
 //!
 //! **Invariant:** all shared memory and sockets exist before the first fork.
@@ -17,9 +22,13 @@ pub mod confinement;
 pub mod control;
 pub mod daemon;
 pub mod engine;
+pub mod handover;
+pub mod heir;
 pub mod heritage;
 pub mod ledger;
 pub mod master;
+pub mod names;
+pub mod number_file;
 pub mod obituary;
 pub mod offspring;
 pub mod outbound;
@@ -31,7 +40,9 @@ pub mod repair;
 pub mod replay;
 pub mod role;
 pub mod scaling;
+pub mod script_source;
 pub mod service_manager;
+pub mod stop;
 pub mod supervisor;
 pub mod undertaker;
 pub mod upgrade;

@@ -167,6 +167,9 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// The ending of a file that is not whole yet.
+const UNFINISHED: &str = "part";
+
 /// The directory of such files.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
@@ -187,12 +190,23 @@ impl Quarantine {
         let bytes = set_aside.encode();
         self.make_room(bytes.len() as u64)?;
         let path = self.directory.join(set_aside.file_name());
-        let unfinished = path.with_extension("part");
+        let unfinished = path.with_extension(UNFINISHED);
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(&bytes)?;
         fs::rename(&unfinished, &path)?;
         Ok(path)
+    }
+
+    /// Removes what was begun and never finished. At a start, when nobody writes there.
+    pub fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+                // What cannot be removed takes some room and does no other harm.
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     fn make_room(&self, size: u64) -> io::Result<()> {
@@ -271,6 +285,19 @@ mod tests {
         check(&good.replace("transport: udp", "transport: dove"), "the line \"transport:\" cannot be read");
         check(&good.replace("xdata: 02", "xdata: 0"), "the line \"xdata:\" cannot be read");
         check(&format!("{good}cut or longer"), "the line \"size:\" cannot be read");
+    }
+
+    #[test]
+    fn what_a_crash_left_unfinished_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::in_run_directory(folder.path());
+        quarantine.sweep();
+        let kept = quarantine.keep(&set_aside(b"m", 1)).unwrap();
+        let (part, other) = (kept.with_extension("part"), quarantine.directory.join("notes.txt"));
+        fs::write(&part, "half a").unwrap();
+        fs::write(&other, "of the operator").unwrap();
+        quarantine.sweep();
+        assert_eq!([kept.exists(), part.exists(), other.exists()], [true, false, true]);
     }
 
     #[test]

@@ -9,8 +9,10 @@
 //! Messages are read into memory that outlives this process (see `sys::receive`): what a killed receiver had read and
 //! not handled, its successor handles first.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::child::is_asked_to_leave;
@@ -46,11 +48,14 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
         .udp(listener)
         .ok_or_else(|| io::Error::other(format!("there is no listener {listener}")))?;
     let rules = heritage.places[process.index as usize].rules();
-    let delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count());
-    let engine = heritage.engine(process, Some(Box::new(delegate)));
+    let mut delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count());
     let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.receive_memory[producer as usize]);
     tell_inheritance(&heritage.log, inheritance);
-    let mut reader = Reader { heritage, engine, socket, listener, refusals: Throttle::default() };
+    let is_repeated = Rc::new(Cell::new(inheritance.is_first_begun));
+    delegate.mark_repeated(Rc::clone(&is_repeated));
+    let engine = heritage.engine(process, Some(Box::new(delegate)));
+    let mut reader =
+        Reader { heritage, engine, socket, listener, is_repeated, refusals: Throttle::default() };
     heritage.readiness.tell(process.index);
 
     while !is_asked_to_leave(&rules) {
@@ -78,6 +83,8 @@ struct Reader<'h> {
     engine: Engine,
     socket: &'h UdpListener,
     listener: u16,
+    /// The message in hand was in the hands of a receiver that died.
+    is_repeated: Rc<Cell<bool>>,
     refusals: Throttle,
 }
 
@@ -95,6 +102,7 @@ impl Reader<'_> {
                 Err(refusal) => tell(&self.heritage.log, &self.refusals, refusal, &received),
             }
             batch.advance();
+            self.is_repeated.set(false);
         }
         self.engine.after_batch();
     }
@@ -164,12 +172,19 @@ pub struct RingDelegate {
     producer: Producer,
     /// Groups that were given something since the last wake.
     is_touched: Vec<bool>,
+    /// The message in hand may have been handed over by a receiver that died.
+    is_repeated: Rc<Cell<bool>>,
 }
 
 impl RingDelegate {
     /// Hands over through this producer's rings.
     pub fn new(producer: Producer, group_count: u32) -> RingDelegate {
-        RingDelegate { producer, is_touched: vec![false; group_count as usize] }
+        RingDelegate { producer, is_touched: vec![false; group_count as usize], is_repeated: Rc::default() }
+    }
+
+    /// While this says so, what is handed over is marked as something that may have been before.
+    fn mark_repeated(&mut self, is_repeated: Rc<Cell<bool>>) {
+        self.is_repeated = is_repeated;
     }
 }
 
@@ -186,7 +201,12 @@ impl Delegate for RingDelegate {
         };
         let meta = datagram.circumstances.encode();
         let record = Record { meta: &meta, body: datagram.bytes, xdata, received_at_ns: monotonic_ns() };
-        match self.producer.push_to(u32::from(group.0), placement, &record) {
+        let group = u32::from(group.0);
+        let pushed = match self.is_repeated.get() {
+            false => self.producer.push_to(group, placement, &record),
+            true => self.producer.push_again(group, placement, &record),
+        };
+        match pushed {
             Ok(()) => {
                 *is_touched = true;
                 Delegation::Delegated
@@ -247,6 +267,24 @@ mod tests {
         assert_eq!(Circumstances::decode(delivery.meta()), Ok(datagram(b"").circumstances));
         assert_eq!((delivery.body(), delivery.xdata()), (&b"INVITE"[..], &b"x"[..]));
         assert!(queues.consumer(0, 0).next().is_none());
+    }
+
+    #[test]
+    fn what_a_dead_receiver_may_have_handed_over_is_marked_and_nothing_else() {
+        let queues = queues(8);
+        let mut delegate = RingDelegate::new(queues.producer(0), queues.group_count());
+        let is_repeated = Rc::new(Cell::new(true));
+        delegate.mark_repeated(Rc::clone(&is_repeated));
+        let mut hand_over = || delegate.delegate(GroupIndex(0), Placement::Usual, &datagram(b"BYE"), b"");
+        assert_eq!(hand_over(), Delegation::Delegated);
+        is_repeated.set(false);
+        assert_eq!(hand_over(), Delegation::Delegated);
+        let mut consumer = queues.consumer(0, 0);
+        for attempts in [2, 1] {
+            let delivery = consumer.next().unwrap();
+            assert_eq!(delivery.attempts(), attempts);
+            delivery.finish();
+        }
     }
 
     #[test]

@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::boot;
-use super::command_line::CommandLine;
 use super::heritage::Heritage;
 use super::ledger::Totals;
 use super::master::{EXIT_ORDERLY, Master, Phase};
@@ -34,11 +33,12 @@ use super::reload_line::Outcome;
 use super::repair::RepairShop;
 use super::role::Role;
 use super::scaling::Scaling;
+use super::script_source::ScriptSource;
 use super::supervisor::Event;
 use super::undertaker::Undertaking;
 use super::watchdog::Watchdog;
-use crate::core::load::Loaded;
 use crate::core::log::Level;
+use crate::core::sources::Sources;
 use crate::sys::process::{self, DeadChild, ExitStatus, Fork, ProcessId, exit_now};
 use crate::sys::session;
 use crate::sys::signal::{self, Signal};
@@ -86,7 +86,7 @@ impl Generation {
 
 /// How far the master is with a reload.
 pub struct Reload {
-    command_line: CommandLine,
+    pub(super) script: ScriptSource,
     /// Somebody wishes a reload that has not begun.
     is_wanted: bool,
     /// Wishes by command that are answered when the reload is done that began after them.
@@ -112,10 +112,10 @@ struct Check {
 }
 
 impl Reload {
-    /// None is wanted; scripts are read as this command line says.
-    pub fn new(command_line: CommandLine) -> Reload {
+    /// None is wanted; this is the script to be read.
+    pub fn new(script: ScriptSource) -> Reload {
         Reload {
-            command_line,
+            script,
             is_wanted: false,
             asked: Vec::new(),
             under_way: None,
@@ -152,15 +152,25 @@ impl Master {
         }
     }
 
+    /// Who asks is the control process of the generation that serves, or of one that comes up or leaves.
     fn hear_wishes(&mut self) {
-        while let Some(number) = self.heritage.reload_line.next_wish() {
+        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
+        let wishes: Vec<_> =
+            lines.flat_map(|heritage| std::iter::from_fn(|| heritage.reload_line.next_wish())).collect();
+        for number in wishes {
             if self.is_stopping() {
-                self.heritage.reload_line.answer(number, &Err("the server is stopping".to_owned()));
+                self.answer(number, &Err("the server is stopping".to_owned()));
                 continue;
             }
             self.reload.asked.push(number);
             self.wish_reload();
         }
+    }
+
+    /// Tells every line, as each of them knows who asked there.
+    fn answer(&self, number: u64, outcome: &Outcome) {
+        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
+        lines.for_each(|heritage| heritage.reload_line.answer(number, outcome));
     }
 
     fn begin_reload(&mut self) {
@@ -179,7 +189,7 @@ impl Master {
         let report = File::from(memfd_create(c"sworker-check", MFdFlags::MFD_CLOEXEC)?);
         match process::fork(&self.proof)? {
             Fork::Child => {
-                check(&self.heritage, &self.reload.command_line, &report);
+                check(&self.heritage, &self.reload.script, &report);
             }
             Fork::Parent(helper) => Ok(Check { helper, report }),
         }
@@ -203,15 +213,17 @@ impl Master {
             self.finish_reload(Err("the server is stopping".to_owned()));
             return;
         }
-        match verdict(check.report, dead.status).and_then(|()| self.renew()) {
+        match verdict(check.report, dead.status).and_then(|sources| self.renew(sources)) {
             Ok(heritage) => self.take_over(heritage),
             Err(refusal) => self.finish_reload(Err(refusal)),
         }
     }
 
-    /// Everything the new generation needs. Whatever is refused here has changed nothing.
-    fn renew(&mut self) -> Result<Heritage, String> {
-        let loaded: Loaded = boot::load(&self.reload.command_line).map_err(|error| error.to_string())?;
+    /// Everything the new generation needs, from what the helper has read: this process waits for no file and no name
+    /// server. Whatever is refused here has changed nothing.
+    fn renew(&mut self, sources: Sources) -> Result<Heritage, String> {
+        let loaded = self.reload.script.load_checked(sources);
+        let loaded = loaded.map_err(|refused| boot::rejected(refused).to_string())?;
         let elders: Vec<&Heritage> = self.elders.iter().map(|elder| &elder.heritage).collect();
         boot::renew(loaded, &self.heritage, &elders).map_err(|error| error.to_string())
     }
@@ -223,12 +235,16 @@ impl Master {
         self.elders.push(generation);
         self.write_totals();
         self.note_master();
-        self.start_all();
+        self.start_what_is_due();
     }
 
     fn go_on_taking_over(&mut self, since: Instant) {
         if self.children.iter().all(|child| child.is_ready) {
             self.phase = Phase::Serving;
+            self.heritage.ledger.set_serving();
+            if let Err(error) = self.heritage.statistics.take_name() {
+                self.say(Level::Error, format_args!("{error}"));
+            }
             self.dismiss_elders();
             let number = self.heritage.generation;
             let words = format!("generation {number} serves after {} ms", since.elapsed().as_millis());
@@ -243,23 +259,10 @@ impl Master {
         let Some(mut former) = self.elders.pop() else { return };
         let number = self.heritage.generation;
         self.swap(&mut former);
+        former.heritage.statistics.unlink();
         self.elders.push(former);
         self.dismiss_elders();
-        self.publish_again();
         self.finish_reload(Err(format!("not all processes of generation {number} came up")));
-    }
-
-    /// Viewers look where the generation that failed would have published: this one gets a place under that name, and
-    /// a control process that knows it.
-    pub(super) fn publish_again(&mut self) {
-        let rows = (self.heritage.loaded.settings().groups.len() as u32, self.heritage.places.len() as u32);
-        match self.heritage.statistics.replace(self.heritage.generation, rows.0, rows.1) {
-            Ok(statistics) => self.heritage.statistics = statistics,
-            Err(error) => self.say(Level::Error, format_args!("{error}")),
-        }
-        for child in self.children.iter().filter(|child| child.role == Role::Control) {
-            child.send(child.role.rules().leave);
-        }
     }
 
     /// Says what became of the reload under way, to everybody who wants to know.
@@ -269,11 +272,7 @@ impl Master {
             Ok(words) => self.say(Level::Notice, format_args!("reloaded: {words}")),
             Err(words) => self.say(Level::Error, format_args!("not reloaded, all stays as it was: {words}")),
         }
-        // Who asked is the control process of the generation that serves, or of the one before it.
-        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
-        for line in lines.map(|heritage| &heritage.reload_line) {
-            under_way.asked.iter().for_each(|number| line.answer(*number, &outcome));
-        }
+        under_way.asked.iter().for_each(|number| self.answer(*number, &outcome));
         if !self.is_stopping() {
             let status = self.status_text();
             self.service_manager.reloaded(&status);
@@ -284,7 +283,7 @@ impl Master {
     pub(super) fn give_up_reloading(&mut self) {
         self.reload.is_wanted = false;
         for number in mem::take(&mut self.reload.asked) {
-            self.heritage.reload_line.answer(number, &Err("the server is stopping".to_owned()));
+            self.answer(number, &Err("the server is stopping".to_owned()));
         }
         if let Some(check) = self.reload.under_way.as_ref().and_then(|under_way| under_way.check.as_ref()) {
             let _ = signal::send(check.helper, Signal::SIGKILL);
@@ -388,19 +387,21 @@ impl Master {
 }
 
 /// The life of the helper: everything that can be wrong with the script is told here, and whatever happens to the one
-/// that reads it happens to nobody else.
-fn check(heritage: &Heritage, command_line: &CommandLine, mut report: &File) -> ! {
+/// that reads it happens to nobody else. Of a good one is told what was read.
+fn check(heritage: &Heritage, script: &ScriptSource, mut report: &File) -> ! {
     for usual in [Signal::SIGCHLD, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGPIPE] {
         let _ = signal::restore_default(usual);
     }
     let _ = session::set_parent_death_signal(Signal::SIGKILL);
     super::child::report_panics(&heritage.log);
-    let outcome = boot::load(command_line);
-    let status = match outcome {
-        Ok(_) => 0,
-        Err(error) => {
+    let status = match script.check() {
+        Ok(sources) => match report.write_all(&sources.encode()) {
+            Ok(()) => 0,
+            Err(_) => super::child::EXIT_FAILED,
+        },
+        Err(refused) => {
             // Words that find no room are missed; the status says enough to refuse.
-            let _ = report.write_all(error.to_string().as_bytes());
+            let _ = report.write_all(boot::rejected(refused).to_string().as_bytes());
             EXIT_REFUSED
         }
     };
@@ -410,17 +411,18 @@ fn check(heritage: &Heritage, command_line: &CommandLine, mut report: &File) -> 
 /// The helper has told what is wrong with the script.
 const EXIT_REFUSED: i32 = 1;
 
-fn verdict(mut report: File, status: ExitStatus) -> Result<(), String> {
+/// What the helper has read, or why the script is refused.
+fn verdict(mut report: File, status: ExitStatus) -> Result<Sources, String> {
+    let mut told = Vec::new();
+    let read = report.rewind().and_then(|()| report.read_to_end(&mut told));
     match status {
-        ExitStatus::Exited(0) => Ok(()),
-        ExitStatus::Exited(EXIT_REFUSED) => {
-            let mut text = String::new();
-            let read = report.rewind().and_then(|()| report.read_to_string(&mut text));
-            Err(read.map_or_else(
-                |error| format!("the script was refused; its mistakes are lost: {error}"),
-                |_| text,
-            ))
+        ExitStatus::Exited(0 | EXIT_REFUSED) if read.is_err() => {
+            Err(format!("what the check of the script told is lost: {}", read.unwrap_err()))
         }
+        ExitStatus::Exited(0) => {
+            Sources::decode(&told).ok_or_else(|| "the check of the script told only a part".to_owned())
+        }
+        ExitStatus::Exited(EXIT_REFUSED) => Err(String::from_utf8_lossy(&told).into_owned()),
         other => Err(format!("the process that checked the script ended by {other}")),
     }
 }
@@ -431,18 +433,26 @@ mod tests {
 
     #[test]
     fn only_a_satisfied_helper_lets_a_reload_go_on() {
-        let report = |text: &str| {
+        let report = |text: &[u8]| {
             let mut file = tempfile::tempfile().unwrap();
-            file.write_all(text.as_bytes()).unwrap();
+            file.write_all(text).unwrap();
             file
         };
-        let check = |text: &str, status: ExitStatus, expected: Result<(), &str>| {
+        let check = |text: &[u8], status: ExitStatus, expected: Result<Sources, &str>| {
             assert_eq!(verdict(report(text), status), expected.map_err(str::to_owned), "{status}");
         };
-        check("", ExitStatus::Exited(0), Ok(()));
-        check("a.cfg:1:1: error", ExitStatus::Exited(EXIT_REFUSED), Err("a.cfg:1:1: error"));
+        let good = Sources::default().encode();
+        check(&good, ExitStatus::Exited(0), Ok(Sources::default()));
+        let part = Err("the check of the script told only a part");
+        check(&good[..good.len() - 1], ExitStatus::Exited(0), part.clone());
+        check(b"", ExitStatus::Exited(0), part);
+        check(b"a.cfg:1:1: error", ExitStatus::Exited(EXIT_REFUSED), Err("a.cfg:1:1: error"));
         let killed = ExitStatus::Killed { signal: 9, core_dumped: false };
-        check("half a", killed, Err("the process that checked the script ended by SIGKILL"));
-        check("", ExitStatus::Exited(70), Err("the process that checked the script ended by exit status 70"));
+        check(&good, killed, Err("the process that checked the script ended by SIGKILL"));
+        check(
+            b"",
+            ExitStatus::Exited(70),
+            Err("the process that checked the script ended by exit status 70"),
+        );
     }
 }

@@ -1,44 +1,39 @@
-//! Another program for a running server, without a message lost: the new one takes over the sockets.
+//! Another program for a running server, without a message lost: the part of the program that runs.
 //!
 //! ```text
 //!  SIGUSR2 ─► fork ─► exec the program of the same path, with the same words
 //!                        │ sockets, the socket for commands, the key of tags: kept open, named in a hand-over
 //!                        ▼
 //!              an ordinary start, but nothing is bound; old and new read the same sockets
-//!                        ▼ all of it is ready: one byte       ▼ it ends without that byte
-//!  the old one finishes what it accepted and is gone        the old one goes on as if nothing had happened
+//!                        ▼ all of it is ready                 ▼ it gives up, ends, or takes too long
+//!  the old one leaves it the names, finishes        the old one has kept its names and goes on as if nothing had
+//!  what it accepted and is gone                     happened; the new one finishes what it accepted and is gone
 //! ```
 //!
-//! The variable [`VARIABLE`] holds the number of a descriptor whose file tells the rest. It counts only when the
-//! process that wrote it is the parent: whoever finds an old value in its environment starts as usual.
+//! The other part is in [`super::heir`], what passes between them in [`super::handover`].
+//!
+//! **Invariant:** who is told "yours" was not given up before, and is not afterwards.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Seek, Write};
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use serde_json::{Value, json};
-
-use super::heritage::Heritage;
+use super::handover::{VARIABLE, hand_over};
+use super::heir::{READY, REASON_SIZE_MAX, Succession, YOURS};
 use super::master::{Master, Phase};
 use super::role::Role;
 use super::supervisor::Event;
 use crate::core::log::Level;
-use crate::sip::branch::Secret;
 use crate::sys::inherit;
-use crate::sys::poll::{self, Interest};
-use crate::sys::process::{self, Fork, ProcessId, exit_now};
+use crate::sys::process::{self, DeadChild, Fork, ProcessId, exit_now};
 use crate::sys::signal::{self, Signal};
 
-/// Names the descriptor of a hand-over.
-pub const VARIABLE: &str = "SWORKER_HANDOVER";
-
-/// The new program is ready within this time, or it is ended.
+/// The new program is ready within this time, or it is told to leave.
 const HEIR_PATIENCE: Duration = Duration::from_secs(30);
+/// One that was told to leave has so much more time than the messages it accepted; then it is killed.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How this program was started, to start its successor in the same way.
 #[derive(Clone, Debug)]
@@ -55,105 +50,64 @@ impl Program {
     }
 }
 
-/// What a predecessor left to this process.
-pub struct Handover {
-    /// The master that is to be succeeded.
-    pub predecessor: ProcessId,
-    /// The number of its generation.
-    pub generation: u64,
-    /// Makes branches and tags.
-    pub secret: Secret,
-    /// Where commands are asked.
-    pub commands: OwnedFd,
-    /// On which the predecessor hears that this server serves.
-    pub word: PipeWriter,
-    /// Sockets, with the addresses that were asked for.
-    pub listeners: Vec<(SocketAddr, OwnedFd)>,
-}
-
-impl Handover {
-    /// What the environment names; `None` when there is nothing, or it is not for this process.
-    pub fn of_environment() -> io::Result<Option<Handover>> {
-        let Some(number) = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok()) else {
-            return Ok(None);
-        };
-        // An old value may name anything, or nothing.
-        let Ok(file) = inherit::take(number) else { return Ok(None) };
-        let mut file = File::from(file);
-        let mut text = String::new();
-        file.rewind()?;
-        file.read_to_string(&mut text)?;
-        let found = serde_json::from_str(&text).map_err(io::Error::other)?;
-        Handover::read(&found)
-    }
-
-    fn read(found: &Value) -> io::Result<Option<Handover>> {
-        let predecessor = found["predecessor"].as_i64().and_then(|number| i32::try_from(number).ok());
-        let Some(predecessor) = predecessor.and_then(ProcessId::from_number) else { return Ok(None) };
-        if predecessor != ProcessId::parent() {
-            return Ok(None);
-        }
-        let broken = || io::Error::other("the hand-over of the program before this one cannot be read");
-        let take = |value: &Value| {
-            let number = value.as_i64().and_then(|number| i32::try_from(number).ok()).ok_or_else(broken)?;
-            inherit::take(number)
-        };
-        let key = found["key"].as_str().and_then(|text| data_encoding::HEXLOWER.decode(text.as_bytes()).ok());
-        let key: [u8; 16] = key.and_then(|key| key.try_into().ok()).ok_or_else(broken)?;
-        let rows = found["listeners"].as_array().ok_or_else(broken)?;
-        let listener = |row: &Value| {
-            let wish = row["wish"].as_str().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
-            Ok((wish, take(&row["descriptor"])?))
-        };
-        Ok(Some(Handover {
-            predecessor,
-            generation: found["generation"].as_u64().ok_or_else(broken)?,
-            secret: Secret::new(key),
-            commands: take(&found["commands"])?,
-            word: PipeWriter::from(take(&found["word"])?),
-            listeners: rows.iter().map(listener).collect::<io::Result<_>>()?,
-        }))
-    }
-}
-
-/// Writes what the next program needs; the number of the descriptor. For a process that is about to become it.
-fn hand_over(heritage: &Heritage, word: &PipeWriter) -> io::Result<(File, i32)> {
-    let listener = |(_, listener): (u16, &crate::transport::udp::UdpListener)| {
-        let descriptor = inherit::keep(listener.as_fd())?;
-        Ok(json!({"wish": listener.wish().to_string(), "descriptor": descriptor}))
-    };
-    let text = json!({
-        "predecessor": heritage.master.number(),
-        "generation": heritage.generation,
-        "key": data_encoding::HEXLOWER.encode(&heritage.secret.key()),
-        "commands": inherit::keep(heritage.commands.as_fd())?,
-        "word": inherit::keep(word.as_fd())?,
-        "listeners": heritage.listeners.iter().map(listener).collect::<io::Result<Vec<_>>>()?,
-    });
-    let mut file = File::from(memfd_create(c"sworker-handover", MFdFlags::empty())?);
-    file.write_all(text.to_string().as_bytes())?;
-    let number = inherit::keep(file.as_fd())?;
-    Ok((file, number))
-}
-
 /// How far the master is with an upgrade.
 pub struct Upgrade {
     program: Program,
     heir: Option<Heir>,
-    /// The new program serves: names and files belong to it now.
-    pub(super) is_succeeded: bool,
 }
 
 struct Heir {
     process: ProcessId,
-    word: PipeReader,
+    line: UnixStream,
     since: Instant,
+    /// What it told: that it is ready, or why it gives up.
+    heard: Vec<u8>,
+    /// Since when it is to leave.
+    given_up: Option<Instant>,
+}
+
+impl Heir {
+    fn hear(&mut self) {
+        let mut bytes = [0; REASON_SIZE_MAX];
+        while let Ok(size @ 1..) = self.line.read(&mut bytes) {
+            let room = REASON_SIZE_MAX.saturating_sub(self.heard.len());
+            self.heard.extend_from_slice(&bytes[..size.min(room)]);
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.heard == [READY]
+    }
+
+    /// Why it gave up, in its own words.
+    fn reason(&self) -> String {
+        let words = String::from_utf8_lossy(&self.heard);
+        let words = words.trim_start_matches(READY as char).trim();
+        if words.is_empty() { "it did not say why".to_owned() } else { words.to_owned() }
+    }
+
+    /// What it accepted is finished, but not for longer than a stop may take.
+    fn give_up(&mut self, patience: Duration) {
+        match self.given_up {
+            None => {
+                self.given_up = Some(Instant::now());
+                let _ = signal::send(self.process, Signal::SIGTERM);
+            }
+            Some(since) if since.elapsed() > patience => self.kill(),
+            Some(_) => {}
+        }
+    }
+
+    fn kill(&self) {
+        // Who is gone already is no error, and any other one would be met again and again.
+        let _ = signal::send(self.process, Signal::SIGKILL);
+    }
 }
 
 impl Upgrade {
     /// None is under way; the next one starts this program.
     pub fn new(program: Program) -> Upgrade {
-        Upgrade { program, heir: None, is_succeeded: false }
+        Upgrade { program, heir: None }
     }
 
     /// Whether a new program is on its way.
@@ -182,19 +136,26 @@ impl Master {
     }
 
     fn fork_heir(&mut self) -> io::Result<Heir> {
-        let (reader, writer) = io::pipe()?;
+        let (line, others) = UnixStream::pair()?;
+        line.set_nonblocking(true)?;
         match process::fork(&self.proof)? {
             Fork::Child => {
-                let error = self.become_heir(&writer);
-                self.say(Level::Error, format_args!("could not become the new program: {error}"));
+                let error = self.become_heir(&others);
+                Succession::new(others).give_up(&format!("could not become the new program: {error}"));
                 exit_now(super::child::EXIT_FAILED)
             }
-            Fork::Parent(process) => Ok(Heir { process, word: reader, since: Instant::now() }),
+            Fork::Parent(process) => {
+                Ok(Heir { process, line, since: Instant::now(), heard: Vec::new(), given_up: None })
+            }
         }
     }
 
-    fn become_heir(&self, word: &PipeWriter) -> io::Error {
-        match hand_over(&self.heritage, word) {
+    fn become_heir(&self, line: &UnixStream) -> io::Error {
+        // What is held back now stays so in the new program, whichever it is: this one must be able to end it.
+        let script = self.reload.script.unrepeatable();
+        let handed =
+            signal::unblock(&[Signal::SIGTERM]).and_then(|()| hand_over(&self.heritage, line, script));
+        match handed {
             Ok((_file, number)) => {
                 let Program { path, words, directory } = &self.upgrade.program;
                 inherit::execute(path, words, directory, (VARIABLE, &number.to_string()))
@@ -205,33 +166,47 @@ impl Master {
 
     /// One step, in each turn of the master.
     pub(super) fn go_on_upgrading(&mut self) {
+        let patience = self.exit_timeout() + LEAVE_PATIENCE;
         let Some(heir) = &mut self.upgrade.heir else { return };
-        if heir.since.elapsed() > HEIR_PATIENCE || matches!(self.phase, Phase::Ending { .. }) {
-            // Who is gone already is no error, and any other one would be met again and again.
-            let _ = signal::send(heir.process, Signal::SIGKILL);
-        }
-        if !poll::wait_for(heir.word.as_fd(), Interest::Read, Duration::ZERO).unwrap_or(false) {
-            return;
-        }
-        let mut word = [0];
-        let has_come = heir.word.read(&mut word).is_ok_and(|size| size == 1);
-        let process = heir.process;
-        self.upgrade.heir = None;
-        if has_come {
+        heir.hear();
+        if matches!(self.phase, Phase::Ending { .. }) {
+            heir.kill();
+        } else if heir.given_up.is_some() {
+            heir.give_up(patience);
+        } else if heir.is_ready() && heir.line.write_all(&[YOURS]).is_ok() {
+            let process = heir.process;
+            self.upgrade.heir = None;
             self.leave_to(process);
-        } else {
-            self.say(Level::Error, format_args!("process {process} did not take over: all stays as it was"));
-            self.publish_again();
+        } else if heir.since.elapsed() > HEIR_PATIENCE {
+            let process = heir.process;
+            heir.give_up(patience);
+            self.say(
+                Level::Error,
+                format_args!("process {process} is not ready after {HEIR_PATIENCE:?}: it is told to leave"),
+            );
         }
     }
 
+    /// A process ended: whether it was the new program, which then has not taken over.
+    pub(super) fn bury_heir(&mut self, dead: &DeadChild) -> bool {
+        let Some(mut heir) = self.upgrade.heir.take_if(|heir| heir.process == dead.process) else {
+            return false;
+        };
+        heir.hear();
+        let (process, reason) = (heir.process, heir.reason());
+        let DeadChild { status, .. } = dead;
+        self.say(
+            Level::Error,
+            format_args!("process {process} did not take over: all stays as it was: {reason} ({status})"),
+        );
+        true
+    }
+
     fn leave_to(&mut self, heir: ProcessId) {
-        self.upgrade.is_succeeded = true;
+        self.names.leave();
         self.say(Level::Notice, format_args!("process {heir} serves: finishing what was accepted"));
         self.service_manager.succeeded_by(heir.number() as u32);
-        if !self.is_stopping() {
-            self.phase = Phase::Stopping { step: 0, since: Instant::now() };
-        }
+        self.phase = Phase::Stopping { step: 0, since: Instant::now() };
         self.give_up_reloading();
         // Two would answer at one socket.
         for index in 0..self.children.len() {
@@ -243,8 +218,9 @@ impl Master {
 
     /// The server stops: nobody is to come after it.
     pub(super) fn give_up_upgrading(&mut self) {
-        if let Some(heir) = &self.upgrade.heir {
-            let _ = signal::send(heir.process, Signal::SIGKILL);
+        let patience = self.exit_timeout() + LEAVE_PATIENCE;
+        if let Some(heir) = &mut self.upgrade.heir {
+            heir.give_up(patience);
         }
     }
 }
@@ -254,12 +230,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_parents_word_counts_and_only_when_it_is_whole() {
-        let parent = ProcessId::parent().number();
-        assert!(Handover::read(&json!({})).unwrap().is_none());
-        assert!(Handover::read(&json!({"predecessor": ProcessId::own().number()})).unwrap().is_none());
-        assert!(Handover::read(&json!({"predecessor": parent})).is_err());
-        let short = json!({"predecessor": parent, "key": "00", "listeners": [], "generation": 1});
-        assert!(Handover::read(&short).is_err());
+    fn an_heir_is_ready_when_it_says_so_and_nothing_else_after_it() {
+        let check = |heard: &[&[u8]], is_ready: bool, reason: &str| {
+            let (line, mut others) = UnixStream::pair().unwrap();
+            line.set_nonblocking(true).unwrap();
+            let process = ProcessId::from_number(i32::MAX).unwrap();
+            let mut heir = Heir { process, line, since: Instant::now(), heard: vec![], given_up: None };
+            for word in heard {
+                others.write_all(word).unwrap();
+                heir.hear();
+            }
+            drop(others);
+            heir.hear();
+            assert_eq!((heir.is_ready(), heir.reason().as_str()), (is_ready, reason), "{heard:?}");
+        };
+        check(&[], false, "it did not say why");
+        check(&[&[READY]], true, "it did not say why");
+        check(&[b"no ", b"room\n"], false, "no room");
+        check(&[&[READY], b"told to leave"], false, "told to leave");
+        let long = "x".repeat(REASON_SIZE_MAX);
+        check(&[long.as_bytes(), b"more"], false, &long);
     }
 }

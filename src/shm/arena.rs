@@ -33,10 +33,20 @@ impl Arena {
     /// A position for `record_size` contiguous bytes, or `None` while there is no room.
     #[inline]
     pub(crate) fn find(&self, record_size: u32) -> Option<u64> {
+        self.find_when(self.reclaimed, record_size)
+    }
+
+    /// Whether there would be room if the bytes of all records up to `sequence`, which is in use, were given back.
+    pub(crate) fn has_room_after(&self, sequence: u64, record_size: u32) -> bool {
+        self.find_when(self.ends[self.index(sequence)], record_size).is_some()
+    }
+
+    #[inline]
+    fn find_when(&self, reclaimed: u64, record_size: u32) -> Option<u64> {
         let need = lines(record_size);
         let until_wrap = self.size - self.offset(self.next);
         let start = if need > until_wrap { self.next + until_wrap } else { self.next };
-        (start + need - self.reclaimed <= self.size).then_some(start)
+        (start + need - reclaimed <= self.size).then_some(start)
     }
 
     /// The place of a position in the arena.

@@ -101,6 +101,23 @@ impl Producer {
         way.writers[lane].push(record, History::default())
     }
 
+    /// The same for a message that a producer before this one was about to hand over when it died, and may have handed
+    /// over: whoever works on it is told that it is not the first one to do so.
+    ///
+    /// # Panics
+    /// When the plan has no such group.
+    pub fn push_again(
+        &mut self,
+        group: u32,
+        placement: Placement,
+        record: &Record<'_>,
+    ) -> Result<(), PushError> {
+        let way = &mut self.ways[group as usize];
+        let lane = way.lane(placement);
+        // Nothing says that the message was the reason.
+        way.writers[lane].push(record, History { attempts: 1, blamed: 0 })
+    }
+
     pub(crate) fn push_with_history(
         &mut self,
         group: u32,
@@ -203,6 +220,20 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_been_handed_over_before_is_marked() {
+        let queues = queues(GroupPlan::new("calls", 1, 8));
+        let mut producer = queues.producer(0);
+        producer.push_again(0, Placement::Usual, &record(b"again")).expect("room");
+        producer.push(0, &record(b"new")).expect("room");
+        let mut consumer = queues.consumer(0, 0);
+        for (body, attempts) in [(&b"again"[..], 2), (b"new", 1)] {
+            let delivery = consumer.next().expect("a message");
+            assert_eq!((delivery.body(), delivery.attempts()), (body, attempts));
+            delivery.finish();
+        }
+    }
+
+    #[test]
     fn the_oldest_make_room_for_the_newest() {
         for lanes in [Lanes::One, Lanes::Urgent, Lanes::Ordered] {
             let plan = GroupPlan { lanes, overflow: Overflow::DropOldest, ..GroupPlan::new("calls", 1, 4) };
@@ -231,6 +262,32 @@ mod tests {
         producer.push(0, &record(&[99; 900])).expect("room is made");
         let bodies = served(&queues);
         assert_eq!((bodies[0], bodies.last()), (8, Some(&99)), "{bodies:?}");
+    }
+
+    #[test]
+    fn nothing_is_taken_back_for_a_message_that_is_refused_all_the_same() {
+        let plan = GroupPlan {
+            overflow: Overflow::DropOldest,
+            arena_size: Some(4096),
+            ..GroupPlan::new("calls", 1, 64)
+        };
+        let queues = queues(plan);
+        let mut producer = queues.producer(0);
+        (0..32).for_each(|body| producer.push(0, &record(&[body; 90])).expect("room"));
+        // Eight stand in the way; a worker has the sixth of them in its hands.
+        let ring = &queues.groups()[0].rings[0];
+        let mut reader = crate::shm::ring::RingReader::new(ring.clone());
+        let (_, first) = reader.first_ready().expect("the oldest");
+        assert!(reader.claim_this(first + 5, 0));
+        assert_eq!(producer.push(0, &record(&[99; 900])), Err(PushError::Full));
+        let figures = queues.group_statistics(0);
+        assert_eq!((figures.dropped_oldest, figures.full, figures.delegated), (0, 1, 32));
+
+        ring.give_back(first + 5);
+        assert_eq!(producer.push(0, &record(&[99; 900])), Ok(()));
+        let figures = queues.group_statistics(0);
+        assert_eq!((figures.dropped_oldest, figures.full, figures.delegated), (7, 1, 33));
+        assert_eq!(served(&queues).len(), 25);
     }
 
     #[test]

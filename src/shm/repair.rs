@@ -150,8 +150,11 @@ impl Repair {
 
     fn judge(group: &GroupQueue, slot: &Slot, blame: Blame) -> Repaired {
         let figures = &group.repair_figures[0];
+        // A process that crashed may have written anything: a ring that is none is no message either.
+        let is_of_a_ring = (slot.word().ring() as usize) < group.rings.len();
         // SAFETY: the worker is dead; the slot is held, and nobody else empties it.
-        let Some((message, header)) = (unsafe { slot.message() }) else {
+        let held = unsafe { slot.message() }.filter(|_| is_of_a_ring);
+        let Some((message, header)) = held else {
             figures.corrupt.add(1);
             slot.empty();
             return Repaired::Nothing;
@@ -365,6 +368,21 @@ mod tests {
         assert_eq!(attempts_of(repaired), Some(0));
         assert_eq!(begin(&mut queues.consumer(0, 1)), (b"claimed".to_vec(), 1));
         assert_eq!(queues.producer(0).occupied(0), (0, 0));
+    }
+
+    #[test]
+    fn a_slot_that_names_no_ring_of_its_group_is_let_go_and_counted() {
+        // One producer and the master each have a ring.
+        for (ring, expected) in [(0, Some(1)), (1, Some(1)), (2, None), (0x7fff, None)] {
+            let queues = queues(2);
+            push(&queues, b"held");
+            begin(&mut queues.consumer(0, 0));
+            queues.groups()[0].slots[0].deface(ring);
+            let repaired = queues.repair().worker_died(0, 0, Blame::Message);
+            assert_eq!(attempts_of(repaired), expected, "{ring}");
+            assert_eq!(queues.group_statistics(0).corrupt, u64::from(expected.is_none()), "{ring}");
+            assert_eq!(queues.repair().is_drained(0), expected.is_none(), "{ring}");
+        }
     }
 
     #[test]

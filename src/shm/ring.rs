@@ -395,30 +395,41 @@ impl RingWriter {
         if self.has_free_descriptor() { self.arena.find(size) } else { None }
     }
 
-    /// Takes the oldest records back, as many as stand in the way. One that a worker has in its hands ends that.
+    /// Takes the oldest records back, as many as stand in the way. When a worker has one of these in its hands, nothing
+    /// is taken back; one that takes one in this very moment ends it, and what was taken back by then is counted.
     #[cold]
     fn make_room(&mut self, size: u32) -> Option<u64> {
         if self.overflow == Overflow::Refuse {
             return None;
         }
-        while self.head < self.tail {
-            let (ready, done) = (RecordWord::ready(self.head).0, RecordWord::done(self.head).0);
+        for sequence in self.head..self.end_of_obstacles(size)? {
+            let (ready, done) = (RecordWord::ready(sequence).0, RecordWord::done(sequence).0);
             // The same compare-and-swap as a worker's: one of the two gets the record.
-            match self.ring.word(self.head).compare_exchange(ready, done, Ordering::AcqRel, Ordering::Acquire)
+            match self.ring.word(sequence).compare_exchange(ready, done, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) => {
                     pass(Point::OldestTaken);
                     self.ring.producer().dropped_oldest.add(1);
                 }
-                // A worker has just finished with it: there may be room without dropping anything.
+                // A worker has just finished with it.
                 Err(word) if word == done => {}
-                Err(_) => return None,
+                Err(_) => break,
             }
-            self.reclaim();
-            if self.has_free_descriptor()
-                && let Some(position) = self.arena.find(size)
-            {
-                return Some(position);
+        }
+        self.reclaim();
+        if self.has_free_descriptor() { self.arena.find(size) } else { None }
+    }
+
+    /// Behind the last of the oldest records that stand in the way of one more, when no worker has any of them.
+    fn end_of_obstacles(&self, size: u32) -> Option<u64> {
+        for sequence in self.head..self.tail {
+            let word = RecordWord(self.ring.word(sequence).load(Ordering::Acquire));
+            if word != RecordWord::ready(sequence) && word != RecordWord::done(sequence) {
+                return None;
+            }
+            let has_free_descriptor = self.tail - sequence <= self.ring.capacity();
+            if has_free_descriptor && self.arena.has_room_after(sequence, size) {
+                return Some(sequence + 1);
             }
         }
         None

@@ -178,6 +178,12 @@ impl Slot {
         Header::decode(unsafe { self.bytes.view(0, size as usize)? })
     }
 
+    /// What a crashed process might leave: a word that names another ring.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn deface(&self, ring: u32) {
+        self.control().word.store(SlotWord::held(ring, 0).0, Ordering::Release);
+    }
+
     #[inline]
     fn control(&self) -> &SlotControl {
         &self.control[0]

@@ -14,13 +14,17 @@
 //!   owner flag. So nobody is an owner here; the master calls [`StatisticsPublisher::unlink`] on its way out.
 //! - **Stale names.** A killed server leaves its name behind. The header says whose it was, by number and start time,
 //!   and a new server takes the name of a dead one.
+//! - **Successors.** Whoever follows a living publisher prepares its memory under another name and takes the real one by
+//!   a rename, when it serves: there is never a moment without figures, and who fails on the way has changed nothing.
 //! - **`SIGBUS`.** The memory is allocated at creation, so a full `/dev/shm` is an error there. Whoever may write the
 //!   file may also shorten it; the publisher looks at its size before each update and goes silent, which leaves a
 //!   window of microseconds in which the control process could be hit, and nothing else of the server.
 
+use std::cell::Cell;
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::posix_fallocate;
@@ -143,56 +147,55 @@ pub struct StatisticsPublisher {
     instance: String,
     groups_max: usize,
     processes_max: usize,
+    /// Whether viewers find it, as far as this process knows.
+    has_name: Cell<bool>,
 }
 
 impl StatisticsPublisher {
-    /// Makes the memory `/sworker.<instance>` with room for so many rows, in the name of the calling process.
+    /// Makes the memory `/sworker.<instance>` with room for so many rows, in the name of the calling process. The name
+    /// must be free, or its server dead.
     pub fn create(
         instance: &str,
         generation: u64,
         groups_max: u32,
         processes_max: u32,
     ) -> Result<Self, StatisticsError> {
-        Self::succeed(instance, generation, groups_max, processes_max, None)
+        check_is_free(instance, &name_of(instance)?)?;
+        let publisher = Self::prepare(instance, generation, groups_max, processes_max)?;
+        publisher.take_name().inspect_err(|_| publisher.unlink())?;
+        Ok(publisher)
     }
 
-    /// The same for a server that takes over from another one, whose name it takes with the rest.
-    pub fn succeed(
+    /// The same under a name that no viewer looks at, for whoever comes after the one that publishes now.
+    pub fn prepare(
         instance: &str,
         generation: u64,
         groups_max: u32,
         processes_max: u32,
-        predecessor: Option<ProcessId>,
     ) -> Result<Self, StatisticsError> {
-        remove_stale(instance, &name_of(instance)?, predecessor)?;
-        Self::make(instance, generation, groups_max as usize, processes_max as usize)
-    }
-
-    /// The same for the next generation of this server: its memory takes the name, and viewers see it from then on.
-    /// It has no less room, so that who still publishes into the former one does not find it cut.
-    pub fn replace(
-        &self,
-        generation: u64,
-        groups_max: u32,
-        processes_max: u32,
-    ) -> Result<Self, StatisticsError> {
-        self.unlink();
-        let groups_max = self.groups_max.max(groups_max as usize);
-        Self::make(&self.instance, generation, groups_max, self.processes_max.max(processes_max as usize))
-    }
-
-    fn make(
-        instance: &str,
-        generation: u64,
-        groups_max: usize,
-        processes_max: usize,
-    ) -> Result<Self, StatisticsError> {
-        let name = name_of(instance)?;
+        let (groups_max, processes_max) = (groups_max as usize, processes_max as usize);
+        let published_name = name_of(instance)?;
+        let prepared_name = prepared_name_of(instance);
+        // One at a time prepares itself; who died before it took the name has left this.
+        let _ = shm_unlink(prepared_name.as_str());
         let cell_count = HEADER_CELLS + groups_max * GROUP_CELLS + processes_max * PROCESS_CELLS;
-        let memory = Memory::create(&name, cell_count * size_of::<u64>())?;
-        let publisher = Self { memory, instance: instance.to_owned(), groups_max, processes_max };
+        let memory = Memory::create(&prepared_name, published_name, cell_count * size_of::<u64>())?;
+        let instance = instance.to_owned();
+        let publisher = Self { memory, instance, groups_max, processes_max, has_name: Cell::new(false) };
         publisher.write_header(generation);
         Ok(publisher)
+    }
+
+    /// What was prepared takes the name in one step, also when another one has it: viewers see this from now on.
+    pub fn take_name(&self) -> Result<(), StatisticsError> {
+        if self.has_name.get() {
+            return Ok(());
+        }
+        let from = path_of(&prepared_name_of(&self.instance));
+        std::fs::rename(from, path_of(&self.memory.name))
+            .map_err(|error| StatisticsError::System(error.to_string()))?;
+        self.has_name.set(true);
+        Ok(())
     }
 
     fn write_header(&self, generation: u64) {
@@ -219,7 +222,7 @@ impl StatisticsPublisher {
         groups: &[GroupFigures],
         processes: &[ProcessFigures],
     ) -> Result<(), StatisticsError> {
-        if self.memory.is_cut() {
+        if self.memory.is_cut() || self.memory.is_removed() {
             return Err(StatisticsError::Lost(self.instance.clone()));
         }
         let groups = &groups[..groups.len().min(self.groups_max)];
@@ -241,9 +244,16 @@ impl StatisticsPublisher {
         Ok(())
     }
 
-    /// Removes the name; viewers that are attached keep what they see. For the master, on its way out.
+    /// Whether this process has given it the name.
+    pub fn has_name(&self) -> bool {
+        self.has_name.get()
+    }
+
+    /// Removes the name that it has; viewers that are attached keep what they see. For the master, on its way out.
     pub fn unlink(&self) {
-        let _ = shm_unlink(self.memory.shmem.get_os_id());
+        let prepared_name = prepared_name_of(&self.instance);
+        let name = if self.has_name.get() { &self.memory.name } else { &prepared_name };
+        let _ = shm_unlink(name.as_str());
     }
 }
 
@@ -322,20 +332,18 @@ fn is_alive(pid: u64, start: u64) -> bool {
 }
 
 /// A name is free when its server is dead, or when it was left before it said whose it is.
-fn remove_stale(instance: &str, name: &str, predecessor: Option<ProcessId>) -> Result<(), StatisticsError> {
-    if let Ok(Some(memory)) = Memory::open(name) {
-        let viewer = StatisticsViewer { memory, instance: instance.to_owned() };
-        if viewer.check_layout().is_some() {
-            let cells = viewer.memory.cells();
-            let pid = cells[SERVER_PID].load(Ordering::Relaxed);
-            let is_succeeded = predecessor.is_some_and(|predecessor| predecessor.number() as u64 == pid);
-            if !is_succeeded && is_alive(pid, cells[SERVER_START].load(Ordering::Relaxed)) {
-                return Err(StatisticsError::InUse { instance: instance.to_owned(), pid: pid as i32 });
-            }
-        }
+fn check_is_free(instance: &str, name: &str) -> Result<(), StatisticsError> {
+    let Ok(Some(memory)) = Memory::open(name) else { return Ok(()) };
+    let viewer = StatisticsViewer { memory, instance: instance.to_owned() };
+    if viewer.check_layout().is_none() {
+        return Ok(());
     }
-    let _ = shm_unlink(name);
-    Ok(())
+    let [pid, start] =
+        [SERVER_PID, SERVER_START].map(|cell| viewer.memory.cells()[cell].load(Ordering::Relaxed));
+    match is_alive(pid, start) {
+        true => Err(StatisticsError::InUse { instance: instance.to_owned(), pid: pid as i32 }),
+        false => Ok(()),
+    }
 }
 
 fn name_of(instance: &str) -> Result<String, StatisticsError> {
@@ -346,44 +354,56 @@ fn name_of(instance: &str) -> Result<String, StatisticsError> {
     Ok(format!("/sworker.{instance}"))
 }
 
-/// A mapped name, looked at as cells.
+/// What has not taken its name yet; the first letters differ from those of every name.
+fn prepared_name_of(instance: &str) -> String {
+    format!("/sworker-prepared.{instance}")
+}
+
+fn path_of(name: &str) -> String {
+    format!("/dev/shm{name}")
+}
+
+/// Named memory, mapped and looked at as cells.
 struct Memory {
     shmem: Shmem,
+    /// The same memory: its name may be another one's by now.
+    file: File,
+    /// The name by which viewers find it, now or later.
+    name: String,
 }
 
 impl Memory {
-    fn create(name: &str, size: usize) -> Result<Self, StatisticsError> {
-        let mut shmem = ShmemConf::new().os_id(name).size(size).create().map_err(system)?;
+    /// Made as `first_name`, to be called `name`.
+    fn create(first_name: &str, name: String, size: usize) -> Result<Self, StatisticsError> {
+        let mut shmem = ShmemConf::new().os_id(first_name).size(size).create().map_err(system)?;
         shmem.set_owner(false);
-        let memory = Self { shmem };
-        memory.allocate().map_err(|error| {
-            let _ = shm_unlink(name);
+        let file = allocate(first_name, shmem.len()).map_err(|error| {
+            let _ = shm_unlink(first_name);
             StatisticsError::System(error.to_string())
         })?;
-        Ok(memory)
-    }
-
-    fn allocate(&self) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(self.path())?;
-        posix_fallocate(file, 0, self.shmem.len() as libc::off_t)?;
-        Ok(())
+        Ok(Self { shmem, file, name })
     }
 
     fn open(name: &str) -> Result<Option<Self>, StatisticsError> {
         match ShmemConf::new().os_id(name).open() {
-            Ok(shmem) => Ok(Some(Self { shmem })),
+            Ok(shmem) => {
+                let file = File::open(path_of(name)).map_err(|e| StatisticsError::System(e.to_string()))?;
+                Ok(Some(Self { shmem, file, name: name.to_owned() }))
+            }
             Err(ShmemError::MapOpenFailed(errno)) if errno == libc::ENOENT as u32 => Ok(None),
             Err(error) => Err(system(error)),
         }
     }
 
-    fn path(&self) -> String {
-        format!("/dev/shm{}", self.shmem.get_os_id())
+    /// Whether looking into it could end this process.
+    fn is_cut(&self) -> bool {
+        let size = self.file.metadata().map_or(0, |metadata| metadata.len());
+        size < self.shmem.len() as u64
     }
 
-    fn is_cut(&self) -> bool {
-        let size = std::fs::metadata(self.path()).map_or(0, |metadata| metadata.len());
-        size < self.shmem.len() as u64
+    /// Whether nobody publishes under the name any more.
+    fn is_removed(&self) -> bool {
+        !Path::new(&path_of(&self.name)).exists()
     }
 
     fn cells(&self) -> &[AtomicU64] {
@@ -392,6 +412,13 @@ impl Memory {
         // as atomic 64-bit cells, by us and by every other process of this program.
         unsafe { std::slice::from_raw_parts(self.shmem.as_ptr().cast::<AtomicU64>(), count) }
     }
+}
+
+/// Gives the memory room now, as a full machine would end whoever writes there later.
+fn allocate(name: &str, size: usize) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).open(path_of(name))?;
+    posix_fallocate(&file, 0, size as libc::off_t)?;
+    Ok(file)
 }
 
 fn system(error: ShmemError) -> StatisticsError {
@@ -683,7 +710,7 @@ mod tests {
         let viewer = StatisticsViewer::open(&instance.0).expect("attached");
         OpenOptions::new()
             .write(true)
-            .open(publisher.memory.path())
+            .open(path_of(&publisher.memory.name))
             .and_then(|file| file.set_len(8))
             .expect("cut");
         assert!(matches!(publisher.publish(&[], &[]), Err(StatisticsError::Lost(_))));
@@ -692,6 +719,33 @@ mod tests {
         publisher.unlink();
         assert!(matches!(publisher.publish(&[], &[]), Err(StatisticsError::Lost(_))));
         assert!(matches!(StatisticsViewer::attach(&instance.0), Err(StatisticsError::NotFound(_))));
+    }
+
+    #[test]
+    fn what_is_prepared_is_seen_when_it_takes_the_name_and_not_before() {
+        let instance = Instance::new("prepared");
+        let former = instance.create().expect("created");
+        let seen = || StatisticsViewer::attach(&instance.0).expect("attached").generation;
+        let prepare =
+            |generation| StatisticsPublisher::prepare(&instance.0, generation, 1, 1).expect("prepared");
+
+        let given_up = prepare(4);
+        given_up.publish(&[group("a")], &[]).expect("published");
+        assert_eq!(seen(), 3);
+        given_up.unlink();
+        assert!(!Path::new(&path_of(&prepared_name_of(&instance.0))).exists());
+        assert!(given_up.take_name().is_err());
+        assert_eq!(seen(), 3);
+
+        // One that died before it took the name is in nobody's way.
+        prepare(5);
+        let next = prepare(6);
+        next.take_name().expect("taken");
+        assert_eq!(seen(), 6);
+        // Who published there before may do so until it leaves: the new memory is smaller, and not its own.
+        former.publish(&[group("a"), group("b")], &[]).expect("published");
+        next.publish(&[group("c")], &[]).expect("published");
+        assert_eq!(StatisticsViewer::attach(&instance.0).expect("attached").groups, [group("c")]);
     }
 
     #[test]

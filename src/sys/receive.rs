@@ -153,8 +153,20 @@ pub struct Received<'a> {
 pub struct Inheritance {
     /// Messages that its predecessor had read and not handled.
     pub left: usize,
+    /// The first of them was in hand when its reader died: what was to be done with it may have been done.
+    pub is_first_begun: bool,
     /// A message was passed over because it was in hand when two readers died.
     pub is_one_given_up: bool,
+}
+
+/// The message that a dead reader had in hand.
+enum InHand {
+    /// It had none.
+    Nothing,
+    /// It is the next to be handled.
+    Begun,
+    /// It is passed over.
+    GivenUp,
 }
 
 impl<'m> ReceiveBatch<'m> {
@@ -174,29 +186,32 @@ impl<'m> ReceiveBatch<'m> {
         {
             batch.received += 1;
         }
-        let is_one_given_up = batch.judge_the_death();
+        let (is_first_begun, is_one_given_up) = match batch.judge_the_death() {
+            InHand::Nothing => (false, false),
+            InHand::Begun => (true, false),
+            InHand::GivenUp => (false, true),
+        };
         let left = batch.received - batch.handled;
-        (batch, Inheritance { left, is_one_given_up })
+        (batch, Inheritance { left, is_first_begun, is_one_given_up })
     }
 
-    /// Whether the message in hand at the death of the former reader is passed over. Only a message that was begun counts:
+    /// What becomes of the message in hand at the death of the former reader. Only a message that was begun counts:
     /// readers that are killed at random must not take messages with them that nobody looked at.
-    fn judge_the_death(&mut self) -> bool {
+    fn judge_the_death(&mut self) -> InHand {
         let progress = self.memory.progress();
         let this = self.handled as u32 + 1;
         let is_in_hand = progress.begun.load(Ordering::Acquire) == this && self.handled < self.received;
         // First this: a reader killed between the two leaves a death forgotten, and none counted twice.
         progress.begun.store(0, Ordering::Release);
         if !is_in_hand {
-            return false;
+            return InHand::Nothing;
         }
-        let is_second = progress.fatal.load(Ordering::Acquire) == this;
-        if is_second {
+        if progress.fatal.load(Ordering::Acquire) == this {
             self.advance();
-        } else {
-            progress.fatal.store(this, Ordering::Release);
+            return InHand::GivenUp;
         }
-        is_second
+        progress.fatal.store(this, Ordering::Release);
+        InHand::Begun
     }
 
     /// Lets the header point at its parts, for the kernel.
@@ -359,7 +374,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::time::Duration;
 
-    const NOTHING: Inheritance = Inheritance { left: 0, is_one_given_up: false };
+    const NOTHING: Inheritance = Inheritance { left: 0, is_first_begun: false, is_one_given_up: false };
 
     fn pair() -> (UdpSocket, UdpSocket) {
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -419,7 +434,7 @@ mod tests {
             // The reader dies here: nothing of it but the memory is left.
             let (mut successor, inheritance) = ReceiveBatch::attach(&memory);
 
-            assert_eq!(inheritance, Inheritance { left: 4 - handled, is_one_given_up: false });
+            assert_eq!(inheritance, Inheritance { left: 4 - handled, ..NOTHING });
             assert_eq!(handle(&mut successor, 9), ["a", "", "c", "d"][handled..]);
             successor.receive(receiver.as_fd()).unwrap();
             assert_eq!(handle(&mut successor, 9), ["e"]);
@@ -455,13 +470,13 @@ mod tests {
         first.begin();
 
         let (second, inheritance) = ReceiveBatch::attach(&memory);
-        assert_eq!(inheritance, Inheritance { left: 2, is_one_given_up: false });
+        assert_eq!(inheritance, Inheritance { left: 2, is_first_begun: true, ..NOTHING });
         second.begin();
         let (third, inheritance) = ReceiveBatch::attach(&memory);
-        assert_eq!(inheritance, Inheritance { left: 1, is_one_given_up: true });
+        assert_eq!(inheritance, Inheritance { left: 1, is_one_given_up: true, ..NOTHING });
         third.begin();
         let (mut fourth, inheritance) = ReceiveBatch::attach(&memory);
-        assert_eq!(inheritance, Inheritance { left: 1, is_one_given_up: false });
+        assert_eq!(inheritance, Inheritance { left: 1, is_first_begun: true, ..NOTHING });
 
         assert_eq!(handle(&mut fourth, 9), ["c"]);
         assert_eq!(ReceiveBatch::attach(&memory).1, NOTHING);
@@ -476,7 +491,7 @@ mod tests {
         first.receive(receiver.as_fd()).unwrap();
         assert!(memory.has_left());
         for _ in 0..5 {
-            let expected = Inheritance { left: 2, is_one_given_up: false };
+            let expected = Inheritance { left: 2, ..NOTHING };
             assert_eq!(ReceiveBatch::attach(&memory).1, expected);
         }
         let (mut last, _) = ReceiveBatch::attach(&memory);

@@ -58,6 +58,11 @@ pub fn block(signals: &[Signal]) -> io::Result<()> {
     Ok(signals.iter().copied().collect::<SigSet>().thread_block()?)
 }
 
+/// Lets these signals through again.
+pub fn unblock(signals: &[Signal]) -> io::Result<()> {
+    Ok(signals.iter().copied().collect::<SigSet>().thread_unblock()?)
+}
+
 /// Lets every signal through. What a child does when it knows what each of them means.
 pub fn unblock_all() -> io::Result<()> {
     Ok(SigSet::empty().thread_set_mask()?)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::scripts::{answered_by_workers, two_groups};
+use crate::scripts::{HEAD, answered_by_workers, two_groups};
 use crate::support::{Load, Request, SOON, Server, processes, wait_until};
 
 const WORKER_KILLS: usize = 200;
@@ -178,4 +178,48 @@ fn no_kill_leaves_descriptors_or_processes_behind() {
         (server.children().len(), processes::descriptor_count(server.master())),
         (children, descriptors)
     );
+}
+
+#[test]
+fn what_a_receiver_had_handed_over_when_it_was_killed_is_marked_when_its_successor_does_it_again() {
+    let script = format!(
+        r#"{HEAD}
+loadmodule "cfgutils"
+modparam("cfgutils", "lock_set_size", 1)
+children=1
+async_workers_group="name=calls;workers=2;queue=64"
+event_route[core:pre-routing] {{
+    sworker_task("calls");
+    $var(round) = 0;
+    while ($rU == "held" && $var(round) < 100) {{
+        lock("key");
+        $var(round) = $var(round) + 1;
+    }}
+    drop;
+}}
+request_route {{
+    if ($rU == "holder") {{
+        lock("key");
+        xlog("L_ERR", "holding\n");
+        usleep(6000000);
+    }}
+    sl_send_reply("200", "worker");
+}}
+"#
+    );
+    // Given a receiver that waits for a lock after it has handed a message over ...
+    let server = Server::start(&script);
+    let caller = server.caller();
+    let holder = server.caller();
+    holder.send(&holder.bytes(&Request::new("OPTIONS", "holder").user("holder")));
+    server.wait_for_log("holding");
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "held").user("held")));
+    for time in 0..2 {
+        assert_eq!(caller.receive().start, "SIP/2.0 200 worker");
+        assert_eq!(server.log_count("message taken over: 1 processes ended with it in hand"), time);
+        processes::send_signal(server.receiver(1), Signal::SIGKILL);
+    }
+    server.wait_for_log("a message is given up");
+    assert_eq!(caller.ask(&Request::new("OPTIONS", "next")).status(), 200);
+    assert_eq!(server.log_count("message taken over"), 1);
 }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -140,6 +141,42 @@ fn a_stopped_worker_is_ended_at_the_deadline_and_its_message_answered_by_the_nex
     statuses.sort();
     assert_eq!(statuses, [(200, "behind".to_string()), (500, "stuck".to_string())]);
     assert!(!processes::is_alive(worker));
+}
+
+/// Lets time pass, as nothing that could be waited for happens in it.
+fn let_pass(time: Duration) {
+    let began = Instant::now();
+    wait_until("time passes", SOON, || began.elapsed() >= time);
+}
+
+#[test]
+fn when_the_whole_server_stood_still_nobody_is_ended_and_a_single_worker_is() {
+    let server = Server::start(&script("deadline_ms=1000", 3));
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "slow").user("slow")));
+    wait_until("it is in hand", SOON, || {
+        let group = server.group("calls");
+        (&group["delegated"], &group["depth"]) == (&1.into(), &0.into())
+    });
+    let everyone = processes::tree(server.master());
+
+    // As a container is paused, or a virtual machine, for longer than any deadline here ...
+    everyone.iter().for_each(|pid| processes::freeze(*pid));
+    let_pass(Duration::from_millis(2_500));
+    // ... and the master is the first to go on.
+    processes::thaw(server.master());
+    let_pass(Duration::from_millis(50));
+    everyone.iter().for_each(|pid| processes::thaw(*pid));
+
+    assert_eq!(caller.receive().status(), 200);
+    let_pass(Duration::from_millis(1_500));
+    assert_eq!((server.log_count("it is killed"), processes::tree(server.master())), (0, everyone));
+
+    let worker = server.worker("calls", 2);
+    processes::freeze(worker);
+    wait_until("the one that stands still is ended", SOON, || !processes::is_alive(worker));
+    server.wait_for_log("worker calls/2");
+    assert_eq!(server.log_count("it is killed"), 1);
 }
 
 #[test]

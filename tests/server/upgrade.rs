@@ -1,13 +1,18 @@
 //! Another program for a running server: it takes over the sockets, and nothing is lost.
 
 use std::cell::Cell;
+use std::fs;
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::scripts::answered_by_workers;
-use crate::support::{Load, Request, SOON, Server, processes, wait_until};
+use crate::support::{
+    Load, Request, SOON, Server, Tool, daemon_path, processes, top_path, wait_for, wait_until,
+};
 
 /// The master that the pid file names.
 fn named_master(server: &Server) -> i32 {
@@ -43,23 +48,210 @@ fn upgrades_under_load_lose_nothing() {
 
     let last = masters[5];
     assert_eq!(server.ask_control(&["core.generation"])["generation"], 5);
-    let everyone = processes::tree(last);
-    processes::send_signal(last, Signal::SIGTERM);
-    wait_until("the last one leaves", SOON, || !everyone.iter().any(|pid| processes::is_alive(*pid)));
+    end(last);
     assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
     assert!(!server.folder().file("run/sworker.sock").exists(), "the control socket is left");
     eprintln!("{} answered over 5 upgrades, longest gap {:?}", tally.answered, tally.gap_max);
 }
 
+/// Puts an executable file in the place of the server's program.
+fn replace_program(server: &Server, text: &str) {
+    let new = server.folder().write("sworkerd.new", text);
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("a file can be made executable");
+    fs::rename(new, server.folder().file("sworkerd")).expect("a file can be renamed");
+}
+
+/// As editors do it.
+fn replace_script(server: &Server, text: &str) {
+    let new = server.folder().write("server.cfg.new", text);
+    fs::rename(new, server.folder().file("server.cfg")).expect("a file can be renamed");
+}
+
+/// All by which others find a server leads to this one, and nothing of another one lies about.
+#[track_caller]
+fn assert_has_all_names(server: &Server, master: i32) {
+    assert_eq!(named_master(server), master);
+    let rows = server.ask_control(&["core.psx"]);
+    assert!(rows.as_array().is_some_and(|rows| rows.iter().any(|row| row["PID"] == master)), "{rows}");
+    let figures = Tool::start(server.folder(), "top", top_path(), &["-1", "-Y", "run"]).finish(SOON);
+    let first = figures.output.lines().next().unwrap_or_default();
+    assert!(first.starts_with(&format!("sworker, master {master}, figures of")), "{}", figures.output);
+    let left = |folder: &Path, start: &str| {
+        let entries = fs::read_dir(folder).unwrap().flatten();
+        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.find(|name| name.starts_with(start))
+    };
+    assert_eq!(left(server.folder().path(), "server.pid."), None);
+    let run = server.folder().file("run").canonicalize().unwrap();
+    let instance = sworker::core::instance::name(&run);
+    assert_eq!(left(Path::new("/dev/shm"), &format!("sworker-prepared.{instance}")), None);
+}
+
 #[test]
 fn a_program_that_does_not_come_up_changes_nothing() {
-    let server = Server::start(&answered_by_workers(1, 1, 64));
+    let script = answered_by_workers(1, 1, 64);
+    let server = Server::on(&script).of_its_own_program().start();
     let children = server.children_titled("worker ");
-    let new = server.folder().write("server.cfg.new", "nonsense");
-    std::fs::rename(new, server.folder().file("server.cfg")).expect("a file can be renamed");
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mistaken = || replace_script(&server, "nonsense");
+    let in_the_way = || replace_script(&server, &format!("{script}listen=udp:{address}\n"));
+    let exits = || replace_program(&server, "#!/bin/sh\nexit 3\n");
+    let is_killed = || replace_program(&server, "#!/bin/sh\nkill -9 $$\n");
+    let is_no_program = || {
+        let new = server.folder().write("sworkerd.new", "nothing to execute");
+        fs::rename(new, server.folder().file("sworkerd")).unwrap();
+    };
+    let is_not_there = || fs::remove_file(server.folder().file("sworkerd")).unwrap();
+    let too_few_files = || {
+        replace_script(&server, &script);
+        let daemon = daemon_path();
+        replace_program(&server, &format!("#!/bin/sh\nulimit -n 16\nexec {} \"$@\"\n", daemon.display()));
+    };
+    let rows: [(&dyn Fn(), &str); 7] = [
+        (&mistaken, "server.cfg:1:1: error:"),
+        (&in_the_way, "address in use (exit status 255)"),
+        (&exits, "it did not say why (exit status 3)"),
+        (&is_killed, "it did not say why (SIGKILL)"),
+        (&is_no_program, "could not become the new program: Permission denied"),
+        (&is_not_there, "could not become the new program: No such file"),
+        (&too_few_files, "Too many open files"),
+    ];
+    for (count, (prepare, reason)) in (1..).zip(rows) {
+        prepare();
+        server.signal(Signal::SIGUSR2);
+        wait_until(reason, SOON, || server.log_count("did not take over: all stays as it was: ") == count);
+        let log = server.log();
+        let told = log.rsplit("did not take over: all stays as it was: ").next().unwrap_or_default();
+        assert!(told.contains(reason), "{reason:?} is not in {told}");
+        assert_eq!(server.caller().ask(&Request::new("OPTIONS", &format!("{count}.after"))).status(), 200);
+        assert_eq!(server.children_titled("worker "), children);
+        assert_has_all_names(&server, server.master());
+    }
+}
+
+/// The next program stops the one that runs and then becomes the daemon: it comes up and is not answered.
+const STOPS_ITS_PREDECESSOR: &str = "kill -STOP $PPID";
+
+fn replace_by_daemon_after(server: &Server, words: &str) {
+    let daemon = daemon_path();
+    replace_program(server, &format!("#!/bin/sh\n{words}\nexec {} \"$@\"\n", daemon.display()));
+}
+
+/// The new program, when its receivers are there.
+fn heir(server: &Server) -> Option<i32> {
+    let masters = server.children_titled("master");
+    let is_up = |pid: &i32| {
+        processes::children(*pid).into_iter().any(|child| processes::title(child).contains("receiver"))
+    };
+    masters.into_iter().find(is_up)
+}
+
+#[test]
+fn what_an_heir_accepted_is_finished_when_it_has_to_leave() {
+    let server = Server::on(&answered_by_workers(2, 2, 1024)).of_its_own_program().start();
+    replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
+    let stage = Cell::new((0, 300));
+    let load = Load::new("given-up", 200_000).window(64).patience(Duration::from_secs(3));
+    let tally = load.run_while(&server.caller(), |tally| {
+        let (step, at) = stage.get();
+        let next = |count: usize| stage.set((step + 1, tally.answered + count));
+        match (step, heir(&server)) {
+            _ if tally.answered < at => {}
+            (0, _) => {
+                server.signal(Signal::SIGUSR2);
+                next(0);
+            }
+            (1, Some(_)) => next(1_000),
+            (2, Some(heir)) => {
+                processes::send_signal(heir, Signal::SIGTERM);
+                next(0);
+            }
+            (3, None) => {
+                processes::thaw(server.master());
+                next(500);
+            }
+            (4, _) => return ControlFlow::Break(()),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    tally.assert_nothing_lost();
+    assert_eq!((tally.duplicates, stage.get().0), (0, 4));
+    server.wait_for_log("did not take over: all stays as it was: SIGTERM before this program serves");
+    assert_has_all_names(&server, server.master());
+    assert!(server.counter("sworker.delegated") < tally.sent as u64, "the heir took a part of it");
+}
+
+#[test]
+fn an_heir_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
+    let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+    replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     server.signal(Signal::SIGUSR2);
-    server.wait_for_log("did not take over: all stays as it was");
-    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
-    assert_eq!(server.children_titled("worker "), children);
+    let heir = wait_for("the heir is up", SOON, || heir(&server));
     assert_eq!(named_master(&server), server.master());
+    server.signal(Signal::SIGKILL);
+    assert_eq!(server.wait_for_exit(SOON), None);
+    wait_until("the heir is named", SOON, || named_master(&server) == heir);
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
+    assert_has_all_names(&server, heir);
+    end(heir);
+    assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
+}
+
+#[test]
+fn a_stop_ends_an_upgrade_that_hangs() {
+    let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+    replace_program(&server, "#!/bin/sh\nexec sleep 1000\n");
+    server.signal(Signal::SIGUSR2);
+    let is_asleep = |pid: &i32| processes::title(*pid) == "sleep 1000";
+    let hanging = wait_for("the other program runs", SOON, || {
+        processes::children(server.master()).into_iter().find(is_asleep)
+    });
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    assert!(!processes::is_alive(hanging));
+    assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
+}
+
+#[test]
+fn an_old_hand_over_in_the_environment_is_no_obstacle() {
+    let daemon = daemon_path();
+    for number in ["0", "2", "7", "9", "999", "-1", "x", ""] {
+        let builder = Server::on(&answered_by_workers(1, 1, 64)).environment("SWORKER_HANDOVER", number);
+        let line = format!("#!/bin/sh\nexec 7< /etc/passwd 9> pipe\nexec {} \"$@\"\n", daemon.display());
+        let path = builder.folder().write("start", line);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let server = builder.program(path).start();
+        assert_eq!(server.caller().ask(&Request::new("OPTIONS", "started")).status(), 200);
+    }
+}
+
+#[test]
+fn a_script_that_came_on_standard_input_stays_over_reloads_and_upgrades() {
+    let builder = Server::on(&answered_by_workers(1, 1, 64));
+    let daemon = daemon_path();
+    // The words of the test's own server begin with -DD -E -f server.cfg.
+    let line = format!("#!/bin/sh\nshift 4\nexec {} -DD -E -f - \"$@\" < server.cfg\n", daemon.display());
+    let path = builder.folder().write("start", line);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut server = builder.program(path).start();
+    for round in ["first", "second"] {
+        let words = server.ask_control(&["core.reload"]);
+        assert!(words.as_str().is_some_and(|words| words.contains("serves after")), "{words}");
+        assert_eq!(server.caller().ask(&Request::new("OPTIONS", round)).status(), 200);
+    }
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    let heir = named_master(&server);
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "third")).status(), 200);
+    end(heir);
+}
+
+/// Asks a master that is no child of ours to stop, and waits until nobody of it is left.
+#[track_caller]
+fn end(master: i32) {
+    let everyone = processes::tree(master);
+    processes::send_signal(master, Signal::SIGTERM);
+    wait_until("it leaves", SOON, || !everyone.iter().any(|pid| processes::is_alive(*pid)));
 }

@@ -23,6 +23,7 @@ const TOP: &str = env!("CARGO_BIN_EXE_sworkertop");
 /// How a server is to be started.
 pub struct ServerBuilder {
     folder: Folder,
+    program: PathBuf,
     script: String,
     arguments: Vec<String>,
     listen: Vec<String>,
@@ -51,6 +52,22 @@ impl ServerBuilder {
         self
     }
 
+    /// Starts this program instead, which must become the daemon.
+    pub fn program(mut self, path: PathBuf) -> ServerBuilder {
+        self.program = path;
+        self
+    }
+
+    /// Starts the daemon by a name in its own folder, where a test may put another program in its place.
+    pub fn of_its_own_program(self) -> ServerBuilder {
+        let path = self.folder.file("sworkerd");
+        // Another file system takes a copy.
+        std::fs::hard_link(DAEMON, &path)
+            .or_else(|_| std::fs::copy(DAEMON, &path).map(drop))
+            .expect("the daemon can be put into the test's folder");
+        self.program(path)
+    }
+
     /// Its folder, before it starts.
     pub fn folder(&self) -> &Folder {
         &self.folder
@@ -65,7 +82,7 @@ impl ServerBuilder {
     /// Starts it and waits until it says it is ready.
     #[track_caller]
     pub fn start(self) -> Server {
-        let ServerBuilder { folder, script, mut arguments, mut listen, environment } = self;
+        let ServerBuilder { folder, program, script, mut arguments, mut listen, environment } = self;
         folder.write("server.cfg", script);
         if listen.is_empty() {
             listen.push("udp:127.0.0.1:0".into());
@@ -74,7 +91,7 @@ impl ServerBuilder {
         arguments.extend(listen.into_iter().flat_map(|address| ["-l".to_string(), address]));
         let mut all = vec!["-DD", "-E", "-f", "server.cfg", "-w", ".", "-Y", "run", "-P", "server.pid"];
         all.extend(arguments.iter().map(String::as_str));
-        let mut master = Tool::start_in(&folder, "server", DAEMON, &all, &environment);
+        let mut master = Tool::start_in(&folder, "server", program, &all, &environment);
         wait_until("the server is ready", SOON, || {
             if let Some(status) = master.exit_status() {
                 panic!("the server ended at its start, {status}:\n{}", master.output());
@@ -112,6 +129,7 @@ impl Server {
     pub fn on(script: &str) -> ServerBuilder {
         ServerBuilder {
             folder: Folder::new(),
+            program: DAEMON.into(),
             script: script.into(),
             arguments: vec![],
             listen: vec![],

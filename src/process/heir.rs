@@ -1,0 +1,165 @@
+//! The new program's part of an upgrade: it comes up beside its predecessor, asks for its place, and serves.
+//!
+//! ```text
+//!  workers, control ─► receivers ─► ready ──"ready"──► predecessor ──"yours"──► names taken, serving
+//!        └──────────────┴─► it does not come up, or is told to leave: ──why──► finishes what it accepted, leaves
+//! ```
+//!
+//! Names (see [`super::names`]) are its own from the moment at which the predecessor gives them up; until then it
+//! changes nothing that others see. When the predecessor dies meanwhile, nobody else is there to serve: it takes over.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use super::master::{Master, Phase};
+use crate::core::log::Level;
+
+/// The heir is ready.
+pub(super) const READY: u8 = 1;
+/// The predecessor leaves everything to its heir.
+pub(super) const YOURS: u8 = 2;
+/// A reason is cut when it is longer.
+pub(super) const REASON_SIZE_MAX: usize = 4_096;
+/// The predecessor, which looks twenty times a second, answers within this time.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The heir's end of the line to its predecessor.
+#[derive(Debug)]
+pub struct Succession {
+    line: UnixStream,
+}
+
+/// What is heard from the predecessor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Nothing yet.
+    None,
+    /// Everything is the heir's.
+    Yours,
+    /// It does not exist any more.
+    Gone,
+}
+
+impl Succession {
+    /// On this line, which does not wait.
+    pub fn new(line: UnixStream) -> Succession {
+        Succession { line }
+    }
+
+    /// Another handle to the same line.
+    pub fn share(&self) -> io::Result<Succession> {
+        Ok(Succession { line: self.line.try_clone()? })
+    }
+
+    /// Everything is there to serve.
+    fn ask(&self) {
+        // A predecessor that cannot be told is gone, which will be heard.
+        let _ = (&self.line).write(&[READY]);
+    }
+
+    /// Nothing will come of it, for this reason.
+    pub fn give_up(&self, reason: &str) {
+        let end = reason.floor_char_boundary(REASON_SIZE_MAX);
+        // Who cannot be told sees us leave.
+        let _ = (&self.line).write(&reason.as_bytes()[..end]);
+    }
+
+    fn answer(&self) -> Answer {
+        match (&self.line).read(&mut [0]) {
+            Ok(0) => Answer::Gone,
+            Ok(_) => Answer::Yours,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Answer::None
+            }
+            Err(_) => Answer::Gone,
+        }
+    }
+}
+
+impl Master {
+    /// All of it is ready. Without a predecessor it serves; with one it asks first.
+    pub(super) fn came_up(&mut self) {
+        match &self.succession {
+            Some(succession) => {
+                succession.ask();
+                self.phase = Phase::Succeeding { since: Instant::now() };
+            }
+            None => self.begin_to_serve(),
+        }
+    }
+
+    /// One step, in each turn of the master.
+    pub(super) fn go_on_succeeding(&mut self) {
+        let (Phase::Succeeding { since }, Some(succession)) = (self.phase, &self.succession) else { return };
+        match succession.answer() {
+            Answer::None if since.elapsed() > ANSWER_PATIENCE => {
+                self.give_up_start("the program before this one does not answer");
+            }
+            Answer::None => {}
+            Answer::Yours => self.take_place(),
+            Answer::Gone => {
+                self.say(
+                    Level::Warning,
+                    format_args!("the program before this one is gone: taking its place"),
+                );
+                self.take_place();
+            }
+        }
+    }
+
+    fn take_place(&mut self) {
+        self.succession = None;
+        for complaint in self.names.take(&self.heritage.statistics) {
+            self.say(Level::Error, format_args!("{complaint}"));
+        }
+        self.begin_to_serve();
+    }
+
+    /// It does not come up, or shall not: what was accepted is finished all the same.
+    pub(super) fn give_up_start(&mut self, reason: &str) {
+        self.say(Level::Critical, format_args!("{reason}: giving up"));
+        if let Some(succession) = &self.succession {
+            succession.give_up(reason);
+        }
+        self.is_start_given_up = true;
+        self.phase = Phase::Stopping { step: 0, since: Instant::now() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> (UnixStream, Succession) {
+        let (predecessor, own) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        (predecessor, Succession::new(own))
+    }
+
+    #[test]
+    fn an_heir_asks_and_hears_and_notices_when_it_is_alone() {
+        let (mut predecessor, succession) = line();
+        succession.ask();
+        let mut word = [0];
+        predecessor.read_exact(&mut word).unwrap();
+        assert_eq!((word, succession.answer()), ([READY], Answer::None));
+        predecessor.write_all(&[YOURS]).unwrap();
+        assert_eq!(succession.answer(), Answer::Yours);
+        drop(predecessor);
+        assert_eq!(succession.answer(), Answer::Gone);
+        succession.ask();
+        succession.give_up("nobody hears it");
+    }
+
+    #[test]
+    fn long_reasons_are_cut_and_nobody_waits() {
+        let (mut predecessor, succession) = line();
+        let reason = "ä".repeat(REASON_SIZE_MAX);
+        succession.give_up(&reason);
+        (0..1_000).for_each(|_| succession.give_up(&reason));
+        let mut heard = vec![0; REASON_SIZE_MAX];
+        predecessor.read_exact(&mut heard).unwrap();
+        assert_eq!(String::from_utf8(heard).unwrap(), "ä".repeat(REASON_SIZE_MAX / 2));
+    }
+}

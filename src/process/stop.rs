@@ -1,0 +1,212 @@
+//! The end of a server, or of one generation of it: what was accepted is finished, in order and within a time.
+//!
+//! ```text
+//!  receivers leave ─► workers leave, when their rings are empty ─► control leaves ─► the end
+//!        └────────────────────┴── exit_timeout is over, or asked a second time ─► SIGKILL ─► the end
+//! ```
+//!
+//! **Invariant:** no step waits without a deadline, not even the last one: whom the kernel does not end is left behind.
+
+use std::time::{Duration, Instant};
+
+use super::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master, Phase};
+use super::offspring::Child;
+use super::role::{Role, STOP_STEP_COUNT};
+use super::supervisor::{Event, State};
+use crate::core::log::Level;
+use crate::sys::signal::Signal;
+
+/// A second signal ends everything, but not sooner after the first than this: some programs send a signal to a process
+/// and then to its group, and what is accepted takes less time than this to be finished on most days.
+const GRACE: Duration = Duration::from_millis(100);
+/// Whoever was killed is gone within this time, or hangs in the kernel.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Master {
+    pub(super) fn begin_to_stop(&mut self, signal: Signal) {
+        if self.succession.is_some() {
+            // Another program serves: nobody is told to go elsewhere.
+            self.give_up_start(&format!("{signal} before this program serves"));
+            return;
+        }
+        self.say(Level::Notice, format_args!("{signal}: finishing what was accepted"));
+        let is_started = self.phase != Phase::Starting;
+        self.phase = Phase::Stopping { step: 0, since: Instant::now() };
+        self.heritage.ledger.set_stopping();
+        self.service_manager.stopping();
+        self.give_up_reloading();
+        self.give_up_upgrading();
+        if !is_started {
+            self.say(Level::Warning, format_args!("the server had not started completely"));
+        }
+    }
+
+    /// Receivers leave, then workers when their rings are empty, then control. Whoever does not hear is told again.
+    pub(super) fn go_on_stopping(&mut self, step: usize, since: Instant) {
+        if self.is_hurried && since.elapsed() >= GRACE {
+            self.end("asked a second time");
+            return;
+        }
+        if since.elapsed() >= self.exit_timeout() {
+            self.end("exit_timeout is over");
+            return;
+        }
+        if step == 0 && self.are_receivers_needed(since) {
+            return;
+        }
+        for index in 0..self.children.len() {
+            if self.children[index].role.rules().stop_step == step {
+                self.tell_supervisor(index, Event::Stop);
+            }
+        }
+        if step == 0 {
+            self.recall_receivers();
+        }
+        if step == 1 {
+            self.recall_workers();
+            // A worker that was about to sleep when its signal came sleeps until it is woken.
+            self.repair.wake_all();
+        }
+        let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
+        if step < STOP_STEP_COUNT && self.children.iter().all(is_over) {
+            self.phase = Phase::Stopping { step: step + 1, since };
+            self.go_on_stopping(step + 1, since);
+        }
+    }
+
+    /// While workers finish what was accepted, receivers tell new senders to go elsewhere: for half of the time a stop
+    /// may take, as what belongs to dialogs is still let in and may go on for ever. Elders' sockets are read by others.
+    fn are_receivers_needed(&self, since: Instant) -> bool {
+        let is_time_left = since.elapsed() < self.exit_timeout() / 2;
+        let is_told = self.heritage.loaded.settings().is_stop_told && self.heritage.ledger.is_stopping();
+        is_told && is_time_left && !self.repair.undone().is_empty()
+    }
+
+    /// Receivers that died while they left may have read messages that nobody handled: their places are filled once more.
+    fn recall_receivers(&mut self) {
+        for index in 0..self.children.len() {
+            let child = &self.children[index];
+            let Role::Receiver { producer, .. } = child.role else { continue };
+            if child.state == State::Gone && self.heritage.receive_memory[producer as usize].has_left() {
+                self.tell_supervisor(index, Event::Recalled);
+            }
+        }
+    }
+
+    /// Workers that died while they finished have left something: their places are filled once more.
+    fn recall_workers(&mut self) {
+        for index in 0..self.children.len() {
+            let Role::Worker { group, .. } = self.children[index].role else { continue };
+            let is_of_group =
+                |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
+            let is_abandoned = self.children.iter().filter(|c| is_of_group(c)).all(|c| !c.state.is_alive());
+            if is_abandoned && !self.repair.is_drained(group) {
+                self.recall_group(group);
+            }
+        }
+    }
+
+    fn recall_group(&mut self, group: u16) {
+        for index in 0..self.children.len() {
+            if matches!(self.children[index].role, Role::Worker { group: other, .. } if other == group) {
+                self.tell_supervisor(index, Event::Recalled);
+            }
+        }
+    }
+
+    fn end(&mut self, reason: &str) {
+        let living = self.children.iter().filter(|child| child.process.is_some()).count();
+        self.say(Level::Error, format_args!("{reason}: killing {living} processes"));
+        let mut status = if living == 0 { EXIT_ORDERLY } else { EXIT_UNDONE };
+        for (name, depth) in self.repair.undone() {
+            status = EXIT_UNDONE;
+            self.say(
+                Level::Error,
+                format_args!("lost: {depth} messages waiting in group {name}, and those in hand"),
+            );
+        }
+        self.kill_all(status);
+    }
+
+    fn kill_all(&mut self, status: i32) {
+        self.undertaking.end_all();
+        self.send_all(Signal::SIGKILL);
+        for child in &mut self.children {
+            child.state = if child.process.is_some() { State::Stopping } else { State::Gone };
+        }
+        self.phase = Phase::Ending { status, since: Instant::now() };
+    }
+
+    pub(super) fn send_all(&self, signal: Signal) {
+        self.children.iter().for_each(|child| child.send(signal));
+    }
+
+    /// How long a stop may take.
+    pub(super) fn exit_timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s))
+    }
+
+    /// The exit status of this generation, when it is at its end.
+    pub(super) fn status_at_end(&self) -> Option<i32> {
+        let living = self.children.iter().filter(|child| child.process.is_some());
+        let count = living.clone().count();
+        let end = judge_end(self.phase, count, self.undertaking.is_idle())?;
+        if count > 0 {
+            let names: Vec<_> = living.map(|child| child.role.to_string()).collect();
+            self.say(
+                Level::Critical,
+                format_args!("not even SIGKILL ends them: left behind: {}", names.join(", ")),
+            );
+        }
+        Some(end)
+    }
+
+    /// The exit status of the server, when nobody of it is left.
+    pub(super) fn status_of_all(&self) -> Option<i32> {
+        if !self.elders.is_empty() || self.upgrade.is_under_way() {
+            return None;
+        }
+        let start = if self.is_start_given_up { EXIT_NOT_STARTED } else { EXIT_ORDERLY };
+        Some(self.status_at_end()?.max(self.reload.status).max(start))
+    }
+}
+
+/// The exit status at the end: with nobody left, or when whoever is left cannot be ended.
+fn judge_end(phase: Phase, living_count: usize, is_undertaking_idle: bool) -> Option<i32> {
+    match phase {
+        Phase::Stopping { step, .. } if step == STOP_STEP_COUNT => {
+            (living_count == 0 && is_undertaking_idle).then_some(EXIT_ORDERLY)
+        }
+        Phase::Ending { status, .. } if living_count == 0 => Some(status),
+        Phase::Ending { status, since } if since.elapsed() >= END_PATIENCE => Some(status.max(EXIT_UNDONE)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_comes_when_nobody_is_left_or_nobody_more_can_be_ended() {
+        let now = Instant::now();
+        let long_ago = now.checked_sub(END_PATIENCE).unwrap();
+        let check = |phase, living_count, is_undertaking_idle, expected| {
+            assert_eq!(
+                judge_end(phase, living_count, is_undertaking_idle),
+                expected,
+                "{phase:?} {living_count}"
+            );
+        };
+        let last_step = Phase::Stopping { step: STOP_STEP_COUNT, since: long_ago };
+        check(Phase::Serving, 0, true, None);
+        check(Phase::Stopping { step: 1, since: long_ago }, 0, true, None);
+        check(last_step, 0, true, Some(EXIT_ORDERLY));
+        check(last_step, 0, false, None);
+        check(last_step, 1, true, None);
+        check(Phase::Ending { status: 7, since: now }, 0, false, Some(7));
+        check(Phase::Ending { status: 0, since: now }, 3, true, None);
+        check(Phase::Ending { status: 0, since: long_ago }, 3, true, Some(EXIT_UNDONE));
+        check(Phase::Ending { status: 7, since: long_ago }, 3, true, Some(7));
+    }
+}
