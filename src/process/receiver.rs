@@ -17,7 +17,7 @@ use super::child::is_asked_to_leave;
 use super::engine::Engine;
 use super::heritage::Heritage;
 use crate::core::datagram::{Circumstances, Datagram, Transport};
-use crate::core::groups::{Delegate, Delegation, GroupIndex};
+use crate::core::groups::{Delegate, Delegation, GroupIndex, Onward};
 use crate::core::identity::ProcessIdentity;
 use crate::core::log::{Level, Log};
 use crate::core::settings::Settings;
@@ -164,12 +164,35 @@ pub struct RingDelegate {
     producer: Producer,
     /// Groups that were given something since the last wake.
     is_touched: Vec<bool>,
+    meta: Vec<u8>,
 }
 
 impl RingDelegate {
     /// Hands over through this producer's rings.
     pub fn new(producer: Producer, group_count: u32) -> RingDelegate {
-        RingDelegate { producer, is_touched: vec![false; group_count as usize] }
+        RingDelegate { producer, is_touched: vec![false; group_count as usize], meta: Vec::new() }
+    }
+
+    fn push(
+        &mut self,
+        group: GroupIndex,
+        placement: Placement,
+        meta: &[u8],
+        body: &[u8],
+        xdata: &[u8],
+    ) -> Delegation {
+        let Some(is_touched) = self.is_touched.get_mut(usize::from(group.0)) else {
+            return Delegation::NoSuchGroup;
+        };
+        let record = Record { meta, body, xdata, received_at_ns: monotonic_ns() };
+        match self.producer.push_to(u32::from(group.0), placement, &record) {
+            Ok(()) => {
+                *is_touched = true;
+                Delegation::Delegated
+            }
+            Err(PushError::Full) => Delegation::Full,
+            Err(PushError::TooLarge) => Delegation::TooLarge,
+        }
     }
 }
 
@@ -181,19 +204,19 @@ impl Delegate for RingDelegate {
         datagram: &Datagram<'_>,
         xdata: &[u8],
     ) -> Delegation {
-        let Some(is_touched) = self.is_touched.get_mut(usize::from(group.0)) else {
-            return Delegation::NoSuchGroup;
-        };
         let meta = datagram.circumstances.encode();
-        let record = Record { meta: &meta, body: datagram.bytes, xdata, received_at_ns: monotonic_ns() };
-        match self.producer.push_to(u32::from(group.0), placement, &record) {
-            Ok(()) => {
-                *is_touched = true;
-                Delegation::Delegated
-            }
-            Err(PushError::Full) => Delegation::Full,
-            Err(PushError::TooLarge) => Delegation::TooLarge,
-        }
+        self.push(group, placement, &meta, datagram.bytes, xdata)
+    }
+
+    fn hand_on(&mut self, group: GroupIndex, placement: Placement, onward: &Onward<'_>) -> Delegation {
+        let Onward { datagram, continuation, xdata, .. } = onward;
+        self.meta.clear();
+        self.meta.extend_from_slice(&datagram.circumstances.encode());
+        self.meta.extend_from_slice(continuation);
+        let meta = std::mem::take(&mut self.meta);
+        let delegation = self.push(group, placement, &meta, datagram.bytes, xdata);
+        self.meta = meta;
+        delegation
     }
 
     fn count_refused(&mut self, group: GroupIndex) {

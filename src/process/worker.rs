@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::child::is_asked_to_leave;
 use super::engine::Engine;
 use super::heritage::Heritage;
+use crate::core::continuation::{BrokenContinuation, Continuation};
 use crate::core::datagram::{Circumstances, Datagram};
 use crate::core::identity::ProcessIdentity;
 use crate::core::log::Level;
@@ -60,10 +61,10 @@ fn process_waiting(heritage: &Heritage, engine: &mut Engine, consumer: &mut Cons
 }
 
 fn process_delivery(heritage: &Heritage, engine: &mut Engine, delivery: Delivery<'_>) {
-    match Circumstances::decode(delivery.meta()) {
-        Ok(circumstances) => {
+    match Circumstances::decode_first(delivery.meta()) {
+        Ok((circumstances, continuation)) => {
             let datagram = Datagram { bytes: delivery.body(), circumstances };
-            engine.process(&datagram, delivery.xdata(), delivery.attempts() - 1);
+            process_datagram(engine, &datagram, continuation, delivery.xdata(), delivery.attempts() - 1);
         }
         Err(_) => heritage.log.say(
             Level::Bug,
@@ -71,6 +72,24 @@ fn process_delivery(heritage: &Heritage, engine: &mut Engine, delivery: Delivery
         ),
     }
     delivery.finish();
+}
+
+/// From the beginning, or where another process left it.
+pub(super) fn process_datagram(
+    engine: &mut Engine,
+    datagram: &Datagram<'_>,
+    continuation: &[u8],
+    xdata: &[u8],
+    earlier_attempts: u32,
+) {
+    if continuation.is_empty() {
+        engine.process(datagram, xdata, earlier_attempts);
+        return;
+    }
+    match Continuation::decode(continuation) {
+        Ok(continuation) => engine.go_on(datagram, &continuation, xdata, earlier_attempts),
+        Err(BrokenContinuation) => engine.tell_broken_continuation(&datagram.circumstances),
+    }
 }
 
 #[cfg(test)]

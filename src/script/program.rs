@@ -78,6 +78,11 @@ impl Program {
         (route.kind, &route.name)
     }
 
+    /// The names of all routes, by number (empty without one).
+    pub fn route_names(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(|route| &*route.name)
+    }
+
     /// How many routes it has.
     pub fn route_count(&self) -> usize {
         self.routes.len()

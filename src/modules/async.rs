@@ -1,0 +1,412 @@
+//! Module `async`: another process goes on with a request, in a route of its own.
+//!
+//! ```text
+//! async_workers=4
+//! loadmodule "async.so"
+//!
+//! request_route {
+//!     sl_send_reply("100", "Trying");
+//!     async_task_route("RESUME");              # ends the script here, unless the queue is full
+//!     sl_send_reply("503", "Server Busy");
+//! }
+//! route[RESUME] { …slow work…; sl_send_reply("200", "OK"); }
+//! ```
+//!
+//! There is no transaction: nobody absorbs retransmissions meanwhile, and a reply is sent statelessly.
+//!
+//! **Invariant:** a function that ends the script has handed the message on: a queue owns it, and it is processed
+//! whoever dies. Every other answer is false, and the message is still the script's.
+
+use std::time::Duration;
+
+use crate::core::context::Context;
+use crate::core::counters::{CounterId, CounterRow};
+use crate::core::groups::GroupIndex;
+use crate::core::log::Level;
+use crate::core::module::{
+    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
+};
+use crate::core::onward::NotHandedOn;
+use crate::core::planning::Planning;
+use crate::core::preparation::Preparation;
+use crate::core::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
+use crate::core::throttle::Throttle;
+
+/// Module `async`.
+pub struct Async {
+    /// Of group `default`, where the script defines no group.
+    workers: u32,
+    /// What a function gives back when the message has been handed on.
+    on_success: Outcome,
+    /// The group of functions that name none.
+    group: GroupIndex,
+    counters: Option<Counters>,
+    complaints: [Throttle; FAILURE_COUNT],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counters {
+    handed_on: CounterId,
+    failures: [CounterId; FAILURE_COUNT],
+}
+
+const FAILURE_COUNT: usize = 6;
+
+const ROUTE: ParameterKind = ParameterKind::Route(RouteKind::Named);
+
+impl Module for Async {
+    const NAME: &'static str = "async";
+    const DOCUMENTATION: &'static str = "lets another process go on with a request, in a route of its own";
+    const PARAMETERS: &'static [Parameter<Self>] = &[
+        Parameter::integer(
+            "workers",
+            "workers of group default, where the script defines no group (1)",
+            |module, count| match u32::try_from(count) {
+                Ok(count @ 1..=PROCESSES_MAX) => {
+                    module.workers = count;
+                    Ok(())
+                }
+                _ => Err(out_of_range("workers", count, PROCESSES_MAX)),
+            },
+        ),
+        Parameter::integer(
+            "return",
+            "what a function gives back when the message was handed on; 0 ends the script (0)",
+            |module, value| {
+                module.on_success = Outcome(value);
+                Ok(())
+            },
+        ),
+        Parameter::ignored("ms_timer", "milliseconds are counted without it"),
+        Parameter::ignored("mode", "there is one way to wait"),
+    ];
+    const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
+        ModuleFunction::new(
+            "async_task_route",
+            "a worker of group default (or of the first group) goes on with the request in this route, and the script ends here; false when that is not possible",
+            &[ROUTE],
+            |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
+                module.hand_on(context, module.group, arguments[0], Duration::ZERO)
+            },
+        )
+        .routes(RouteSet::REQUEST),
+        ModuleFunction::new(
+            "async_task_group_route",
+            "the same in a worker of the group named second",
+            &[ROUTE, ParameterKind::Prepared],
+            Self::task_of_group,
+        )
+        .prepare(Self::prepare_group)
+        .routes(RouteSet::REQUEST),
+    ];
+    const COUNTERS: &'static [CounterRow] = &[
+        CounterRow::new("async.handed_on", "requests that were handed on to a route"),
+        CounterRow::new("async.full", "requests not handed on because the queue was full"),
+        CounterRow::new("async.too_large", "requests not handed on because they do not fit into a record"),
+        CounterRow::new("async.unknown_group", "requests not handed on because no such group works"),
+        CounterRow::new("async.broken", "requests not handed on because the script made them unreadable"),
+        CounterRow::new("async.misplaced", "calls where nothing can be handed on"),
+        CounterRow::new("async.unknown_route", "calls that name no route"),
+    ];
+
+    fn new() -> Self {
+        Async {
+            workers: 1,
+            on_success: Outcome::STOP,
+            group: GroupIndex(0),
+            counters: None,
+            complaints: Default::default(),
+        }
+    }
+
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        planning.begin_with_group(GroupSetting::new(DEFAULT_GROUP, self.workers, QUEUE_DEFAULT));
+        let groups = &planning.settings().groups;
+        let index = groups.iter().position(|group| group.name == DEFAULT_GROUP).unwrap_or_default();
+        self.group = GroupIndex(index as u16);
+        self.counters = Some(Counters {
+            handed_on: planning.counter("async.handed_on"),
+            failures: Failure::ALL.map(|failure| planning.counter(failure.counter())),
+        });
+        Ok(())
+    }
+}
+
+/// Why a function is false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    Full,
+    TooLarge,
+    UnknownGroup,
+    Broken,
+    Misplaced,
+    UnknownRoute,
+}
+
+impl Failure {
+    const ALL: [Failure; FAILURE_COUNT] = [
+        Failure::Full,
+        Failure::TooLarge,
+        Failure::UnknownGroup,
+        Failure::Broken,
+        Failure::Misplaced,
+        Failure::UnknownRoute,
+    ];
+
+    fn counter(self) -> &'static str {
+        match self {
+            Failure::Full => "async.full",
+            Failure::TooLarge => "async.too_large",
+            Failure::UnknownGroup => "async.unknown_group",
+            Failure::Broken => "async.broken",
+            Failure::Misplaced => "async.misplaced",
+            Failure::UnknownRoute => "async.unknown_route",
+        }
+    }
+}
+
+impl From<NotHandedOn> for Failure {
+    fn from(reason: NotHandedOn) -> Self {
+        match reason {
+            NotHandedOn::NotARequest | NotHandedOn::NotHere => Failure::Misplaced,
+            NotHandedOn::NoSuchGroup => Failure::UnknownGroup,
+            NotHandedOn::Full => Failure::Full,
+            NotHandedOn::TooLarge => Failure::TooLarge,
+            NotHandedOn::Broken => Failure::Broken,
+        }
+    }
+}
+
+impl Async {
+    fn prepare_group(
+        &mut self,
+        preparation: &mut Preparation<'_>,
+        _: usize,
+        literal: &[u8],
+    ) -> Result<Option<u32>, Complaint> {
+        preparation.group(literal).map(Some)
+    }
+
+    fn task_of_group(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+        let group = match arguments[1] {
+            Argument::Prepared(index, _) => u16::try_from(index).ok().map(GroupIndex),
+            computed => context.group_named(computed.text()),
+        };
+        match group {
+            Some(group) => self.hand_on(context, group, arguments[0], Duration::ZERO),
+            None => self.fail(context, NotHandedOn::NoSuchGroup.into(), &NotHandedOn::NoSuchGroup),
+        }
+    }
+
+    fn hand_on(
+        &self,
+        context: &mut Context<'_>,
+        group: GroupIndex,
+        route: Argument<'_>,
+        delay: Duration,
+    ) -> Outcome {
+        let Some(route) = name_of(route, context) else {
+            return self.fail(context, Failure::UnknownRoute, &"it names no route");
+        };
+        match context.hand_on(group, route.as_bytes(), delay) {
+            Ok(()) => {
+                if let Some(counters) = self.counters {
+                    context.count(counters.handed_on);
+                }
+                self.on_success
+            }
+            Err(reason) => self.fail(context, reason.into(), &reason),
+        }
+    }
+
+    /// Counts the failure and tells the first of each second.
+    #[cold]
+    fn fail(&self, context: &Context<'_>, failure: Failure, reason: &dyn std::fmt::Display) -> Outcome {
+        if let Some(counters) = self.counters {
+            context.count(counters.failures[failure as usize]);
+        }
+        let withheld = self.complaints[failure as usize].pass(context.circumstances().received_at_ns);
+        if let Some(withheld) = withheld {
+            context.log(
+                Level::Error,
+                format_args!("the request is not handed on: {reason} ({withheld} more like this)"),
+            );
+        }
+        Outcome::FALSE
+    }
+}
+
+/// The name of the route in an argument; `None` for `"0"`, which stands for no route.
+fn name_of<'m>(route: Argument<'_>, context: &Context<'m>) -> Option<&'m str> {
+    match route {
+        Argument::Route(number) => context.registry().route_name(number),
+        _ => None,
+    }
+}
+
+fn out_of_range(name: &str, value: i64, most: u32) -> Complaint {
+    Complaint {
+        message: format!("{name} cannot be {value}"),
+        help: Some(format!("write a number from 1 to {most}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::continuation::Continuation;
+    use crate::core::groups::Delegation;
+    use crate::core::module::ModuleEntry;
+    use crate::core::stage::{HandedOn, INVITE, OPTIONS, PROGRESS, Stage, check_tables};
+
+    const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Async>()];
+    const HEAD: &str =
+        "async_workers=2\nasync_workers_group=\"name=calls;workers=1\"\nloadmodule \"async.so\"\n";
+    const TASK: &str = "route[TASK] { exit; }\n";
+
+    fn script(statements: &str) -> String {
+        format!("{HEAD}request_route {{ {statements} }}\n{TASK}")
+    }
+
+    /// What was handed on, and whether the script went on behind it.
+    fn run(statements: &str, answer: Delegation) -> (Vec<HandedOn>, bool, Stage) {
+        let mut stage = Stage::new(MODULES, &script(&format!("{statements} log(2, \"@@behind@@\");")));
+        stage.answer.set(answer);
+        stage.receive(INVITE);
+        let has_gone_on = stage.log().contains("@@behind@@");
+        (stage.handed_on(), has_gone_on, stage)
+    }
+
+    #[test]
+    fn a_route_and_a_group_are_named_or_computed() {
+        let check = |call: &str, group: u16| {
+            let (handed_on, has_gone_on, stage) =
+                run(&format!("$var(n) = \"A\"; {call};"), Delegation::Delegated);
+            assert_eq!((handed_on.len(), has_gone_on), (1, false), "{call}");
+            assert_eq!((handed_on[0].group, handed_on[0].delay), (group, Duration::ZERO), "{call}");
+            let continuation = Continuation::decode(&handed_on[0].continuation).unwrap();
+            assert_eq!(continuation.route, b"TASK", "{call}");
+            assert_eq!(stage.count("async.handed_on"), 1);
+        };
+        check("async_task_route(\"TASK\")", 0);
+        check("async_task_route(\"T$var(n)SK\")", 0);
+        check("async_task_group_route(\"TASK\", \"calls\")", 1);
+        check("async_task_group_route(\"TASK\", \"c$(var(n){s.tolower})lls\")", 1);
+    }
+
+    #[test]
+    fn what_cannot_be_handed_on_stays_here_and_is_counted() {
+        let check = |call: &str, answer: Delegation, counter: &str| {
+            let (handed_on, has_gone_on, stage) = run(&format!("if ({call}) {{ exit; }}"), answer);
+            assert_eq!((handed_on.len(), has_gone_on), (0, true), "{call}");
+            assert_eq!((stage.count(counter), stage.count("async.handed_on")), (1, 0), "{call}");
+        };
+        let task = "async_task_route(\"TASK\")";
+        check(task, Delegation::Full, "async.full");
+        check(task, Delegation::TooLarge, "async.too_large");
+        check(task, Delegation::NotHere, "async.misplaced");
+        check(task, Delegation::NoSuchGroup, "async.unknown_group");
+        check("async_task_route(\"0\")", Delegation::Delegated, "async.unknown_route");
+        let group = "async_task_group_route(\"TASK\", \"c$rm\")";
+        check(group, Delegation::Delegated, "async.unknown_group");
+        // A computed name that no route has abandons the condition, as with route().
+        let (handed_on, has_gone_on, _) =
+            run("if (async_task_route(\"X$rm\")) { exit; }", Delegation::Delegated);
+        assert_eq!((handed_on.len(), has_gone_on), (0, true));
+    }
+
+    #[test]
+    fn a_full_queue_is_answered_where_the_group_says_so() {
+        let script = format!(
+            "async_workers_group=\"name=calls;workers=1;full=reply\"\nloadmodule \"async.so\"\n\
+             request_route {{ async_task_route(\"TASK\"); log(2, \"@@behind@@\"); }}\n{TASK}"
+        );
+        let mut stage = Stage::new(MODULES, &script);
+        stage.answer.set(Delegation::Full);
+        stage.receive(OPTIONS);
+        let sent = stage.sent_one().text;
+        assert!(sent.starts_with("SIP/2.0 503 ") && sent.contains("\r\nRetry-After: "), "{sent}");
+        assert!(!stage.log().contains("@@behind@@"));
+    }
+
+    #[test]
+    fn the_script_goes_on_where_it_asks_for_that() {
+        let modparam = "modparam(\"async\", \"return\", 1)\n";
+        let script = format!(
+            "{HEAD}{modparam}request_route {{ if (async_task_route(\"TASK\")) log(2, \"@@behind@@\"); }}\n{TASK}"
+        );
+        let mut stage = Stage::new(MODULES, &script);
+        stage.receive(OPTIONS);
+        assert!(stage.log().contains("@@behind@@"));
+        assert_eq!(stage.handed_on().len(), 1);
+    }
+
+    #[test]
+    fn what_the_script_has_done_goes_with_the_request() {
+        let (handed_on, ..) = run(
+            "setflag(3); $ru = \"sip:new@h\"; $du = \"sip:192.0.2.1\"; $avp(a) = 7; $avp(a) = \"two\"; \
+             async_task_route(\"TASK\");",
+            Delegation::Delegated,
+        );
+        assert_eq!(String::from_utf8_lossy(&handed_on[0].message), INVITE);
+        // Given a worker that goes on with it, everything is there again.
+        let told = "if (isflagset(3)) log(2, \"@@flag $ru $ou $du $avp(a) $(avp(a)[1])@@\");";
+        let mut stage =
+            Stage::worker(MODULES, &script("exit;").replace("exit; }\n", &format!("{told} }}\n")));
+        stage.go_on(&handed_on[0]);
+        let log = stage.log();
+        let expected = "@@flag sip:new@h sip:bob:pw@127.0.0.1:17060;transport=udp sip:192.0.2.1 two 7@@";
+        assert!(log.contains(expected), "{log}");
+    }
+
+    #[test]
+    fn replies_are_not_handed_on() {
+        let script = format!(
+            "{HEAD}request_route {{ exit; }}\nevent_route[core:pre-routing] {{ if (!async_task_route(\"TASK\")) log(2, \"@@here@@\"); }}\n{TASK}"
+        );
+        let mut stage = Stage::new(MODULES, &script);
+        stage.pre_route(PROGRESS);
+        assert!(stage.log().contains("@@here@@"));
+        assert_eq!((stage.handed_on().len(), stage.count("async.misplaced")), (0, 1));
+    }
+
+    #[test]
+    fn a_script_without_groups_gets_one() {
+        let check = |head: &str, expected: &[(&str, u32)]| {
+            let stage = Stage::new(
+                MODULES,
+                &format!(
+                    "{head}loadmodule \"async.so\"\nmodparam(\"async\", \"workers\", 3)\nrequest_route {{ exit; }}"
+                ),
+            );
+            let groups = &stage.loaded.settings().groups;
+            let groups: Vec<_> = groups.iter().map(|group| (group.name.as_str(), group.workers)).collect();
+            assert_eq!(groups, expected, "{head}");
+        };
+        check("", &[("default", 3)]);
+        check("async_workers=2\n", &[("default", 2)]);
+        check("async_workers_group=\"name=a\"\n", &[("a", 1)]);
+    }
+
+    #[test]
+    fn mistakes_are_found_before_anything_runs() {
+        let check = |statements: &str, expected: &str| {
+            let mistakes = Stage::mistakes(MODULES, &script(statements));
+            assert!(mistakes.contains(expected), "{statements}: {mistakes}");
+        };
+        check("async_task_route(\"TAKS\");", "unknown route route[TAKS]");
+        check("async_task_route(\"TAKS\");", "did you mean \"TASK\"?");
+        check("async_task_group_route(\"TASK\", \"cals\");", "unknown worker group \"cals\"");
+        check("async_task_route();", "async_task_route() takes 1 argument, not 0");
+        for count in ["0", "-1", "1025"] {
+            let script =
+                format!("{HEAD}modparam(\"async\", \"workers\", {count})\nrequest_route {{ exit; }}\n");
+            assert!(Stage::mistakes(MODULES, &script).contains("workers cannot be"), "{count}");
+        }
+    }
+
+    #[test]
+    fn the_tables_are_in_order() {
+        check_tables::<Async>();
+    }
+}

@@ -1,0 +1,167 @@
+//! Module `async`: a worker goes on with a request in a route of its own, at once or later.
+
+use nix::sys::signal::Signal;
+
+use crate::scripts::HEAD;
+use crate::support::{Caller, Load, Request, SOON, Server, check_config, processes, wait_until};
+
+/// One receiver, two groups, and whatever the test is about.
+fn script(rest: &str) -> String {
+    format!(
+        "{HEAD}loadmodule \"cfgutils\"\nloadmodule \"async\"\nchildren=1\n\
+         async_workers_group=\"name=first;workers=1;queue=64\"\n\
+         async_workers_group=\"name=calls;workers=2;queue=64\"\n{rest}"
+    )
+}
+
+/// Requests are handed on to `route[TASK]` of a group, which answers with its process id.
+fn handed_on_to(group: &str) -> String {
+    script(&format!(
+        "request_route {{ async_task_group_route(\"TASK\", \"{group}\"); sl_send_reply(\"503\", \"Busy\"); }}\n\
+         route[TASK] {{ sl_send_reply(\"200\", \"worker $pp\"); }}\n"
+    ))
+}
+
+/// The title of the process whose id ends a reason phrase.
+#[track_caller]
+fn title_of_answer(caller: &Caller, name: &str) -> String {
+    let answer = caller.ask(&Request::new("OPTIONS", name));
+    let pid = answer.start.split_whitespace().next_back().and_then(|word| word.parse().ok());
+    processes::title(pid.unwrap_or_else(|| panic!("no process id in {}", answer.start)))
+}
+
+#[test]
+fn a_task_runs_in_a_worker_of_its_group() {
+    let server = Server::start(&script(
+        "request_route {\n\
+           if (is_method(\"OPTIONS\")) { $vn(route) = \"TASK\"; async_task_route(\"$vn(route)\"); }\n\
+           async_task_group_route(\"TASK\", \"calls\");\n\
+         }\n\
+         route[TASK] { sl_send_reply(\"200\", \"worker $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    assert!(title_of_answer(&caller, "first").starts_with("sworkerd: worker first/"));
+    let answer = caller.ask(&Request::new("MESSAGE", "calls"));
+    let pids = server.children_titled("worker calls/");
+    assert!(pids.iter().any(|pid| answer.start.ends_with(&format!(" {pid}"))), "{}", answer.start);
+    assert_eq!((server.counter("async.handed_on"), server.counter("core.continuations_lost")), (2, 0));
+}
+
+#[test]
+fn the_task_sees_what_the_script_had_done() {
+    let server = Server::start(&script(
+        "modparam(\"sworker\", \"xdata\", \"$var(x)\")\n\
+         request_route {\n\
+           append_hf(\"X-New: here\\r\\n\"); remove_hf(\"Subject\"); $ru = \"sip:new@h\"; setflag(3);\n\
+           $avp(a) = \"pair\"; $var(x) = \"extra\"; append_to_reply(\"X-Reply: kept\\r\\n\");\n\
+           async_task_route(\"TASK\");\n\
+         }\n\
+         route[TASK] {\n\
+           if (sworker_active() || !isflagset(3)) { sl_send_reply(\"500\", \"Wrong\"); exit; }\n\
+           sl_send_reply(\"200\", \"$hdr(X-New) $hdr(Subject) $ru $avp(a) $var(x)\");\n\
+         }\n",
+    ));
+    let caller = server.caller();
+    let answer = caller.ask(&Request::new("OPTIONS", "state").header("Subject: gone"));
+    assert_eq!(answer.start, "SIP/2.0 200 here <null> sip:new@h pair extra");
+    assert_eq!(answer.header("X-Reply"), "kept");
+}
+
+#[test]
+fn what_pre_routing_hands_on_is_processed_once() {
+    let server = Server::start(&script(
+        "event_route[core:pre-routing] { async_task_route(\"TASK\"); }\n\
+         request_route { sl_send_reply(\"500\", \"Twice\"); }\n\
+         route[TASK] { sl_send_reply(\"200\", \"worker $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    let tally = Load::new("once", 200).run(&caller);
+    assert_eq!((tally.answered, tally.duplicates), (200, 0));
+    assert_eq!(server.counter("core.pre_routing_dropped"), 200);
+    assert!(title_of_answer(&caller, "last").starts_with("sworkerd: worker first/"));
+}
+
+#[test]
+fn a_full_queue_is_false_and_the_script_decides() {
+    let server = Server::start(&handed_on_to("first").replace("workers=1;queue=64", "workers=1;queue=2"));
+    let caller = server.caller();
+    let worker = server.worker("first", 1);
+    processes::freeze(worker);
+    // Given a worker that stands still and a queue of two, some of these have no room.
+    (0..8).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("full-{index}")))));
+    let refused = (0..4).map(|_| caller.receive().status()).filter(|status| *status == 503).count();
+    assert_eq!(refused, 4);
+    wait_until("they are counted", SOON, || server.counter("async.full") >= 4);
+    processes::thaw(worker);
+    wait_until("the rest is answered", SOON, || server.group("first")["depth"] == 0);
+}
+
+#[test]
+fn a_worker_killed_in_the_route_leaves_it_to_its_successor() {
+    let server = Server::start(&script(
+        "request_route { async_task_route(\"TASK\"); }\n\
+         route[TASK] { sl_send_reply(\"100\", \"begun $pp\"); usleep(\"300000\"); sl_send_reply(\"200\", \"OK $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    let first = server.worker("first", 1);
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "killed")));
+    assert_eq!(caller.receive().start, format!("SIP/2.0 100 begun {first}"));
+    processes::send_signal(first, Signal::SIGKILL);
+    assert!(caller.receive().start.starts_with("SIP/2.0 100 begun "));
+    let successor = server.worker("first", 1);
+    assert_ne!(successor, first);
+    assert_eq!(caller.receive().start, format!("SIP/2.0 200 OK {successor}"));
+    assert_eq!(server.group("first")["redelivered"], 1);
+}
+
+#[test]
+fn killing_workers_under_load_loses_no_task() {
+    let server = Server::start(&handed_on_to("calls"));
+    let mut kills = 0;
+    let tally = Load::new("kill", 20_000).window(32).run_while(&server.caller(), |tally| {
+        let alive = server_workers(&server);
+        if tally.answered > (kills + 1) * 500 && kills < 20 && alive.len() == 2 {
+            processes::send_signal(alive[0], Signal::SIGKILL);
+            kills += 1;
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    tally.assert_nothing_lost();
+    assert!(kills >= 10 && tally.duplicates <= kills, "{} twice after {kills} kills", tally.duplicates);
+}
+
+fn server_workers(server: &Server) -> Vec<i32> {
+    server.children_titled("worker calls/")
+}
+
+#[test]
+fn the_check_finds_routes_and_groups_that_are_not_there() {
+    let rows = [
+        ("async_task_route(\"TASKS\");", "unknown route route[TASKS]"),
+        ("async_task_group_route(\"TASK\", \"call\");", "unknown worker group \"call\""),
+    ];
+    for (statement, expected) in rows {
+        let checked =
+            check_config(&script(&format!("request_route {{ {statement} }}\nroute[TASK] {{ exit; }}\n")));
+        assert!(checked.code == Some(255) && checked.output.contains(expected), "{}", checked.output);
+    }
+}
+
+/// A route that is gone after a reload is not missed: who accepted the message finishes it.
+#[test]
+fn a_task_is_finished_by_the_generation_that_accepted_it() {
+    let server = Server::start(&script(
+        "request_route { async_task_route(\"TASK\"); }\n\
+         route[TASK] { sl_send_reply(\"200\", \"old\"); }\n",
+    ));
+    let caller = server.caller();
+    let worker = server.worker("first", 1);
+    processes::freeze(worker);
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "reloaded")));
+    wait_until("it waits", SOON, || server.counter("async.handed_on") == 1);
+    server.folder().write("server.cfg", script("request_route { sl_send_reply(\"200\", \"new\"); }\n"));
+    server.ask_control(&["core.reload"]);
+    processes::thaw(worker);
+    assert_eq!(caller.receive().start, "SIP/2.0 200 old");
+    assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).start, "SIP/2.0 200 new");
+}
