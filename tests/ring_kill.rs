@@ -157,7 +157,7 @@ fn test_names() -> impl Iterator<Item = &'static str> {
 }
 
 fn run_test(name: &str, seed: u64) -> Result<String, String> {
-    let mut histogram = [0; Point::ALL.len()];
+    let mut histogram = [0; Point::OF_RINGS.len()];
     if name == CRASH_POINT_TEST {
         return every_crash_point(seed, &mut histogram);
     }
@@ -183,16 +183,16 @@ fn every_crash_point(seed: u64, histogram: &mut Histogram) -> Result<String, Str
             break;
         }
     }
-    let rows = Point::ALL.iter().zip(histogram.iter()).map(|(point, hits)| format!("{point:?} {hits}"));
+    let rows = Point::OF_RINGS.iter().zip(histogram.iter()).map(|(point, hits)| format!("{point:?} {hits}"));
     summaries.push(rows.collect::<Vec<_>>().join(" · "));
     let summary = summaries.join("\n     ");
     match histogram.iter().position(|hits| *hits == 0) {
-        Some(missed) => Err(format!("{:?} was never hit\n     {summary}", Point::ALL[missed])),
+        Some(missed) => Err(format!("{:?} was never hit\n     {summary}", Point::OF_RINGS[missed])),
         None => Ok(summary),
     }
 }
 
-type Histogram = [u32; Point::ALL.len()];
+type Histogram = [u32; Point::OF_RINGS.len()];
 
 /// What all processes of a run share; made before the first fork.
 struct World<'a> {
@@ -483,7 +483,7 @@ impl Master<'_> {
             Role::Producer(_) => (**point as u8) < Point::ClaimTaken as u8,
             Role::Worker(_) => **point as u8 >= Point::WakeSleeperSeen as u8,
         };
-        let mut candidates = Point::ALL.iter().filter(of_role).copied().collect::<Vec<_>>();
+        let mut candidates = Point::OF_RINGS.iter().filter(of_role).copied().collect::<Vec<_>>();
         if self.random.below(2) == 0 {
             candidates.sort_by_key(|point| self.histogram[*point as usize]);
             candidates.truncate(3);
