@@ -46,6 +46,8 @@ pub struct Onward<'a> {
     pub xdata: &'a [u8],
     /// How long it waits before it is put into the queue.
     pub delay: Duration,
+    /// It was handed on before.
+    pub is_continued: bool,
 }
 
 /// The way from a process into the rings.

@@ -21,6 +21,9 @@ use super::continuation::{CarriedFlags, Continuation, ContinuationWriter, TooLon
 use super::datagram::Datagram;
 use super::groups::{Delegation, GroupIndex, Onward, Xdata};
 
+/// The counter row under which is shown how many messages wait now: read from where they wait, not counted.
+pub const WAITING_COUNT: &str = "async.waiting";
+
 /// Why a message could not be handed on; it is still here, and ours to process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotHandedOn {
@@ -76,7 +79,8 @@ impl Context<'_> {
             false => Cow::Owned(self.write_changed()?),
         };
         let datagram = Datagram { bytes: &bytes, circumstances: self.datagram.circumstances };
-        let onward = Onward { datagram, continuation: &continuation, xdata: &xdata, delay };
+        let is_continued = self.is_continued;
+        let onward = Onward { datagram, continuation: &continuation, xdata: &xdata, delay, is_continued };
         let delegation = match &mut self.process.ways.delegate {
             Some(delegate) => delegate.hand_on(group, placement, &onward),
             None => Delegation::NotHere,

@@ -9,6 +9,7 @@ use super::services::Services;
 use super::settings::{GroupSetting, Settings};
 use super::value::Value;
 use super::variables::Scope;
+pub use crate::shm::SEATS_MAX;
 
 /// Handed to `Module::plan`.
 pub struct Planning<'a> {

@@ -26,8 +26,8 @@ use crate::core::log::Level;
 use crate::core::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
 };
-use crate::core::onward::NotHandedOn;
-use crate::core::planning::Planning;
+use crate::core::onward::{NotHandedOn, WAITING_COUNT};
+use crate::core::planning::{Planning, SEATS_MAX};
 use crate::core::preparation::Preparation;
 use crate::core::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
 use crate::core::throttle::Throttle;
@@ -36,6 +36,8 @@ use crate::core::throttle::Throttle;
 pub struct Async {
     /// Of group `default`, where the script defines no group.
     workers: u32,
+    /// So many messages can wait.
+    capacity: u32,
     /// What a function gives back when the message has been handed on.
     on_success: Outcome,
     /// The group of functions that name none.
@@ -47,10 +49,14 @@ pub struct Async {
 #[derive(Clone, Copy, Debug)]
 struct Counters {
     handed_on: CounterId,
+    delayed: CounterId,
     failures: [CounterId; FAILURE_COUNT],
 }
 
-const FAILURE_COUNT: usize = 6;
+const FAILURE_COUNT: usize = 7;
+const CAPACITY_DEFAULT: u32 = 1024;
+/// Longer than a day no request waits.
+const DELAY_MAX: Duration = Duration::from_secs(86_400);
 
 const ROUTE: ParameterKind = ParameterKind::Route(RouteKind::Named);
 
@@ -77,6 +83,17 @@ impl Module for Async {
                 Ok(())
             },
         ),
+        Parameter::integer(
+            "capacity",
+            "so many requests can wait at the same time: those of async_route() and its kin, and for a moment what workers hand on (1024)",
+            |module, count| match u32::try_from(count) {
+                Ok(count @ 1..=SEATS_MAX) => {
+                    module.capacity = count;
+                    Ok(())
+                }
+                _ => Err(out_of_range("capacity", count, SEATS_MAX)),
+            },
+        ),
         Parameter::ignored("ms_timer", "milliseconds are counted without it"),
         Parameter::ignored("mode", "there is one way to wait"),
     ];
@@ -98,20 +115,45 @@ impl Module for Async {
         )
         .prepare(Self::prepare_group)
         .routes(RouteSet::REQUEST),
+        ModuleFunction::new(
+            "async_route",
+            "as async_task_route(), after so many seconds (1 to 86400)",
+            &[ROUTE, ParameterKind::Integer],
+            |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
+                module.wait(context, arguments, Duration::from_secs)
+            },
+        )
+        .routes(RouteSet::REQUEST),
+        ModuleFunction::new(
+            "async_ms_route",
+            "as async_task_route(), after so many milliseconds (1 to 86400000)",
+            &[ROUTE, ParameterKind::Integer],
+            |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
+                module.wait(context, arguments, Duration::from_millis)
+            },
+        )
+        .routes(RouteSet::REQUEST),
     ];
     const COUNTERS: &'static [CounterRow] = &[
         CounterRow::new("async.handed_on", "requests that were handed on to a route"),
-        CounterRow::new("async.full", "requests not handed on because the queue was full"),
+        CounterRow::new("async.delayed", "requests that were handed on to wait"),
+        CounterRow::new(WAITING_COUNT, "requests that wait now (a gauge)"),
+        CounterRow::new(
+            "async.full",
+            "requests not handed on because the queue was full, or as many waited as may",
+        ),
         CounterRow::new("async.too_large", "requests not handed on because they do not fit into a record"),
         CounterRow::new("async.unknown_group", "requests not handed on because no such group works"),
         CounterRow::new("async.broken", "requests not handed on because the script made them unreadable"),
         CounterRow::new("async.misplaced", "calls where nothing can be handed on"),
         CounterRow::new("async.unknown_route", "calls that name no route"),
+        CounterRow::new("async.bad_delay", "calls with a time that cannot be waited"),
     ];
 
     fn new() -> Self {
         Async {
             workers: 1,
+            capacity: CAPACITY_DEFAULT,
             on_success: Outcome::STOP,
             group: GroupIndex(0),
             counters: None,
@@ -121,11 +163,13 @@ impl Module for Async {
 
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
         planning.begin_with_group(GroupSetting::new(DEFAULT_GROUP, self.workers, QUEUE_DEFAULT));
+        planning.reserve_waiting_room(self.capacity);
         let groups = &planning.settings().groups;
         let index = groups.iter().position(|group| group.name == DEFAULT_GROUP).unwrap_or_default();
         self.group = GroupIndex(index as u16);
         self.counters = Some(Counters {
             handed_on: planning.counter("async.handed_on"),
+            delayed: planning.counter("async.delayed"),
             failures: Failure::ALL.map(|failure| planning.counter(failure.counter())),
         });
         Ok(())
@@ -141,6 +185,7 @@ enum Failure {
     Broken,
     Misplaced,
     UnknownRoute,
+    BadDelay,
 }
 
 impl Failure {
@@ -151,6 +196,7 @@ impl Failure {
         Failure::Broken,
         Failure::Misplaced,
         Failure::UnknownRoute,
+        Failure::BadDelay,
     ];
 
     fn counter(self) -> &'static str {
@@ -161,6 +207,7 @@ impl Failure {
             Failure::Broken => "async.broken",
             Failure::Misplaced => "async.misplaced",
             Failure::UnknownRoute => "async.unknown_route",
+            Failure::BadDelay => "async.bad_delay",
         }
     }
 }
@@ -198,6 +245,19 @@ impl Async {
         }
     }
 
+    fn wait(
+        &self,
+        context: &mut Context<'_>,
+        arguments: &[Argument<'_>],
+        in_units: fn(u64) -> Duration,
+    ) -> Outcome {
+        let number = arguments[1].integer().and_then(|number| u64::try_from(number).ok());
+        match number.map(in_units).filter(|delay| *delay <= DELAY_MAX) {
+            Some(Duration::ZERO) | None => self.fail(context, Failure::BadDelay, &"that is no time to wait"),
+            Some(delay) => self.hand_on(context, self.group, arguments[0], delay),
+        }
+    }
+
     fn hand_on(
         &self,
         context: &mut Context<'_>,
@@ -212,6 +272,9 @@ impl Async {
             Ok(()) => {
                 if let Some(counters) = self.counters {
                     context.count(counters.handed_on);
+                    if !delay.is_zero() {
+                        context.count(counters.delayed);
+                    }
                 }
                 self.on_success
             }
@@ -295,6 +358,26 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_says_how_long() {
+        let check = |call: &str, expected: Result<Duration, ()>| {
+            let (handed_on, has_gone_on, stage) =
+                run(&format!("$var(n) = 250; {call};"), Delegation::Delegated);
+            let delays: Vec<_> = handed_on.iter().map(|handed_on| handed_on.delay).collect();
+            assert_eq!((delays, has_gone_on), (expected.into_iter().collect(), expected.is_err()), "{call}");
+            let delayed = expected.is_ok_and(|delay| !delay.is_zero());
+            let counts = ["async.delayed", "async.bad_delay"].map(|name| stage.count(name));
+            assert_eq!(counts, [u64::from(delayed), u64::from(expected.is_err())], "{call}");
+        };
+        check("async_route(\"TASK\", \"4\")", Ok(Duration::from_secs(4)));
+        check("async_route(\"TASK\", 86400)", Ok(DELAY_MAX));
+        check("async_route(\"TASK\", \"0\")", Err(()));
+        check("async_ms_route(\"TASK\", \"$var(n)\")", Ok(Duration::from_millis(250)));
+        check("async_ms_route(\"TASK\", 86400001)", Err(()));
+        check("async_route(\"TASK\", 86401)", Err(()));
+        check("async_route(\"TASK\", -1)", Err(()));
+    }
+
+    #[test]
     fn what_cannot_be_handed_on_stays_here_and_is_counted() {
         let check = |call: &str, answer: Delegation, counter: &str| {
             let (handed_on, has_gone_on, stage) = run(&format!("if ({call}) {{ exit; }}"), answer);
@@ -309,9 +392,9 @@ mod tests {
         check("async_task_route(\"0\")", Delegation::Delegated, "async.unknown_route");
         let group = "async_task_group_route(\"TASK\", \"c$rm\")";
         check(group, Delegation::Delegated, "async.unknown_group");
-        // A computed name that no route has abandons the condition, as with route().
-        let (handed_on, has_gone_on, _) =
-            run("if (async_task_route(\"X$rm\")) { exit; }", Delegation::Delegated);
+        // A computed name that no route has.
+        let statements = "$var(rc) = async_task_route(\"X$rm\"); if ($var(rc) != -1 || async_ms_route(\"$rm\", 5)) { exit; }";
+        let (handed_on, has_gone_on, _) = run(statements, Delegation::Delegated);
         assert_eq!((handed_on.len(), has_gone_on), (0, true));
     }
 
@@ -398,6 +481,12 @@ mod tests {
         check("async_task_route(\"TAKS\");", "did you mean \"TASK\"?");
         check("async_task_group_route(\"TASK\", \"cals\");", "unknown worker group \"cals\"");
         check("async_task_route();", "async_task_route() takes 1 argument, not 0");
+        check("async_route(\"TASK\", \"soon\");", "an integer is needed here");
+        for count in ["0", "-1", "65537"] {
+            let script =
+                format!("{HEAD}modparam(\"async\", \"capacity\", {count})\nrequest_route {{ exit; }}\n");
+            assert!(Stage::mistakes(MODULES, &script).contains("capacity cannot be"), "{count}");
+        }
         for count in ["0", "-1", "1025"] {
             let script =
                 format!("{HEAD}modparam(\"async\", \"workers\", {count})\nrequest_route {{ exit; }}\n");

@@ -30,7 +30,7 @@ use super::undertaker::{self, Undertaking};
 use super::upgrade::{Program, Upgrade};
 use super::watchdog::{Overdue, Watchdog};
 use crate::core::log::Level;
-use crate::shm::ProcessRow;
+use crate::shm::{ProcessRow, WaitingRoom};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::log_write::write_where_room;
 use crate::sys::poll::{self, Interest};
@@ -404,6 +404,11 @@ impl Master {
     fn bury(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.children[index];
         self.heritage.shared.locks.release_all(child.place);
+        if let Some(room) = &self.heritage.waiting_room {
+            room.forget(child.place);
+            // It may have died between letting a message wait and telling the timer.
+            room.wake();
+        }
         if let Role::Worker { group, index, .. } = child.role {
             self.watchdog.forget(group, index);
         }
@@ -612,6 +617,7 @@ impl Master {
         let is_started = self.phase != Phase::Starting;
         self.phase = Phase::Stopping { step: 0, since: Instant::now() };
         self.heritage.ledger.set_stopping();
+        self.hurry_everybody();
         self.service_manager.stopping();
         self.give_up_reloading();
         self.give_up_upgrading();
@@ -633,6 +639,9 @@ impl Master {
         if step == 0 && self.are_receivers_needed(since) {
             return;
         }
+        if step == 1 && self.is_somebody_waiting(since) {
+            return;
+        }
         for index in 0..self.children.len() {
             if self.children[index].role.rules().stop_step == step {
                 self.tell_supervisor(index, Event::Stop);
@@ -647,7 +656,9 @@ impl Master {
             self.repair.wake_all();
         }
         let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
-        if step < STOP_STEP_COUNT && self.children.iter().all(is_over) {
+        // The last thing a worker did may have been to let something wait.
+        let is_left = step == 1 && self.is_somebody_waiting(since);
+        if step < STOP_STEP_COUNT && !is_left && self.children.iter().all(is_over) {
             self.phase = Phase::Stopping { step: step + 1, since };
             self.go_on_stopping(step + 1, since);
         }
@@ -660,6 +671,26 @@ impl Master {
         let is_time_left = since.elapsed() < Duration::from_secs(u64::from(settings.exit_timeout_s)) / 2;
         let is_told = settings.is_stop_told && self.heritage.ledger.is_stopping();
         is_told && is_time_left && !self.repair.undone().is_empty()
+    }
+
+    /// Whether messages wait until their time has come: workers are kept for them. Once half of the time is over that
+    /// leaving may take, their time has come.
+    fn is_somebody_waiting(&self, since: Instant) -> bool {
+        let Some(room) = &self.heritage.waiting_room else { return false };
+        let exit_timeout = Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s));
+        if since.elapsed() >= exit_timeout / 2 && !room.is_hurried() {
+            room.hurry();
+        }
+        !room.is_empty()
+    }
+
+    /// The server stops: for whatever waits, in this generation or in one before it, the time has come.
+    fn hurry_everybody(&self) {
+        let elders = self.elders.iter().map(|elder| &elder.heritage);
+        elders
+            .chain([&self.heritage])
+            .filter_map(|heritage| heritage.waiting_room.as_ref())
+            .for_each(WaitingRoom::hurry);
     }
 
     /// Receivers that died while they left may have read messages that nobody handled: their places are filled once more.
@@ -778,6 +809,7 @@ mod tests {
         for role in [
             Role::Receiver { producer: 0, listener: 0, place: String::new(), number: 1 },
             Role::Worker { group: 0, name: String::new(), index: 0 },
+            Role::Timer { producer: 0 },
             Role::Control,
         ] {
             let rules = role.rules();

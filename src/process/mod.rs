@@ -1,8 +1,9 @@
-//! The processes: master, receivers, workers, control.
+//! The processes: master, receivers, workers, control, and a timer where messages can wait.
 //!
 //! ```text
 //!  boot ─► heritage ─► master ──fork──► child ─┬─► receiver ─► engine ─► rings
 //!                        │                     ├─► worker   ◄─ rings, engine
+//!                        │                     ├─► timer    waiting room ─► rings
 //!              supervisor│repair│obituary      └─► control
 //! ```
 //!
@@ -33,7 +34,9 @@ pub mod role;
 pub mod scaling;
 pub mod service_manager;
 pub mod supervisor;
+pub mod timer;
 pub mod undertaker;
 pub mod upgrade;
+pub mod waiting;
 pub mod watchdog;
 pub mod worker;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::child::is_asked_to_leave;
 use super::engine::Engine;
 use super::heritage::Heritage;
+use super::waiting::WaitingDelegate;
 use crate::core::datagram::{Circumstances, Datagram, Transport};
 use crate::core::groups::{Delegate, Delegation, GroupIndex, Onward};
 use crate::core::identity::ProcessIdentity;
@@ -46,7 +47,8 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
         .udp(listener)
         .ok_or_else(|| io::Error::other(format!("there is no listener {listener}")))?;
     let rules = heritage.places[process.index as usize].rules();
-    let delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count());
+    let delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count())
+        .with_waiting(WaitingDelegate::of(heritage, process.index));
     let engine = heritage.engine(process, Some(Box::new(delegate)));
     let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.receive_memory[producer as usize]);
     tell_inheritance(&heritage.log, inheritance);
@@ -165,12 +167,23 @@ pub struct RingDelegate {
     /// Groups that were given something since the last wake.
     is_touched: Vec<bool>,
     meta: Vec<u8>,
+    waiting: Option<WaitingDelegate>,
 }
 
 impl RingDelegate {
     /// Hands over through this producer's rings.
     pub fn new(producer: Producer, group_count: u32) -> RingDelegate {
-        RingDelegate { producer, is_touched: vec![false; group_count as usize], meta: Vec::new() }
+        RingDelegate {
+            producer,
+            is_touched: vec![false; group_count as usize],
+            meta: Vec::new(),
+            waiting: None,
+        }
+    }
+
+    /// Lets messages wait here that are not to be processed at once.
+    pub fn with_waiting(self, waiting: Option<WaitingDelegate>) -> RingDelegate {
+        RingDelegate { waiting, ..self }
     }
 
     fn push(
@@ -209,6 +222,10 @@ impl Delegate for RingDelegate {
     }
 
     fn hand_on(&mut self, group: GroupIndex, placement: Placement, onward: &Onward<'_>) -> Delegation {
+        if !onward.delay.is_zero() {
+            let waiting = self.waiting.as_mut();
+            return waiting.map_or(Delegation::NotHere, |waiting| waiting.hand_on(group, placement, onward));
+        }
         let Onward { datagram, continuation, xdata, .. } = onward;
         self.meta.clear();
         self.meta.extend_from_slice(&datagram.circumstances.encode());

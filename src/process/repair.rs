@@ -73,7 +73,7 @@ impl RepairShop {
         let nothing = Finding { occupation: Occupation::Idle, set_aside: None };
         match role {
             Role::Master | Role::Control => nothing,
-            Role::Receiver { producer, .. } => {
+            Role::Receiver { producer, .. } | Role::Timer { producer } => {
                 self.repair.producer_died(*producer);
                 nothing
             }

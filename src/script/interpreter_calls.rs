@@ -96,7 +96,9 @@ impl<H: Host> Run<'_, H> {
                 None => {
                     let name = taken[0];
                     self.complain_of_missing_route(name);
-                    return Err(Stop::Statement);
+                    self.machine.values.truncate(operands);
+                    self.finish_call(CODE_OF_MISSING_ARGUMENT);
+                    return Ok(());
                 }
             }
         }
@@ -107,6 +109,8 @@ impl<H: Host> Run<'_, H> {
     }
 }
 
+/// What a call gives back that names a route which does not exist; the function is not called.
+const CODE_OF_MISSING_ARGUMENT: i64 = -1;
 const NO_ARGUMENT: Argument<'static> = Argument::Value(ValueRef::Null);
 
 /// Where text lies, borrowed apart from the host.

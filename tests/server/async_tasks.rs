@@ -1,5 +1,7 @@
 //! Module `async`: a worker goes on with a request in a route of its own, at once or later.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 
 use crate::scripts::HEAD;
@@ -163,5 +165,151 @@ fn a_task_is_finished_by_the_generation_that_accepted_it() {
     server.ask_control(&["core.reload"]);
     processes::thaw(worker);
     assert_eq!(caller.receive().start, "SIP/2.0 200 old");
+    server.wait_for_log("generation 0 is gone");
     assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).start, "SIP/2.0 200 new");
+}
+
+/// Requests wait so many milliseconds before `route[LATER]` answers them.
+fn waiting(milliseconds: u32, parameters: &str) -> String {
+    script(&format!(
+        "{parameters}\nrequest_route {{ async_ms_route(\"LATER\", {milliseconds}); sl_send_reply(\"503\", \"Busy\"); }}\n\
+         route[LATER] {{ sl_send_reply(\"200\", \"worker $pp\"); }}\n"
+    ))
+}
+
+#[test]
+fn what_waits_is_answered_and_not_before_its_time() {
+    let server = Server::start(&script(
+        "request_route {\n\
+           if (is_method(\"OPTIONS\")) { async_ms_route(\"LATER\", \"300\"); }\n\
+           async_route(\"LATER\", 1);\n\
+         }\n\
+         route[LATER] { sl_send_reply(\"200\", \"worker $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    for (method, milliseconds) in [("OPTIONS", 300), ("MESSAGE", 1000)] {
+        let began = Instant::now();
+        let answer = caller.ask(&Request::new(method, &format!("later-{method}")));
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(milliseconds), "{method} answered after {took:?}");
+        assert_eq!(answer.start, format!("SIP/2.0 200 worker {}", server.worker("first", 1)));
+    }
+    assert_eq!(["async.delayed", "async.waiting"].map(|name| server.counter(name)), [2, 0]);
+}
+
+#[test]
+fn what_is_due_sooner_is_answered_first() {
+    let server = Server::start(&script(
+        "request_route { async_ms_route(\"LATER\", \"$(hdr(X-Wait){s.int})\"); }\n\
+         route[LATER] { sl_send_reply(\"200\", \"$hdr(X-Wait)\"); }\n",
+    ));
+    let caller = server.caller();
+    for wait in [900, 300, 600, 1] {
+        let request = Request::new("OPTIONS", &format!("wait-{wait}")).header(&format!("X-Wait: {wait}"));
+        caller.send(&caller.bytes(&request));
+    }
+    let answers: Vec<String> = (0..4).map(|_| caller.receive().start).collect();
+    assert_eq!(answers, [1, 300, 600, 900].map(|wait| format!("SIP/2.0 200 {wait}")));
+}
+
+#[test]
+fn when_as_many_wait_as_may_the_script_decides() {
+    let server = Server::start(&waiting(60_000, "modparam(\"async\", \"capacity\", 2)"));
+    let caller = server.caller();
+    (0..3).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("many-{index}")))));
+    assert_eq!(caller.receive().status(), 503);
+    assert_eq!(["async.waiting", "async.full"].map(|name| server.counter(name)), [2, 1]);
+}
+
+#[test]
+fn whoever_is_killed_what_waits_is_answered() {
+    let server = Server::start(&waiting(700, ""));
+    let victims = ["timer", "worker first/1", "control", "receiver"];
+    let mut kills = [0; 4];
+    let load = Load::new("kill", 1_500).rate(300.0).patience(Duration::from_secs(4));
+    let began = Instant::now();
+    let tally = load.run_while(&server.caller(), |_| {
+        let turn = (began.elapsed().as_millis() / 150) as usize;
+        let victim = turn % victims.len();
+        if kills[victim] <= turn / victims.len()
+            && let [alive, ..] = server.children_titled(victims[victim])[..]
+        {
+            processes::send_signal(alive, Signal::SIGKILL);
+            kills[victim] += 1;
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    tally.assert_nothing_lost();
+    assert!(kills.iter().all(|kills| *kills >= 3), "{kills:?}");
+    let (twice, count) = (tally.duplicates, kills[1] + kills[3]);
+    assert!(twice <= count, "{twice} twice after {count} kills of workers and receivers");
+    wait_until("nothing waits any more", SOON, || server.counter("async.waiting") == 0);
+}
+
+#[test]
+fn a_worker_hands_on_too() {
+    let server = Server::start(&script(
+        "request_route { async_task_route(\"ONE\"); }\n\
+         route[ONE] { $avp(path) = $pp; async_task_group_route(\"TWO\", \"calls\"); sl_send_reply(\"503\", \"Busy\"); }\n\
+         route[TWO] { if ($avp(path) != $pp) sl_send_reply(\"200\", \"$avp(path) $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    let tally = Load::new("chain", 2_000).window(32).run(&caller);
+    assert_eq!((tally.answered, tally.duplicates), (2_000, 0));
+    let answer = caller.ask(&Request::new("OPTIONS", "last"));
+    let first = server.worker("first", 1);
+    assert!(answer.start.starts_with(&format!("SIP/2.0 200 {first} ")), "{}", answer.start);
+}
+
+#[test]
+fn a_stop_does_not_wait_and_loses_nothing() {
+    let mut server = Server::start(&waiting(60_000, ""));
+    let caller = server.caller();
+    (0..50).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("stop-{index}")))));
+    wait_until("they wait", SOON, || server.counter("async.waiting") == 50);
+    server.signal(Signal::SIGTERM);
+    assert!((0..50).all(|_| caller.receive().status() == 200));
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+}
+
+/// A route that lets itself wait again and again ends with the server.
+#[test]
+fn a_stop_ends_what_would_wait_for_ever() {
+    let mut server = Server::start(&script(
+        "request_route { async_ms_route(\"AGAIN\", 100); }\n\
+         route[AGAIN] { async_ms_route(\"AGAIN\", 100); sl_send_reply(\"200\", \"ended\"); }\n",
+    ));
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "again")));
+    wait_until("it goes round", SOON, || server.counter("async.delayed") >= 3);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(caller.receive().start, "SIP/2.0 200 ended");
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+}
+
+#[test]
+fn what_waits_over_a_reload_has_its_time_and_its_script() {
+    let server = Server::start(&waiting(1_500, "exit_timeout=20"));
+    let caller = server.caller();
+    let began = Instant::now();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "over")));
+    wait_until("it waits", SOON, || server.counter("async.waiting") == 1);
+    let old = server.worker("first", 1);
+    server.folder().write("server.cfg", script("request_route { sl_send_reply(\"200\", \"new\"); }\n"));
+    server.ask_control(&["core.reload"]);
+    assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {old}"));
+    assert!(began.elapsed() >= Duration::from_millis(1_500), "answered after {:?}", began.elapsed());
+    server.wait_for_log("generation 0 is gone");
+    assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).start, "SIP/2.0 200 new");
+}
+
+#[test]
+fn when_the_master_is_killed_what_waits_is_answered_at_once() {
+    let mut server = Server::start(&waiting(60_000, ""));
+    let caller = server.caller();
+    (0..20).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("last-{index}")))));
+    wait_until("they wait", SOON, || server.counter("async.waiting") == 20);
+    processes::send_signal(server.master(), Signal::SIGKILL);
+    assert!((0..20).all(|_| caller.receive().status() == 200));
+    assert_eq!(server.wait_for_exit(SOON), None);
 }
