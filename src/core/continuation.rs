@@ -30,11 +30,29 @@ pub struct CarriedFlags {
     pub forced_listener: Option<u16>,
 }
 
+/// Where a message goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal<'a> {
+    /// At the beginning of the route of this name.
+    Route(&'a [u8]),
+    /// Behind the call that interrupted the script.
+    Behind(Interruption),
+}
+
+/// Where a script was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interruption {
+    /// The place in the program.
+    pub point: u32,
+    /// Which program ([`crate::script::program::Program::mark`]).
+    pub mark: u64,
+}
+
 /// Where and with what a message goes on, read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Continuation<'a> {
-    /// Name of the route.
-    pub route: &'a [u8],
+    /// Where it goes on.
+    pub goal: Goal<'a>,
     /// Flags.
     pub flags: CarriedFlags,
     /// `$ru`, where the script changed it.
@@ -62,6 +80,7 @@ const REPLY_HEADERS: u8 = 5;
 const AVP_INTEGER: u8 = 6;
 const AVP_TEXT: u8 = 7;
 const AVP_NULL: u8 = 8;
+const INTERRUPTION: u8 = 9;
 
 const FIELD_HEAD_SIZE: usize = 3;
 const FLAGS_SIZE: usize = 4 + 4 + 8 + 1 + 2;
@@ -75,10 +94,15 @@ pub struct ContinuationWriter<'o> {
 }
 
 impl<'o> ContinuationWriter<'o> {
-    /// One that runs this route.
-    pub fn begin(out: &'o mut Vec<u8>, route: &[u8]) -> Result<ContinuationWriter<'o>, TooLong> {
+    /// One that goes on there.
+    pub fn begin(out: &'o mut Vec<u8>, goal: Goal<'_>) -> Result<ContinuationWriter<'o>, TooLong> {
         let mut writer = ContinuationWriter { out };
-        writer.put(ROUTE, &[route])?;
+        match goal {
+            Goal::Route(name) => writer.put(ROUTE, &[name])?,
+            Goal::Behind(Interruption { point, mark }) => {
+                writer.put(INTERRUPTION, &[&point.to_be_bytes(), &mark.to_be_bytes()])?;
+            }
+        }
         Ok(writer)
     }
 
@@ -136,11 +160,11 @@ impl<'o> ContinuationWriter<'o> {
 }
 
 impl<'a> Continuation<'a> {
-    /// Reads the form that travels: every field is whole, and there is a route.
+    /// Reads the form that travels: every field is whole, and it is said where the message goes on.
     pub fn decode(bytes: &'a [u8]) -> Result<Continuation<'a>, BrokenContinuation> {
         let fields = Fields { rest: bytes };
         let mut found = Continuation {
-            route: b"",
+            goal: Goal::Route(b""),
             flags: CarriedFlags::default(),
             request_uri: None,
             destination_uri: None,
@@ -150,7 +174,8 @@ impl<'a> Continuation<'a> {
         for field in fields {
             let (kind, value) = field?;
             match kind {
-                ROUTE => found.route = value,
+                ROUTE => found.goal = Goal::Route(value),
+                INTERRUPTION => found.goal = Goal::Behind(decode_interruption(value)?),
                 FLAGS => found.flags = decode_flags(value)?,
                 REQUEST_URI => found.request_uri = Some(value),
                 DESTINATION_URI => found.destination_uri = Some(value),
@@ -159,7 +184,7 @@ impl<'a> Continuation<'a> {
                 _ => {}
             }
         }
-        if found.route.is_empty() { Err(BrokenContinuation) } else { Ok(found) }
+        if found.goal == Goal::Route(b"") { Err(BrokenContinuation) } else { Ok(found) }
     }
 
     /// The pairs, oldest first.
@@ -185,6 +210,12 @@ fn decode_flags(bytes: &[u8]) -> Result<CarriedFlags, BrokenContinuation> {
         is_local_rport_added: switches & LOCAL_RPORT_ADDED != 0,
         forced_listener: (switches & LISTENER_FORCED != 0).then_some(number(17..19) as u16),
     })
+}
+
+fn decode_interruption(bytes: &[u8]) -> Result<Interruption, BrokenContinuation> {
+    let (point, mark) = bytes.split_first_chunk().ok_or(BrokenContinuation)?;
+    let mark = mark.try_into().map_err(|_| BrokenContinuation)?;
+    Ok(Interruption { point: u32::from_be_bytes(*point), mark: u64::from_be_bytes(mark) })
 }
 
 /// Name and value of a pair.
@@ -243,7 +274,7 @@ mod tests {
 
     fn written(write: impl FnOnce(&mut ContinuationWriter<'_>) -> Result<(), TooLong>) -> Vec<u8> {
         let mut out = Vec::new();
-        write(&mut ContinuationWriter::begin(&mut out, b"RESUME").unwrap()).unwrap();
+        write(&mut ContinuationWriter::begin(&mut out, Goal::Route(b"RESUME")).unwrap()).unwrap();
         out
     }
 
@@ -260,7 +291,7 @@ mod tests {
             writer.avp(b"none", ValueRef::Null)
         });
         let read = Continuation::decode(&bytes).unwrap();
-        assert_eq!((read.route, read.flags), (&b"RESUME"[..], FULL));
+        assert_eq!((read.goal, read.flags), (Goal::Route(b"RESUME"), FULL));
         assert_eq!(
             (read.request_uri, read.destination_uri),
             (Some(&b"sip:new@h"[..]), Some(&b"sip:next"[..]))
@@ -279,8 +310,12 @@ mod tests {
     fn a_bare_route_is_all_it_needs() {
         let bytes = written(|writer| writer.flags(&CarriedFlags::default()));
         let read = Continuation::decode(&bytes).unwrap();
-        assert_eq!((read.route, read.flags), (&b"RESUME"[..], CarriedFlags::default()));
+        assert_eq!((read.goal, read.flags), (Goal::Route(b"RESUME"), CarriedFlags::default()));
         assert_eq!((read.request_uri, read.avps().count()), (None, 0));
+        let behind = Goal::Behind(Interruption { point: 70_000, mark: u64::MAX - 7 });
+        let mut out = Vec::new();
+        ContinuationWriter::begin(&mut out, behind).unwrap();
+        assert_eq!(Continuation::decode(&out).unwrap().goal, behind);
     }
 
     #[test]
@@ -298,6 +333,8 @@ mod tests {
             ("nothing", vec![]),
             ("no route", written(|_| Ok(()))[9..].to_vec()),
             ("an empty route", vec![ROUTE, 0, 0]),
+            ("half an interruption", vec![INTERRUPTION, 0, 11, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
+            ("half a place", vec![INTERRUPTION, 0, 3, 0, 0, 0]),
             ("half a head", [&good[..], &[ROUTE, 0]].concat()),
             ("half a field", good[..good.len() - 1].to_vec()),
             ("flags of another size", [&good[..], &[FLAGS, 0, 1, 1]].concat()),
@@ -315,8 +352,8 @@ mod tests {
     fn what_no_field_takes_is_refused() {
         let long = vec![b'x'; 70_000];
         let mut out = Vec::new();
-        assert!(ContinuationWriter::begin(&mut out, &long).is_err());
-        let mut writer = ContinuationWriter::begin(&mut out, b"R").unwrap();
+        assert!(ContinuationWriter::begin(&mut out, Goal::Route(&long)).is_err());
+        let mut writer = ContinuationWriter::begin(&mut out, Goal::Route(b"R")).unwrap();
         assert_eq!(writer.avp(&long, ValueRef::Null), Err(TooLong));
         assert_eq!(writer.avp(b"x", ValueRef::Text(&long)), Err(TooLong));
         assert_eq!(writer.reply_headers(&long), Err(TooLong));

@@ -112,7 +112,7 @@ pub fn load(request: LoadRequest) -> Result<Loaded, Rejected> {
     match program {
         Some(program) if errors.is_empty() => {
             let limits = limits(registry.settings());
-            registry.learn_routes(program.route_names().map(str::to_owned).collect());
+            registry.learn_program(&program);
             Ok(Loaded { program, registry, log_prefix, limits, name, remarks })
         }
         _ => Err(Rejected { errors, remarks }),

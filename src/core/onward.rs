@@ -17,7 +17,7 @@ use crate::sip::validate::{check_framing, check_readable};
 use crate::sip::{Message, write};
 
 use super::context::Context;
-use super::continuation::{CarriedFlags, Continuation, ContinuationWriter, TooLong};
+use super::continuation::{CarriedFlags, Continuation, ContinuationWriter, Goal, TooLong};
 use super::datagram::Datagram;
 use super::groups::{Delegation, GroupIndex, Onward, Xdata};
 
@@ -63,15 +63,15 @@ impl From<TooLong> for NotHandedOn {
 }
 
 impl Context<'_> {
-    /// Gives the message, as it has become, to a group: once the delay is over, a worker runs the named route on it. A
+    /// Gives the message, as it has become, to a group: once the delay is over, a worker goes on with it at the goal. A
     /// full queue of a group with `full=reply` answers it with 503 instead, and then it is dealt with as well.
-    pub fn hand_on(&mut self, group: GroupIndex, route: &[u8], delay: Duration) -> Result<(), NotHandedOn> {
+    pub fn hand_on(&mut self, group: GroupIndex, goal: Goal<'_>, delay: Duration) -> Result<(), NotHandedOn> {
         if !self.message.is_request() {
             return Err(NotHandedOn::NotARequest);
         }
         let placement = self.placement(group);
         let mut continuation = Vec::with_capacity(64);
-        self.write_continuation(route, &mut continuation)?;
+        self.write_continuation(goal, &mut continuation)?;
         let xdata = self.carried_xdata();
         // The Request-URI is not among these changes: it travels beside the message.
         let bytes = match self.edits.is_empty() {
@@ -118,8 +118,8 @@ impl Context<'_> {
         }
     }
 
-    fn write_continuation(&self, route: &[u8], out: &mut Vec<u8>) -> Result<(), TooLong> {
-        let mut writer = ContinuationWriter::begin(out, route)?;
+    fn write_continuation(&self, goal: Goal<'_>, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        let mut writer = ContinuationWriter::begin(out, goal)?;
         writer.flags(&CarriedFlags {
             message: self.flags,
             branch: self.branch_flags,
@@ -185,7 +185,7 @@ mod tests {
             context.process.avps.push(b"a", ValueRef::Integer(7)).unwrap();
             // A listener that is not there on the other side.
             context.forced_listener = Some(99);
-            context.write_continuation(b"R", &mut encoded).unwrap();
+            context.write_continuation(Goal::Route(b"R"), &mut encoded).unwrap();
         });
         with_context(|context| {
             context.take_up(&Continuation::decode(&encoded).unwrap());
@@ -201,10 +201,10 @@ mod tests {
     #[test]
     fn what_cannot_be_handed_on_is_still_ours() {
         with_context(|context| {
-            let answer = context.hand_on(GroupIndex(0), b"R", Duration::ZERO);
+            let answer = context.hand_on(GroupIndex(0), Goal::Route(b"R"), Duration::ZERO);
             assert_eq!((answer, context.is_handed_on), (Err(NotHandedOn::NotHere), false));
             context.process.avps.push(b"a", ValueRef::Text(&[b'x'; 70_000])).unwrap();
-            let answer = context.hand_on(GroupIndex(0), b"R", Duration::ZERO);
+            let answer = context.hand_on(GroupIndex(0), Goal::Route(b"R"), Duration::ZERO);
             assert_eq!(answer, Err(NotHandedOn::TooLarge));
         });
     }
@@ -213,9 +213,15 @@ mod tests {
     fn what_the_script_made_unreadable_is_not_handed_on() {
         with_context(|context| {
             // This message lacks what every message must have; received as it is, nobody looked.
-            assert_eq!(context.hand_on(GroupIndex(0), b"R", Duration::ZERO), Err(NotHandedOn::NotHere));
+            assert_eq!(
+                context.hand_on(GroupIndex(0), Goal::Route(b"R"), Duration::ZERO),
+                Err(NotHandedOn::NotHere)
+            );
             context.edits.remove_named(&context.message, b"X");
-            assert_eq!(context.hand_on(GroupIndex(0), b"R", Duration::ZERO), Err(NotHandedOn::Broken));
+            assert_eq!(
+                context.hand_on(GroupIndex(0), Goal::Route(b"R"), Duration::ZERO),
+                Err(NotHandedOn::Broken)
+            );
         });
     }
 }

@@ -15,8 +15,10 @@ use crate::script::catalog::{
     Advice, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
 };
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
+use crate::script::program::Program;
 
 use super::context::Context;
+use super::continuation::Interruption;
 use super::counters::{self, CounterId, CounterRow};
 use super::functions::{self, Function};
 use super::identity::ProcessIdentity;
@@ -57,6 +59,7 @@ pub struct Registry {
     lock_count: u32,
     waiting_max: u32,
     route_names: Vec<String>,
+    program_mark: u64,
     customs: Vec<Custom>,
     notices: Vec<String>,
 }
@@ -153,6 +156,7 @@ impl Registry {
             lock_count: 0,
             waiting_max: 0,
             route_names: Vec::new(),
+            program_mark: 0,
             loaded_at_s: std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs()),
             customs: Vec::new(),
             notices: Vec::new(),
@@ -244,9 +248,17 @@ impl Registry {
         }
     }
 
-    /// The script has been checked: these are the names of its routes, by number.
-    pub(super) fn learn_routes(&mut self, names: Vec<String>) {
-        self.route_names = names;
+    /// The script has been checked: modules can name its routes and places.
+    pub(super) fn learn_program(&mut self, program: &Program) {
+        self.route_names = program.route_names().map(str::to_owned).collect();
+        if self.waiting_max > 0 {
+            self.program_mark = program.mark();
+        }
+    }
+
+    /// Where a run of the script was interrupted, for who goes on there.
+    pub fn interruption(&self, point: u32) -> Interruption {
+        Interruption { point, mark: self.program_mark }
     }
 
     /// The name of the route of this number, as a function was handed it.

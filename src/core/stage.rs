@@ -15,7 +15,7 @@ use crate::sip::Message;
 use crate::sip::branch::Secret;
 
 use super::context::{Context, Phase, ProcessState, REWRITES_MAX, Ways};
-use super::continuation::Continuation;
+use super::continuation::{Continuation, Goal, Interruption};
 use super::counters::{Count, CounterId};
 use super::datagram::{Circumstances, Datagram, Transport};
 use super::groups::{Delegate, Delegation, GroupIndex, Onward};
@@ -276,15 +276,22 @@ impl Stage {
     /// Goes on with a request in the route it was handed on to.
     pub fn go_on(&mut self, handed_on: &HandedOn) -> Verdict {
         let continuation = Continuation::decode(&handed_on.continuation).expect("it was just written");
-        let route =
-            self.loaded.program.route(RouteKind::Named, continuation.route).expect("there is this route");
         let mut interpreter = Interpreter::new(self.loaded.limits);
         let datagram = datagram(&handed_on.message, self.source);
         let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
         let mut context =
             Context::new(datagram, parsed, Phase::Routing, &self.loaded.registry, &mut self.process);
         context.take_up(&continuation);
-        let verdict = interpreter.run(&self.loaded.program, route, &mut context);
+        let program = &self.loaded.program;
+        let verdict = match continuation.goal {
+            Goal::Route(name) => {
+                let route = program.route(RouteKind::Named, name).expect("there is this route");
+                interpreter.run(program, route, &mut context)
+            }
+            Goal::Behind(Interruption { point, .. }) => {
+                interpreter.resume(program, point, &mut context).expect("it was interrupted there")
+            }
+        };
         context.finish();
         verdict
     }

@@ -20,6 +20,7 @@
 use std::time::Duration;
 
 use crate::core::context::Context;
+use crate::core::continuation::Goal;
 use crate::core::counters::{CounterId, CounterRow};
 use crate::core::groups::GroupIndex;
 use crate::core::log::Level;
@@ -103,7 +104,7 @@ impl Module for Async {
             "a worker of group default (or of the first group) goes on with the request in this route, and the script ends here; false when that is not possible",
             &[ROUTE],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
-                module.hand_on(context, module.group, arguments[0], Duration::ZERO)
+                module.hand_on_to(context, module.group, arguments[0], Duration::ZERO)
             },
         )
         .routes(RouteSet::REQUEST),
@@ -133,6 +134,24 @@ impl Module for Async {
             },
         )
         .routes(RouteSet::REQUEST),
+        ModuleFunction::new(
+            "async_sleep",
+            "interrupts the route for so many seconds (1 to 86400); a worker of group default goes on behind the call, to the end of the route it stands in; false inside a loop and where nobody can go on",
+            &[ParameterKind::Delay],
+            |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
+                module.sleep(context, arguments[0], Duration::from_secs)
+            },
+        )
+        .routes(RouteSet::of(&[RouteKind::Request, RouteKind::Named])),
+        ModuleFunction::new(
+            "async_ms_sleep",
+            "the same for milliseconds (1 to 86400000)",
+            &[ParameterKind::Delay],
+            |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
+                module.sleep(context, arguments[0], Duration::from_millis)
+            },
+        )
+        .routes(RouteSet::of(&[RouteKind::Request, RouteKind::Named])),
     ];
     const COUNTERS: &'static [CounterRow] = &[
         CounterRow::new("async.handed_on", "requests that were handed on to a route"),
@@ -240,7 +259,7 @@ impl Async {
             computed => context.group_named(computed.text()),
         };
         match group {
-            Some(group) => self.hand_on(context, group, arguments[0], Duration::ZERO),
+            Some(group) => self.hand_on_to(context, group, arguments[0], Duration::ZERO),
             None => self.fail(context, NotHandedOn::NoSuchGroup.into(), &NotHandedOn::NoSuchGroup),
         }
     }
@@ -251,10 +270,38 @@ impl Async {
         arguments: &[Argument<'_>],
         in_units: fn(u64) -> Duration,
     ) -> Outcome {
-        let number = arguments[1].integer().and_then(|number| u64::try_from(number).ok());
-        match number.map(in_units).filter(|delay| *delay <= DELAY_MAX) {
-            Some(Duration::ZERO) | None => self.fail(context, Failure::BadDelay, &"that is no time to wait"),
-            Some(delay) => self.hand_on(context, self.group, arguments[0], delay),
+        match delay_of(arguments[1], in_units) {
+            Some(delay) => self.hand_on_to(context, self.group, arguments[0], delay),
+            None => self.fail(context, Failure::BadDelay, &NO_DELAY),
+        }
+    }
+
+    fn sleep(
+        &self,
+        context: &mut Context<'_>,
+        argument: Argument<'_>,
+        in_units: fn(u64) -> Duration,
+    ) -> Outcome {
+        let Some(delay) = delay_of(argument, in_units) else {
+            return self.fail(context, Failure::BadDelay, &NO_DELAY);
+        };
+        let Argument::Delay { point: Some(point), .. } = argument else {
+            return self.fail(context, Failure::Misplaced, &"nobody can go on in a loop");
+        };
+        let interruption = context.registry().interruption(point);
+        self.hand_on(context, self.group, Goal::Behind(interruption), delay)
+    }
+
+    fn hand_on_to(
+        &self,
+        context: &mut Context<'_>,
+        group: GroupIndex,
+        route: Argument<'_>,
+        delay: Duration,
+    ) -> Outcome {
+        match name_of(route, context) {
+            Some(name) => self.hand_on(context, group, Goal::Route(name.as_bytes()), delay),
+            None => self.fail(context, Failure::UnknownRoute, &"it names no route"),
         }
     }
 
@@ -262,13 +309,10 @@ impl Async {
         &self,
         context: &mut Context<'_>,
         group: GroupIndex,
-        route: Argument<'_>,
+        goal: Goal<'_>,
         delay: Duration,
     ) -> Outcome {
-        let Some(route) = name_of(route, context) else {
-            return self.fail(context, Failure::UnknownRoute, &"it names no route");
-        };
-        match context.hand_on(group, route.as_bytes(), delay) {
+        match context.hand_on(group, goal, delay) {
             Ok(()) => {
                 if let Some(counters) = self.counters {
                     context.count(counters.handed_on);
@@ -298,6 +342,14 @@ impl Async {
         Outcome::FALSE
     }
 }
+
+/// A time that can be waited.
+fn delay_of(argument: Argument<'_>, in_units: fn(u64) -> Duration) -> Option<Duration> {
+    let number = argument.integer().and_then(|number| u64::try_from(number).ok());
+    number.map(in_units).filter(|delay| !delay.is_zero() && *delay <= DELAY_MAX)
+}
+
+const NO_DELAY: &str = "that is no time to wait";
 
 /// The name of the route in an argument; `None` for `"0"`, which stands for no route.
 fn name_of<'m>(route: Argument<'_>, context: &Context<'m>) -> Option<&'m str> {
@@ -348,7 +400,7 @@ mod tests {
             assert_eq!((handed_on.len(), has_gone_on), (1, false), "{call}");
             assert_eq!((handed_on[0].group, handed_on[0].delay), (group, Duration::ZERO), "{call}");
             let continuation = Continuation::decode(&handed_on[0].continuation).unwrap();
-            assert_eq!(continuation.route, b"TASK", "{call}");
+            assert_eq!(continuation.goal, Goal::Route(b"TASK"), "{call}");
             assert_eq!(stage.count("async.handed_on"), 1);
         };
         check("async_task_route(\"TASK\")", 0);
@@ -440,6 +492,83 @@ mod tests {
         let log = stage.log();
         let expected = "@@flag sip:new@h sip:bob:pw@127.0.0.1:17060;transport=udp sip:192.0.2.1 two 7@@";
         assert!(log.contains(expected), "{log}");
+    }
+
+    /// What the script tells before it is interrupted, and what a worker tells that goes on.
+    fn interrupted(routes: &str) -> (String, String) {
+        let script = format!("{HEAD}{routes}");
+        let mut stage = Stage::new(MODULES, &script);
+        stage.receive(INVITE);
+        let (before, handed_on) = (told(&stage.log()), stage.handed_on());
+        let mut worker = Stage::worker(MODULES, &script);
+        for handed_on in &handed_on {
+            worker.go_on(handed_on);
+        }
+        (before, told(&worker.log()))
+    }
+
+    fn told(log: &str) -> String {
+        log.split("@@").skip(1).step_by(2).collect()
+    }
+
+    #[test]
+    fn a_worker_goes_on_behind_the_call() {
+        let check = |statements: &str, before: &str, after: &str| {
+            // $rc and $avp are there; the caller of a route is not.
+            let routes =
+                format!("request_route {{ route(R); log(2, \"@@c@@\"); }}\nroute[R] {{ {statements} }}\n");
+            let found = interrupted(&routes);
+            assert_eq!((found.0.as_str(), found.1.as_str()), (before, after), "{statements}");
+        };
+        check("log(2, \"@@1@@\"); async_sleep(\"4\"); log(2, \"@@2 $rc@@\");", "1", "2 1");
+        check("$avp(a) = 7; async_ms_sleep($avp(a)); log(2, \"@@$avp(a)@@\");", "", "7");
+        check(
+            "if (async_sleep(1)) { log(2, \"@@yes@@\"); } else { log(2, \"@@no@@\"); } log(2, \"@@.@@\");",
+            "",
+            "yes.",
+        );
+        check(
+            "if ($rU == \"bob\" && !async_sleep(1)) { log(2, \"@@yes@@\"); } log(2, \"@@no@@\");",
+            "",
+            "no",
+        );
+        check("$var(x) = async_sleep(1); log(2, \"@@$var(x)@@\");", "", "1");
+        check(
+            "switch ($rU) { case \"bob\": async_sleep(1); log(2, \"@@1@@\"); break; } log(2, \"@@2@@\");",
+            "",
+            "12",
+        );
+        check("async_sleep(1); $var(a) = 1 / 0; log(2, \"@@2@@\"); exit; log(2, \"@@3@@\");", "", "2");
+        // What is false goes on here.
+        check("while (1) { if (!async_sleep(1)) log(2, \"@@loop@@\"); break; }", "loopc", "");
+        check("if (!async_sleep(0)) log(2, \"@@0@@\");", "0c", "");
+        check(
+            "async_sleep(1); while ($var(i) < 2) { $var(i) = $var(i) + 1; } log(2, \"@@$var(i)@@\");",
+            "",
+            "2",
+        );
+    }
+
+    #[test]
+    fn nobody_goes_on_in_another_script() {
+        let mut stage = Stage::new(MODULES, &script("async_sleep(1);"));
+        stage.receive(INVITE);
+        let mut handed_on = stage.handed_on().remove(0);
+        let other = Stage::new(MODULES, &script("async_sleep(1); exit;"));
+        let goal = |handed_on: &HandedOn| match Continuation::decode(&handed_on.continuation).unwrap().goal {
+            Goal::Behind(interruption) => interruption,
+            goal => panic!("{goal:?}"),
+        };
+        let interruption = goal(&handed_on);
+        assert_eq!(stage.loaded.registry.interruption(interruption.point), interruption);
+        assert_ne!(other.loaded.registry.interruption(interruption.point), interruption);
+        // Whatever number comes out of shared memory, nothing else is run.
+        let count = stage.loaded.program.instruction_count() as u32;
+        let good: Vec<u32> = (0..count + 9)
+            .filter(|point| stage.loaded.program.line_of_interruption(*point).is_some())
+            .collect();
+        assert_eq!(good, [interruption.point]);
+        handed_on.continuation.clear();
     }
 
     #[test]

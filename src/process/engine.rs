@@ -21,7 +21,7 @@ use std::rc::Rc;
 
 use super::broken;
 use crate::core::context::{Context, Phase, ProcessState, REWRITES_MAX, Ways};
-use crate::core::continuation::Continuation;
+use crate::core::continuation::{Continuation, Goal, Interruption};
 use crate::core::counters::{
     ACKS_ABSORBED, CONTINUATIONS_LOST, Count, LOG_LINES_DROPPED, PRE_ROUTING_DROPPED, PROBES_RECEIVED,
     REPLIES_DROPPED, REPLIES_RECEIVED, REPLIES_STRAY, REQUESTS_RECEIVED, REQUESTS_TURNED_AWAY,
@@ -156,7 +156,10 @@ impl Engine {
         run.set_log_prefix();
         run.tell_attempts(attempts);
         run.set_xdata(xdata);
-        run.route_named(continuation.route);
+        match continuation.goal {
+            Goal::Route(name) => run.route_named(name),
+            Goal::Behind(interruption) => run.resume(interruption),
+        }
         run.context.finish();
         self.count_lost_log_lines();
     }
@@ -331,6 +334,26 @@ impl Run<'_, '_> {
         let verdict = self.run(route);
         if verdict.code < 0 && !verdict.dropped {
             self.warn(&title, verdict);
+        }
+    }
+
+    fn resume(&mut self, interruption: Interruption) {
+        let Interruption { point, .. } = interruption;
+        let program = &self.loaded.program;
+        let line = program.line_of_interruption(point);
+        let is_ours = self.loaded.registry.interruption(point) == interruption;
+        let (Some(line), true) = (line, is_ours) else {
+            self.context.count(CONTINUATIONS_LOST);
+            let text =
+                format_args!("a request was interrupted in a script that has changed since: it is lost");
+            self.context.log(Level::Error, text);
+            return;
+        };
+        if let Some(verdict) = self.interpreter.resume(program, point, &mut self.context)
+            && verdict.code < 0
+            && !verdict.dropped
+        {
+            self.warn(line, verdict);
         }
     }
 

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 
-use crate::core::continuation::Continuation;
+use crate::core::continuation::{Continuation, Goal};
 use crate::core::datagram::{Circumstances, Transport};
 
 /// A message that ended too many workers, with all that is known about it.
@@ -91,8 +91,8 @@ impl SetAside {
         }
         text.push_str(&format!("set_aside_at_ns: {}\n", self.set_aside_at_ns));
         text.push_str(&format!("attempts: {}\nfingerprint: {:016x}\n", self.attempts, self.fingerprint));
-        if let Ok(continuation) = Continuation::decode(&self.continuation) {
-            text.push_str(&format!("route: {}\n", continuation.route.escape_ascii()));
+        if let Ok(Continuation { goal: Goal::Route(route), .. }) = Continuation::decode(&self.continuation) {
+            text.push_str(&format!("route: {}\n", route.escape_ascii()));
         }
         if !self.continuation.is_empty() {
             text.push_str(&format!("continuation: {}\n", HEXLOWER.encode(&self.continuation)));

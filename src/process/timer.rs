@@ -36,7 +36,9 @@ pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
         }
         let sweep = mover.sweep(monotonic_ns());
         tell(heritage, &sweep);
-        if is_last_look && !(is_orphaned(&rules) && !room.is_empty()) {
+        // Without a master nobody comes after this process: what a full ring holds up is tried again.
+        let is_held_up = is_orphaned(&rules) && !room.is_empty();
+        if is_last_look && !is_held_up {
             return Ok(());
         }
         rest(&mut mover, &sweep);

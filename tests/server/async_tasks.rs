@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::scripts::HEAD;
-use crate::support::{Caller, Load, Request, SOON, Server, check_config, processes, wait_until};
+use crate::support::{
+    Caller, Load, Request, SOON, Server, Tool, check_config, daemon_path, processes, wait_for, wait_until,
+};
 
 /// One receiver, two groups, and whatever the test is about.
 fn script(rest: &str) -> String {
@@ -312,4 +314,65 @@ fn when_the_master_is_killed_what_waits_is_answered_at_once() {
     processes::send_signal(server.master(), Signal::SIGKILL);
     assert!((0..20).all(|_| caller.receive().status() == 200));
     assert_eq!(server.wait_for_exit(SOON), None);
+}
+
+#[test]
+fn a_worker_goes_on_behind_the_call_that_slept() {
+    let server = Server::start(&script(
+        "request_route {\n\
+           $avp(begun) = $pp;\n\
+           if (is_method(\"OPTIONS\")) {\n\
+             async_ms_sleep(\"400\");\n\
+             sl_send_reply(\"200\", \"begun $avp(begun) ended $pp\");\n\
+             exit;\n\
+           }\n\
+           sl_send_reply(\"404\", \"Not Here\");\n\
+         }\n",
+    ));
+    let caller = server.caller();
+    let began = Instant::now();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "sleeper")));
+    // Meanwhile the receiver answers others, and the timer may die.
+    assert_eq!(caller.ask(&Request::new("MESSAGE", "awake")).status(), 404);
+    processes::send_signal(server.child("timer"), Signal::SIGKILL);
+    let answer = caller.receive().start;
+    assert!(began.elapsed() >= Duration::from_millis(400), "answered after {:?}", began.elapsed());
+    let (receiver, worker) = (server.receiver(1), server.worker("first", 1));
+    assert_eq!(answer, format!("SIP/2.0 200 begun {receiver} ended {worker}"));
+}
+
+#[test]
+fn a_task_that_holds_its_workers_is_set_aside_and_can_be_replayed() {
+    let script = script(
+        "request_route { $avp(a) = \"kept\"; async_task_route(\"TASK\"); }\n\
+         route[TASK] { usleep(\"60000000\"); sl_send_reply(\"200\", \"$avp(a)\"); }\n",
+    )
+    .replace("name=first;", "name=first;deadline_ms=100;");
+    let server = Server::start(&script);
+    assert_eq!(server.caller().ask(&Request::new("INVITE", "poison")).status(), 500);
+    let directory = server.folder().path().join("run/quarantine");
+    let kept = wait_for("the message is kept", SOON, || {
+        let mut entries = std::fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.path());
+        entries.find(|path| path.extension().is_some_and(|extension| extension == "sip"))
+    });
+    let text = String::from_utf8(std::fs::read(&kept).unwrap()).unwrap();
+    assert!(text.contains("\nroute: TASK\ncontinuation: "), "{text}");
+
+    // The same message, with a script whose route is quick.
+    server.folder().write("quick.cfg", script.replace("usleep(\"60000000\");", ""));
+    let file = kept.to_str().unwrap();
+    let daemon = daemon_path();
+    let replay = |config: &str| {
+        let arguments = ["--replay", file, "-f", config, "-l", "udp:127.0.0.1:5060"];
+        Tool::start(server.folder(), "replay", &daemon, &arguments).finish(SOON)
+    };
+    let finished = replay("quick.cfg");
+    assert_eq!(finished.code, Some(0), "{}", finished.output);
+    assert!(finished.output.contains("\nSIP/2.0 200 kept\r\n"), "{}", finished.output);
+
+    // And with one that has no such route.
+    server.folder().write("none.cfg", script.replace("TASK", "OTHER"));
+    let finished = replay("none.cfg");
+    assert!(finished.output.contains("handed on to route[TASK], which is not there"), "{}", finished.output);
+    assert!(finished.output.contains("--- 0 messages would be sent"), "{}", finished.output);
 }
