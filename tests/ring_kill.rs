@@ -141,9 +141,9 @@ const POINT_SCENARIOS: &[Scenario] = &[
 fn main() {
     let seed = environment_number("RING_SEED").unwrap_or_else(monotonic_ns);
     println!("\nseed {seed}");
-    let play = |scenario: &'static Scenario| move || run(scenario, seed, &mut [0; Point::ALL.len()]);
+    let play = |scenario: &'static Scenario| move || run(scenario, seed, &mut [0; Point::OF_RINGS.len()]);
     let plays: Vec<_> = SCENARIOS.iter().map(|scenario| (scenario.name, play(scenario))).collect();
-    let points = || every_crash_point(seed, &mut [0; Point::ALL.len()]);
+    let points = || every_crash_point(seed, &mut [0; Point::OF_RINGS.len()]);
     let mut tests: Vec<runner::Test<'_>> = plays.iter().map(|(name, play)| (*name, play as _)).collect();
     if cfg!(feature = "crash-points") {
         tests.push((CRASH_POINT_TEST, &points));
@@ -169,16 +169,16 @@ fn every_crash_point(seed: u64, histogram: &mut Histogram) -> Result<String, Str
             break;
         }
     }
-    let rows = Point::ALL.iter().zip(histogram.iter()).map(|(point, hits)| format!("{point:?} {hits}"));
+    let rows = Point::OF_RINGS.iter().zip(histogram.iter()).map(|(point, hits)| format!("{point:?} {hits}"));
     summaries.push(rows.collect::<Vec<_>>().join(" · "));
     let summary = summaries.join("\n     ");
     match histogram.iter().position(|hits| *hits == 0) {
-        Some(missed) => Err(format!("{:?} was never hit\n     {summary}", Point::ALL[missed])),
+        Some(missed) => Err(format!("{:?} was never hit\n     {summary}", Point::OF_RINGS[missed])),
         None => Ok(summary),
     }
 }
 
-type Histogram = [u32; Point::ALL.len()];
+type Histogram = [u32; Point::OF_RINGS.len()];
 
 /// What all processes of a run share; made before the first fork.
 struct World<'a> {
@@ -469,7 +469,7 @@ impl Master<'_> {
             Role::Producer(_) => (**point as u8) < Point::ClaimTaken as u8,
             Role::Worker(_) => **point as u8 >= Point::WakeSleeperSeen as u8,
         };
-        let mut candidates = Point::ALL.iter().filter(of_role).copied().collect::<Vec<_>>();
+        let mut candidates = Point::OF_RINGS.iter().filter(of_role).copied().collect::<Vec<_>>();
         if self.random.below(2) == 0 {
             candidates.sort_by_key(|point| self.histogram[*point as usize]);
             candidates.truncate(3);

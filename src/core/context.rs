@@ -248,6 +248,10 @@ pub struct Context<'m> {
     pub address_drafts: AddressDrafts,
     /// Further targets of the request.
     pub branches: Branches,
+    /// Another process has begun with the message and handed it on.
+    pub is_continued: bool,
+    /// The message was handed on: no other route begins with it here.
+    pub is_handed_on: bool,
     /// What outlives the message.
     pub process: &'m mut ProcessState,
     pub(super) forward_count: u32,
@@ -288,6 +292,8 @@ impl<'m> Context<'m> {
             reply_body: None,
             address_drafts: AddressDrafts::default(),
             branches,
+            is_continued: false,
+            is_handed_on: false,
             process,
             forward_count: 0,
             registry,
@@ -342,7 +348,7 @@ impl<'m> Context<'m> {
         self.registry.regex(number)
     }
 
-    /// Whether the message was delegated to the worker that runs this.
+    /// Whether a worker runs this.
     pub fn is_worker(&self) -> bool {
         self.process.identity.is_worker()
     }
@@ -436,6 +442,11 @@ impl<'m> Context<'m> {
     /// the group says `full=reply`, a request is answered with 503 instead.
     pub fn delegate(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
         let delegation = self.hand_over(group, xdata);
+        self.refuse_if_full(group, delegation)
+    }
+
+    /// What a group with `full=reply` makes of a full queue.
+    pub(super) fn refuse_if_full(&mut self, group: GroupIndex, delegation: Delegation) -> Delegation {
         let policy = self.settings().groups.get(usize::from(group.0)).map(|group| group.full);
         if delegation != Delegation::Full || policy != Some(FullPolicy::Reply) {
             return delegation;
@@ -464,7 +475,7 @@ impl<'m> Context<'m> {
     }
 
     /// Where the message waits: by its key in a group that keeps order, first in one that has priority.
-    fn placement(&mut self, group: GroupIndex) -> Placement {
+    pub(super) fn placement(&mut self, group: GroupIndex) -> Placement {
         match self.settings().groups.get(usize::from(group.0)) {
             Some(setting) if setting.order != Order::None => {
                 let mut key = std::mem::take(&mut self.process.order_key);

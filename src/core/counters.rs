@@ -78,6 +78,7 @@ core_counters! {
     16 LOG_LINES_SUPPRESSED "core.log_lines_suppressed" "log lines about one source that were too many a second";
     17 SHARED_REFUSED "core.shared_refused" "shared values that were too long, or changed all the time";
     18 REQUESTS_TURNED_AWAY "core.requests_turned_away" "new requests answered with 503 because the server stops";
+    19 CONTINUATIONS_LOST "core.continuations_lost" "messages handed on to a route that is not there, or whose state cannot be read";
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One message as it came from the network, and the form in which its circumstances travel through a ring.
 //!
-//! The ring carries three byte strings: these circumstances ([`Circumstances::encode`]), the message exactly as
-//! received, and the extra value of the script (`xdata`). A worker reads all three as something a crashed process
+//! The ring carries three byte strings: these circumstances ([`Circumstances::encode`]) with, behind them, how a message
+//! that was begun elsewhere goes on ([`super::continuation`]); the message; and the extra value of the script (`xdata`). A worker reads all three as something a crashed process
 //! wrote: every field is checked when decoded.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -84,6 +84,12 @@ impl Circumstances {
         out
     }
 
+    /// Reads the form that travels, and gives what stands behind it.
+    pub fn decode_first(bytes: &[u8]) -> Result<(Circumstances, &[u8]), BrokenCircumstances> {
+        let (own, rest) = bytes.split_at_checked(CIRCUMSTANCES_SIZE).ok_or(BrokenCircumstances)?;
+        Ok((Circumstances::decode(own)?, rest))
+    }
+
     /// Reads the form that travels.
     pub fn decode(bytes: &[u8]) -> Result<Circumstances, BrokenCircumstances> {
         let bytes: &[u8; CIRCUMSTANCES_SIZE] = bytes.try_into().map_err(|_| BrokenCircumstances)?;
@@ -142,7 +148,10 @@ mod tests {
             [("1.2.3.4:5060", "127.0.0.1:65535"), ("[2001:db8::1]:1", "[::1]:5060"), ("0.0.0.0:0", "[::]:0")]
         {
             let circumstances = sample(source, destination);
-            assert_eq!(Circumstances::decode(&circumstances.encode()), Ok(circumstances));
+            let encoded = circumstances.encode();
+            assert_eq!(Circumstances::decode(&encoded), Ok(circumstances));
+            let longer = [&encoded[..], b"more"].concat();
+            assert_eq!(Circumstances::decode_first(&longer), Ok((circumstances, &b"more"[..])));
         }
     }
 
@@ -163,6 +172,7 @@ mod tests {
         ];
         for (what, bytes) in rows {
             assert_eq!(Circumstances::decode(&bytes), Err(BrokenCircumstances), "{what}");
+            assert_eq!(Circumstances::decode_first(&bytes), Err(BrokenCircumstances), "{what}");
         }
     }
 }

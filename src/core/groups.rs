@@ -3,6 +3,8 @@
 //! **Invariant:** `Delegated` means that a live queue owns the message; every other answer means that it does not and
 //! that the caller goes on with it. No answer is a bare integer, and none is given by waiting.
 
+use std::time::Duration;
+
 use crate::script::catalog::Complaint;
 use crate::script::host::ValueRef;
 
@@ -33,7 +35,22 @@ pub enum Delegation {
     NotHere,
 }
 
-/// The way from a receiver into the rings.
+/// A message that a worker goes on with in a route.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward<'a> {
+    /// The message as the script has changed it.
+    pub datagram: Datagram<'a>,
+    /// The route and what belongs to the message, encoded ([`super::continuation`]).
+    pub continuation: &'a [u8],
+    /// The extra value of the script, encoded.
+    pub xdata: &'a [u8],
+    /// How long it waits before it is put into the queue.
+    pub delay: Duration,
+    /// It was handed on before.
+    pub is_continued: bool,
+}
+
+/// The way from a process into the rings.
 pub trait Delegate {
     /// Copies the message into a ring of this process and that group.
     fn delegate(
@@ -43,6 +60,11 @@ pub trait Delegate {
         datagram: &Datagram<'_>,
         xdata: &[u8],
     ) -> Delegation;
+
+    /// Copies a message that a worker is to go on with into a ring of this process and that group, or lets it wait.
+    fn hand_on(&mut self, _: GroupIndex, _: Placement, _: &Onward<'_>) -> Delegation {
+        Delegation::NotHere
+    }
 
     /// Counts a message that was answered because the queue of the group is full.
     fn count_refused(&mut self, group: GroupIndex);

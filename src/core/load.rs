@@ -110,12 +110,13 @@ pub struct Rejected {
 
 /// Loads a script.
 pub fn load(request: LoadRequest) -> Result<Loaded, Rejected> {
-    let Judged { name, source, diagnostics, program, registry, log_prefix } =
+    let Judged { name, source, diagnostics, program, mut registry, log_prefix } =
         judge(request).map_err(Rejected::because)?;
     let (errors, remarks) = rendered(&diagnostics, &source);
     match program {
         Some(program) if errors.is_empty() => {
             let limits = limits(registry.settings());
+            registry.learn_program(&program);
             Ok(Loaded { program, registry, log_prefix, limits, name, remarks })
         }
         _ => Err(Rejected { errors, remarks }),

@@ -242,7 +242,7 @@ fn parameter_word(kind: &ParameterKind) -> &'static str {
         ParameterKind::Text => "text",
         ParameterKind::Lines => "header lines",
         ParameterKind::Literal => "literal",
-        ParameterKind::Integer => "integer",
+        ParameterKind::Integer | ParameterKind::Delay => "integer",
         ParameterKind::Value => "value",
         ParameterKind::Place => "variable",
         ParameterKind::Prepared => "text checked at load",

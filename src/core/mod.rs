@@ -6,6 +6,7 @@
 
 pub mod branches;
 pub mod context;
+pub mod continuation;
 pub mod counters;
 pub mod datagram;
 pub mod elsewhere;
@@ -19,6 +20,7 @@ pub mod log;
 pub mod manual;
 pub mod module;
 pub mod nearest;
+pub mod onward;
 pub mod outbound;
 pub mod planning;
 pub mod preparation;

@@ -31,6 +31,7 @@
 use std::fmt;
 
 // What modules need of the language; they import it from here and do not know the room `script`.
+pub use crate::script::ast::RouteKind;
 pub use crate::script::catalog::{Advice, Complaint, Constant, ParameterKind, RouteSet, Yields};
 pub use crate::script::host::{Argument, Outcome, Place, Position, Reading, Refusal, ValueRef};
 

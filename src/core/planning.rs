@@ -6,9 +6,10 @@ use crate::script::host::{Place, Position};
 use super::counters::CounterId;
 use super::registry::Registry;
 use super::services::Services;
-use super::settings::Settings;
+use super::settings::{GroupSetting, Settings};
 use super::value::Value;
 use super::variables::Scope;
+pub use crate::shm::SEATS_MAX;
 
 /// Handed to `Module::plan`.
 pub struct Planning<'a> {
@@ -73,6 +74,16 @@ impl Planning<'_> {
     /// The server has at least so many locks.
     pub fn reserve_locks(&mut self, count: u32) {
         self.registry.reserve_locks(count);
+    }
+
+    /// So many messages can wait at once until their time has come.
+    pub fn reserve_waiting_room(&mut self, message_count: u32) {
+        self.registry.reserve_waiting_room(message_count);
+    }
+
+    /// Where the script has defined no group, there is this one.
+    pub fn begin_with_group(&mut self, group: GroupSetting) {
+        self.registry.begin_with_group(group);
     }
 
     /// `$avp(alias)` is `$avp(meant)`.

@@ -15,15 +15,17 @@ use crate::script::catalog::{
     Advice, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
 };
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
+use crate::script::program::Program;
 
 use super::context::Context;
+use super::continuation::Interruption;
 use super::counters::{self, CounterId, CounterRow};
 use super::functions::{self, Function};
 use super::identity::ProcessIdentity;
 use super::module::{Loaded, ModuleEntry};
 use super::services::Services;
 use super::settings::listen::Resolver;
-use super::settings::{Draft, Overrides, Settings};
+use super::settings::{Draft, GroupSetting, Overrides, Settings};
 use super::transformations::{self, Transformation, Unfit};
 use super::value::{Value, answer};
 use super::variables::{self, Key, KeyRule, Scope, Subject, Variable};
@@ -55,6 +57,9 @@ pub struct Registry {
     initial: InitialValues,
     loaded_at_s: u64,
     lock_count: u32,
+    waiting_max: u32,
+    route_names: Vec<String>,
+    program_mark: u64,
     customs: Vec<Custom>,
     notices: Vec<String>,
 }
@@ -149,6 +154,9 @@ impl Registry {
             shared_names: Vec::new(),
             initial: InitialValues::default(),
             lock_count: 0,
+            waiting_max: 0,
+            route_names: Vec::new(),
+            program_mark: 0,
             loaded_at_s: std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs()),
             customs: Vec::new(),
             notices: Vec::new(),
@@ -221,6 +229,41 @@ impl Registry {
     /// At least so many locks are wanted.
     pub(super) fn reserve_locks(&mut self, count: u32) {
         self.lock_count = self.lock_count.max(count);
+    }
+
+    /// Messages can wait until their time has come, so many at once.
+    pub(super) fn reserve_waiting_room(&mut self, message_count: u32) {
+        self.waiting_max = self.waiting_max.max(message_count);
+    }
+
+    /// How many messages can wait until their time has come; 0 where no loaded module lets any wait.
+    pub fn waiting_max(&self) -> u32 {
+        self.waiting_max
+    }
+
+    /// A group of a module's making, where the script has defined none.
+    pub(super) fn begin_with_group(&mut self, group: GroupSetting) {
+        if self.settings.groups.is_empty() {
+            self.settings.groups.push(group);
+        }
+    }
+
+    /// The script has been checked: modules can name its routes and places.
+    pub(super) fn learn_program(&mut self, program: &Program) {
+        self.route_names = program.route_names().map(str::to_owned).collect();
+        if self.waiting_max > 0 {
+            self.program_mark = program.mark();
+        }
+    }
+
+    /// Where a run of the script was interrupted, for who goes on there.
+    pub fn interruption(&self, point: u32) -> Interruption {
+        Interruption { point, mark: self.program_mark }
+    }
+
+    /// The name of the route of this number, as a function was handed it.
+    pub fn route_name(&self, number: u32) -> Option<&str> {
+        self.route_names.get(number as usize).map(String::as_str)
     }
 
     pub(super) fn take_modules_of_command_line(&mut self) -> Vec<String> {

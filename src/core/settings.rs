@@ -17,7 +17,7 @@ pub mod overrides;
 pub mod table;
 
 pub use alias::Alias;
-pub use draft::Draft;
+pub use draft::{DEFAULT_GROUP, Draft};
 pub use overrides::Overrides;
 
 /// One socket to listen on. Where a script names several (`listen=(a, b)`, an interface with two addresses), there

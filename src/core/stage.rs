@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::script::ast::RouteKind;
 use crate::script::host::{Place, Position, Reading};
@@ -14,9 +15,10 @@ use crate::sip::Message;
 use crate::sip::branch::Secret;
 
 use super::context::{Context, Phase, ProcessState, REWRITES_MAX, Ways};
+use super::continuation::{Continuation, Goal, Interruption};
 use super::counters::{Count, CounterId};
 use super::datagram::{Circumstances, Datagram, Transport};
-use super::groups::{Delegate, Delegation, GroupIndex};
+use super::groups::{Delegate, Delegation, GroupIndex, Onward};
 use super::identity::{ProcessIdentity, ProcessKind};
 use super::load::{LoadRequest, Loaded, Root, load};
 use super::log::{Level, Log, Sink};
@@ -38,6 +40,21 @@ pub struct Sent {
 /// A message that was delegated: index of the group, and the extra value as it travels.
 pub type Delegated = (u16, Vec<u8>);
 
+/// A request that was handed on to a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandedOn {
+    /// Index of the group.
+    pub group: u16,
+    /// How long it is to wait.
+    pub delay: Duration,
+    /// The message.
+    pub message: Vec<u8>,
+    /// How it goes on, as it travels.
+    pub continuation: Vec<u8>,
+    /// The extra value, as it travels.
+    pub xdata: Vec<u8>,
+}
+
 /// A script, the process that runs it, and everything it did.
 pub struct Stage {
     /// The script.
@@ -49,6 +66,7 @@ pub struct Stage {
     process: ProcessState,
     sent: Rc<RefCell<Vec<Sent>>>,
     delegated: Rc<RefCell<Vec<Delegated>>>,
+    handed_on: Rc<RefCell<Vec<HandedOn>>>,
     log: Rc<RefCell<Vec<u8>>>,
     counts: Rc<RefCell<HashMap<u32, u64>>>,
 }
@@ -144,11 +162,15 @@ impl Stage {
         };
         let sent = Rc::default();
         let delegated = Rc::default();
+        let handed_on = Rc::default();
         let log = Rc::default();
         let counts = Rc::default();
         let answer = Rc::new(Cell::new(Delegation::Delegated));
-        let delegate: Box<dyn Delegate> =
-            Box::new(Recorded { answer: Rc::clone(&answer), delegated: Rc::clone(&delegated) });
+        let delegate: Box<dyn Delegate> = Box::new(Recorded {
+            answer: Rc::clone(&answer),
+            delegated: Rc::clone(&delegated),
+            handed_on: Rc::clone(&handed_on),
+        });
         let ways = Ways {
             outbound: Box::new(Sending(Rc::clone(&sent))),
             delegate: (kind == ProcessKind::Receiver).then_some(delegate),
@@ -158,7 +180,7 @@ impl Stage {
         };
         let identity = ProcessIdentity { index: 1, pid: PID, kind };
         let process = ProcessState::new(identity, ways, Secret::new([7; 16]), &loaded.registry);
-        Stage { loaded, answer, source: address(SOURCE), process, sent, delegated, log, counts }
+        Stage { loaded, answer, source: address(SOURCE), process, sent, delegated, handed_on, log, counts }
     }
 
     /// Every mistake in a script that must not load.
@@ -244,6 +266,34 @@ impl Stage {
     /// What was delegated since the last time.
     pub fn delegated(&mut self) -> Vec<Delegated> {
         self.delegated.take()
+    }
+
+    /// What was handed on since the last time.
+    pub fn handed_on(&mut self) -> Vec<HandedOn> {
+        self.handed_on.take()
+    }
+
+    /// Goes on with a request in the route it was handed on to.
+    pub fn go_on(&mut self, handed_on: &HandedOn) -> Verdict {
+        let continuation = Continuation::decode(&handed_on.continuation).expect("it was just written");
+        let mut interpreter = Interpreter::new(self.loaded.limits);
+        let datagram = datagram(&handed_on.message, self.source);
+        let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
+        let mut context =
+            Context::new(datagram, parsed, Phase::Routing, &self.loaded.registry, &mut self.process);
+        context.take_up(&continuation);
+        let program = &self.loaded.program;
+        let verdict = match continuation.goal {
+            Goal::Route(name) => {
+                let route = program.route(RouteKind::Named, name).expect("there is this route");
+                interpreter.run(program, route, &mut context)
+            }
+            Goal::Behind(Interruption { point, .. }) => {
+                interpreter.resume(program, point, &mut context).expect("it was interrupted there")
+            }
+        };
+        context.finish();
+        verdict
     }
 
     /// What was logged since the last time.
@@ -352,6 +402,7 @@ impl Outbound for Sending {
 struct Recorded {
     answer: Rc<Cell<Delegation>>,
     delegated: Rc<RefCell<Vec<Delegated>>>,
+    handed_on: Rc<RefCell<Vec<HandedOn>>>,
 }
 
 impl Delegate for Recorded {
@@ -364,6 +415,19 @@ impl Delegate for Recorded {
     ) -> Delegation {
         if self.answer.get() == Delegation::Delegated {
             self.delegated.borrow_mut().push((group.0, xdata.to_vec()));
+        }
+        self.answer.get()
+    }
+
+    fn hand_on(&mut self, group: GroupIndex, _: crate::shm::Placement, onward: &Onward<'_>) -> Delegation {
+        if self.answer.get() == Delegation::Delegated {
+            self.handed_on.borrow_mut().push(HandedOn {
+                group: group.0,
+                delay: onward.delay,
+                message: onward.datagram.bytes.to_vec(),
+                continuation: onward.continuation.to_vec(),
+                xdata: onward.xdata.to_vec(),
+            });
         }
         self.answer.get()
     }

@@ -77,6 +77,11 @@ impl AvpStore {
         Ok(())
     }
 
+    /// All pairs, oldest first.
+    pub fn all(&self) -> impl Iterator<Item = (&[u8], ValueRef<'_>)> {
+        self.entries[..self.used].iter().map(|entry| (entry.name.as_slice(), entry.value.as_ref()))
+    }
+
     /// Values of `name`, newest first.
     pub fn values<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = ValueRef<'a>> {
         let mine = self.entries[..self.used].iter().rev().filter(move |entry| entry.name == name);

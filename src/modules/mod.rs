@@ -2,6 +2,7 @@
 
 use crate::core::module::ModuleEntry;
 
+pub mod r#async;
 pub mod cfg_rpc;
 pub mod cfgutils;
 pub mod corex;
@@ -22,6 +23,7 @@ pub mod xlog;
 /// Every module, in the order of the manual.
 pub const MODULES: &[ModuleEntry] = &[
     ModuleEntry::of::<sworker::Sworker>(),
+    ModuleEntry::of::<r#async::Async>(),
     ModuleEntry::of::<sl::Stateless>(),
     ModuleEntry::of::<xlog::Xlog>(),
     ModuleEntry::of::<pv::Pv>(),

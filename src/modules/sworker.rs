@@ -92,9 +92,9 @@ impl Module for Sworker {
             .advice(Advice::Alias("sworker_task")),
         ModuleFunction::new(
             "sworker_active",
-            "true in a worker that processes a delegated message, false in a receiver",
+            "true in a worker that processes a delegated message, false in a receiver and where a message goes on that was begun elsewhere",
             &[],
-            |_, context, _| context.is_worker().into(),
+            |_, context, _| (context.is_worker() && !context.is_continued).into(),
         ),
     ];
     const COUNTERS: &'static [CounterRow] = &[

@@ -40,7 +40,10 @@ use crate::core::manual::{self, Part};
 use crate::core::settings::Settings;
 use crate::core::sources::Reading;
 use crate::modules;
-use crate::shm::{Counters, ProcessTable, Queues, ShmError, StatisticsError, StatisticsPublisher};
+use crate::shm::{
+    Counters, ProcessTable, Queues, ShmError, StatisticsError, StatisticsPublisher, WaitingRoom,
+    WaitingRoomError,
+};
 use crate::sip::branch::Secret;
 use crate::sys::clock::realtime_ns;
 use crate::sys::credentials::{self, Identity};
@@ -67,6 +70,8 @@ pub enum StartError {
     NoListener,
     /// The queues could not be made.
     Queues(ShmError),
+    /// There is no memory for messages that wait.
+    WaitingRoom(WaitingRoomError),
     /// The figures cannot be published.
     Statistics(StatisticsError),
     /// Commands cannot be answered.
@@ -86,6 +91,7 @@ impl fmt::Display for StartError {
                 write!(out, "nothing to listen on: the script and -l name no UDP socket")
             }
             StartError::Queues(error) => error.fmt(out),
+            StartError::WaitingRoom(error) => error.fmt(out),
             StartError::Statistics(error) => error.fmt(out),
             StartError::ControlSocket(path, error) => {
                 write!(out, "could not listen for commands at {}: {error}", path.display())
@@ -341,7 +347,7 @@ pub(super) fn renew(
         loaded.registry.set_listener_address(index, listener.address());
     }
     let settings = loaded.settings();
-    let places = heritage::places(settings);
+    let places = heritage::places(settings, loaded.registry.waiting_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
     let commands = former.commands.try_clone().map_err(step("share the control socket"))?;
     let generation = former.generation + 1;
@@ -472,7 +478,7 @@ fn make_heritage(
     handed: Option<Handed>,
 ) -> Result<Heritage, StartError> {
     let settings = loaded.settings();
-    let places = heritage::places(settings);
+    let places = heritage::places(settings, loaded.registry.waiting_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
     let name = instance::name(&run_directory);
     let socket = instance::control_socket(&run_directory);
@@ -541,6 +547,7 @@ fn share(
     let counter_count = loaded.registry.counters().len() as u32;
     Ok(Heritage {
         queues: Queues::create(&heritage::queue_plan(settings, &places)).map_err(StartError::Queues)?,
+        waiting_room: waiting_room(loaded.registry.waiting_max())?,
         receive_memory: heritage::receive_memory(settings, &places)
             .map_err(step("make shared memory for receivers"))?,
         counters: Counters::create(count, counter_count).map_err(step("make shared memory for counters"))?,
@@ -562,6 +569,11 @@ fn share(
         master: ProcessId::own(),
         started_at_ns: fixed.started_at_ns,
     })
+}
+
+fn waiting_room(waiting_max: u32) -> Result<Option<WaitingRoom>, StartError> {
+    let create = |count| WaitingRoom::create(count).map_err(StartError::WaitingRoom);
+    (waiting_max > 0).then(|| create(waiting_max)).transpose()
 }
 
 fn random_key() -> Result<[u8; 16], StartError> {

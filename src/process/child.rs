@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::heritage::Heritage;
 use super::role::{Role, Rules};
-use super::{confinement, control, receiver, worker};
+use super::{confinement, control, receiver, timer, worker};
 use crate::core::identity::{ProcessIdentity, ProcessKind};
 use crate::core::log::{Level, Log};
 use crate::sys::process::{ProcessId, exit_now};
@@ -85,6 +85,11 @@ fn set_signals(rules: &Rules) -> io::Result<()> {
     signal::unblock_all()
 }
 
+/// Whether the master is gone, and what was accepted is to be finished in a hurry.
+pub fn is_orphaned(rules: &Rules) -> bool {
+    signal::times_caught(rules.orphaned) > 0
+}
+
 /// Whether this child was asked to finish and leave.
 pub fn is_asked_to_leave(rules: &Rules) -> bool {
     signal::times_caught(rules.leave) > 0 || signal::times_caught(rules.orphaned) > 0
@@ -101,6 +106,7 @@ fn work(heritage: &Heritage, role: &Role, place: u32) -> io::Result<()> {
         Role::Worker { group, index, .. } => {
             worker::run(heritage, identity(ProcessKind::Worker { group: *group }), *group, *index)
         }
+        Role::Timer { producer } => timer::run(heritage, place, *producer),
         Role::Control => control::run(heritage, place),
     }
 }

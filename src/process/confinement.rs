@@ -42,10 +42,11 @@ pub fn prove(proof: &SingleThreaded, run_directory: &Path) -> io::Result<bool> {
     Ok(is_proven)
 }
 
-fn one_of_each() -> [Role; 3] {
+fn one_of_each() -> [Role; 4] {
     [
         Role::Receiver { producer: 0, listener: 0, place: String::new(), number: 1 },
         Role::Worker { group: 0, name: String::new(), index: 0 },
+        Role::Timer { producer: 0 },
         Role::Control,
     ]
 }
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn only_control_may_send_signals() {
-        let expected = [Signals::Itself, Signals::Itself, Signals::Anybody];
+        let expected = [Signals::Itself, Signals::Itself, Signals::Itself, Signals::Anybody];
         for (role, signals) in one_of_each().iter().zip(expected) {
             assert_eq!(rights(role, &[]).signals, signals, "{role}");
         }

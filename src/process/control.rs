@@ -11,6 +11,7 @@ use super::role::Role;
 use crate::control::commands::{GroupState, ProcessRow, Server};
 use crate::control::server::{CommandServer, Limits};
 use crate::core::log::Level;
+use crate::core::onward::WAITING_COUNT;
 use crate::shm::{GroupStatistics, ProcessFigures};
 use crate::sys::clock::{monotonic_coarse_ns, realtime_ns};
 use crate::sys::process::ProcessId;
@@ -163,8 +164,11 @@ impl Server for Figures<'_> {
 
     fn counters(&self) -> Vec<(String, u64)> {
         let rows = self.heritage.loaded.registry.counters();
-        let value = |index| self.heritage.counters.sum(index) + self.heritage.ledger.counter(index);
-        (0..).zip(rows).map(|(index, row)| (row.name.to_owned(), value(index))).collect()
+        let value = |index, name| match &self.heritage.waiting_room {
+            Some(room) if name == WAITING_COUNT => room.taken_count(),
+            _ => self.heritage.counters.sum(index) + self.heritage.ledger.counter(index),
+        };
+        (0..).zip(rows).map(|(index, row)| (row.name.to_owned(), value(index, row.name))).collect()
     }
 
     fn internals(&self) -> Vec<(String, String)> {

@@ -5,6 +5,8 @@
 //!                        │
 //!  process   read ───────┴─► request_route          a negative end is a warning
 //!            set xdata   └─► reply_route ─► sent on by its Via unless dropped or not above 0
+//!
+//!  go on     read ─► take up what was done ─► set xdata ─► route[the one it was handed on to]
 //! ```
 //!
 //! What is no message, or lacks what every message must have, is counted and never reaches the script. By default it
@@ -19,19 +21,22 @@ use std::rc::Rc;
 
 use super::broken;
 use crate::core::context::{Context, Phase, ProcessState, REWRITES_MAX, Ways};
+use crate::core::continuation::{Continuation, Goal, Interruption};
 use crate::core::counters::{
-    ACKS_ABSORBED, Count, LOG_LINES_DROPPED, PRE_ROUTING_DROPPED, PROBES_RECEIVED, REPLIES_DROPPED,
-    REPLIES_RECEIVED, REPLIES_STRAY, REQUESTS_RECEIVED, REQUESTS_TURNED_AWAY, SCRIPTS_FAILED, XDATA_BROKEN,
+    ACKS_ABSORBED, CONTINUATIONS_LOST, Count, LOG_LINES_DROPPED, PRE_ROUTING_DROPPED, PROBES_RECEIVED,
+    REPLIES_DROPPED, REPLIES_RECEIVED, REPLIES_STRAY, REQUESTS_RECEIVED, REQUESTS_TURNED_AWAY,
+    SCRIPTS_FAILED, XDATA_BROKEN,
 };
-use crate::core::datagram::Datagram;
+use crate::core::datagram::{Circumstances, Datagram};
 use crate::core::groups::{Delegate, Xdata};
 use crate::core::identity::ProcessIdentity;
 use crate::core::load::Loaded;
-use crate::core::log::{Level, Log};
+use crate::core::log::{Level, Line, Log};
 use crate::core::outbound::Outbound;
 use crate::core::planning::StoredPlace;
 use crate::core::relay::RelayFailure;
 use crate::core::shared::SharedState;
+use crate::script::ast::RouteKind;
 use crate::script::host::ValueRef;
 use crate::script::interpreter::{Interpreter, Verdict};
 use crate::script::program::RouteId;
@@ -135,6 +140,39 @@ impl Engine {
         self.count_lost_log_lines();
     }
 
+    /// A message that another process has begun with and handed on: the route it named, and nothing else.
+    pub fn go_on(
+        &mut self,
+        datagram: &Datagram<'_>,
+        continuation: &Continuation<'_>,
+        xdata: &[u8],
+        attempts: u32,
+    ) {
+        let Some(message) = self.read(datagram) else { return };
+        let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
+        let Engine { loaded, routes, interpreter, state, .. } = self;
+        let context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
+        let mut run = Run { loaded, routes, interpreter, context: context.with_rewrites(&rewrites) };
+        run.context.take_up(continuation);
+        run.set_log_prefix();
+        run.tell_attempts(attempts);
+        run.set_xdata(xdata);
+        match continuation.goal {
+            Goal::Route(name) => run.route_named(name),
+            Goal::Behind(interruption) => run.resume(interruption),
+        }
+        run.context.finish();
+        self.count_lost_log_lines();
+    }
+
+    /// A message was handed on whose state cannot be read back.
+    #[cold]
+    pub fn tell_broken_continuation(&self, circumstances: &Circumstances) {
+        self.state.count(CONTINUATIONS_LOST);
+        let text = format_args!("where a message goes on that was handed on here cannot be read");
+        self.state.log_about(circumstances, &Line::of_core(Level::Bug), text);
+    }
+
     /// Answers the request with this status, without running the script. What is no request, or an ACK, is not answered.
     pub fn answer_with(&mut self, status: u16, datagram: &Datagram<'_>) {
         let Some(message) = self.read(datagram) else { return };
@@ -231,17 +269,19 @@ impl Run<'_, '_> {
         self.context.process.log_prefix = prefix;
     }
 
-    /// Only `drop` matters: every other end lets the message go on here.
+    /// Only `drop` matters, and whether the message was handed on: every other end lets the message go on here.
     fn pre_routing_drops(&mut self) -> bool {
         let Some(route) = self.routes.pre_routing else { return false };
         let verdict = self.run(route);
         if verdict.failed {
             self.context.count(SCRIPTS_FAILED);
         }
-        if verdict.dropped {
+        // What was handed on is somebody else's now, whatever the script forgot to say.
+        let is_gone = verdict.dropped || self.context.is_handed_on;
+        if is_gone {
             self.context.count(PRE_ROUTING_DROPPED);
         }
-        verdict.dropped
+        is_gone
     }
 
     fn route(&mut self) {
@@ -280,6 +320,41 @@ impl Run<'_, '_> {
         }
         if let Err(failure) = self.context.forward_reply() {
             self.tell_not_forwarded(&failure);
+        }
+    }
+
+    fn route_named(&mut self, name: &[u8]) {
+        let named = self.loaded.program.route(RouteKind::Named, name);
+        let title = format!("route[{}]", name.escape_ascii());
+        let Some(route) = named else {
+            self.context.count(CONTINUATIONS_LOST);
+            self.context
+                .log(Level::Error, format_args!("a message was handed on to {title}, which is not there"));
+            return;
+        };
+        let verdict = self.run(route);
+        if verdict.code < 0 && !verdict.dropped {
+            self.warn(&title, verdict);
+        }
+    }
+
+    fn resume(&mut self, interruption: Interruption) {
+        let Interruption { point, .. } = interruption;
+        let program = &self.loaded.program;
+        let line = program.line_of_interruption(point);
+        let is_ours = self.loaded.registry.interruption(point) == interruption;
+        let (Some(line), true) = (line, is_ours) else {
+            self.context.count(CONTINUATIONS_LOST);
+            let text =
+                format_args!("a request was interrupted in a script that has changed since: it is lost");
+            self.context.log(Level::Error, text);
+            return;
+        };
+        if let Some(verdict) = self.interpreter.resume(program, point, &mut self.context)
+            && verdict.code < 0
+            && !verdict.dropped
+        {
+            self.warn(line, verdict);
         }
     }
 

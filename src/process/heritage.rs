@@ -22,6 +22,7 @@ use crate::core::settings::{FullPolicy, Order, Settings};
 use crate::core::shared::SharedState;
 use crate::shm::{
     CounterBlock, Counters, GroupPlan, Lanes, Overflow, ProcessTable, QueuePlan, Queues, StatisticsPublisher,
+    WaitingRoom,
 };
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
@@ -38,6 +39,8 @@ pub struct Heritage {
     pub listeners: Rc<Listeners>,
     /// The rings between receivers and workers.
     pub queues: Queues,
+    /// Where messages wait until their time has come, if a module lets any wait.
+    pub waiting_room: Option<WaitingRoom>,
     /// What each receiver reads into, by the number of its producer.
     pub receive_memory: Vec<ReceiveMemory>,
     /// A block of counters for each place.
@@ -105,8 +108,9 @@ impl Count for BlockCount {
     }
 }
 
-/// The place of every process: master, receivers by listener, workers by group, control.
-pub fn places(settings: &Settings) -> Vec<Role> {
+/// The place of every process: master, receivers by listener, workers by group, a timer where messages can wait,
+/// control.
+pub fn places(settings: &Settings, waiting_max: u32) -> Vec<Role> {
     let mut places = vec![Role::Master];
     let mut producer = 0;
     for (listener, setting) in (0..).zip(&settings.listeners) {
@@ -121,13 +125,16 @@ pub fn places(settings: &Settings) -> Vec<Role> {
             places.push(Role::Worker { group, name: setting.name.clone(), index });
         }
     }
+    if waiting_max > 0 {
+        places.push(Role::Timer { producer });
+    }
     places.push(Role::Control);
     places
 }
 
 /// What the queues must have room for.
 pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
-    let is_receiver = |role: &&Role| matches!(role, Role::Receiver { .. });
+    let is_producer = |role: &&Role| matches!(role, Role::Receiver { .. } | Role::Timer { .. });
     let group = |setting: &crate::core::settings::GroupSetting| GroupPlan {
         attempts_max: setting.attempts,
         lanes: match (&setting.order, setting.has_priority) {
@@ -142,7 +149,7 @@ pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
         ..GroupPlan::new(&setting.name, setting.workers_max, setting.queue)
     };
     QueuePlan {
-        producers: places.iter().filter(is_receiver).count() as u32,
+        producers: places.iter().filter(is_producer).count() as u32,
         groups: settings.groups.iter().map(group).collect(),
     }
 }
@@ -220,7 +227,7 @@ mod tests {
 
     #[test]
     fn everybody_has_a_place_and_receivers_are_numbered_through() {
-        let titles: Vec<_> = places(&settings()).iter().map(ToString::to_string).collect();
+        let titles: Vec<_> = places(&settings(), 0).iter().map(ToString::to_string).collect();
         assert_eq!(
             titles,
             [
@@ -234,7 +241,7 @@ mod tests {
                 "control",
             ]
         );
-        let producers: Vec<_> = places(&settings())
+        let producers: Vec<_> = places(&settings(), 0)
             .into_iter()
             .filter_map(|role| match role {
                 Role::Receiver { producer, .. } => Some(producer),
@@ -246,9 +253,17 @@ mod tests {
 
     #[test]
     fn queues_are_planned_for_every_receiver_and_group() {
-        let plan = queue_plan(&settings(), &places(&settings()));
+        let plan = queue_plan(&settings(), &places(&settings(), 0));
         let groups: Vec<_> = plan.groups.iter().map(|g| (g.name.as_str(), g.workers, g.queue)).collect();
         assert_eq!((plan.producers, groups), (3, vec![("calls", 1, 16), ("reg", 2, 16)]));
+    }
+
+    #[test]
+    fn where_messages_can_wait_there_is_a_timer_with_rings_of_its_own() {
+        let places = places(&settings(), 8);
+        assert!(places.contains(&Role::Timer { producer: 3 }), "{places:?}");
+        assert_eq!(queue_plan(&settings(), &places).producers, 4);
+        assert_eq!(receive_memory(&settings(), &places).unwrap().len(), 3);
     }
 
     #[test]

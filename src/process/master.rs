@@ -426,6 +426,11 @@ impl Master {
     fn bury(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.children[index];
         self.heritage.shared.locks.release_all(child.place);
+        if let Some(room) = &self.heritage.waiting_room {
+            room.forget(child.place);
+            // It may have died between letting a message wait and telling the timer.
+            room.wake();
+        }
         if let Role::Worker { group, index, .. } = child.role {
             self.watchdog.forget(group, index);
         }
@@ -683,6 +688,7 @@ mod tests {
         for role in [
             Role::Receiver { producer: 0, listener: 0, place: String::new(), number: 1 },
             Role::Worker { group: 0, name: String::new(), index: 0 },
+            Role::Timer { producer: 0 },
             Role::Control,
         ] {
             let rules = role.rules();

@@ -1,8 +1,9 @@
-//! The processes: master, receivers, workers, control.
+//! The processes: master, receivers, workers, control, and a timer where messages can wait.
 //!
 //! ```text
 //!  boot ─► heritage ─► master ──fork──► child ─┬─► receiver ─► engine ─► rings
 //!   ▲                    │                     ├─► worker   ◄─ rings, engine
+//!   │                    │                     ├─► timer    waiting room ─► rings
 //!   │                    │                     └─► control
 //!   │                    ├─ a child died: supervisor│repair│obituary ─► undertaker ─► quarantine ─► replay
 //!   │                    ├─ too slow, too few: watchdog│scaling
@@ -44,7 +45,9 @@ pub mod script_source;
 pub mod service_manager;
 pub mod stop;
 pub mod supervisor;
+pub mod timer;
 pub mod undertaker;
 pub mod upgrade;
+pub mod waiting;
 pub mod watchdog;
 pub mod worker;

@@ -36,7 +36,7 @@ impl Child {
         let mut row = ProcessRow { role: role.rules().code, ..ProcessRow::default() };
         match *role {
             Role::Worker { group, index, .. } => (row.group, row.index) = (Some(u32::from(group)), index),
-            Role::Receiver { producer, .. } => row.index = producer,
+            Role::Receiver { producer, .. } | Role::Timer { producer } => row.index = producer,
             Role::Master | Role::Control => {}
         }
         Child {

@@ -6,6 +6,7 @@
 //!  sworker quarantine 1
 //!  group: calls
 //!  source: 192.0.2.1:5060          …the circumstances…
+//!  route: RESUME                    where it was to go on, if not from the beginning; `continuation:` says it in full
 //!  xdata: 0261                      as it travelled, in hexadecimal
 //!  death: worker calls/1 (pid 7) ended by signal 11 …
 //!  size: 412
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 
+use crate::core::continuation::{Continuation, Goal};
 use crate::core::datagram::{Circumstances, Transport};
 
 /// A message that ended too many workers, with all that is known about it.
@@ -32,6 +34,8 @@ pub struct SetAside {
     pub group: String,
     /// Where from, where to, by which listener and when; `None` when that could not be read.
     pub circumstances: Option<Circumstances>,
+    /// How it was to go on, as that travelled; empty when it was to be processed from the beginning.
+    pub continuation: Vec<u8>,
     /// What the script sent along, as it travelled.
     pub xdata: Vec<u8>,
     /// How many workers began with it.
@@ -87,6 +91,12 @@ impl SetAside {
         }
         text.push_str(&format!("set_aside_at_ns: {}\n", self.set_aside_at_ns));
         text.push_str(&format!("attempts: {}\nfingerprint: {:016x}\n", self.attempts, self.fingerprint));
+        if let Ok(Continuation { goal: Goal::Route(route), .. }) = Continuation::decode(&self.continuation) {
+            text.push_str(&format!("route: {}\n", route.escape_ascii()));
+        }
+        if !self.continuation.is_empty() {
+            text.push_str(&format!("continuation: {}\n", HEXLOWER.encode(&self.continuation)));
+        }
         text.push_str(&format!("xdata: {}\n", HEXLOWER.encode(&self.xdata)));
         for death in &self.deaths {
             text.push_str(&format!("death: {}\n", death.replace('\n', " ")));
@@ -110,9 +120,12 @@ impl SetAside {
         Ok(SetAside {
             group: lines.value("group")?.to_owned(),
             circumstances: lines.circumstances()?,
-            xdata: HEXLOWER
-                .decode(lines.value("xdata")?.as_bytes())
-                .map_err(|_| Unreadable::Broken("xdata"))?,
+            continuation: match lines.value("continuation") {
+                Ok(_) => lines.bytes("continuation")?,
+                // There was none, or an earlier version wrote the file.
+                Err(_) => Vec::new(),
+            },
+            xdata: lines.bytes("xdata")?,
             attempts: lines.number("attempts")?,
             fingerprint: u64::from_str_radix(fingerprint, 16)
                 .map_err(|_| Unreadable::Broken("fingerprint"))?,
@@ -151,6 +164,10 @@ impl<'a> Lines<'a> {
 
     fn number<N: std::str::FromStr>(&self, key: &'static str) -> Result<N, Unreadable> {
         self.value(key)?.parse().map_err(|_| Unreadable::Broken(key))
+    }
+
+    fn bytes(&self, key: &'static str) -> Result<Vec<u8>, Unreadable> {
+        HEXLOWER.decode(self.value(key)?.as_bytes()).map_err(|_| Unreadable::Broken(key))
     }
 
     fn circumstances(&self) -> Result<Option<Circumstances>, Unreadable> {
@@ -249,6 +266,7 @@ mod tests {
                 transport: Transport::Udp,
                 received_at_ns: 77,
             }),
+            continuation: b"\x01\0\x06RESUME".to_vec(),
             xdata: b"\x02a\n\nb".to_vec(),
             attempts: 2,
             fingerprint: 0xab,
@@ -264,6 +282,8 @@ mod tests {
         let rows = [
             SetAside { circumstances: None, ..usual.clone() },
             SetAside { deaths: vec![], xdata: vec![], ..usual.clone() },
+            SetAside { continuation: vec![], ..usual.clone() },
+            SetAside { continuation: b"broken".to_vec(), ..usual.clone() },
             SetAside { message: vec![], ..usual.clone() },
             usual,
         ];
@@ -283,6 +303,9 @@ mod tests {
         check(&good.replace("group: calls\n", ""), "the line \"group:\" is missing");
         check(&good.replace("listener: 3", "listener: x"), "the line \"listener:\" cannot be read");
         check(&good.replace("transport: udp", "transport: dove"), "the line \"transport:\" cannot be read");
+        assert!(good.contains("\nroute: RESUME\ncontinuation: 01000652"), "{good}");
+        let broken = good.replace("continuation: 01", "continuation: 0");
+        check(&broken, "the line \"continuation:\" cannot be read");
         check(&good.replace("xdata: 02", "xdata: 0"), "the line \"xdata:\" cannot be read");
         check(&format!("{good}cut or longer"), "the line \"size:\" cannot be read");
     }

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use super::child::is_asked_to_leave;
 use super::engine::Engine;
 use super::heritage::Heritage;
+use super::waiting::WaitingDelegate;
 use crate::core::datagram::{Circumstances, Datagram, Transport};
-use crate::core::groups::{Delegate, Delegation, GroupIndex};
+use crate::core::groups::{Delegate, Delegation, GroupIndex, Onward};
 use crate::core::identity::ProcessIdentity;
 use crate::core::log::{Level, Log};
 use crate::core::settings::Settings;
@@ -48,7 +49,8 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
         .udp(listener)
         .ok_or_else(|| io::Error::other(format!("there is no listener {listener}")))?;
     let rules = heritage.places[process.index as usize].rules();
-    let mut delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count());
+    let mut delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count())
+        .with_waiting(WaitingDelegate::of(heritage, process.index));
     let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.receive_memory[producer as usize]);
     tell_inheritance(&heritage.log, inheritance);
     let is_repeated = Rc::new(Cell::new(inheritance.is_first_begun));
@@ -172,6 +174,8 @@ pub struct RingDelegate {
     producer: Producer,
     /// Groups that were given something since the last wake.
     is_touched: Vec<bool>,
+    meta: Vec<u8>,
+    waiting: Option<WaitingDelegate>,
     /// The message in hand may have been handed over by a receiver that died.
     is_repeated: Rc<Cell<bool>>,
 }
@@ -179,28 +183,37 @@ pub struct RingDelegate {
 impl RingDelegate {
     /// Hands over through this producer's rings.
     pub fn new(producer: Producer, group_count: u32) -> RingDelegate {
-        RingDelegate { producer, is_touched: vec![false; group_count as usize], is_repeated: Rc::default() }
+        RingDelegate {
+            producer,
+            is_touched: vec![false; group_count as usize],
+            meta: Vec::new(),
+            waiting: None,
+            is_repeated: Rc::default(),
+        }
     }
 
     /// While this says so, what is handed over is marked as something that may have been before.
     fn mark_repeated(&mut self, is_repeated: Rc<Cell<bool>>) {
         self.is_repeated = is_repeated;
     }
-}
 
-impl Delegate for RingDelegate {
-    fn delegate(
+    /// Lets messages wait here that are not to be processed at once.
+    pub fn with_waiting(self, waiting: Option<WaitingDelegate>) -> RingDelegate {
+        RingDelegate { waiting, ..self }
+    }
+
+    fn push(
         &mut self,
         group: GroupIndex,
         placement: Placement,
-        datagram: &Datagram<'_>,
+        meta: &[u8],
+        body: &[u8],
         xdata: &[u8],
     ) -> Delegation {
         let Some(is_touched) = self.is_touched.get_mut(usize::from(group.0)) else {
             return Delegation::NoSuchGroup;
         };
-        let meta = datagram.circumstances.encode();
-        let record = Record { meta: &meta, body: datagram.bytes, xdata, received_at_ns: monotonic_ns() };
+        let record = Record { meta, body, xdata, received_at_ns: monotonic_ns() };
         let group = u32::from(group.0);
         let pushed = match self.is_repeated.get() {
             false => self.producer.push_to(group, placement, &record),
@@ -214,6 +227,34 @@ impl Delegate for RingDelegate {
             Err(PushError::Full) => Delegation::Full,
             Err(PushError::TooLarge) => Delegation::TooLarge,
         }
+    }
+}
+
+impl Delegate for RingDelegate {
+    fn delegate(
+        &mut self,
+        group: GroupIndex,
+        placement: Placement,
+        datagram: &Datagram<'_>,
+        xdata: &[u8],
+    ) -> Delegation {
+        let meta = datagram.circumstances.encode();
+        self.push(group, placement, &meta, datagram.bytes, xdata)
+    }
+
+    fn hand_on(&mut self, group: GroupIndex, placement: Placement, onward: &Onward<'_>) -> Delegation {
+        if !onward.delay.is_zero() {
+            let waiting = self.waiting.as_mut();
+            return waiting.map_or(Delegation::NotHere, |waiting| waiting.hand_on(group, placement, onward));
+        }
+        let Onward { datagram, continuation, xdata, .. } = onward;
+        self.meta.clear();
+        self.meta.extend_from_slice(&datagram.circumstances.encode());
+        self.meta.extend_from_slice(continuation);
+        let meta = std::mem::take(&mut self.meta);
+        let delegation = self.push(group, placement, &meta, datagram.bytes, xdata);
+        self.meta = meta;
+        delegation
     }
 
     fn count_refused(&mut self, group: GroupIndex) {

@@ -73,7 +73,7 @@ impl RepairShop {
         let nothing = Finding { occupation: Occupation::Idle, set_aside: None };
         match role {
             Role::Master | Role::Control => nothing,
-            Role::Receiver { producer, .. } => {
+            Role::Receiver { producer, .. } | Role::Timer { producer } => {
                 self.repair.producer_died(*producer);
                 nothing
             }
@@ -182,9 +182,11 @@ fn set_aside(role: &Role, record: QuarantinedRecord, deaths: Vec<String>) -> Set
         Role::Worker { name, .. } => name.clone(),
         _ => String::new(),
     };
+    let (circumstances, continuation) = Circumstances::decode_first(&record.meta).ok().unzip();
     SetAside {
         group,
-        circumstances: Circumstances::decode(&record.meta).ok(),
+        circumstances,
+        continuation: continuation.unwrap_or_default().to_vec(),
         xdata: record.xdata,
         attempts: record.attempts,
         fingerprint: record.fingerprint,
@@ -228,7 +230,7 @@ mod tests {
                 transport: Transport::Udp,
                 received_at_ns: 1,
             };
-            let meta = circumstances.encode();
+            let meta = [&circumstances.encode()[..], b"\x01\0\x06RESUME"].concat();
             let record = Record { meta: &meta, body, xdata: b"x", received_at_ns: 1 };
             self.queues.producer(0).push(0, &record).unwrap();
         }
@@ -259,6 +261,7 @@ mod tests {
         let set_aside = second.set_aside.unwrap();
         assert_eq!((set_aside.message.as_slice(), set_aside.group.as_str()), (&b"poison"[..], "calls"));
         assert_eq!((set_aside.xdata.as_slice(), set_aside.attempts), (&b"x"[..], 2));
+        assert_eq!(set_aside.continuation, b"\x01\0\x06RESUME");
         assert_eq!(set_aside.circumstances.unwrap().source.to_string(), "192.0.2.1:5060");
         assert_eq!(set_aside.deaths.len(), 2);
         assert!(set_aside.deaths.iter().all(|death| death.contains("SIGSEGV")), "{:?}", set_aside.deaths);

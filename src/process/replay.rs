@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::engine::{Engine, EngineParts};
 use super::quarantine::SetAside;
+use super::worker::process_datagram;
 use crate::core::counters::CountNothing;
 use crate::core::datagram::Datagram;
 use crate::core::identity::{ProcessIdentity, ProcessKind};
@@ -50,7 +51,8 @@ pub fn replay(
         process: ProcessIdentity { index: 0, pid, kind: ProcessKind::Worker { group: group as u16 } },
         secret: Secret::new([0; 16]),
     });
-    engine.process(&Datagram { bytes: &set_aside.message, circumstances }, &set_aside.xdata, 0);
+    let datagram = Datagram { bytes: &set_aside.message, circumstances };
+    process_datagram(&mut engine, &datagram, &set_aside.continuation, &set_aside.xdata, 0);
     engine.stop();
     let sent = sent.take();
     print(&sent, out).map_err(|error| format!("could not print: {error}"))?;
@@ -105,6 +107,7 @@ mod tests {
                 transport: Transport::Udp,
                 received_at_ns: 1,
             }),
+            continuation: vec![],
             xdata,
             attempts: 2,
             fingerprint: 1,

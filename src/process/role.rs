@@ -5,7 +5,8 @@
 //! | master | 1 | the tree of processes | last |
 //! | receiver | `children` per UDP socket | one listener at a time, pre-routing | first: finishes its batch |
 //! | worker | as the group says | one message at a time | second: drains its group's rings |
-//! | control | 1 | commands, statistics | third |
+//! | timer | 1, where messages can wait | those that do, until their time has come | third: nobody waits any more |
+//! | control | 1 | commands, statistics | with it |
 
 use std::fmt;
 
@@ -35,6 +36,11 @@ pub enum Role {
         name: String,
         /// Index within the group, from 0.
         index: u32,
+    },
+    /// Moves messages that wait into the rings of their groups when their time has come.
+    Timer {
+        /// Index of its rings, behind those of all receivers.
+        producer: u32,
     },
     /// Answers operators and publishes figures.
     Control,
@@ -90,6 +96,14 @@ impl Role {
                 orphaned: Signal::SIGPWR,
                 stop_step: 1,
             },
+            Role::Timer { .. } => Rules {
+                name: "timer",
+                code: 5,
+                short_name: "sworkerd-time",
+                leave: Signal::SIGUSR2,
+                orphaned: Signal::SIGPWR,
+                stop_step: 2,
+            },
             Role::Control => Rules {
                 name: "control",
                 code: 4,
@@ -109,6 +123,7 @@ impl fmt::Display for Role {
             Role::Master => write!(out, "master"),
             Role::Receiver { place, number, .. } => write!(out, "receiver {place}/{number}"),
             Role::Worker { name, index, .. } => write!(out, "worker {name}/{}", index + 1),
+            Role::Timer { .. } => write!(out, "timer"),
             Role::Control => write!(out, "control"),
         }
     }
@@ -131,6 +146,7 @@ mod tests {
                 "receiver udp:127.0.0.1:5060/1",
             ),
             (Role::Worker { group: 1, name: "reg".to_owned(), index: 1 }, "worker reg/2"),
+            (Role::Timer { producer: 1 }, "timer"),
             (Role::Control, "control"),
         ]
     }
@@ -149,7 +165,7 @@ mod tests {
         let mut order: Vec<_> = rows().into_iter().map(|(role, _)| role).collect();
         order.sort_by_key(|role| role.rules().stop_step);
         let names: Vec<_> = order.iter().map(|role| role.rules().name).collect();
-        assert_eq!(names, ["receiver", "worker", "control", "master"]);
-        assert!(order[..3].iter().all(|role| role.rules().stop_step < STOP_STEP_COUNT));
+        assert_eq!(names, ["receiver", "worker", "timer", "control", "master"]);
+        assert!(order[..4].iter().all(|role| role.rules().stop_step < STOP_STEP_COUNT));
     }
 }

@@ -14,6 +14,7 @@ use super::offspring::Child;
 use super::role::{Role, STOP_STEP_COUNT};
 use super::supervisor::{Event, State};
 use crate::core::log::Level;
+use crate::shm::WaitingRoom;
 use crate::sys::signal::Signal;
 
 /// A second signal ends everything, but not sooner after the first than this: some programs send a signal to a process
@@ -33,6 +34,7 @@ impl Master {
         let is_started = self.phase != Phase::Starting;
         self.phase = Phase::Stopping { step: 0, since: Instant::now() };
         self.heritage.ledger.set_stopping();
+        self.hurry_everybody();
         self.service_manager.stopping();
         self.give_up_reloading();
         self.give_up_upgrading();
@@ -54,6 +56,9 @@ impl Master {
         if step == 0 && self.are_receivers_needed(since) {
             return;
         }
+        if step == 1 && self.is_somebody_waiting(since) {
+            return;
+        }
         for index in 0..self.children.len() {
             if self.children[index].role.rules().stop_step == step {
                 self.tell_supervisor(index, Event::Stop);
@@ -68,7 +73,9 @@ impl Master {
             self.repair.wake_all();
         }
         let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
-        if step < STOP_STEP_COUNT && self.children.iter().all(is_over) {
+        // The last thing a worker did may have been to let something wait.
+        let is_left = step == 1 && self.is_somebody_waiting(since);
+        if step < STOP_STEP_COUNT && !is_left && self.children.iter().all(is_over) {
             self.phase = Phase::Stopping { step: step + 1, since };
             self.go_on_stopping(step + 1, since);
         }
@@ -80,6 +87,25 @@ impl Master {
         let is_time_left = since.elapsed() < self.exit_timeout() / 2;
         let is_told = self.heritage.loaded.settings().is_stop_told && self.heritage.ledger.is_stopping();
         is_told && is_time_left && !self.repair.undone().is_empty()
+    }
+
+    /// Whether messages wait until their time has come: workers are kept for them. Once half of the time is over that
+    /// leaving may take, their time has come.
+    fn is_somebody_waiting(&self, since: Instant) -> bool {
+        let Some(room) = &self.heritage.waiting_room else { return false };
+        if since.elapsed() >= self.exit_timeout() / 2 && !room.is_hurried() {
+            room.hurry();
+        }
+        !room.is_empty()
+    }
+
+    /// The server stops: for whatever waits, in this generation or in one before it, the time has come.
+    fn hurry_everybody(&self) {
+        let elders = self.elders.iter().map(|elder| &elder.heritage);
+        elders
+            .chain([&self.heritage])
+            .filter_map(|heritage| heritage.waiting_room.as_ref())
+            .for_each(WaitingRoom::hurry);
     }
 
     /// Receivers that died while they left may have read messages that nobody handled: their places are filled once more.

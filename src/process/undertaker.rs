@@ -169,6 +169,7 @@ mod tests {
         SetAside {
             group: "calls".to_owned(),
             circumstances: None,
+            continuation: vec![],
             xdata: vec![],
             attempts: 2,
             fingerprint: 1,

@@ -7,10 +7,13 @@
 use std::io;
 use std::time::Duration;
 
-use super::child::is_asked_to_leave;
+use super::child::{is_asked_to_leave, is_orphaned};
 use super::engine::Engine;
 use super::heritage::Heritage;
+use super::waiting::WaitingDelegate;
+use crate::core::continuation::{BrokenContinuation, Continuation};
 use crate::core::datagram::{Circumstances, Datagram};
+use crate::core::groups::Delegate;
 use crate::core::identity::ProcessIdentity;
 use crate::core::log::Level;
 use crate::core::settings::GroupSetting;
@@ -24,13 +27,15 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32) -> io::Result<()> {
     let rules = heritage.places[process.index as usize].rules();
     let is_leaving = || is_asked_to_leave(&rules);
-    let mut engine = heritage.engine(process, None);
+    let delegate = WaitingDelegate::of(heritage, process.index);
+    let mut engine =
+        heritage.engine(process, delegate.map(|delegate| Box::new(delegate) as Box<dyn Delegate>));
     let mut consumer = heritage.queues.consumer(u32::from(group), index);
     let max_age_ns = max_age_ns(&heritage.loaded.settings().groups[usize::from(group)]);
     heritage.readiness.tell(process.index);
     loop {
         // Asked first: who is told to leave looks into the rings once more after that.
-        let is_last_look = is_leaving();
+        let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));
         process_waiting(heritage, &mut engine, &mut consumer, max_age_ns);
         if is_last_look {
             engine.stop();
@@ -38,6 +43,11 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
         }
         consumer.park(&is_leaving, Some(SLEEP_MAX));
     }
+}
+
+/// Without a master nobody tells a worker to come back, so it stays until the timer has moved everything.
+fn is_somebody_waiting(heritage: &Heritage) -> bool {
+    heritage.waiting_room.as_ref().is_some_and(|room| !room.is_empty())
 }
 
 /// What waited longer is not processed.
@@ -60,10 +70,10 @@ fn process_waiting(heritage: &Heritage, engine: &mut Engine, consumer: &mut Cons
 }
 
 fn process_delivery(heritage: &Heritage, engine: &mut Engine, delivery: Delivery<'_>) {
-    match Circumstances::decode(delivery.meta()) {
-        Ok(circumstances) => {
+    match Circumstances::decode_first(delivery.meta()) {
+        Ok((circumstances, continuation)) => {
             let datagram = Datagram { bytes: delivery.body(), circumstances };
-            engine.process(&datagram, delivery.xdata(), delivery.attempts() - 1);
+            process_datagram(engine, &datagram, continuation, delivery.xdata(), delivery.attempts() - 1);
         }
         Err(_) => heritage.log.say(
             Level::Bug,
@@ -71,6 +81,24 @@ fn process_delivery(heritage: &Heritage, engine: &mut Engine, delivery: Delivery
         ),
     }
     delivery.finish();
+}
+
+/// From the beginning, or where another process left it.
+pub(super) fn process_datagram(
+    engine: &mut Engine,
+    datagram: &Datagram<'_>,
+    continuation: &[u8],
+    xdata: &[u8],
+    earlier_attempts: u32,
+) {
+    if continuation.is_empty() {
+        engine.process(datagram, xdata, earlier_attempts);
+        return;
+    }
+    match Continuation::decode(continuation) {
+        Ok(continuation) => engine.go_on(datagram, &continuation, xdata, earlier_attempts),
+        Err(BrokenContinuation) => engine.tell_broken_continuation(&datagram.circumstances),
+    }
 }
 
 #[cfg(test)]

@@ -69,6 +69,8 @@ pub enum ParameterKind {
     Literal,
     /// An integer (number, variable, or text that holds one).
     Integer,
+    /// An integer that says for how long the run is to be interrupted; the function is told where it can go on.
+    Delay,
     /// Any value, kind kept.
     Value,
     /// A variable, written bare or as the whole of a string: `$var(x)`, `"$avp(y)"`.

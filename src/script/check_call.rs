@@ -223,6 +223,10 @@ impl Checker<'_> {
             ParameterKind::Lines => self.lines_argument(argument),
             ParameterKind::Literal => self.literal_argument(argument),
             ParameterKind::Integer => self.integer_argument(argument),
+            ParameterKind::Delay => {
+                self.integer_argument(argument);
+                return ArgumentShape::Delay;
+            }
             ParameterKind::Value => self.value_argument(argument),
             ParameterKind::Place => return self.place_argument(argument),
             ParameterKind::Route(kind) => return self.route_argument(kind, argument),

@@ -61,6 +61,14 @@ pub enum Argument<'a> {
     Prepared(u32, &'a [u8]),
     /// A route, by its number in the program (parameter kind `Route`).
     Route(u32),
+    /// How long the run is to be interrupted (parameter kind `Delay`).
+    Delay {
+        /// The integer.
+        number: i64,
+        /// Where the run can go on behind the call (`Interpreter::resume`); `None` inside a loop, and where the value
+        /// of the call is part of something.
+        point: Option<u32>,
+    },
 }
 
 impl<'a> Argument<'a> {
@@ -75,7 +83,7 @@ impl<'a> Argument<'a> {
     /// The integer, read from text if need be.
     pub fn integer(&self) -> Option<i64> {
         match *self {
-            Argument::Value(ValueRef::Integer(number)) => Some(number),
+            Argument::Value(ValueRef::Integer(number)) | Argument::Delay { number, .. } => Some(number),
             Argument::Value(ValueRef::Text(bytes)) | Argument::Prepared(_, bytes) => {
                 std::str::from_utf8(bytes).ok()?.trim().parse().ok()
             }

@@ -99,7 +99,7 @@ pub struct Interpreter {
     pub(super) scratch: Vec<u8>,
     pub(super) spare: Vec<u8>,
     frames: Vec<Frame>,
-    rounds: Vec<u32>,
+    pub(super) rounds: Vec<u32>,
     pub(super) patterns: HashMap<Box<[u8]>, Option<Regex>>,
 }
 
@@ -121,6 +121,16 @@ impl Interpreter {
     pub fn run<H: Host>(&mut self, program: &Program, route: RouteId, host: &mut H) -> Verdict {
         let entry = program.routes[route.0 as usize].entry;
         Run::new(self, &program.code, Some(program), host, entry).finish()
+    }
+
+    /// Goes on behind a call that interrupted a run of the same program, to the end of the route it stands in; the call
+    /// was true. `None` when no run can have been interrupted there.
+    pub fn resume<H: Host>(&mut self, program: &Program, point: u32, host: &mut H) -> Option<Verdict> {
+        let on_failure = program.statement_of_interruption(point)?;
+        let mut run = Run::new(self, &program.code, Some(program), host, point);
+        run.frame.on_failure = on_failure;
+        run.finish_call(1);
+        Some(run.finish())
     }
 
     /// Evaluates a template outside of any route and appends its text to `out`.
@@ -156,9 +166,9 @@ pub(super) struct Frame {
     /// Where it goes on itself when the statement is abandoned.
     on_failure: u32,
     /// Heights of the stacks when it began.
-    value_base: u32,
+    pub(super) value_base: u32,
     scratch_base: u32,
-    round_base: u32,
+    pub(super) round_base: u32,
     /// Its code so far.
     code: i64,
 }
@@ -177,8 +187,8 @@ pub(super) struct Run<'r, H> {
     pub(super) code: &'r Code,
     pub(super) program: Option<&'r Program>,
     pub(super) host: &'r mut H,
-    frame: Frame,
-    next: u32,
+    pub(super) frame: Frame,
+    pub(super) next: u32,
     steps_left: u32,
     /// `$rc`
     last_code: i64,

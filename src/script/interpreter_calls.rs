@@ -85,18 +85,25 @@ impl<H: Host> Run<'_, H> {
     fn call_with<const COUNT_MAX: usize>(&mut self, shape: &CallShape) -> Result<(), Stop> {
         let machine = &mut *self.machine;
         let operands = machine.values.len() - shape.operand_count as usize;
+        // Nothing of the route would be missing that is not in the program: no value below, no rounds of a loop.
+        let is_bare = operands == self.frame.value_base as usize
+            && machine.rounds.len() == self.frame.round_base as usize
+            && self.program.is_some();
+        let point = is_bare.then_some(self.next);
         let texts = Texts { scratch: &machine.scratch, literals: &self.code.text };
         let mut arguments = [NO_ARGUMENT; COUNT_MAX];
         let mut values = &machine.values[operands..];
         for (argument, shape) in arguments.iter_mut().zip(&shape.arguments) {
             let (taken, rest) = values.split_at(shape.operand_count());
             values = rest;
-            match texts.argument(shape, taken, self.program) {
+            match texts.argument(shape, taken, self.program, point) {
                 Some(built) => *argument = built,
                 None => {
                     let name = taken[0];
                     self.complain_of_missing_route(name);
-                    return Err(Stop::Statement);
+                    self.machine.values.truncate(operands);
+                    self.finish_call(CODE_OF_MISSING_ARGUMENT);
+                    return Ok(());
                 }
             }
         }
@@ -107,6 +114,8 @@ impl<H: Host> Run<'_, H> {
     }
 }
 
+/// What a call gives back that names a route which does not exist; the function is not called.
+const CODE_OF_MISSING_ARGUMENT: i64 = -1;
 const NO_ARGUMENT: Argument<'static> = Argument::Value(ValueRef::Null);
 
 /// Where text lies, borrowed apart from the host.
@@ -153,11 +162,16 @@ impl<'t> Texts<'t> {
         shape: &ArgumentShape,
         taken: &[Value],
         program: Option<&Program>,
+        point: Option<u32>,
     ) -> Option<Argument<'t>> {
         Some(match shape {
             ArgumentShape::Value => Argument::Value(self.resolve(taken[0])),
             ArgumentShape::Prepared(number, text) => Argument::Prepared(*number, text.of(self.literals)),
             ArgumentShape::Place(place) => Argument::Place(self.place(place, taken)),
+            ArgumentShape::Delay => {
+                let number = value::to_integer(self.resolve(taken[0])).value;
+                Argument::Delay { number, point }
+            }
             ArgumentShape::Route(route) => Argument::Route(route.number()),
             ArgumentShape::NamedRoute(kind) => {
                 let name = self.resolve(taken[0]);

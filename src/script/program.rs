@@ -13,6 +13,8 @@
 //! Nothing in it refers to the source: places are kept as `file:line` for complaints.
 
 use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 
 use regex::bytes::Regex;
 
@@ -76,6 +78,39 @@ impl Program {
     pub fn describe(&self, route: RouteId) -> (RouteKind, &str) {
         let route = &self.routes[route.0 as usize];
         (route.kind, &route.name)
+    }
+
+    /// The names of all routes, by number (empty without one).
+    pub fn route_names(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(|route| &*route.name)
+    }
+
+    /// Tells this program from one in which a place behind a call is another place.
+    pub fn mark(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        let code = &self.code;
+        (&code.text, &code.lines, &code.line_names, code.instructions.len(), code.calls.len())
+            .hash(&mut hash);
+        self.routes.iter().for_each(|route| (&route.name, route.entry).hash(&mut hash));
+        hash.finish()
+    }
+
+    /// `file:line` of a place where a run was interrupted; `None` where none can have been.
+    pub fn line_of_interruption(&self, point: u32) -> Option<&str> {
+        self.statement_of_interruption(point).map(|_| self.code.line_of(point - 1))
+    }
+
+    /// Where the statement around an interruption goes on if it is abandoned. An interruption is behind a call that can
+    /// be interrupted, and no other statement begins between that call and the beginning of its own.
+    pub(super) fn statement_of_interruption(&self, point: u32) -> Option<u32> {
+        let before = self.code.instructions.get(..point as usize)?;
+        let Some(Instruction::Call(call)) = before.last() else { return None };
+        let arguments = &self.code.calls.get(*call as usize)?.arguments;
+        arguments.iter().find(|argument| matches!(argument, ArgumentShape::Delay))?;
+        before.iter().rev().find_map(|instruction| match instruction {
+            Instruction::Begin(on_failure) => Some(*on_failure),
+            _ => None,
+        })
     }
 
     /// How many routes it has.
@@ -326,6 +361,8 @@ pub(super) enum ArgumentShape {
     Prepared(u32, Stretch),
     /// A place; its key and index from the stack.
     Place(PlaceShape),
+    /// An integer from the stack, handed over with the place behind the call.
+    Delay,
     /// A route.
     Route(RouteId),
     /// A route of this kind whose name lies on the stack.
@@ -336,7 +373,7 @@ impl ArgumentShape {
     /// How many values it takes from the stack.
     pub(super) fn operand_count(&self) -> usize {
         match self {
-            ArgumentShape::Value | ArgumentShape::NamedRoute(_) => 1,
+            ArgumentShape::Value | ArgumentShape::Delay | ArgumentShape::NamedRoute(_) => 1,
             ArgumentShape::Place(place) => place.operand_count(),
             ArgumentShape::Prepared(..) | ArgumentShape::Route(_) => 0,
         }

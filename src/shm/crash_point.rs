@@ -42,11 +42,17 @@ pub enum Point {
     ParkWoken,
     ParkBitCleared,
     ParkTokenCleared,
+    SeatTaken,
+    SeatFilled,
+    SeatPublished,
+    SeatMoving,
+    SeatMoved,
+    SeatFreed,
 }
 
 impl Point {
-    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park.
-    pub const ALL: [Self; 33] = [
+    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a message that waits.
+    pub const ALL: [Self; 39] = [
         Self::AttachTailStored,
         Self::AttachHeadStored,
         Self::OldestTaken,
@@ -80,7 +86,19 @@ impl Point {
         Self::ParkWoken,
         Self::ParkBitCleared,
         Self::ParkTokenCleared,
+        Self::SeatTaken,
+        Self::SeatFilled,
+        Self::SeatPublished,
+        Self::SeatMoving,
+        Self::SeatMoved,
+        Self::SeatFreed,
     ];
+
+    /// Those of a ring, and of the workers and producers at its ends.
+    pub const OF_RINGS: &'static [Self] = Self::ALL.split_at(Self::SeatTaken as usize).0;
+
+    /// Those of a message that waits until its time has come.
+    pub const OF_SEATS: &'static [Self] = Self::ALL.split_at(Self::SeatTaken as usize).1;
 }
 
 #[cfg(any(loom, feature = "crash-points"))]

@@ -11,6 +11,8 @@
 //!  slot       the message a worker holds
 //!  event_count  sleeping and waking
 //!
+//!  WaitingRoom ── Usher · Mover         messages whose time has not come, on their way into the rings
+//!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
 //!  ValueTable                         values that any process may write: a head that is swapped, cells of one writer
 //!  LockTable                          locks that name their owner, and are taken from a dead one
@@ -61,6 +63,7 @@ mod statistics;
 mod sync;
 #[cfg(not(loom))]
 mod table;
+mod waiting_room;
 mod word;
 
 pub use consumer::{Consumer, Delivery};
@@ -83,3 +86,4 @@ pub use statistics::{
 };
 #[cfg(not(loom))]
 pub use table::{SHARED_TEXT_SIZE_MAX, SharedInput, SharedReading, TableError, ValueTable};
+pub use waiting_room::{Mover, SEATS_MAX, Sweep, Usher, WaitingRoom, WaitingRoomError};

@@ -27,3 +27,13 @@ pub(crate) const PUBLISH: Ordering =
 /// How a record is given back; pairs with the Acquire load of the producer that reuses it.
 pub(crate) const GIVE_BACK: Ordering =
     if cfg!(mutant = "relaxed_done") { Ordering::Relaxed } else { Ordering::Release };
+
+/// Whoever lets a message wait asks until when the mover sleeps without the full fence after publishing.
+pub(crate) const NO_FENCE_IN_ADMIT: bool = cfg!(mutant = "no_fence_in_admit");
+
+/// The successor of a mover does not look whether the message it was moving is in the ring already.
+pub(crate) const MOVED_AGAIN_BY_SUCCESSOR: bool = cfg!(mutant = "moved_again_by_successor");
+
+/// How a message that waits is published; pairs with the Acquire load of the mover.
+pub(crate) const ADMIT: Ordering =
+    if cfg!(mutant = "relaxed_waiting") { Ordering::Relaxed } else { Ordering::Release };

@@ -118,6 +118,12 @@ impl Producer {
         way.writers[lane].push(record, History { attempts: 1, blamed: 0 })
     }
 
+    /// The number of the record that the next push of this process will be; `None` when there is no such group.
+    pub(crate) fn next_record(&self, group: u32, placement: Placement) -> Option<u64> {
+        let way = self.ways.get(group as usize)?;
+        Some(way.writers[way.lane(placement)].next_record())
+    }
+
     pub(crate) fn push_with_history(
         &mut self,
         group: u32,

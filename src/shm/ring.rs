@@ -361,6 +361,11 @@ impl RingWriter {
         pass(Point::AttachHeadStored);
     }
 
+    /// The number of the record that the next push will be.
+    pub(crate) fn next_record(&self) -> u64 {
+        self.tail
+    }
+
     /// Publishes a copy of `record`, or takes nothing. Never waits.
     #[inline]
     pub(crate) fn push(&mut self, record: &Record<'_>, history: History) -> Result<(), PushError> {

@@ -58,7 +58,7 @@ fn a_switch_turns_it_off() {
 #[track_caller]
 fn assert_proven(code: Option<i32>, output: &str) {
     assert_eq!(code, Some(0), "{output}");
-    for role in ["receiver", "worker", "control"] {
+    for role in ["receiver", "worker", "timer", "control"] {
         let lines = output.lines().filter(|line| line.starts_with(&format!("{role}: ")));
         let (good, all) =
             lines.fold((0, 0), |(good, all), line| (good + usize::from(line.ends_with(": ok")), all + 1));
@@ -67,7 +67,7 @@ fn assert_proven(code: Option<i32>, output: &str) {
     for what in
         ["execve: refused", "ptrace: refused", "socket AF_PACKET: refused", "read /etc/shadow: refused"]
     {
-        assert_eq!(output.matches(&format!("{what}: ok")).count(), 3, "{what}\n{output}");
+        assert_eq!(output.matches(&format!("{what}: ok")).count(), 4, "{what}\n{output}");
     }
 }
 

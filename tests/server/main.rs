@@ -4,6 +4,7 @@
 //! A new subject is a new file and a line here; [`support`] has what it needs.
 
 mod acceptance;
+mod async_tasks;
 mod bad_days;
 mod bad_input;
 mod config_errors;

@@ -1,0 +1,378 @@
+//! Module `async`: a worker goes on with a request in a route of its own, at once or later.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::scripts::HEAD;
+use crate::support::{
+    Caller, Load, Request, SOON, Server, Tool, check_config, daemon_path, processes, wait_for, wait_until,
+};
+
+/// One receiver, two groups, and whatever the test is about.
+fn script(rest: &str) -> String {
+    format!(
+        "{HEAD}loadmodule \"cfgutils\"\nloadmodule \"async\"\nchildren=1\n\
+         async_workers_group=\"name=first;workers=1;queue=64\"\n\
+         async_workers_group=\"name=calls;workers=2;queue=64\"\n{rest}"
+    )
+}
+
+/// Requests are handed on to `route[TASK]` of a group, which answers with its process id.
+fn handed_on_to(group: &str) -> String {
+    script(&format!(
+        "request_route {{ async_task_group_route(\"TASK\", \"{group}\"); sl_send_reply(\"503\", \"Busy\"); }}\n\
+         route[TASK] {{ sl_send_reply(\"200\", \"worker $pp\"); }}\n"
+    ))
+}
+
+/// The title of the process whose id ends a reason phrase.
+#[track_caller]
+fn title_of_answer(caller: &Caller, name: &str) -> String {
+    let answer = caller.ask(&Request::new("OPTIONS", name));
+    let pid = answer.start.split_whitespace().next_back().and_then(|word| word.parse().ok());
+    processes::title(pid.unwrap_or_else(|| panic!("no process id in {}", answer.start)))
+}
+
+#[test]
+fn a_task_runs_in_a_worker_of_its_group() {
+    let server = Server::start(&script(
+        "request_route {\n\
+           if (is_method(\"OPTIONS\")) { $vn(route) = \"TASK\"; async_task_route(\"$vn(route)\"); }\n\
+           async_task_group_route(\"TASK\", \"calls\");\n\
+         }\n\
+         route[TASK] { sl_send_reply(\"200\", \"worker $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    assert!(title_of_answer(&caller, "first").starts_with("sworkerd: worker first/"));
+    let answer = caller.ask(&Request::new("MESSAGE", "calls"));
+    let pids = server.children_titled("worker calls/");
+    assert!(pids.iter().any(|pid| answer.start.ends_with(&format!(" {pid}"))), "{}", answer.start);
+    assert_eq!((server.counter("async.handed_on"), server.counter("core.continuations_lost")), (2, 0));
+}
+
+#[test]
+fn the_task_sees_what_the_script_had_done() {
+    let server = Server::start(&script(
+        "modparam(\"sworker\", \"xdata\", \"$var(x)\")\n\
+         request_route {\n\
+           append_hf(\"X-New: here\\r\\n\"); remove_hf(\"Subject\"); $ru = \"sip:new@h\"; setflag(3);\n\
+           $avp(a) = \"pair\"; $var(x) = \"extra\"; append_to_reply(\"X-Reply: kept\\r\\n\");\n\
+           async_task_route(\"TASK\");\n\
+         }\n\
+         route[TASK] {\n\
+           if (sworker_active() || !isflagset(3)) { sl_send_reply(\"500\", \"Wrong\"); exit; }\n\
+           sl_send_reply(\"200\", \"$hdr(X-New) $hdr(Subject) $ru $avp(a) $var(x)\");\n\
+         }\n",
+    ));
+    let caller = server.caller();
+    let answer = caller.ask(&Request::new("OPTIONS", "state").header("Subject: gone"));
+    assert_eq!(answer.start, "SIP/2.0 200 here <null> sip:new@h pair extra");
+    assert_eq!(answer.header("X-Reply"), "kept");
+}
+
+#[test]
+fn what_pre_routing_hands_on_is_processed_once() {
+    let server = Server::start(&script(
+        "event_route[core:pre-routing] { async_task_route(\"TASK\"); }\n\
+         request_route { sl_send_reply(\"500\", \"Twice\"); }\n\
+         route[TASK] { sl_send_reply(\"200\", \"worker $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    let tally = Load::new("once", 200).run(&caller);
+    assert_eq!((tally.answered, tally.duplicates), (200, 0));
+    assert_eq!(server.counter("core.pre_routing_dropped"), 200);
+    assert!(title_of_answer(&caller, "last").starts_with("sworkerd: worker first/"));
+}
+
+#[test]
+fn a_full_queue_is_false_and_the_script_decides() {
+    let server = Server::start(&handed_on_to("first").replace("workers=1;queue=64", "workers=1;queue=2"));
+    let caller = server.caller();
+    let worker = server.worker("first", 1);
+    processes::freeze(worker);
+    // Given a worker that stands still and a queue of two, some of these have no room.
+    (0..8).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("full-{index}")))));
+    let refused = (0..4).map(|_| caller.receive().status()).filter(|status| *status == 503).count();
+    assert_eq!(refused, 4);
+    wait_until("they are counted", SOON, || server.counter("async.full") >= 4);
+    processes::thaw(worker);
+    wait_until("the rest is answered", SOON, || server.group("first")["depth"] == 0);
+}
+
+#[test]
+fn a_worker_killed_in_the_route_leaves_it_to_its_successor() {
+    let server = Server::start(&script(
+        "request_route { async_task_route(\"TASK\"); }\n\
+         route[TASK] { sl_send_reply(\"100\", \"begun $pp\"); usleep(\"300000\"); sl_send_reply(\"200\", \"OK $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    let first = server.worker("first", 1);
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "killed")));
+    assert_eq!(caller.receive().start, format!("SIP/2.0 100 begun {first}"));
+    processes::send_signal(first, Signal::SIGKILL);
+    assert!(caller.receive().start.starts_with("SIP/2.0 100 begun "));
+    let successor = server.worker("first", 1);
+    assert_ne!(successor, first);
+    assert_eq!(caller.receive().start, format!("SIP/2.0 200 OK {successor}"));
+    assert_eq!(server.group("first")["redelivered"], 1);
+}
+
+#[test]
+fn killing_workers_under_load_loses_no_task() {
+    let server = Server::start(&handed_on_to("calls"));
+    let mut kills = 0;
+    let tally = Load::new("kill", 20_000).window(32).run_while(&server.caller(), |tally| {
+        let alive = server_workers(&server);
+        if tally.answered > (kills + 1) * 500 && kills < 20 && alive.len() == 2 {
+            processes::send_signal(alive[0], Signal::SIGKILL);
+            kills += 1;
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    tally.assert_nothing_lost();
+    assert!(kills >= 10 && tally.duplicates <= kills, "{} twice after {kills} kills", tally.duplicates);
+}
+
+fn server_workers(server: &Server) -> Vec<i32> {
+    server.children_titled("worker calls/")
+}
+
+#[test]
+fn the_check_finds_routes_and_groups_that_are_not_there() {
+    let rows = [
+        ("async_task_route(\"TASKS\");", "unknown route route[TASKS]"),
+        ("async_task_group_route(\"TASK\", \"call\");", "unknown worker group \"call\""),
+    ];
+    for (statement, expected) in rows {
+        let checked =
+            check_config(&script(&format!("request_route {{ {statement} }}\nroute[TASK] {{ exit; }}\n")));
+        assert!(checked.code == Some(255) && checked.output.contains(expected), "{}", checked.output);
+    }
+}
+
+/// A route that is gone after a reload is not missed: who accepted the message finishes it.
+#[test]
+fn a_task_is_finished_by_the_generation_that_accepted_it() {
+    let server = Server::start(&script(
+        "request_route { async_task_route(\"TASK\"); }\n\
+         route[TASK] { sl_send_reply(\"200\", \"old\"); }\n",
+    ));
+    let caller = server.caller();
+    let worker = server.worker("first", 1);
+    processes::freeze(worker);
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "reloaded")));
+    wait_until("it waits", SOON, || server.counter("async.handed_on") == 1);
+    server.folder().write("server.cfg", script("request_route { sl_send_reply(\"200\", \"new\"); }\n"));
+    server.ask_control(&["core.reload"]);
+    processes::thaw(worker);
+    assert_eq!(caller.receive().start, "SIP/2.0 200 old");
+    server.wait_for_log("generation 0 is gone");
+    assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).start, "SIP/2.0 200 new");
+}
+
+/// Requests wait so many milliseconds before `route[LATER]` answers them.
+fn waiting(milliseconds: u32, parameters: &str) -> String {
+    script(&format!(
+        "{parameters}\nrequest_route {{ async_ms_route(\"LATER\", {milliseconds}); sl_send_reply(\"503\", \"Busy\"); }}\n\
+         route[LATER] {{ sl_send_reply(\"200\", \"worker $pp\"); }}\n"
+    ))
+}
+
+#[test]
+fn what_waits_is_answered_and_not_before_its_time() {
+    let server = Server::start(&script(
+        "request_route {\n\
+           if (is_method(\"OPTIONS\")) { async_ms_route(\"LATER\", \"300\"); }\n\
+           async_route(\"LATER\", 1);\n\
+         }\n\
+         route[LATER] { sl_send_reply(\"200\", \"worker $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    for (method, milliseconds) in [("OPTIONS", 300), ("MESSAGE", 1000)] {
+        let began = Instant::now();
+        let answer = caller.ask(&Request::new(method, &format!("later-{method}")));
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(milliseconds), "{method} answered after {took:?}");
+        assert_eq!(answer.start, format!("SIP/2.0 200 worker {}", server.worker("first", 1)));
+    }
+    assert_eq!(["async.delayed", "async.waiting"].map(|name| server.counter(name)), [2, 0]);
+}
+
+#[test]
+fn what_is_due_sooner_is_answered_first() {
+    let server = Server::start(&script(
+        "request_route { async_ms_route(\"LATER\", \"$(hdr(X-Wait){s.int})\"); }\n\
+         route[LATER] { sl_send_reply(\"200\", \"$hdr(X-Wait)\"); }\n",
+    ));
+    let caller = server.caller();
+    for wait in [900, 300, 600, 1] {
+        let request = Request::new("OPTIONS", &format!("wait-{wait}")).header(&format!("X-Wait: {wait}"));
+        caller.send(&caller.bytes(&request));
+    }
+    let answers: Vec<String> = (0..4).map(|_| caller.receive().start).collect();
+    assert_eq!(answers, [1, 300, 600, 900].map(|wait| format!("SIP/2.0 200 {wait}")));
+}
+
+#[test]
+fn when_as_many_wait_as_may_the_script_decides() {
+    let server = Server::start(&waiting(60_000, "modparam(\"async\", \"capacity\", 2)"));
+    let caller = server.caller();
+    (0..3).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("many-{index}")))));
+    assert_eq!(caller.receive().status(), 503);
+    assert_eq!(["async.waiting", "async.full"].map(|name| server.counter(name)), [2, 1]);
+}
+
+#[test]
+fn whoever_is_killed_what_waits_is_answered() {
+    let server = Server::start(&waiting(700, ""));
+    let victims = ["timer", "worker first/1", "control", "receiver"];
+    let mut kills = [0; 4];
+    let load = Load::new("kill", 1_500).rate(300.0).patience(Duration::from_secs(4));
+    let began = Instant::now();
+    let tally = load.run_while(&server.caller(), |_| {
+        let turn = (began.elapsed().as_millis() / 150) as usize;
+        let victim = turn % victims.len();
+        if kills[victim] <= turn / victims.len()
+            && let [alive, ..] = server.children_titled(victims[victim])[..]
+        {
+            processes::send_signal(alive, Signal::SIGKILL);
+            kills[victim] += 1;
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    tally.assert_nothing_lost();
+    assert!(kills.iter().all(|kills| *kills >= 3), "{kills:?}");
+    let (twice, count) = (tally.duplicates, kills[1] + kills[3]);
+    assert!(twice <= count, "{twice} twice after {count} kills of workers and receivers");
+    wait_until("nothing waits any more", SOON, || server.counter("async.waiting") == 0);
+}
+
+#[test]
+fn a_worker_hands_on_too() {
+    let server = Server::start(&script(
+        "request_route { async_task_route(\"ONE\"); }\n\
+         route[ONE] { $avp(path) = $pp; async_task_group_route(\"TWO\", \"calls\"); sl_send_reply(\"503\", \"Busy\"); }\n\
+         route[TWO] { if ($avp(path) != $pp) sl_send_reply(\"200\", \"$avp(path) $pp\"); }\n",
+    ));
+    let caller = server.caller();
+    let tally = Load::new("chain", 2_000).window(32).run(&caller);
+    assert_eq!((tally.answered, tally.duplicates), (2_000, 0));
+    let answer = caller.ask(&Request::new("OPTIONS", "last"));
+    let first = server.worker("first", 1);
+    assert!(answer.start.starts_with(&format!("SIP/2.0 200 {first} ")), "{}", answer.start);
+}
+
+#[test]
+fn a_stop_does_not_wait_and_loses_nothing() {
+    let mut server = Server::start(&waiting(60_000, ""));
+    let caller = server.caller();
+    (0..50).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("stop-{index}")))));
+    wait_until("they wait", SOON, || server.counter("async.waiting") == 50);
+    server.signal(Signal::SIGTERM);
+    assert!((0..50).all(|_| caller.receive().status() == 200));
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+}
+
+/// A route that lets itself wait again and again ends with the server.
+#[test]
+fn a_stop_ends_what_would_wait_for_ever() {
+    let mut server = Server::start(&script(
+        "request_route { async_ms_route(\"AGAIN\", 100); }\n\
+         route[AGAIN] { async_ms_route(\"AGAIN\", 100); sl_send_reply(\"200\", \"ended\"); }\n",
+    ));
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "again")));
+    wait_until("it goes round", SOON, || server.counter("async.delayed") >= 3);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(caller.receive().start, "SIP/2.0 200 ended");
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+}
+
+#[test]
+fn what_waits_over_a_reload_has_its_time_and_its_script() {
+    let server = Server::start(&waiting(1_500, "exit_timeout=20"));
+    let caller = server.caller();
+    let began = Instant::now();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "over")));
+    wait_until("it waits", SOON, || server.counter("async.waiting") == 1);
+    let old = server.worker("first", 1);
+    server.folder().write("server.cfg", script("request_route { sl_send_reply(\"200\", \"new\"); }\n"));
+    server.ask_control(&["core.reload"]);
+    assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {old}"));
+    assert!(began.elapsed() >= Duration::from_millis(1_500), "answered after {:?}", began.elapsed());
+    server.wait_for_log("generation 0 is gone");
+    assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).start, "SIP/2.0 200 new");
+}
+
+#[test]
+fn when_the_master_is_killed_what_waits_is_answered_at_once() {
+    let mut server = Server::start(&waiting(60_000, ""));
+    let caller = server.caller();
+    (0..20).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("last-{index}")))));
+    wait_until("they wait", SOON, || server.counter("async.waiting") == 20);
+    processes::send_signal(server.master(), Signal::SIGKILL);
+    assert!((0..20).all(|_| caller.receive().status() == 200));
+    assert_eq!(server.wait_for_exit(SOON), None);
+}
+
+#[test]
+fn a_worker_goes_on_behind_the_call_that_slept() {
+    let server = Server::start(&script(
+        "request_route {\n\
+           $avp(begun) = $pp;\n\
+           if (is_method(\"OPTIONS\")) {\n\
+             async_ms_sleep(\"400\");\n\
+             sl_send_reply(\"200\", \"begun $avp(begun) ended $pp\");\n\
+             exit;\n\
+           }\n\
+           sl_send_reply(\"404\", \"Not Here\");\n\
+         }\n",
+    ));
+    let caller = server.caller();
+    let began = Instant::now();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "sleeper")));
+    // Meanwhile the receiver answers others, and the timer may die.
+    assert_eq!(caller.ask(&Request::new("MESSAGE", "awake")).status(), 404);
+    processes::send_signal(server.child("timer"), Signal::SIGKILL);
+    let answer = caller.receive().start;
+    assert!(began.elapsed() >= Duration::from_millis(400), "answered after {:?}", began.elapsed());
+    let (receiver, worker) = (server.receiver(1), server.worker("first", 1));
+    assert_eq!(answer, format!("SIP/2.0 200 begun {receiver} ended {worker}"));
+}
+
+#[test]
+fn a_task_that_holds_its_workers_is_set_aside_and_can_be_replayed() {
+    let script = script(
+        "request_route { $avp(a) = \"kept\"; async_task_route(\"TASK\"); }\n\
+         route[TASK] { usleep(\"60000000\"); sl_send_reply(\"200\", \"$avp(a)\"); }\n",
+    )
+    .replace("name=first;", "name=first;deadline_ms=100;");
+    let server = Server::start(&script);
+    assert_eq!(server.caller().ask(&Request::new("INVITE", "poison")).status(), 500);
+    let directory = server.folder().path().join("run/quarantine");
+    let kept = wait_for("the message is kept", SOON, || {
+        let mut entries = std::fs::read_dir(&directory).ok()?.flatten().map(|entry| entry.path());
+        entries.find(|path| path.extension().is_some_and(|extension| extension == "sip"))
+    });
+    let text = String::from_utf8(std::fs::read(&kept).unwrap()).unwrap();
+    assert!(text.contains("\nroute: TASK\ncontinuation: "), "{text}");
+
+    // The same message, with a script whose route is quick.
+    server.folder().write("quick.cfg", script.replace("usleep(\"60000000\");", ""));
+    let file = kept.to_str().unwrap();
+    let daemon = daemon_path();
+    let replay = |config: &str| {
+        let arguments = ["--replay", file, "-f", config, "-l", "udp:127.0.0.1:5060"];
+        Tool::start(server.folder(), "replay", &daemon, &arguments).finish(SOON)
+    };
+    let finished = replay("quick.cfg");
+    assert_eq!(finished.code, Some(0), "{}", finished.output);
+    assert!(finished.output.contains("\nSIP/2.0 200 kept\r\n"), "{}", finished.output);
+
+    // And with one that has no such route.
+    server.folder().write("none.cfg", script.replace("TASK", "OTHER"));
+    let finished = replay("none.cfg");
+    assert!(finished.output.contains("handed on to route[TASK], which is not there"), "{}", finished.output);
+    assert!(finished.output.contains("--- 0 messages would be sent"), "{}", finished.output);
+}
