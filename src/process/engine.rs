@@ -393,7 +393,7 @@ impl Run<'_, '_> {
 
     fn tell_attempts(&self, attempts: u32) {
         if attempts > 0 {
-            let text = format_args!("message taken over: {attempts} processes ended with it in hand");
+            let text = format_args!("message taken over: processes that ended with it in hand: {attempts}");
             self.context.log(Level::Notice, text);
         }
     }
