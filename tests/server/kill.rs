@@ -216,7 +216,7 @@ request_route {{
     caller.send(&caller.bytes(&Request::new("OPTIONS", "held").user("held")));
     for time in 0..2 {
         assert_eq!(caller.receive().start, "SIP/2.0 200 worker");
-        assert_eq!(server.log_count("message taken over: 1 processes ended with it in hand"), time);
+        assert_eq!(server.log_count("message taken over: processes that ended with it in hand: 1"), time);
         processes::send_signal(server.receiver(1), Signal::SIGKILL);
     }
     server.wait_for_log("a message is given up");
