@@ -3,13 +3,13 @@
 //! ```text
 //!  roof   bin/       sworkerd               sworkerctl              sworkertop
 //!  ──────────────────────────────────────────────────────────────────────────────────────
-//!   5     process/   boot master supervisor · receiver worker control · engine repair · reload upgrade
+//!   5     process/   boot master supervisor · receiver worker timer control · engine repair · reload upgrade
 //!  ──────────────────────────────────────────────────────────────────────────────────────
 //!   4     modules/   sworker sl xlog pv textops ...        │  control/  commands server client
 //!  ──────────────────────────────────────────────────────────────────────────────────────
 //!   3     core/      module context datagram groups outbound services settings counters log
 //!  ──────────────────────────────────────────────────────────────────────────────────────
-//!   2     shm/ (!)   segment ring slot repair event_count  │  transport/  listener udp
+//!   2     shm/ (!)   segment ring slot repair waiting_room │  transport/  listener udp
 //!  ──────────────────────────────────────────────────────────────────────────────────────
 //!   1     sys/ (!)   kernel calls   │   sip/  RFC 3261 as values   │   script/  the language
 //!  ──────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::support::{Load, Message, Request, SOON, Server, processes, sworkerd, wait_until};
 
@@ -20,6 +21,7 @@ fn every_example_script_passes_the_check() {
     let names: Vec<String> =
         scripts().iter().map(|path| path.file_stem().unwrap().to_string_lossy().into()).collect();
     let expected = [
+        "answer-later",
         "delegate-by-method",
         "forward",
         "load-balancer",
@@ -62,6 +64,22 @@ fn minimal_answers_every_request_but_ack() {
         assert_eq!(caller.ask(&Request::new(method, &format!("minimal-{method}"))).status(), 200);
     }
     caller.expect_silence(&caller.bytes(&Request::new("ACK", "minimal-ack")), "minimal-marker");
+}
+
+#[test]
+fn answer_later_holds_nobody_up() {
+    let script = example("answer-later").replace("children=2", "children=1");
+    let server = Server::start(&script.replace("\"REFUSE\", \"3\"", "\"REFUSE\", \"1\""));
+    let caller = server.caller();
+    let began = Instant::now();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "scan").header("User-Agent: friendly-scanner")));
+    caller.send(&caller.bytes(&Request::new("INVITE", "call")));
+    assert_eq!(caller.receive().status(), 100);
+    assert_eq!(caller.ask(&Request::new("OPTIONS", "quick")).status(), 200);
+    assert_eq!(caller.receive().status(), 404);
+    server.wait_for_log("looked for ");
+    assert_eq!(caller.receive().status(), 403);
+    assert!(began.elapsed() >= Duration::from_secs(1), "refused after {:?}", began.elapsed());
 }
 
 #[test]
