@@ -79,6 +79,7 @@ struct FunctionTarget {
     parameters: &'static [ParameterKind],
     routes: RouteSet,
     advice: Advice,
+    is_told_place: bool,
     code: FunctionCode,
 }
 
@@ -376,6 +377,7 @@ impl FunctionTarget {
             parameters: row.parameters,
             routes: routes_of_core(row),
             advice: row.advice,
+            is_told_place: false,
             code: FunctionCode::Core(row),
         }
     }

@@ -124,6 +124,8 @@ pub struct FunctionHandle {
     pub routes: RouteSet,
     /// What a careful script does with it.
     pub advice: Advice,
+    /// Whether the place of the call follows its arguments: a prepared one, line and name of the file.
+    pub is_told_place: bool,
 }
 
 /// Things worth a warning about a call.

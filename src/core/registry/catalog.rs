@@ -136,6 +136,7 @@ impl Catalog for Registry {
             parameters: target.parameters,
             routes: target.routes,
             advice: target.advice,
+            is_told_place: target.is_told_place,
         })
     }
 
@@ -221,7 +222,6 @@ impl Catalog for Registry {
 
     fn route(&mut self, kind: RouteKind, name: &str) -> Result<Option<Remark>, Complaint> {
         match kind {
-            RouteKind::OnSend => Ok(Some(Remark("onsend_route is not run here yet".to_string()))),
             RouteKind::Event if EVENTS.contains(&name) => Ok(None),
             RouteKind::Event => unknown_event(name),
             _ => Ok(None),
@@ -257,6 +257,7 @@ impl Registry {
                 parameters: row.parameters,
                 routes: row.routes,
                 advice: row.advice,
+                is_told_place: row.is_told_place,
                 code: FunctionCode::Module { module, function },
             });
         }
