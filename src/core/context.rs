@@ -13,6 +13,7 @@ use regex::bytes::Regex;
 
 use crate::script::host::{Place, Reading, Refusal, ValueRef};
 use crate::script::interpreter::Interpreter;
+use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
 use crate::sip::{Edits, Message, write};
@@ -24,6 +25,7 @@ use super::groups::{Delegate, Delegation, GroupIndex, Xdata, is_urgent};
 use super::identity::ProcessIdentity;
 use super::load::Loaded;
 use super::log::{Facility, Level, Line, Log, Origin};
+use super::on_send::{Leaving, OnSend};
 use super::outbound::Outbound;
 use super::registry::Registry;
 use super::settings::{FullPolicy, GroupSetting, Order, Settings};
@@ -106,6 +108,7 @@ pub struct ProcessState {
     pub(super) lines: Vec<u8>,
     throttle: SourceThrottle,
     prefix_renewal: Option<Box<PrefixRenewal>>,
+    pub(super) on_send: Option<Box<OnSend>>,
     edits: Edits,
     reply_headers: Vec<u8>,
     branches: Branches,
@@ -148,6 +151,7 @@ impl ProcessState {
             lines: Vec::with_capacity(256),
             throttle: SourceThrottle::default(),
             prefix_renewal: None,
+            on_send: None,
             edits: Edits::new(),
             reply_headers: Vec::new(),
             branches: Branches::default(),
@@ -162,6 +166,11 @@ impl ProcessState {
     pub fn renew_log_prefix(&mut self, loaded: Rc<Loaded>) {
         let interpreter = Interpreter::new(loaded.limits);
         self.prefix_renewal = Some(Box::new(PrefixRenewal { loaded, interpreter }));
+    }
+
+    /// From now on this `onsend_route` is run on every request that is sent on.
+    pub fn run_on_send(&mut self, loaded: Rc<Loaded>, route: RouteId) {
+        self.on_send = Some(Box::new(OnSend::new(loaded, route)));
     }
 
     /// Wakes workers for what was delegated since the last time.
@@ -251,6 +260,7 @@ pub struct Context<'m> {
     /// What outlives the message.
     pub process: &'m mut ProcessState,
     pub(super) forward_count: u32,
+    pub(super) leaving: Option<Leaving>,
     registry: &'m Registry,
     rewrites: &'m Rewrites,
     is_request_uri_changed: bool,
@@ -290,6 +300,7 @@ impl<'m> Context<'m> {
             branches,
             process,
             forward_count: 0,
+            leaving: None,
             registry,
             rewrites: &[],
             is_request_uri_changed: false,
@@ -325,6 +336,11 @@ impl<'m> Context<'m> {
     /// Where from, where to and when the message was received.
     pub fn circumstances(&self) -> &Circumstances {
         &self.datagram.circumstances
+    }
+
+    /// What is about to leave; only while `onsend_route` runs.
+    pub fn leaving(&self) -> Option<&Leaving> {
+        self.leaving.as_ref()
     }
 
     /// What the top level decided.

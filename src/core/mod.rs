@@ -19,6 +19,7 @@ pub mod log;
 pub mod manual;
 pub mod module;
 pub mod nearest;
+pub mod on_send;
 pub mod outbound;
 pub mod planning;
 pub mod preparation;

@@ -32,6 +32,7 @@ use crate::core::outbound::Outbound;
 use crate::core::planning::StoredPlace;
 use crate::core::relay::RelayFailure;
 use crate::core::shared::SharedState;
+use crate::script::ast::RouteKind;
 use crate::script::host::ValueRef;
 use crate::script::interpreter::{Interpreter, Verdict};
 use crate::script::program::RouteId;
@@ -94,6 +95,9 @@ impl Engine {
         let mut state = ProcessState::new(process, ways, secret, &loaded.registry);
         if loaded.settings().is_log_prefix_renewed {
             state.renew_log_prefix(loaded.clone());
+        }
+        if let Some(route) = loaded.program.route(RouteKind::OnSend, b"") {
+            state.run_on_send(loaded.clone(), route);
         }
         Engine { routes, interpreter: Interpreter::new(loaded.limits), state, loaded, log_lines_dropped: 0 }
     }
@@ -306,6 +310,7 @@ impl Run<'_, '_> {
     #[cold]
     fn tell_not_forwarded(&self, failure: &RelayFailure) {
         let level = match failure {
+            RelayFailure::Withheld(_) => Level::Info,
             RelayFailure::NoWayBack | RelayFailure::NotOurVia => {
                 self.context.count(REPLIES_STRAY);
                 Level::Info

@@ -1,5 +1,5 @@
 //! What the server knows about itself, and what belongs to transactions, locations and routes that are not run here:
-//! `$stat(name)`, `$ccp(group.name)`, `$Tb`, `$iuid`, `$af(name)`, `$msgbuf(0)`, `$T_branch_idx`, `$snd(ip)`, …
+//! `$stat(name)`, `$ccp(group.name)`, `$Tb`, `$iuid`, `$af(name)`, `$msgbuf(0)`, `$T_branch_idx`, …
 
 use crate::script::catalog::Yields;
 use crate::script::host::{Reading, ValueRef};
@@ -60,15 +60,10 @@ pub const VARIABLES: &[Variable] = &[
     absent("T_reply_reason", "reason of the reply of a transaction; null outside of transactions"),
     absent("T_reply_ruid", "record id of the branch that replied; null outside of transactions"),
     absent("T_reply_last", "status of the last reply of a transaction; null outside of transactions"),
-    absent("snd", "how a message leaves; null outside of onsend_route").key(KeyRule::Word(SEND_PARTS)),
-    absent("sndto", "where a message leaves to; null outside of onsend_route").key(KeyRule::Word(SEND_PARTS)),
-    absent("sndfrom", "where a message leaves from; null outside of onsend_route")
-        .key(KeyRule::Word(SEND_PARTS)),
     absent("rcv", "a message as it came; null outside of event_route[core:msg-received]")
         .key(KeyRule::Word(RECEIVE_PARTS)),
 ];
 
-const SEND_PARTS: &[&str] = &["ip", "port", "proto", "af", "buf", "len", "sproto"];
 const RECEIVE_PARTS: &[&str] =
     &["buf", "len", "proto", "sproto", "srcip", "srcport", "rcvip", "rcvport", "af"];
 
