@@ -12,7 +12,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use crate::script::host::{Place, Reading, Refusal, ValueRef};
-use crate::script::interpreter::Interpreter;
+use crate::script::interpreter::{Interpreter, Limits};
 use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
@@ -109,6 +109,8 @@ pub struct ProcessState {
     throttle: SourceThrottle,
     prefix_renewal: Option<Box<PrefixRenewal>>,
     pub(super) on_send: Option<Box<OnSend>>,
+    /// Evaluates text of parameters while the script's own interpreter is busy.
+    evaluator: Option<Box<Interpreter>>,
     edits: Edits,
     reply_headers: Vec<u8>,
     branches: Branches,
@@ -152,6 +154,7 @@ impl ProcessState {
             throttle: SourceThrottle::default(),
             prefix_renewal: None,
             on_send: None,
+            evaluator: None,
             edits: Edits::new(),
             reply_headers: Vec::new(),
             branches: Branches::default(),
@@ -207,6 +210,11 @@ impl ProcessState {
     /// Counts one more.
     pub fn count(&self, counter: CounterId) {
         self.ways.counters.add(counter, 1);
+    }
+
+    /// Begins a counter at 0.
+    pub fn reset_counter(&self, counter: CounterId) {
+        self.ways.counters.reset(counter);
     }
 
     /// Counts so many more.
@@ -544,6 +552,25 @@ impl<'m> Context<'m> {
             let call_id = self.logged_call_id();
             log.write_bytes(&Line { level, facility, prefix, label, call_id, origin: Origin::Script }, text);
         }
+    }
+
+    /// Appends what text with variables, compiled by `Planning::template`, is for the message in hand.
+    pub fn append_template(&mut self, number: u32, out: &mut Vec<u8>) {
+        let Some(template) = self.registry.template(number) else { return };
+        let evaluator = self.process.evaluator.take();
+        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(Limits::default())));
+        evaluator.evaluate_template(template, self, out);
+        self.process.evaluator = Some(evaluator);
+    }
+
+    /// The level up to which lines of the log are written, as its number.
+    pub fn log_level(&self) -> i64 {
+        self.process.ways.log.level().number()
+    }
+
+    /// Changes it in every process.
+    pub fn set_log_level(&self, level: i64) {
+        self.process.ways.log.set_level(Level::from_number(level));
     }
 
     /// Evaluates `log_prefix` where that is due before each function.

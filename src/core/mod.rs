@@ -14,6 +14,7 @@ pub mod groups;
 pub mod host;
 pub mod identity;
 pub mod instance;
+pub mod live_settings;
 pub mod load;
 pub mod log;
 pub mod manual;

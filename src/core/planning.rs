@@ -3,12 +3,15 @@
 use crate::script::catalog::{Catalog, Complaint, KeyShape, VariableHandle};
 use crate::script::host::{Place, Position};
 
-use super::counters::CounterId;
+use super::counters::{CounterId, CounterRow};
+use super::live_settings::hidden_name;
+use super::log::Level;
 use super::registry::Registry;
 use super::services::Services;
 use super::settings::Settings;
 use super::value::Value;
 use super::variables::Scope;
+use super::variables::constants::append_colours;
 
 /// Handed to `Module::plan`.
 pub struct Planning<'a> {
@@ -73,6 +76,39 @@ impl Planning<'_> {
     /// The server has at least so many locks.
     pub fn reserve_locks(&mut self, count: u32) {
         self.registry.reserve_locks(count);
+    }
+
+    /// A value of all processes that scripts cannot name; its slot. It goes on when another script takes over.
+    pub fn hidden_shared(&mut self, name: &str) -> u32 {
+        self.registry.shared_slot_of(hidden_name(name).as_bytes())
+    }
+
+    /// A setting that operators can change while the server runs; its slot.
+    pub fn add_live_setting(
+        &mut self,
+        group: &str,
+        name: &str,
+        initial: Value,
+        description: &str,
+    ) -> Result<u32, Complaint> {
+        self.registry.add_live_setting(group, name, initial, description)
+    }
+
+    /// A counter of the script's own.
+    pub fn add_counter(&mut self, row: CounterRow) -> Result<CounterId, Complaint> {
+        self.registry.add_counter(row)
+    }
+
+    /// Text with variables that stands in a parameter; `Context::append_template` evaluates it.
+    pub fn template(&mut self, text: &[u8]) -> Result<u32, Complaint> {
+        self.registry.keep_template(text)
+    }
+
+    /// Lines of this level have these colours (as in `$C(xy)`) on a terminal.
+    pub fn colour_level(&mut self, level: Level, letters: &[u8]) {
+        let mut code = Vec::new();
+        append_colours(letters, &mut code);
+        self.registry.colour_level(level, code);
     }
 
     /// `$avp(alias)` is `$avp(meant)`.

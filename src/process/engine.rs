@@ -90,6 +90,7 @@ impl Engine {
             reply: loaded.program.reply_route(),
         };
         log.set_process(process.index, process.pid);
+        log.set_colours(loaded.registry.level_colours());
         loaded.registry.start(&process);
         let ways = Ways { outbound, delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ways, secret, &loaded.registry);

@@ -226,7 +226,13 @@ pub trait Catalog {
     fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint>;
 
     /// A custom variable `group.name`.
-    fn set_custom(&mut self, group: &str, name: &str, value: &Constant) -> Result<(), Complaint>;
+    fn set_custom(
+        &mut self,
+        group: &str,
+        name: &str,
+        value: &Constant,
+        description: &str,
+    ) -> Result<(), Complaint>;
 
     /// The top level has been read: everything that needs all of it (for example whether the variable of
     /// `modparam("sworker", "xdata", …)` exists) is checked here.

@@ -112,7 +112,7 @@ impl Catalog for TestCatalog {
         }
     }
 
-    fn set_custom(&mut self, group: &str, name: &str, value: &Constant) -> Result<(), Complaint> {
+    fn set_custom(&mut self, group: &str, name: &str, value: &Constant, _: &str) -> Result<(), Complaint> {
         self.top_level.push(format!("{group}.{name} = {value:?}"));
         Ok(())
     }
