@@ -78,9 +78,11 @@ impl Planning<'_> {
         self.registry.reserve_locks(count);
     }
 
-    /// A value of all processes that scripts cannot name; its slot. It goes on when another script takes over.
-    pub fn hidden_shared(&mut self, name: &str) -> u32 {
-        self.registry.shared_slot_of(hidden_name(name).as_bytes())
+    /// A value of all processes that scripts cannot name; its slot. It begins so, and goes on when another script takes over.
+    pub fn hidden_shared(&mut self, name: &str, initial: Value) -> u32 {
+        let name = hidden_name(name);
+        self.registry.begin_with_shared(name.as_bytes(), initial);
+        self.registry.shared_slot_of(name.as_bytes())
     }
 
     /// A setting that operators can change while the server runs; its slot.

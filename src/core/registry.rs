@@ -56,6 +56,7 @@ pub struct Registry {
     keys: Vec<StoredKey>,
     memory: NameMemory,
     slot_names: Vec<String>,
+    route_names: Vec<String>,
     shared_names: Vec<String>,
     initial: InitialValues,
     loaded_at_s: u64,
@@ -149,6 +150,7 @@ impl Registry {
             keys: Vec::new(),
             memory: NameMemory::default(),
             slot_names: Vec::new(),
+            route_names: Vec::new(),
             shared_names: Vec::new(),
             initial: InitialValues::default(),
             lock_count: 0,
@@ -205,6 +207,16 @@ impl Registry {
     /// How many names scripts gave to `$var` and its kin.
     pub fn variable_slot_count(&self) -> usize {
         self.slot_names.len()
+    }
+
+    /// Those names with their slots.
+    pub fn variable_names(&self) -> impl Iterator<Item = (u32, &str)> {
+        (0..).zip(self.slot_names.iter().map(String::as_str))
+    }
+
+    /// Whether the script has `route[name]`.
+    pub fn has_route(&self, name: &[u8]) -> bool {
+        self.route_names.iter().any(|known| known.as_bytes() == name)
     }
 
     /// When the script was loaded, in seconds since 1970.

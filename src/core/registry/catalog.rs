@@ -191,6 +191,10 @@ impl Catalog for Registry {
             let name = header.trim_matches(['"', '\'']);
             return self.variable("hdr", KeyShape::Literal(name.as_bytes()));
         }
+        // `$sel(msg.header.x-foo)` has no room for quotes.
+        if let Some(name) = bare.strip_prefix("msg.header.").filter(|name| !name.is_empty()) {
+            return self.variable("hdr", KeyShape::Literal(name.as_bytes()));
+        }
         match words::SELECTS.iter().find(|(select, _)| *select == bare) {
             Some((_, variable)) => self.variable(variable, KeyShape::None),
             None => Err(complaint(
@@ -221,6 +225,9 @@ impl Catalog for Registry {
     }
 
     fn route(&mut self, kind: RouteKind, name: &str) -> Result<Option<Remark>, Complaint> {
+        if kind == RouteKind::Named {
+            self.route_names.push(name.to_string());
+        }
         match kind {
             RouteKind::Event if EVENTS.contains(&name) => Ok(None),
             RouteKind::Event => unknown_event(name),
