@@ -15,7 +15,8 @@ use crate::core::variables::request::replace_request_uri;
 use crate::sip::HeaderId;
 use crate::sip::uri::{Scheme, Uri};
 
-use super::{SipUtils, without_param};
+use super::SipUtils;
+use super::uris::without_param;
 
 /// Why a URI was not rewritten.
 type Refused = &'static str;
