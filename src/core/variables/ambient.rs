@@ -53,8 +53,13 @@ pub const VARIABLES: &[Variable] = &[
         },
     )
     .key(KeyRule::Word(&["id", "name"])),
-    Variable::new("msgbuf", "the byte of the message at a position, counted from 0", read_byte)
-        .key(KeyRule::Text),
+    Variable::new(
+        "msgbuf",
+        "the byte of the message at a position, counted from 0; a byte put in its place is sent on",
+        read_byte,
+    )
+    .key(KeyRule::Text)
+    .writable(write_byte),
     absent("ruid", "id of the record a location was looked up in; null without a location service"),
     absent("location_ua", "User-Agent of that record; null without a location service"),
     absent("T_branch_idx", "number of the branch in hand; null outside of transactions"),
@@ -130,10 +135,21 @@ fn write_setting(
     context.write_shared(setting.slot, value.as_ref()).map_err(|error| Refusal(error.to_string()))
 }
 
+fn position(subject: &Subject<'_>) -> Option<usize> {
+    std::str::from_utf8(subject.key.text()).ok()?.trim().parse().ok()
+}
+
+/// An edit, as every change of a message: it shows when changes are applied, and where the message is sent on.
+fn write_byte(context: &mut Context<'_>, subject: &Subject<'_>, value: ValueRef<'_>) -> Result<(), Refusal> {
+    let ValueRef::Text(&[byte]) = value else { return Err(Refusal("$msgbuf takes one byte".to_string())) };
+    let at = position(subject).filter(|&at| at < context.message.bytes().len());
+    let at = at.ok_or_else(|| Refusal("the message has no byte at this position".to_string()))?;
+    let replaced = context.edits.replace(&context.message, at..at + 1, &[byte]);
+    replaced.map_err(|error| Refusal(error.to_string()))
+}
+
 fn read_byte(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    let index =
-        std::str::from_utf8(subject.key.text()).ok().and_then(|text| text.trim().parse::<usize>().ok());
-    match index.and_then(|index| context.message.bytes().get(index)) {
+    match position(subject).and_then(|index| context.message.bytes().get(index)) {
         Some(byte) => answer_text(&[*byte], out),
         None => Reading::Null,
     }
@@ -173,6 +189,22 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(Stage::told(&[], head, "", text, INVITE), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_of_the_message_are_changed_where_it_is_sent_on() {
+        let rows = [
+            ("$msgbuf(0) = \"J\";", "JNVITE"),
+            ("$msgbuf(0) = \"JJ\";", "INVITE"),
+            ("$msgbuf(99999) = \"J\";", "INVITE"),
+        ];
+        for (statements, expected) in rows {
+            let script = format!("request_route {{ {statements} forward(127.0.0.1, 5099); }}");
+            let mut stage = Stage::new(&[], &script);
+            stage.receive(INVITE);
+            let text = stage.sent_one().text;
+            assert!(text.starts_with(expected), "{statements}: {text}");
         }
     }
 
