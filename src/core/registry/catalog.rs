@@ -191,10 +191,6 @@ impl Catalog for Registry {
             let name = header.trim_matches(['"', '\'']);
             return self.variable("hdr", KeyShape::Literal(name.as_bytes()));
         }
-        // `$sel(msg.header.x-foo)` has no room for quotes.
-        if let Some(name) = bare.strip_prefix("msg.header.").filter(|name| !name.is_empty()) {
-            return self.variable("hdr", KeyShape::Literal(name.as_bytes()));
-        }
         match words::SELECTS.iter().find(|(select, _)| *select == bare) {
             Some((_, variable)) => self.variable(variable, KeyShape::None),
             None => Err(complaint(
