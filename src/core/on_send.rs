@@ -60,3 +60,35 @@ impl Context<'_> {
         !verdict.dropped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::context::tests::with_context_logging_to;
+    use super::super::load::{LoadRequest, Root, load};
+    use super::*;
+    use crate::script::ast::RouteKind;
+
+    #[test]
+    fn the_route_sees_what_leaves_and_gives_the_bytes_back() {
+        let text = "listen=udp:127.0.0.1:5060\nrequest_route { exit; }\n\
+            onsend_route { if (to_port == 5070) drop; exit; }";
+        let root = Root::Text { name: "t.cfg".to_string(), text: text.as_bytes().to_vec() };
+        let loaded = load(LoadRequest::new(root, &[]));
+        let loaded = Rc::new(loaded.unwrap_or_else(|rejected| panic!("{}", rejected.errors.concat())));
+        let route = loaded.program.route(RouteKind::OnSend, b"").expect("it is in the script");
+        with_context_logging_to(Rc::default(), |context| {
+            let mut bytes = b"text".to_vec();
+            let mut may_leave = |context: &mut Context<'_>, listener: u16, port: u16| {
+                let to = SocketAddr::from(([127, 0, 0, 1], port));
+                let may = context.may_leave(listener, to, &mut bytes);
+                assert!(bytes == b"text" && context.leaving().is_none());
+                may
+            };
+            // Without the route everything leaves.
+            assert!(may_leave(context, u16::MAX, 5070));
+            context.process.run_on_send(Rc::clone(&loaded), route);
+            assert!(!may_leave(context, u16::MAX, 5070));
+            assert!(may_leave(context, u16::MAX, 5071));
+        });
+    }
+}
