@@ -1,8 +1,12 @@
 //! The commands, one row each.
 
+use std::cell::RefCell;
+
 use serde_json::{Value, json};
 
+use super::counter_commands;
 use super::protocol::{self, Fault, Request};
+use super::setting_commands::{self, Change, SettingRow};
 use crate::shm::{GroupStatistics, Histogram};
 
 /// What commands may ask the server they run in. Nothing here waits for another process.
@@ -26,6 +30,16 @@ pub trait Server {
     fn reload(&self) -> Result<String, String>;
     /// Every counter with its value: `room.thing_past`.
     fn counters(&self) -> Vec<(String, u64)>;
+    /// What a counter counts.
+    fn counter_help(&self, name: &str) -> Option<String>;
+    /// Begins a counter at 0.
+    fn reset_counter(&self, name: &str);
+    /// Every setting that can change while the server runs.
+    fn settings(&self) -> Vec<SettingRow>;
+    /// Changes one, in every process; the value is of its kind.
+    fn change_setting(&self, group: &str, name: &str, value: &Value) -> Result<(), String>;
+    /// Changes that wait for `cfg.commit`.
+    fn waiting_changes(&self) -> &RefCell<Vec<Change>>;
     /// What the server was built with, name and value.
     fn internals(&self) -> Vec<(String, String)>;
     /// The level up to which lines of the log are written, -5 to 3.
@@ -70,21 +84,94 @@ pub struct Command {
 /// Every command.
 pub const COMMANDS: &[Command] = &[
     Command {
+        name: "cfg.commit",
+        documentation: "makes the changes that wait, in the order they were asked for",
+        run: setting_commands::commit,
+    },
+    Command {
+        name: "cfg.diff",
+        documentation: "the changes that wait, beside what is now",
+        run: setting_commands::diff,
+    },
+    Command {
         name: "cfg.get",
-        documentation: "a setting that can change while the server runs; arguments: core debug",
-        run: |server, given| {
-            changeable(given, 2)?;
-            Ok(server.log_level().into())
-        },
+        documentation: "a setting that can change while the server runs, or all of a group; arguments: GROUP [NAME], such as core debug",
+        run: setting_commands::get,
+    },
+    Command {
+        name: "cfg.help",
+        documentation: "what a setting is, and its kind; arguments: GROUP NAME",
+        run: setting_commands::help,
+    },
+    Command {
+        name: "cfg.list",
+        documentation: "the settings that can change while the server runs; argument: [GROUP]",
+        run: setting_commands::list,
+    },
+    Command {
+        name: "cfg.reset",
+        documentation: "settings become what they were at the start; arguments: GROUP [NAME]",
+        run: setting_commands::reset,
+    },
+    Command {
+        name: "cfg.rollback",
+        documentation: "forgets the changes that wait",
+        run: setting_commands::rollback,
+    },
+    Command {
+        name: "cfg.set",
+        documentation: "changes a setting in every process at once; arguments: GROUP NAME VALUE",
+        run: setting_commands::set,
+    },
+    Command {
+        name: "cfg.set_delayed",
+        documentation: "a change that waits for cfg.commit; arguments: GROUP NAME VALUE",
+        run: setting_commands::set_delayed,
+    },
+    Command {
+        name: "cfg.set_delayed_int",
+        documentation: "the same as cfg.set_delayed",
+        run: setting_commands::set_delayed,
+    },
+    Command {
+        name: "cfg.set_delayed_string",
+        documentation: "the same as cfg.set_delayed",
+        run: setting_commands::set_delayed,
     },
     Command {
         name: "cfg.set_now_int",
-        documentation: "changes a setting in every process at once; arguments: core debug LEVEL",
-        run: |server, given| {
-            changeable(given, 3)?;
-            server.set_log_level(level(&given[2])?);
-            Ok(Value::Null)
-        },
+        documentation: "the same as cfg.set; arguments: GROUP NAME VALUE, such as core debug 3",
+        run: setting_commands::set,
+    },
+    Command { name: "cfg.set_now_string", documentation: "the same as cfg.set", run: setting_commands::set },
+    Command { name: "cfg.seti", documentation: "the same as cfg.set", run: setting_commands::set },
+    Command { name: "cfg.sets", documentation: "the same as cfg.set", run: setting_commands::set },
+    Command {
+        name: "cnt.get",
+        documentation: "the value of a counter; arguments: GROUP NAME, where sworker.delegated is sworker delegated",
+        run: counter_commands::get,
+    },
+    Command { name: "cnt.get_raw", documentation: "the same as cnt.get", run: counter_commands::get },
+    Command {
+        name: "cnt.grp_get_all",
+        documentation: "the counters of a group with their values; argument: GROUP",
+        run: counter_commands::of_group_all,
+    },
+    Command { name: "cnt.grps_list", documentation: "the groups of counters", run: counter_commands::groups },
+    Command {
+        name: "cnt.help",
+        documentation: "what a counter counts; arguments: GROUP NAME",
+        run: counter_commands::help,
+    },
+    Command {
+        name: "cnt.reset",
+        documentation: "begins a counter at 0; arguments: GROUP NAME",
+        run: counter_commands::reset_one,
+    },
+    Command {
+        name: "cnt.var_list",
+        documentation: "the names of the counters of a group; argument: GROUP",
+        run: counter_commands::names,
     },
     Command {
         name: "core.echo",
@@ -160,14 +247,25 @@ pub const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "stats.clear_statistics",
+        documentation: "the same as stats.reset_statistics",
+        run: counter_commands::reset,
+    },
+    Command {
         name: "stats.fetch",
         documentation: "counters by name with their values; arguments: names, rooms (\"sworker.\" or \"sworker:\") or \"all\"",
-        run: fetch,
+        run: counter_commands::fetch,
     },
+    Command { name: "stats.fetchn", documentation: "the same as stats.fetch", run: counter_commands::fetch },
     Command {
         name: "stats.get_statistics",
         documentation: "the same as lines \"room:name = value\"",
-        run: get_statistics,
+        run: counter_commands::get_statistics,
+    },
+    Command {
+        name: "stats.reset_statistics",
+        documentation: "begins counters at 0; arguments: names, rooms (\"sworker.\") or \"all\"",
+        run: counter_commands::reset,
     },
     Command {
         name: "system.listMethods",
@@ -206,17 +304,6 @@ fn run(server: &dyn Server, request: &Request) -> Result<Value, Fault> {
         .find(|command| command.name == request.method)
         .ok_or_else(|| Fault::unknown_method(&request.method))?;
     (command.run)(server, &request.parameters)
-}
-
-/// Checks that the arguments begin with the name of the one setting that can change.
-fn changeable(given: &[Value], count: usize) -> Result<(), Fault> {
-    let words = (given.first().and_then(Value::as_str), given.get(1).and_then(Value::as_str));
-    if given.len() != count || words != (Some("core"), Some("debug")) {
-        return Err(Fault::bad_parameters(
-            "only core debug can be asked for and changed while the server runs",
-        ));
-    }
-    Ok(())
 }
 
 /// A level, as a number or as its text.
@@ -282,39 +369,6 @@ fn percentiles(histogram: &Histogram) -> Value {
     json!({"p50": microseconds(50), "p99": microseconds(99), "max": microseconds(100), "classes": histogram.0})
 }
 
-fn fetch(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
-    let rows = chosen(server, given)?.into_iter().map(|(name, value)| (name, Value::from(value)));
-    Ok(Value::Object(rows.collect()))
-}
-
-fn get_statistics(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
-    let line = |(name, value): (String, u64)| match name.split_once('.') {
-        Some((room, rest)) => format!("{room}:{rest} = {value}"),
-        None => format!("{name} = {value}"),
-    };
-    Ok(chosen(server, given)?.into_iter().map(line).collect())
-}
-
-/// The counters that the arguments name; all of them without arguments.
-fn chosen(server: &dyn Server, given: &[Value]) -> Result<Vec<(String, u64)>, Fault> {
-    let mut rows = server.counters();
-    let mut wanted = Vec::new();
-    for argument in given {
-        let text = argument.as_str().ok_or_else(|| Fault::bad_parameters("names of counters are needed"))?;
-        let wish = text.replace(':', ".");
-        if wish != "all" && !rows.iter().any(|(name, _)| is_wanted(name, &wish)) {
-            return Err(Fault::bad_parameters(&format!("there is no counter \"{text}\"")));
-        }
-        wanted.push(wish);
-    }
-    rows.retain(|(name, _)| wanted.is_empty() || wanted.iter().any(|wish| is_wanted(name, wish)));
-    Ok(rows)
-}
-
-fn is_wanted(name: &str, wish: &str) -> bool {
-    wish == "all" || name == wish || (wish.ends_with('.') && name.starts_with(wish))
-}
-
 fn help(_: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
     let Some(name) = given.first().and_then(Value::as_str) else {
         return Err(Fault::bad_parameters("the name of a command is needed"));
@@ -335,6 +389,9 @@ pub(super) mod tests {
     pub struct Still {
         pub is_stopped: Cell<bool>,
         pub level: Cell<i64>,
+        pub begun_anew: RefCell<Vec<String>>,
+        changed: RefCell<Vec<Change>>,
+        waiting: RefCell<Vec<Change>>,
     }
 
     impl Server for Still {
@@ -369,6 +426,46 @@ pub(super) mod tests {
                 .map(|(name, value)| (name.to_owned(), value))
                 .to_vec()
         }
+        fn counter_help(&self, name: &str) -> Option<String> {
+            Some(format!("help for {name}"))
+        }
+        fn reset_counter(&self, name: &str) {
+            self.begun_anew.borrow_mut().push(name.to_owned());
+        }
+        fn settings(&self) -> Vec<SettingRow> {
+            let row = |group: &str, name: &str, description: &str, initial: Value| {
+                let changed = self.changed.borrow();
+                let last = changed.iter().rev().find(|one| one.group == group && one.name == name);
+                let value = last.map_or(initial.clone(), |one| one.value.clone());
+                SettingRow {
+                    group: group.to_owned(),
+                    name: name.to_owned(),
+                    description: description.to_owned(),
+                    initial,
+                    value,
+                }
+            };
+            let level = SettingRow { value: self.level.get().into(), ..row("core", "debug", "", json!(0)) };
+            vec![
+                level,
+                row("my", "limit", "a limit", json!(5)),
+                row("my", "note", "what is noted", json!("few")),
+            ]
+        }
+        fn change_setting(&self, group: &str, name: &str, value: &Value) -> Result<(), String> {
+            match (group, value.as_i64()) {
+                ("core", level) => self.level.set(level.filter(|level| *level < 9).ok_or("no level")?),
+                _ => self.changed.borrow_mut().push(Change {
+                    group: group.to_owned(),
+                    name: name.to_owned(),
+                    value: value.clone(),
+                }),
+            }
+            Ok(())
+        }
+        fn waiting_changes(&self) -> &RefCell<Vec<Change>> {
+            &self.waiting
+        }
         fn group_states(&self) -> Vec<GroupState> {
             vec![GroupState { draining: 3, degraded: 1 }]
         }
@@ -396,7 +493,7 @@ pub(super) mod tests {
         ask_of(&Still::default(), method, parameters)
     }
 
-    fn ask_of(server: &Still, method: &str, parameters: Value) -> Result<Value, Fault> {
+    pub fn ask_of(server: &Still, method: &str, parameters: Value) -> Result<Value, Fault> {
         let line = json!({"jsonrpc": "2.0", "method": method, "params": parameters, "id": 7}).to_string();
         let line = answer(server, line.as_bytes()).expect("an id was given, so there is an answer");
         protocol::read_answer(&line)
@@ -475,6 +572,7 @@ pub(super) mod tests {
     #[test]
     fn the_level_of_the_log_is_asked_for_and_changed() {
         let server = Still::default();
+        assert!(ask_of(&server, "cfg.set_now_int", json!(["core", "debug", 99])).is_err());
         for (wanted, level) in [(json!(3), 3), (json!("-1"), -1)] {
             let answer = ask_of(&server, "cfg.set_now_int", json!(["core", "debug", wanted]));
             assert_eq!(answer, Ok(Value::Null));

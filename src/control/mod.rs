@@ -9,5 +9,7 @@
 
 pub mod client;
 pub mod commands;
+pub mod counter_commands;
 pub mod protocol;
 pub mod server;
+pub mod setting_commands;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use crate::script::host::{Place, Reading, Refusal, ValueRef};
-use crate::script::interpreter::Interpreter;
+use crate::script::interpreter::{Interpreter, Limits};
+use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
 use crate::sip::{Edits, Message, write};
@@ -24,6 +25,7 @@ use super::groups::{Delegate, Delegation, GroupIndex, Xdata, is_urgent};
 use super::identity::ProcessIdentity;
 use super::load::Loaded;
 use super::log::{Facility, Level, Line, Log, Origin};
+use super::on_send::{Leaving, OnSend};
 use super::outbound::Outbound;
 use super::registry::Registry;
 use super::settings::{FullPolicy, GroupSetting, Order, Settings};
@@ -106,6 +108,9 @@ pub struct ProcessState {
     pub(super) lines: Vec<u8>,
     throttle: SourceThrottle,
     prefix_renewal: Option<Box<PrefixRenewal>>,
+    pub(super) on_send: Option<Box<OnSend>>,
+    /// Evaluates text of parameters while the script's own interpreter is busy.
+    evaluator: Option<Box<Interpreter>>,
     edits: Edits,
     reply_headers: Vec<u8>,
     branches: Branches,
@@ -148,6 +153,8 @@ impl ProcessState {
             lines: Vec::with_capacity(256),
             throttle: SourceThrottle::default(),
             prefix_renewal: None,
+            on_send: None,
+            evaluator: None,
             edits: Edits::new(),
             reply_headers: Vec::new(),
             branches: Branches::default(),
@@ -162,6 +169,11 @@ impl ProcessState {
     pub fn renew_log_prefix(&mut self, loaded: Rc<Loaded>) {
         let interpreter = Interpreter::new(loaded.limits);
         self.prefix_renewal = Some(Box::new(PrefixRenewal { loaded, interpreter }));
+    }
+
+    /// From now on this `onsend_route` is run on every request that is sent on.
+    pub fn run_on_send(&mut self, loaded: Rc<Loaded>, route: RouteId) {
+        self.on_send = Some(Box::new(OnSend::new(loaded, route)));
     }
 
     /// Wakes workers for what was delegated since the last time.
@@ -198,6 +210,11 @@ impl ProcessState {
     /// Counts one more.
     pub fn count(&self, counter: CounterId) {
         self.ways.counters.add(counter, 1);
+    }
+
+    /// Begins a counter at 0.
+    pub fn reset_counter(&self, counter: CounterId) {
+        self.ways.counters.reset(counter);
     }
 
     /// Counts so many more.
@@ -255,6 +272,7 @@ pub struct Context<'m> {
     /// What outlives the message.
     pub process: &'m mut ProcessState,
     pub(super) forward_count: u32,
+    pub(super) leaving: Option<Leaving>,
     registry: &'m Registry,
     rewrites: &'m Rewrites,
     is_request_uri_changed: bool,
@@ -296,6 +314,7 @@ impl<'m> Context<'m> {
             is_handed_on: false,
             process,
             forward_count: 0,
+            leaving: None,
             registry,
             rewrites: &[],
             is_request_uri_changed: false,
@@ -331,6 +350,11 @@ impl<'m> Context<'m> {
     /// Where from, where to and when the message was received.
     pub fn circumstances(&self) -> &Circumstances {
         &self.datagram.circumstances
+    }
+
+    /// What is about to leave; only while `onsend_route` runs.
+    pub fn leaving(&self) -> Option<&Leaving> {
+        self.leaving.as_ref()
     }
 
     /// What the top level decided.
@@ -539,6 +563,25 @@ impl<'m> Context<'m> {
             let call_id = self.logged_call_id();
             log.write_bytes(&Line { level, facility, prefix, label, call_id, origin: Origin::Script }, text);
         }
+    }
+
+    /// Appends what text with variables, compiled by `Planning::template`, is for the message in hand.
+    pub fn append_template(&mut self, number: u32, out: &mut Vec<u8>) {
+        let Some(template) = self.registry.template(number) else { return };
+        let evaluator = self.process.evaluator.take();
+        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(Limits::default())));
+        evaluator.evaluate_template(template, self, out);
+        self.process.evaluator = Some(evaluator);
+    }
+
+    /// The level up to which lines of the log are written, as its number.
+    pub fn log_level(&self) -> i64 {
+        self.process.ways.log.level().number()
+    }
+
+    /// Changes it in every process.
+    pub fn set_log_level(&self, level: i64) {
+        self.process.ways.log.set_level(Level::from_number(level));
     }
 
     /// Evaluates `log_prefix` where that is due before each function.

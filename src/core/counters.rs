@@ -2,19 +2,21 @@
 //!
 //! Names are `room.thing_past`. Every process adds to its own block in shared memory; a viewer adds the blocks up.
 
+use std::borrow::Cow;
+
 /// One row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterRow {
     /// Name: `sworker.delegated`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What is counted, one line.
-    pub documentation: &'static str,
+    pub documentation: Cow<'static, str>,
 }
 
 impl CounterRow {
     /// A row.
     pub const fn new(name: &'static str, documentation: &'static str) -> CounterRow {
-        CounterRow { name, documentation }
+        CounterRow { name: Cow::Borrowed(name), documentation: Cow::Borrowed(documentation) }
     }
 }
 
@@ -29,6 +31,12 @@ pub trait Count {
 
     /// The sum over all processes.
     fn sum(&self, counter: CounterId) -> u64;
+
+    /// Begins anew at 0: what all have counted is taken away in the block of this process, since no other may be
+    /// written to. What others count meanwhile is not lost.
+    fn reset(&self, counter: CounterId) {
+        self.add(counter, self.sum(counter).wrapping_neg());
+    }
 }
 
 /// Counts nothing: for checks of scripts.

@@ -9,7 +9,7 @@ use crate::script::catalog::Complaint;
 const NAMES: &str = include_str!("elsewhere.txt");
 
 /// Modules whose work is done here without them.
-const WITHOUT_EFFECT: &[&str] = &["cfg_rpc", "counters", "ctl", "jsonrpcs"];
+const WITHOUT_EFFECT: &[&str] = &["cfg_rpc", "ctl", "jsonrpcs"];
 
 /// What stands in the list for the core itself, which is no module.
 const CORE: &str = "core";

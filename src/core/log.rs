@@ -69,6 +69,7 @@ pub struct Log {
     level: LevelCell,
     facility: Cell<Facility>,
     is_coloured: Cell<bool>,
+    colours: RefCell<Vec<(Level, Vec<u8>)>>,
     process: Cell<(u32, u32)>,
     sink: Sink,
     shape: Shape,
@@ -118,6 +119,7 @@ impl Log {
             level: LevelCell::Own(Cell::new(level)),
             facility: Cell::new(Facility::DAEMON),
             is_coloured: Cell::new(false),
+            colours: RefCell::default(),
             process: Cell::new((0, std::process::id())),
             sink,
             shape: Shape::Text,
@@ -166,6 +168,11 @@ impl Log {
     /// Colour by level on stderr.
     pub fn set_coloured(&self, is_coloured: bool) {
         self.is_coloured.set(is_coloured);
+    }
+
+    /// Other colours for some levels, as terminal codes.
+    pub fn set_colours(&self, colours: &[(Level, Vec<u8>)]) {
+        self.colours.replace(colours.to_vec());
     }
 
     /// Level up to which lines are written.
@@ -251,7 +258,11 @@ impl Log {
             entry.write_text(Heading::WithProcess, out);
             return out.truncate(LINE_SIZE_MAX);
         }
-        out.extend_from_slice(entry.line.level.colour());
+        let level = entry.line.level;
+        match self.colours.borrow().iter().rev().find(|(known, _)| *known == level) {
+            Some((_, code)) => out.extend_from_slice(code),
+            None => out.extend_from_slice(level.colour()),
+        }
         entry.write_text(Heading::WithProcess, out);
         out.truncate(LINE_SIZE_MAX);
         out.extend_from_slice(b"\x1b[0m");

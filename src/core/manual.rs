@@ -112,7 +112,7 @@ fn entries(part: Part, modules: &[ModuleEntry]) -> Vec<Entry> {
         }
         Part::Globals => GLOBALS.iter().map(global_entry).collect(),
         Part::Counters => {
-            let core = counters::CORE.iter().map(|row| counter_entry(row.name, row.documentation, CORE));
+            let core = counters::CORE.iter().map(|row| counter_entry(&row.name, &row.documentation, CORE));
             core.chain(of_modules(manuals, |one| one.counters)).collect()
         }
     };
@@ -144,7 +144,7 @@ impl ModuleManual {
     /// Those of the tables of `M`.
     pub fn of<M: Module>() -> ModuleManual {
         let owner = format!("module {}", M::NAME);
-        let counter = |row: &counters::CounterRow| counter_entry(row.name, row.documentation, &owner);
+        let counter = |row: &counters::CounterRow| counter_entry(&row.name, &row.documentation, &owner);
         ModuleManual {
             name: M::NAME,
             documentation: M::DOCUMENTATION,

@@ -100,6 +100,8 @@ pub struct ModuleFunction<M: 'static> {
     pub routes: RouteSet,
     /// What the checker tells about a call of it.
     pub advice: Advice,
+    /// Whether the place of the call follows its arguments.
+    pub is_told_place: bool,
     /// Prepares literals of kind `Prepared`.
     pub prepare: Option<ModulePrepare<M>>,
     /// Does it.
@@ -121,6 +123,7 @@ impl<M: 'static> ModuleFunction<M> {
             parameters,
             routes: RouteSet::ANY,
             advice: Advice::None,
+            is_told_place: false,
             prepare: None,
             call,
         }
@@ -141,6 +144,12 @@ impl<M: 'static> ModuleFunction<M> {
     /// With advice for the author of a script. `Advice::Alias` makes this row an old or mistaken name.
     pub const fn advice(mut self, advice: Advice) -> Self {
         self.advice = advice;
+        self
+    }
+
+    /// With one argument more behind the others: where it is called, as the line and the text of the file's name.
+    pub const fn told_place(mut self) -> Self {
+        self.is_told_place = true;
         self
     }
 
@@ -314,6 +323,7 @@ pub(super) struct FunctionSummary {
     pub parameters: &'static [ParameterKind],
     pub routes: RouteSet,
     pub advice: Advice,
+    pub is_told_place: bool,
 }
 
 impl FunctionSummary {
@@ -324,6 +334,7 @@ impl FunctionSummary {
             parameters: row.parameters,
             routes: row.routes,
             advice: row.advice,
+            is_told_place: row.is_told_place,
         }
     }
 }

@@ -3,12 +3,15 @@
 use crate::script::catalog::{Catalog, Complaint, KeyShape, VariableHandle};
 use crate::script::host::{Place, Position};
 
-use super::counters::CounterId;
+use super::counters::{CounterId, CounterRow};
+use super::live_settings::hidden_name;
+use super::log::Level;
 use super::registry::Registry;
 use super::services::Services;
 use super::settings::{GroupSetting, Settings};
 use super::value::Value;
 use super::variables::Scope;
+use super::variables::constants::append_colours;
 pub use crate::shm::SEATS_MAX;
 
 /// Handed to `Module::plan`.
@@ -84,6 +87,41 @@ impl Planning<'_> {
     /// Where the script has defined no group, there is this one.
     pub fn begin_with_group(&mut self, group: GroupSetting) {
         self.registry.begin_with_group(group);
+    }
+
+    /// A value of all processes that scripts cannot name; its slot. It begins so, and goes on when another script takes over.
+    pub fn hidden_shared(&mut self, name: &str, initial: Value) -> u32 {
+        let name = hidden_name(name);
+        self.registry.begin_with_shared(name.as_bytes(), initial);
+        self.registry.shared_slot_of(name.as_bytes())
+    }
+
+    /// A setting that operators can change while the server runs; its slot.
+    pub fn add_live_setting(
+        &mut self,
+        group: &str,
+        name: &str,
+        initial: Value,
+        description: &str,
+    ) -> Result<u32, Complaint> {
+        self.registry.add_live_setting(group, name, initial, description)
+    }
+
+    /// A counter of the script's own.
+    pub fn add_counter(&mut self, row: CounterRow) -> Result<CounterId, Complaint> {
+        self.registry.add_counter(row)
+    }
+
+    /// Text with variables that stands in a parameter; `Context::append_template` evaluates it.
+    pub fn template(&mut self, text: &[u8]) -> Result<u32, Complaint> {
+        self.registry.keep_template(text)
+    }
+
+    /// Lines of this level have these colours (as in `$C(xy)`) on a terminal.
+    pub fn colour_level(&mut self, level: Level, letters: &[u8]) {
+        let mut code = Vec::new();
+        append_colours(letters, &mut code);
+        self.registry.colour_level(level, code);
     }
 
     /// `$avp(alias)` is `$avp(meant)`.

@@ -12,22 +12,24 @@ use std::collections::HashMap;
 
 use crate::script::ast::RouteKind;
 use crate::script::catalog::{
-    Advice, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
+    Advice, Complaint, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
 };
+use crate::script::check::compile_template;
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
-use crate::script::program::Program;
+use crate::script::program::{CompiledTemplate, Program};
 
 use super::context::Context;
 use super::continuation::Interruption;
 use super::counters::{self, CounterId, CounterRow};
 use super::functions::{self, Function};
 use super::identity::ProcessIdentity;
+use super::live_settings::LiveSetting;
+use super::log::Level;
 use super::module::{Loaded, ModuleEntry};
 use super::services::Services;
 use super::settings::listen::Resolver;
 use super::settings::{Draft, GroupSetting, Overrides, Settings};
 use super::transformations::{self, Transformation, Unfit};
-use super::value::{Value, answer};
 use super::variables::{self, Key, KeyRule, Scope, Subject, Variable};
 use super::words;
 
@@ -46,6 +48,8 @@ pub struct Registry {
     settings: Settings,
     services: Services,
     counters: Vec<CounterRow>,
+    /// Of these, the last ones are the script's own.
+    script_counter_count: usize,
     functions: Vec<FunctionTarget>,
     variables: Vec<VariableTarget>,
     transformations: Vec<&'static Transformation>,
@@ -53,6 +57,7 @@ pub struct Registry {
     keys: Vec<StoredKey>,
     memory: NameMemory,
     slot_names: Vec<String>,
+    declared_routes: Vec<String>,
     shared_names: Vec<String>,
     initial: InitialValues,
     loaded_at_s: u64,
@@ -60,7 +65,9 @@ pub struct Registry {
     waiting_max: u32,
     route_names: Vec<String>,
     program_mark: u64,
-    customs: Vec<Custom>,
+    pub(super) live_settings: Vec<LiveSetting>,
+    templates: Vec<CompiledTemplate>,
+    level_colours: Vec<(Level, Vec<u8>)>,
     notices: Vec<String>,
 }
 
@@ -84,6 +91,7 @@ struct FunctionTarget {
     parameters: &'static [ParameterKind],
     routes: RouteSet,
     advice: Advice,
+    is_told_place: bool,
     code: FunctionCode,
 }
 
@@ -110,8 +118,8 @@ enum VariableCode {
         module: usize,
         variable: usize,
     },
-    /// `group.name` of the top level.
-    Custom(usize),
+    /// A setting that can change, by its slot among the shared values.
+    Live(u32),
 }
 
 /// A literal key, as its variable takes it; handles carry its number + 1.
@@ -120,12 +128,6 @@ enum StoredKey {
     Text(Box<[u8]>),
     Word(usize),
     Slot(u32),
-}
-
-struct Custom {
-    group: String,
-    name: String,
-    value: Value,
 }
 
 impl Registry {
@@ -144,6 +146,7 @@ impl Registry {
             settings: Settings::default(),
             services: Services::default(),
             counters: counters::CORE.to_vec(),
+            script_counter_count: 0,
             functions: functions::TABLES.iter().copied().flatten().map(FunctionTarget::of_core).collect(),
             variables: core_variables.map(VariableTarget::of_core).collect(),
             transformations: transformations::TABLES.iter().copied().flatten().collect(),
@@ -151,6 +154,7 @@ impl Registry {
             keys: Vec::new(),
             memory: NameMemory::default(),
             slot_names: Vec::new(),
+            declared_routes: Vec::new(),
             shared_names: Vec::new(),
             initial: InitialValues::default(),
             lock_count: 0,
@@ -158,7 +162,9 @@ impl Registry {
             route_names: Vec::new(),
             program_mark: 0,
             loaded_at_s: std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs()),
-            customs: Vec::new(),
+            live_settings: Vec::new(),
+            templates: Vec::new(),
+            level_colours: Vec::new(),
             notices: Vec::new(),
         }
     }
@@ -210,15 +216,62 @@ impl Registry {
         self.slot_names.len()
     }
 
+    /// Those names with their slots.
+    pub fn variable_names(&self) -> impl Iterator<Item = (u32, &str)> {
+        (0..).zip(self.slot_names.iter().map(String::as_str))
+    }
+
+    /// Whether the script has `route[name]`.
+    pub fn has_route(&self, name: &[u8]) -> bool {
+        self.declared_routes.iter().any(|known| known.as_bytes() == name)
+    }
+
     /// When the script was loaded, in seconds since 1970.
     pub fn loaded_at_s(&self) -> u64 {
         self.loaded_at_s
     }
 
-    /// The value of a custom variable `group.name`.
-    pub fn custom(&self, group: &[u8], name: &[u8]) -> Option<ValueRef<'_>> {
-        let is_it = |custom: &&Custom| custom.group.as_bytes() == group && custom.name.as_bytes() == name;
-        self.customs.iter().find(is_it).map(|custom| custom.value.as_ref())
+    /// Text with variables that a module had compiled.
+    pub fn template(&self, number: u32) -> Option<&CompiledTemplate> {
+        self.templates.get(number as usize)
+    }
+
+    /// Compiles text with variables that stands in a parameter.
+    pub(super) fn keep_template(&mut self, text: &[u8]) -> Result<u32, Complaint> {
+        let compiled = compile_template(text, self).map_err(|mistakes| {
+            let first = mistakes.into_iter().find(|one| one.is_error());
+            first.map_or(Complaint::default(), |one| Complaint { message: one.message, help: one.help })
+        })?;
+        self.templates.push(compiled);
+        Ok(self.templates.len() as u32 - 1)
+    }
+
+    /// The colours scripts chose for levels of the log, as terminal codes.
+    pub fn level_colours(&self) -> &[(Level, Vec<u8>)] {
+        &self.level_colours
+    }
+
+    pub(super) fn colour_level(&mut self, level: Level, code: Vec<u8>) {
+        self.level_colours.push((level, code));
+    }
+
+    /// A counter of the script's own.
+    pub(super) fn add_counter(&mut self, row: CounterRow) -> Result<CounterId, Complaint> {
+        if self.counter(&row.name).is_some() {
+            let message = format!("there is a counter \"{}\" already", row.name);
+            return Err(Complaint { message, help: None });
+        }
+        self.counters.push(row);
+        self.script_counter_count += 1;
+        Ok(CounterId(self.counters.len() as u32 - 1))
+    }
+
+    /// The counter of the script's own that is called so behind the name of its group.
+    pub fn script_counter(&self, name: &str) -> Option<CounterId> {
+        let is_it = |row: &CounterRow| row.name.split_once('.').is_some_and(|(_, rest)| rest == name);
+        let first = self.counters.len() - self.script_counter_count;
+        let found = self.counters[first..].iter().position(is_it)?;
+        Some(CounterId((first + found) as u32))
     }
 
     /// What is worth telling about the whole top level, without a place of its own.
@@ -314,9 +367,7 @@ impl Registry {
                 Some(instance) => instance.read(variable, context, &subject, out),
                 None => Reading::Null,
             },
-            VariableCode::Custom(index) => {
-                answer(self.customs.get(index).map_or(ValueRef::Null, |custom| custom.value.as_ref()), out)
-            }
+            VariableCode::Live(slot) => context.read_shared(slot, out),
         }
     }
 
@@ -343,7 +394,7 @@ impl Registry {
                 Some(instance) => instance.write(variable, context, &subject, value),
                 None => refuse("its module is not there"),
             },
-            VariableCode::Custom(_) => refuse("custom variables cannot be assigned"),
+            VariableCode::Live(_) => refuse("custom variables cannot be assigned"),
         }
     }
 
@@ -419,6 +470,7 @@ impl FunctionTarget {
             parameters: row.parameters,
             routes: routes_of_core(row),
             advice: row.advice,
+            is_told_place: false,
             code: FunctionCode::Core(row),
         }
     }

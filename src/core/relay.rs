@@ -63,6 +63,8 @@ pub enum RelayFailure {
     Transport(String),
     /// No listener has an address of this kind.
     NoListener(SocketAddr),
+    /// `onsend_route` dropped it.
+    Withheld(SocketAddr),
     /// The kernel did not take it.
     Send(SocketAddr, io::Error),
 }
@@ -82,6 +84,7 @@ impl fmt::Display for RelayFailure {
             RelayFailure::Unresolved(host) => write!(f, "could not resolve \"{host}\""),
             RelayFailure::Transport(name) => write!(f, "transport \"{name}\" is not served yet"),
             RelayFailure::NoListener(to) => write!(f, "no listener can send to {to}"),
+            RelayFailure::Withheld(to) => write!(f, "onsend_route dropped what was to leave to {to}"),
             RelayFailure::Send(to, error) => write!(f, "could not send to {to}: {error}"),
         }
     }
@@ -328,7 +331,13 @@ impl Context<'_> {
         let mut out = std::mem::take(&mut self.process.output);
         out.clear();
         write::message(&self.message, edits, &mut out);
-        let sent = self.send(listener, to, &out);
+        let is_asked = self.process.on_send.is_some()
+            && (self.message.is_request() || self.settings().is_reply_shown_on_send);
+        let sent = if is_asked && !self.may_leave(listener, to, &mut out) {
+            Err(RelayFailure::Withheld(to))
+        } else {
+            self.send(listener, to, &out)
+        };
         self.process.output = out;
         sent
     }

@@ -196,6 +196,8 @@ pub struct Settings {
     pub msg_recv_size_max: u32,
     /// Reply to the host in Via instead of to the sender.
     pub reply_to_via: bool,
+    /// Run `onsend_route` on replies, too.
+    pub is_reply_shown_on_send: bool,
     /// Accept only replies whose top Via is this server.
     pub check_via: bool,
     /// Answer requests that no script can be run on, instead of leaving them.
@@ -263,6 +265,7 @@ impl Default for Settings {
             send_buffer_size_max: 262_144,
             msg_recv_size_max: 32_767,
             reply_to_via: false,
+            is_reply_shown_on_send: false,
             check_via: false,
             answers_broken_requests: false,
             module_path: Vec::new(),

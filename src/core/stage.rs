@@ -328,7 +328,7 @@ pub fn check_tables<M: Module>() {
     M::PARAMETERS.iter().for_each(|row| check_documentation("parameter", row.name, row.documentation));
     M::VARIABLES.iter().for_each(|row| check_documentation("variable", row.name, row.documentation));
     for row in M::COUNTERS {
-        check_documentation("counter", row.name, row.documentation);
+        check_documentation("counter", &row.name, &row.documentation);
         assert!(row.name.starts_with(&format!("{}.", M::NAME)), "{}", row.name);
     }
     let count = names.len();
@@ -441,7 +441,9 @@ struct Counting(Rc<RefCell<HashMap<u32, u64>>>);
 
 impl Count for Counting {
     fn add(&self, counter: CounterId, amount: u64) {
-        *self.0.borrow_mut().entry(counter.0).or_default() += amount;
+        let mut counts = self.0.borrow_mut();
+        let count = counts.entry(counter.0).or_default();
+        *count = count.wrapping_add(amount);
     }
 
     fn sum(&self, counter: CounterId) -> u64 {

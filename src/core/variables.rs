@@ -32,6 +32,7 @@ pub mod message;
 pub mod network;
 pub mod process;
 pub mod request;
+pub mod sending;
 pub mod shared;
 pub mod storage;
 pub mod structured;
@@ -47,6 +48,7 @@ pub const TABLES: &[&[Variable]] = &[
     headers::VARIABLES,
     identity::VARIABLES,
     network::VARIABLES,
+    sending::VARIABLES,
     process::VARIABLES,
     storage::VARIABLES,
     structured::VARIABLES,

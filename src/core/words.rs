@@ -6,7 +6,7 @@ use crate::sip::uri::{Scheme, Uri};
 
 use super::context::Context;
 use super::value::answer_text;
-use super::variables::{KeyRule, Subject, Variable};
+use super::variables::{KeyRule, Subject, Variable, sending};
 
 /// A word.
 #[derive(Clone, Copy, Debug)]
@@ -39,14 +39,14 @@ pub const WORDS: &[Word] = &[
     word("msg:len", MESSAGE_SIZE, Yields::Integer),
     word("max_len", MESSAGE_SIZE_MAX, Yields::Integer),
     word("myself", MYSELF, Yields::Myself),
-    word("snd_ip", SENDING, Yields::Address),
-    word("snd_port", SENDING, Yields::Integer),
-    word("snd_proto", SENDING, Yields::TextAnyCase),
-    word("snd_af", SENDING, Yields::TextAnyCase),
-    word("to_ip", SENDING, Yields::Address),
-    word("to_port", SENDING, Yields::Integer),
-    word("to_proto", SENDING, Yields::TextAnyCase),
-    word("to_af", SENDING, Yields::TextAnyCase),
+    word("snd_ip", "@snd_ip", Yields::Address),
+    word("snd_port", "@snd_port", Yields::Integer),
+    word("snd_proto", "@snd_proto", Yields::TextAnyCase),
+    word("snd_af", "@snd_af", Yields::TextAnyCase),
+    word("to_ip", "@to_ip", Yields::Address),
+    word("to_port", "@to_port", Yields::Integer),
+    word("to_proto", "@snd_proto", Yields::TextAnyCase),
+    word("to_af", "@to_af", Yields::TextAnyCase),
 ];
 
 /// Selects that stand for a variable.
@@ -83,7 +83,6 @@ const ADDRESS_FAMILY: &str = "@af";
 const MESSAGE_SIZE: &str = "@msg:len";
 const MESSAGE_SIZE_MAX: &str = "@max_len";
 const MYSELF: &str = "@myself";
-const SENDING: &str = "@sending";
 
 /// Variables that only words name.
 pub const VARIABLES: &[Variable] = &[
@@ -91,9 +90,17 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new(MESSAGE_SIZE, "size of the message in bytes", read_message_size),
     Variable::new(MESSAGE_SIZE_MAX, "size up to which messages are read", read_message_size_max),
     Variable::new(MYSELF, "whether an address or URI is this server", read_myself).key(KeyRule::Text),
-    Variable::new(SENDING, "known only in onsend_route, where a message is being sent", |_, _, _| {
-        Reading::Null
-    }),
+    Variable::new("@snd_ip", "address a message leaves from; known in onsend_route", sending::from_address),
+    Variable::new("@snd_port", "port a message leaves from; known in onsend_route", sending::from_port),
+    Variable::new("@snd_proto", "transport a message leaves by; known in onsend_route", sending::transport),
+    Variable::new(
+        "@snd_af",
+        "INET or INET6, as a message leaves; known in onsend_route",
+        sending::from_family,
+    ),
+    Variable::new("@to_ip", "address a message leaves to; known in onsend_route", sending::to_address),
+    Variable::new("@to_port", "port a message leaves to; known in onsend_route", sending::to_port),
+    Variable::new("@to_af", "INET or INET6, as a message leaves; known in onsend_route", sending::to_family),
 ];
 
 fn read_address_family(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {

@@ -1,5 +1,5 @@
-//! Module `cfg_rpc`: commands that read and set global parameters. Accepted so that scripts that load it stay loadable;
-//! it does nothing here: the control socket of this server takes commands instead.
+//! Module `cfg_rpc`: in Kamailio the commands `cfg.…`. Accepted so that scripts that load it stay loadable: the control
+//! socket of this server has these commands always.
 
 use crate::core::module::Module;
 
@@ -9,7 +9,7 @@ pub struct CfgRpc;
 impl Module for CfgRpc {
     const NAME: &'static str = "cfg_rpc";
     const DOCUMENTATION: &'static str =
-        "accepted without effect: the control socket of this server takes commands instead";
+        "accepted without effect: sworkerctl has the commands cfg.get, cfg.set_now_int, … always";
 
     fn new() -> Self {
         CfgRpc

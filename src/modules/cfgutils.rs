@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::core::context::Context;
 use crate::core::counters::{CounterId, CounterRow};
+use crate::core::functions::outcome;
 use crate::core::identity::ProcessIdentity;
 use crate::core::log::Level;
 use crate::core::module::{
@@ -20,6 +21,7 @@ use crate::core::module::{
 use crate::core::planning::Planning;
 use crate::core::shared::Locking;
 use crate::core::throttle::Throttle;
+use crate::core::value::Value;
 
 /// Module `cfgutils`.
 pub struct CfgUtils {
@@ -29,6 +31,9 @@ pub struct CfgUtils {
     slept: Option<CounterId>,
     lock_refused: Option<CounterId>,
     lock_count: u32,
+    initial_flags: i64,
+    /// Where the flags of the server are.
+    flags_slot: u32,
     complaint: Throttle,
 }
 
@@ -53,6 +58,17 @@ impl Module for CfgUtils {
                 check_percent(percent).map_err(|message| Complaint { message, help: None })?;
                 module.initial_probability = percent;
                 module.probability.set(percent);
+                Ok(())
+            },
+        ),
+        Parameter::integer(
+            "initial_gflags",
+            "flags of the server that are set when it begins, as an integer",
+            |module, flags| {
+                module.initial_flags = u32::try_from(flags).map(i64::from).map_err(|_| Complaint {
+                    message: format!("initial_gflags cannot be {flags}"),
+                    help: Some("32 bits: 0 to 4294967295".to_string()),
+                })?;
                 Ok(())
             },
         ),
@@ -125,6 +141,46 @@ impl Module for CfgUtils {
             }
         }),
         ModuleFunction::new(
+            "set_gflag",
+            "sets flag 0…31 of the server, for all processes",
+            INTEGER,
+            |module, context, arguments| {
+                module.change_flag(context, "set_gflag", &arguments[0], |flags, mask| flags | mask)
+            },
+        ),
+        ModuleFunction::new(
+            "reset_gflag",
+            "takes flag 0…31 off the server",
+            INTEGER,
+            |module, context, arguments| {
+                module.change_flag(context, "reset_gflag", &arguments[0], |flags, mask| flags & !mask)
+            },
+        ),
+        ModuleFunction::new(
+            "is_gflag",
+            "true when flag 0…31 of the server is set",
+            INTEGER,
+            |module, context, arguments| match flag_mask(&arguments[0]) {
+                Some(mask) => (context.shared_integer(module.flags_slot) & mask != 0).into(),
+                None => outcome(context, "is_gflag", Err(NO_FLAG)),
+            },
+        ),
+        ModuleFunction::new(
+            "check_route_exists",
+            "true when the script has a route[] of this name",
+            TEXT,
+            |_, context, arguments| context.registry().has_route(arguments[0].text()).into(),
+        ),
+        ModuleFunction::new(
+            "abort",
+            "ends this process as a crash does, to see what becomes of it: it is replaced, its message delivered again",
+            &[],
+            |_, context, _| {
+                context.log(Level::Critical, format_args!("abort() of the script ends this process"));
+                std::process::abort()
+            },
+        ),
+        ModuleFunction::new(
             "sleep",
             "waits so many seconds, at most 10; only in workers",
             INTEGER,
@@ -161,6 +217,8 @@ impl Module for CfgUtils {
             slept: None,
             lock_refused: None,
             lock_count: 0,
+            initial_flags: 0,
+            flags_slot: 0,
             complaint: Throttle::default(),
         }
     }
@@ -169,6 +227,7 @@ impl Module for CfgUtils {
         self.slept = Some(planning.counter("cfgutils.waited"));
         self.lock_refused = Some(planning.counter("cfgutils.lock_refused"));
         planning.reserve_locks(self.lock_count);
+        self.flags_slot = planning.hidden_shared("gflags", Value::Integer(self.initial_flags));
         Ok(())
     }
 
@@ -204,6 +263,18 @@ impl CfgUtils {
                 Outcome::FALSE
             }
         }
+    }
+
+    fn change_flag(
+        &self,
+        context: &Context<'_>,
+        name: &str,
+        argument: &Argument<'_>,
+        change: impl Fn(i64, i64) -> i64,
+    ) -> Outcome {
+        let Some(mask) = flag_mask(argument) else { return outcome(context, name, Err(NO_FLAG)) };
+        let changed = context.change_shared_integer(self.flags_slot, |flags| change(flags, mask));
+        outcome(context, name, changed.map(drop))
     }
 
     /// Keys that fall on one number share their lock.
@@ -252,6 +323,13 @@ impl CfgUtils {
         std::thread::sleep(time.min(WAIT_MAX));
         Outcome::TRUE
     }
+}
+
+const NO_FLAG: &str = "flags of the server are 0 to 31";
+
+fn flag_mask(argument: &Argument<'_>) -> Option<i64> {
+    let number = argument.integer().filter(|number| (0..32).contains(number))?;
+    Some(1 << number)
 }
 
 fn no_locks(context: &Context<'_>, name: &str) -> Outcome {
@@ -392,6 +470,37 @@ mod tests {
         assert!(
             Stage::mistakes(MODULES, &format!("{head}request_route {{ exit; }}")).contains("out of range")
         );
+    }
+
+    #[test]
+    fn flags_of_the_server_outlive_the_message() {
+        let head = "loadmodule \"cfgutils.so\"\nmodparam(\"cfgutils\", \"initial_gflags\", 6)\n";
+        let told = "log(2, \"@@$var(a) $var(b) $var(c)@@\");";
+        let asks =
+            |flag: &str| format!("$var(a) = is_gflag(1); $var(b) = is_gflag({flag}); $var(c) = is_gflag(0);");
+        let script =
+            format!("{head}request_route {{ {} {told} set_gflag(31); reset_gflag(1); }}", asks("31"));
+        let mut stage = Stage::new(MODULES, &script);
+        for expected in ["1 -1 -1", "-1 1 -1"] {
+            stage.receive(REQUEST);
+            let log = stage.log();
+            assert!(log.contains(&format!("@@{expected}@@")), "{log}");
+        }
+        let mut stage = Stage::new(MODULES, &format!("{head}request_route {{ {} {told} }}", asks("32")));
+        stage.receive(REQUEST);
+        assert!(stage.log().contains("@@1 -1 -1@@"));
+        let mistakes = Stage::mistakes(MODULES, &(head.replace('6', "-1") + "request_route { exit; }"));
+        assert!(mistakes.contains("initial_gflags cannot be -1"), "{mistakes}");
+    }
+
+    #[test]
+    fn routes_are_asked_for() {
+        let script = "loadmodule \"cfgutils.so\"\nrequest_route { route(X); $var(a) = check_route_exists(\"X\"); \
+            $var(b) = check_route_exists(\"$rU\"); log(2, \"@@$var(a) $var(b)@@\"); }\nroute[X] { return 1; }";
+        let mut stage = Stage::new(MODULES, script);
+        stage.receive(REQUEST);
+        let log = stage.log();
+        assert!(log.contains("@@1 -1@@"), "{log}");
     }
 
     #[test]

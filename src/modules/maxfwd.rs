@@ -43,7 +43,7 @@ impl Module for MaxForwards {
             LIMIT,
             Self::process,
         )
-        .alias(&["process_maxfwd"])
+        .alias(&["process_maxfwd", "maxfwd_process"])
         .routes(RouteSet::REQUEST),
         ModuleFunction::new("is_maxfwd_lt", "true when Max-Forwards is there and below this value", LIMIT, Self::is_below)
             .alias(&["mf_is_maxfwd_lt"])

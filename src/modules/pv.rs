@@ -221,6 +221,18 @@ impl Module for Pv {
             structured::copy,
         )
         .alias(&["xavp_copy_dst"]),
+        Row::new(
+            "pv_var_to_xavp",
+            "copies a $var, or all of them with *, into fields of an $xavp of its own: name, $xavp",
+            TWO_TEXTS,
+            structured::copy_variables,
+        ),
+        Row::new(
+            "pv_xavp_to_var",
+            "copies the fields of an $xavp into the $var of the same names",
+            TEXT,
+            structured::copy_to_variables,
+        ),
         Row::new("sbranch_reset", "forgets what $sbranch holds", &[], |_, context, _| {
             context.branches.draft = None;
             Outcome::TRUE

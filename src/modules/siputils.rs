@@ -2,21 +2,108 @@
 
 use crate::core::context::Context;
 use crate::core::functions::outcome;
-use crate::core::module::{Argument, Module, ModuleFunction, Outcome, ParameterKind, RouteSet};
+use crate::core::module::{
+    Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, RouteSet,
+};
+use crate::core::planning::{Planning, StoredPlace};
 use crate::core::uri_draft::is_uri_octet;
+use crate::core::variables::KeyRule;
 use crate::core::variables::request::{default_port, replace_request_uri};
 use crate::sip::uri::{Scheme, Uri};
-use crate::sip::{HeaderId, Message};
+use crate::sip::{HeaderId, Message, Method};
+
+use uris::{change_uri, compare, gruu_kind, is_same_params, is_same_place, sip_of_tel, store, without_param};
+
+mod charging;
+mod contact;
+mod uris;
 
 /// Module `siputils`.
-pub struct SipUtils;
+pub struct SipUtils {
+    /// Between the parts of an encoded contact.
+    separator: u8,
+    /// What `options_reply` tells, by header field.
+    options: [(&'static str, Vec<u8>); 4],
+    /// The variable `append_rpid_hf` takes the URI from, as written and as found.
+    identity: (String, Option<StoredPlace>),
+    identity_prefix: Vec<u8>,
+    identity_suffix: Vec<u8>,
+    made: charging::Made,
+}
+
+type Row = ModuleFunction<SipUtils>;
+
+const ACCEPT: usize = 0;
+const ACCEPT_ENCODING: usize = 1;
+const ACCEPT_LANGUAGE: usize = 2;
+const SUPPORTED: usize = 3;
 
 const TEXT: &[ParameterKind] = &[ParameterKind::Text];
 const TWO_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text];
+const INTEGER: &[ParameterKind] = &[ParameterKind::Integer];
+const TEXT_PLACE: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Place];
+const PLACE_TEXT: &[ParameterKind] = &[ParameterKind::Place, ParameterKind::Text];
+const TWO_TEXTS_PLACE: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text, ParameterKind::Place];
+/// Requests and replies.
+const ANY_MESSAGE: RouteSet = RouteSet::REQUEST.or(RouteSet::REPLY);
 
 impl Module for SipUtils {
     const NAME: &'static str = "siputils";
     const DOCUMENTATION: &'static str = "asks about messages, URIs and numbers";
+    const PARAMETERS: &'static [Parameter<Self>] = &[
+        Parameter::text("options_accept", "Accept of options_reply, by default */*", |module, text| {
+            module.set_option(ACCEPT, text)
+        }),
+        Parameter::text(
+            "options_accept_encoding",
+            "Accept-Encoding of options_reply, by default empty",
+            |module, text| module.set_option(ACCEPT_ENCODING, text),
+        ),
+        Parameter::text(
+            "options_accept_language",
+            "Accept-Language of options_reply, by default en",
+            |module, text| module.set_option(ACCEPT_LANGUAGE, text),
+        ),
+        Parameter::text("options_support", "Supported of options_reply, by default empty", |module, text| {
+            module.set_option(SUPPORTED, text)
+        }),
+        Parameter::text(
+            "contact_flds_separator",
+            "byte between the parts of an encoded contact, by default *",
+            |module, text| match text {
+                &[byte] if is_uri_octet(byte) && !b"@:;?".contains(&byte) => {
+                    module.separator = byte;
+                    Ok(())
+                }
+                _ => Err(Complaint {
+                    message: "contact_flds_separator is one byte".to_string(),
+                    help: Some("one that does not stand in URIs, such as \"*\"".to_string()),
+                }),
+            },
+        ),
+        Parameter::text(
+            "rpid_avp",
+            "variable append_rpid_hf takes the URI from: $avp(rpid)",
+            |module, name| {
+                module.identity.0 = String::from_utf8_lossy(name).into_owned();
+                Ok(())
+            },
+        ),
+        Parameter::text("rpid_prefix", "what append_rpid_hf writes before the URI", |module, text| {
+            module.identity_prefix = text.to_vec();
+            Ok(())
+        }),
+        Parameter::text("rpid_suffix", "what append_rpid_hf writes behind the URI", |module, text| {
+            module.identity_suffix = text.to_vec();
+            Ok(())
+        }),
+    ];
+    const VARIABLES: &'static [ModuleVariable<Self>] = &[ModuleVariable::new(
+        "pcv",
+        "part of P-Charging-Vector (RFC 7315); null without one",
+        charging::read,
+    )
+    .key(KeyRule::Word(charging::PARTS))];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new("is_request", "true for a request", &[], |_, context, _| {
             context.message.is_request().into()
@@ -34,7 +121,17 @@ impl Module for SipUtils {
             "is_first_hop",
             "true when nobody stands between the sender and this server",
             &[],
-            |_, context, _| is_first_hop(context).into(),
+            |_, context, _| is_first_hop(context, SourceRule::NotFromHere).into(),
+        ),
+        ModuleFunction::new(
+            "is_first_hop",
+            "the same; mode 1: replies are not looked at for where they came from",
+            INTEGER,
+            |_, context, arguments| {
+                let rule =
+                    if arguments[0].integer() == Some(1) { SourceRule::Any } else { SourceRule::NotFromHere };
+                is_first_hop(context, rule).into()
+            },
         ),
         ModuleFunction::new("is_numeric", "true when the text is digits only", TEXT, |_, _, arguments| {
             is_all(arguments[0].text(), u8::is_ascii_digit).into()
@@ -88,10 +185,12 @@ impl Module for SipUtils {
         ),
         ModuleFunction::new(
             "uri_param",
-            "true when the Request-URI has this parameter",
+            "true when the Request-URI has this parameter, without a value",
             TEXT,
             |_, context, arguments| {
-                with_request_uri(context, |uri| uri.params.find(arguments[0].text()).is_some())
+                with_request_uri(context, |uri| {
+                    uri.params.find(arguments[0].text()).is_some_and(|param| param.text().is_none())
+                })
             },
         )
         .routes(RouteSet::REQUEST),
@@ -131,10 +230,203 @@ impl Module for SipUtils {
             TWO_TEXTS,
             |_, _, arguments| compare(arguments, is_same_place),
         ),
+        Row::new(
+            "cmp_hdr_name",
+            "true when two names are those of one header field, long or compact; -2 when not",
+            TWO_TEXTS,
+            |_, _, arguments| {
+                if is_same_header(arguments[0].text(), arguments[1].text()) {
+                    Outcome::TRUE
+                } else {
+                    Outcome(-2)
+                }
+            },
+        ),
+        Row::new(
+            "uri_param_any",
+            "true when the Request-URI has this parameter, with or without a value",
+            TEXT,
+            |_, context, arguments| {
+                with_request_uri(context, |uri| uri.params.find(arguments[0].text()).is_some())
+            },
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "get_uri_param",
+            "stores the value of a parameter of the Request-URI in a variable",
+            TEXT_PLACE,
+            Self::get_uri_param,
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new("uri_param_rm", "takes a parameter off the Request-URI", TEXT, |_, context, arguments| {
+            let Some(Ok(uri)) = context.request_uri().map(Uri::parse) else { return Outcome::FALSE };
+            match without_param(&uri, arguments[0].text()) {
+                Some(changed) => {
+                    let replaced = replace_request_uri(context, &changed);
+                    outcome(context, "uri_param_rm", replaced.map_err(|refusal| refusal.0))
+                }
+                None => Outcome::TRUE,
+            }
+        })
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "tel2sip",
+            "makes a sip URI of a tel URI and stores it: uri, host, variable; 2 when it is none",
+            TWO_TEXTS_PLACE,
+            Self::tel_to_sip_stored,
+        ),
+        Row::new(
+            "set_uri_user",
+            "puts a user part into the URI that a variable holds; an empty one is taken away",
+            PLACE_TEXT,
+            |_, context, arguments| {
+                change_uri(context, "set_uri_user", arguments, |draft, user| draft.set_user(b"", user))
+            },
+        ),
+        Row::new(
+            "set_uri_host",
+            "puts a host into the URI that a variable holds",
+            PLACE_TEXT,
+            |_, context, arguments| {
+                change_uri(context, "set_uri_host", arguments, |draft, host| draft.set_host(host))
+            },
+        ),
+        Row::new(
+            "is_gruu",
+            "1 when the Request-URI is a public GRUU, 2 for a temporary one",
+            &[],
+            |_, context, _| gruu_kind(context.request_uri().unwrap_or_default()),
+        ),
+        Row::new(
+            "is_gruu",
+            "1 when a URI is a public GRUU, 2 for a temporary one",
+            TEXT,
+            |_, _, arguments| gruu_kind(arguments[0].text()),
+        ),
+        Row::new("is_supported", "true when Supported lists this option", TEXT, |_, context, arguments| {
+            let wanted = arguments[0].text();
+            let mut options = context.message.values_of(HeaderId::Supported);
+            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted)).into()
+        }),
+        Row::new(
+            "hdr_date_check",
+            "true when Date is not older than so many seconds; -1 without one, -2 when it cannot be read, -4 too old",
+            INTEGER,
+            |_, context, arguments| date_check(context, arguments[0].integer().unwrap_or(0)),
+        ),
+        Row::new(
+            "options_reply",
+            "answers an OPTIONS request to this server (no user part) with 200 and what it can do",
+            &[],
+            Self::answer_options,
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "append_rpid_hf",
+            "adds Remote-Party-ID with the URI of rpid_avp",
+            &[],
+            |module, context, _| {
+                module.add_identity(context, &module.identity_prefix, &module.identity_suffix)
+            },
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "append_rpid_hf",
+            "adds Remote-Party-ID with the URI of rpid_avp between two texts",
+            TWO_TEXTS,
+            |module, context, arguments| {
+                module.add_identity(context, arguments[0].text(), arguments[1].text())
+            },
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "is_rpid_user_e164",
+            "true when the user part of the URI of rpid_avp is + and 3 to 15 digits",
+            &[],
+            |module, context, _| {
+                let identity = module.identity_of(context);
+                Uri::parse(&identity).is_ok_and(|uri| uri.user.is_some_and(is_e164)).into()
+            },
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "encode_contact",
+            "writes what a Contact says into its user part, behind a prefix, and another host: prefix, host",
+            TWO_TEXTS,
+            contact::encode,
+        )
+        .routes(ANY_MESSAGE),
+        Row::new(
+            "decode_contact",
+            "the Request-URI as it was before encode_contact",
+            &[],
+            contact::decode_request,
+        )
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "decode_contact_header",
+            "Contact as it was before encode_contact",
+            &[],
+            contact::decode_header,
+        )
+        .routes(ANY_MESSAGE),
+        Row::new(
+            "contact_param_encode",
+            "puts another URI into Contact that carries the one of before in a parameter: name, URI",
+            TWO_TEXTS,
+            contact::encode_param,
+        )
+        .routes(ANY_MESSAGE),
+        Row::new(
+            "contact_param_decode",
+            "Contact as it was before contact_param_encode: name",
+            TEXT,
+            contact::decode_param,
+        )
+        .routes(ANY_MESSAGE),
+        Row::new(
+            "contact_param_decode_uri",
+            "the Request-URI as it was before contact_param_encode: name",
+            TEXT,
+            contact::decode_request_param,
+        )
+        .alias(&["contact_param_decode_ruri"])
+        .routes(RouteSet::REQUEST),
+        Row::new(
+            "contact_param_rm",
+            "takes a parameter off the URIs in Contact",
+            TEXT,
+            contact::remove_param,
+        )
+        .routes(ANY_MESSAGE),
+        Row::new(
+            "sip_p_charging_vector",
+            "P-Charging-Vector: r removes it, g makes one where none is, f puts a new one in its place",
+            TEXT,
+            charging::change,
+        ),
     ];
 
     fn new() -> Self {
-        SipUtils
+        SipUtils {
+            separator: b'*',
+            options: [
+                ("Accept", b"*/*".to_vec()),
+                ("Accept-Encoding", Vec::new()),
+                ("Accept-Language", b"en".to_vec()),
+                ("Supported", Vec::new()),
+            ],
+            identity: ("$avp(rpid)".to_string(), None),
+            identity_prefix: Vec::new(),
+            identity_suffix: b";party=calling;id-type=subscriber;screen=yes".to_vec(),
+            made: charging::Made::default(),
+        }
+    }
+
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        planning.about("rpid_avp");
+        self.identity.1 = Some(planning.place(&self.identity.0)?);
+        Ok(())
     }
 }
 
@@ -154,19 +446,106 @@ impl SipUtils {
         outcome(context, "add_uri_param", replaced.map_err(|refusal| refusal.0))
     }
 
+    fn set_option(&mut self, index: usize, text: &[u8]) -> Result<(), Complaint> {
+        if text.iter().any(u8::is_ascii_control) {
+            let message = format!("{} cannot be \"{}\"", self.options[index].0, text.escape_ascii());
+            return Err(Complaint { message, help: None });
+        }
+        self.options[index].1 = text.to_vec();
+        Ok(())
+    }
+
+    fn answer_options(&self, context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {
+        let is_options = context.message.request_line().is_some_and(|line| line.method == Method::Options);
+        let has_user = with_request_uri(context, |uri| uri.user.is_some()) == Outcome::TRUE;
+        if !is_options || has_user {
+            return outcome(context, "options_reply", Err("only OPTIONS to this server itself is answered"));
+        }
+        let mut lines = Vec::new();
+        for (name, value) in &self.options {
+            lines.extend_from_slice(name.as_bytes());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value);
+            lines.extend_from_slice(b"\r\n");
+        }
+        let sent = context.reply(200, b"OK", &lines);
+        outcome(context, "options_reply", sent)
+    }
+
+    fn get_uri_param(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+        let Some(Ok(uri)) = context.request_uri().map(Uri::parse) else { return Outcome::FALSE };
+        let Some(param) = uri.params.find(arguments[0].text()) else { return Outcome::FALSE };
+        let value = param.text().unwrap_or_default().to_vec();
+        store(context, "get_uri_param", &arguments[1], &value)
+    }
+
+    fn tel_to_sip_stored(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+        let Ok(uri) = Uri::parse(arguments[0].text()) else {
+            return outcome(context, "tel2sip", Err("this is no URI"));
+        };
+        let (Scheme::Tel, Some(number)) = (uri.scheme, uri.user) else { return Outcome(2) };
+        let sip = sip_of_tel(number, &uri, arguments[1].text());
+        store(context, "tel2sip", &arguments[2], &sip)
+    }
+
+    /// The URI that `rpid_avp` holds; empty without one.
+    fn identity_of(&self, context: &Context<'_>) -> Vec<u8> {
+        let mut identity = Vec::new();
+        if let Some(place) = self.identity.1 {
+            context.read(place.place(), &mut identity);
+        }
+        identity
+    }
+
+    fn add_identity(&self, context: &mut Context<'_>, prefix: &[u8], suffix: &[u8]) -> Outcome {
+        let identity = self.identity_of(context);
+        if identity.is_empty() {
+            return Outcome::FALSE;
+        }
+        let value = [prefix, b"<", &*identity, b">", suffix].concat();
+        let added = context.edits.add_last(&context.message, b"Remote-Party-ID", &value);
+        outcome(context, "append_rpid_hf", added)
+    }
+
     fn tel_to_sip(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
         let Some(Ok(uri)) = context.request_uri().map(Uri::parse) else { return Outcome::FALSE };
         let (Scheme::Tel, Some(number)) = (uri.scheme, uri.user) else { return Outcome::TRUE };
-        // RFC 3261 19.1.6: visual separators do not go over.
-        let number: Vec<u8> = number.iter().copied().filter(|byte| !b"-.()".contains(byte)).collect();
-        let changed = [b"sip:", number.as_slice(), b"@", arguments[0].text(), b";user=phone"].concat();
+        let changed = sip_of_tel(number, &uri, arguments[0].text());
         let replaced = replace_request_uri(context, &changed);
         outcome(context, "tel2sip", replaced.map_err(|refusal| refusal.0))
     }
 }
 
+fn is_same_header(one: &[u8], other: &[u8]) -> bool {
+    match HeaderId::from_name(one) {
+        HeaderId::Other => one.eq_ignore_ascii_case(other),
+        known => known == HeaderId::from_name(other),
+    }
+}
+
+fn date_check(context: &Context<'_>, seconds: i64) -> Outcome {
+    let Some(header) = context.message.header_named(b"Date", 0) else { return Outcome(-1) };
+    let date = std::str::from_utf8(header.value).ok();
+    let Some(date) = date.and_then(|text| jiff::fmt::rfc2822::parse(text.trim()).ok()) else {
+        return Outcome(-2);
+    };
+    let now_s = (context.circumstances().received_at_ns / NS_PER_SECOND) as i64;
+    if date.timestamp().as_second() < now_s.saturating_sub(seconds) { Outcome(-4) } else { Outcome::TRUE }
+}
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Which replies are from the first hop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SourceRule {
+    /// Those that did not come from this server.
+    NotFromHere,
+    /// All.
+    Any,
+}
+
 /// A request with one Via; a reply whose topmost Record-Route is this server, unless it came from here.
-fn is_first_hop(context: &Context<'_>) -> bool {
+fn is_first_hop(context: &Context<'_>, rule: SourceRule) -> bool {
     let message: &Message<'_> = &context.message;
     if message.is_request() {
         return message.vias().count() == 1;
@@ -177,7 +556,7 @@ fn is_first_hop(context: &Context<'_>) -> bool {
     let source = context.circumstances().source;
     let came_from_it =
         uri.address() == Some(source.ip()) && uri.port.unwrap_or(default_port(&uri)) == source.port();
-    context.settings().is_myself(host, uri.port.unwrap_or(0)) && !came_from_it
+    context.settings().is_myself(host, uri.port.unwrap_or(0)) && (rule == SourceRule::Any || !came_from_it)
 }
 
 fn is_all(text: &[u8], fits: impl Fn(&u8) -> bool) -> bool {
@@ -196,44 +575,45 @@ fn with_request_uri(context: &Context<'_>, holds: impl FnOnce(&Uri<'_>) -> bool)
     }
 }
 
-fn compare(arguments: &[Argument<'_>], is_same: fn(&Uri<'_>, &Uri<'_>) -> bool) -> Outcome {
-    match (Uri::parse(arguments[0].text()), Uri::parse(arguments[1].text())) {
-        (Ok(one), Ok(other)) => is_same(&one, &other).into(),
-        _ => Outcome::FALSE,
-    }
-}
-
-fn is_same_place(one: &Uri<'_>, other: &Uri<'_>) -> bool {
-    let same_host = match (one.host, other.host) {
-        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
-        (one, other) => one == other,
-    };
-    one.scheme == other.scheme && one.user == other.user && same_host && one.port == other.port
-}
-
-/// Parameters in both must agree; user, ttl, method, maddr and transport must not stand in one only.
-fn is_same_params(one: &Uri<'_>, other: &Uri<'_>) -> bool {
-    const WEIGHTY: [&[u8]; 5] = [b"user", b"ttl", b"method", b"maddr", b"transport"];
-    let agrees = |from: &Uri<'_>, to: &Uri<'_>| {
-        from.params.iter().all(|param| match to.params.find(param.name) {
-            Some(twin) => {
-                let value = |text: Option<&[u8]>| text.unwrap_or_default().to_ascii_lowercase();
-                value(twin.text()) == value(param.text())
-            }
-            None => !WEIGHTY.iter().any(|name| param.is_named(name)),
-        })
-    };
-    agrees(one, other) && agrees(other, one) && one.headers == other.headers && one.password == other.password
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::core::module::{ModuleEntry, ValueRef};
+    use crate::core::module::ModuleEntry;
     use crate::core::stage::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<SipUtils>()];
-    const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
+    /// With what applies changes.
+    const MODULES_WITH_TEXT: &[ModuleEntry] = &[ModuleEntry::of::<SipUtils>(), ModuleEntry::of::<Applying>()];
+
+    /// Applies changes, as module `textopsx` does.
+    struct Applying;
+
+    impl Module for Applying {
+        const NAME: &'static str = "applying";
+        const DOCUMENTATION: &'static str = "applies changes";
+        const FUNCTIONS: &'static [ModuleFunction<Self>] =
+            &[ModuleFunction::new("msg_apply_changes", "applies changes", &[], |_, context, _| {
+                context.apply_changes().is_ok().into()
+            })];
+
+        fn new() -> Self {
+            Applying
+        }
+    }
+
+    /// What stands between the marks of the line that statements wrote.
+    pub(in crate::modules::siputils) fn logged(statements: &str, message: &str) -> String {
+        let script = format!(
+            "loadmodule \"siputils.so\"\nloadmodule \"applying.so\"\nrequest_route {{ {statements} }}"
+        );
+        let mut stage = Stage::new(MODULES_WITH_TEXT, &script);
+        stage.receive(message);
+        let log = stage.log();
+        let text = log.split("@@").nth(1).unwrap_or_else(|| panic!("{statements}: {log}"));
+        text.to_string()
+    }
+
+    pub(in crate::modules::siputils) const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa;rport\r\n\
         From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
 
@@ -272,7 +652,9 @@ mod tests {
             ("is_uri_user_e164(\"sip:+4930123@x\")", REQUEST, true),
             ("is_uri(\"sip:x\")", REQUEST, true),
             ("is_uri(\"x\")", REQUEST, false),
-            ("uri_param(\"a\")", &params, true),
+            ("uri_param(\"a\")", &params, false),
+            ("uri_param_any(\"a\")", &params, true),
+            ("uri_param_any(\"c\")", &params, false),
             ("uri_param(\"b\")", &params, true),
             ("uri_param(\"c\")", &params, false),
             ("uri_param(\"a\", \"1\")", &params, true),
@@ -298,26 +680,101 @@ mod tests {
     }
 
     #[test]
-    fn uris_are_compared_as_the_rfc_says() {
+    fn questions_have_numbers_for_answers() {
+        let date = REQUEST
+            .replace("From:", "Date: Mon, 23 Nov 2026 01:00:00 GMT\r\nSupported: path, Outbound\r\nFrom:");
         let rows = [
-            ("sip:alice@a.com", "sip:alice@A.COM", true),
-            ("sip:alice@a.com", "sip:Alice@a.com", false),
-            ("sip:a.com", "sip:a.com:5060", false),
-            ("sip:alice@a.com;transport=TCP", "SIP:alice@a.com;Transport=tcp", true),
-            ("sip:alice@a.com;transport=udp", "sip:alice@a.com", false),
-            ("sip:alice@a.com;newparam=5", "sip:alice@a.com", true),
-            ("sip:alice@a.com;security=on", "sip:alice@a.com;security=off", false),
-            ("sip:alice@a.com?Subject=x", "sip:alice@a.com", false),
-            ("sip:alice@a.com", "tel:alice", false),
-            ("not a uri", "not a uri", false),
+            ("cmp_hdr_name(\"f\", \"From\")", 1),
+            ("cmp_hdr_name(\"X-a\", \"x-A\")", 1),
+            ("cmp_hdr_name(\"X-a\", \"From\")", -2),
+            ("is_gruu()", -1),
+            ("is_gruu(\"sip:a@b;gr\")", 2),
+            ("is_gruu(\"sip:a@b;gr=x\")", 1),
+            ("is_gruu(\"x\")", -1),
+            ("is_supported(\"outbound\")", 1),
+            ("is_supported(\"100rel\")", -1),
+            ("is_first_hop(1)", 1),
+            ("hdr_date_check(10)", -4),
+            ("hdr_date_check(\"3000000000\")", 1),
+            ("is_rpid_user_e164()", -1),
+            ("append_rpid_hf()", -1),
         ];
-        for (one, other, expected) in rows {
-            let text = |text: &'static str| Argument::Value(ValueRef::Text(text.as_bytes()));
-            let outcome = compare(&[text(one), text(other)], |one, other| {
-                is_same_place(one, other) && is_same_params(one, other)
-            });
-            assert_eq!(outcome == Outcome::TRUE, expected, "{one} and {other}");
+        for (call, expected) in rows {
+            let told = logged(&format!("$var(r) = {call}; log(2, \"@@$var(r)@@\");"), &date);
+            assert_eq!(told, expected.to_string(), "{call}");
         }
+        for (header, expected) in [("", "-1"), ("Date: yesterday\r\n", "-2")] {
+            let message = REQUEST.replace("From:", &format!("{header}From:"));
+            let told = logged("$var(r) = hdr_date_check(10); log(2, \"@@$var(r)@@\");", &message);
+            assert_eq!(told, expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn uris_in_variables_are_changed() {
+        let uri = "$var(u) = \"sip:user@host:5070;x=1?h=2\"; $ru = \"sip:bob@h;a=1;b;c=x?s=1\";";
+        let rows = [
+            ("$var(r) = get_uri_param(\"a\", \"$var(v)\");", "$var(r) $var(v)", "1 1"),
+            ("$var(r) = get_uri_param(\"b\", \"$var(v)\");", "$var(r) [$var(v)]", "1 []"),
+            ("$var(r) = get_uri_param(\"z\", \"$var(v)\");", "$var(r) $var(v)", "-1 0"),
+            ("$var(r) = uri_param_rm(\"a\");", "$var(r) $ru", "1 sip:bob@h;b;c=x?s=1"),
+            ("$var(r) = uri_param_rm(\"z\");", "$var(r) $ru", "1 sip:bob@h;a=1;b;c=x?s=1"),
+            (
+                "$var(r) = set_uri_user(\"$var(u)\", \"new\");",
+                "$var(r) $var(u)",
+                "1 sip:new@host:5070;x=1?h=2",
+            ),
+            ("$var(r) = set_uri_user(\"$var(u)\", \"\");", "$var(r) $var(u)", "1 sip:host:5070;x=1?h=2"),
+            (
+                "$var(r) = set_uri_user(\"$var(u)\", \"a b\");",
+                "$var(r) $var(u)",
+                "-1 sip:user@host:5070;x=1?h=2",
+            ),
+            ("$var(r) = set_uri_host(\"$var(u)\", \"h2\");", "$var(r) $var(u)", "1 sip:user@h2:5070;x=1?h=2"),
+            (
+                "$var(r) = set_uri_host(\"$var(u)\", \"\");",
+                "$var(r) $var(u)",
+                "-1 sip:user@host:5070;x=1?h=2",
+            ),
+            ("$var(r) = set_uri_user(\"$var(none)\", \"x\");", "$var(r)", "-1"),
+            (
+                "$var(r) = tel2sip(\"tel:+12-(34)-56-78;Ext=200;ISUB=+123-456\", \"foo.com\", \"$var(t)\");",
+                "$var(r) $var(t)",
+                "1 sip:+12345678;ext=200;isub=+123-456@foo.com;user=phone",
+            ),
+            ("$var(r) = tel2sip(\"sip:a@b\", \"foo.com\", \"$var(t)\");", "$var(r) $var(t)", "2 0"),
+            (
+                "$avp(rpid) = \"sip:+49123@h\"; $var(r) = append_rpid_hf(); msg_apply_changes();",
+                "$var(r) $hdr(Remote-Party-ID)",
+                "1 <sip:+49123@h>;party=calling;id-type=subscriber;screen=yes",
+            ),
+            (
+                "$avp(rpid) = \"sip:+49123@h\"; append_rpid_hf(\"A \", \";x\"); $var(r) = is_rpid_user_e164(); msg_apply_changes();",
+                "$var(r) $hdr(Remote-Party-ID)",
+                "1 A <sip:+49123@h>;x",
+            ),
+        ];
+        for (statements, text, expected) in rows {
+            let told = logged(&format!("{uri} {statements} log(2, \"@@{text}@@\");"), REQUEST);
+            assert_eq!(told, expected, "{statements}");
+        }
+    }
+
+    #[test]
+    fn options_to_this_server_itself_is_answered() {
+        let head = "loadmodule \"siputils.so\"\nmodparam(\"siputils\", \"options_support\", \"path\")\n";
+        let script = format!("{head}request_route {{ $rU = $null; options_reply(); }}");
+        let mut stage = Stage::new(MODULES, &script);
+        stage.receive(REQUEST);
+        let text = stage.sent_one().text;
+        for part in ["SIP/2.0 200 OK", "Accept: */*\r\n", "Accept-Language: en\r\n", "Supported: path\r\n"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let mut stage = Stage::new(MODULES, &script.replace("$rU = $null;", ""));
+        stage.receive(REQUEST);
+        assert!(stage.sent().is_empty());
+        let mistakes = Stage::mistakes(MODULES, &script.replace("\"path\"", "\"a\\r\\nX: y\""));
+        assert!(mistakes.contains("Supported cannot be"), "{mistakes}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, 
 use crate::core::preparation::Preparation;
 use crate::sip::Method;
 
-use pattern::{Substitution, line_regex};
+use pattern::{Substitution, line_regex, numbered_regex};
 
 pub mod body;
 pub mod headers;
@@ -45,6 +45,14 @@ const TWO_TEXTS_PREPARED: &[ParameterKind] =
 const TEXT_PREPARED_TEXT: &[ParameterKind] =
     &[ParameterKind::Text, ParameterKind::Prepared, ParameterKind::Text];
 
+const TEXT_PREPARED_TWO_INTEGERS_PLACE: &[ParameterKind] = &[
+    ParameterKind::Text,
+    ParameterKind::Prepared,
+    ParameterKind::Integer,
+    ParameterKind::Integer,
+    ParameterKind::Place,
+];
+
 type Row = ModuleFunction<TextOps>;
 
 impl Module for TextOps {
@@ -58,26 +66,30 @@ impl Module for TextOps {
             "true when a header field of this name is there",
             TEXT,
             headers::is_present,
-        ),
+        )
+        .alias(&["is_present_hf_pv"]),
         Row::new(
             "is_present_hf_re",
             "true when the name of a header field matches",
             PREPARED,
             headers::is_present_by_pattern,
         )
+        .alias(&["is_present_hf_re_pv"])
         .prepare(prepare_regex),
         Row::new(
             "remove_hf",
             "removes all header fields of this name; false when there is none",
             TEXT,
             headers::remove,
-        ),
+        )
+        .alias(&["remove_hf_pv"]),
         Row::new(
             "remove_hf_re",
             "removes all header fields whose name matches",
             PREPARED,
             headers::remove_by_pattern,
         )
+        .alias(&["remove_hf_re_pv"])
         .prepare(prepare_regex),
         Row::new(
             "remove_hf_exp",
@@ -85,6 +97,7 @@ impl Module for TextOps {
             TWO_PREPARED,
             headers::remove_matching,
         )
+        .alias(&["remove_hf_exp_pv"])
         .prepare(prepare_regex),
         Row::new(
             "remove_hf_match",
@@ -172,6 +185,31 @@ impl Module for TextOps {
             search::replace_headers,
         )
         .prepare(prepare_first_regex),
+        Row::new(
+            "replace_str",
+            "replaces a text behind the first line: text, other text, f (the first) or a (every one)",
+            THREE_TEXTS,
+            search::replace_text,
+        ),
+        Row::new(
+            "replace_hdrs_str",
+            "replaces a text in the header lines: text, other text, f (the first) or a (every one)",
+            THREE_TEXTS,
+            search::replace_text_in_headers,
+        ),
+        Row::new(
+            "replace_body_str",
+            "replaces a text in the body: text, other text, f (the first) or a (every one)",
+            THREE_TEXTS,
+            search::replace_text_in_body,
+        ),
+        Row::new(
+            "regex_substring",
+            "stores what a part of a pattern matches: text, pattern, number of the part, how many parts, variable",
+            TEXT_PREPARED_TWO_INTEGERS_PLACE,
+            search::part_of_match,
+        )
+        .prepare(prepare_numbered_regex),
         Row::new("replace_body", "replaces the first match in the body", PREPARED_TEXT, search::replace_body)
             .prepare(prepare_first_regex),
         Row::new(
@@ -264,6 +302,48 @@ impl Module for TextOps {
         ),
         Row::new("set_body", "replaces the body and its type", TWO_TEXTS, body::set_body),
         Row::new(
+            "set_body_multipart",
+            "makes the body one of several parts, of which there is none yet",
+            &[],
+            multipart::begin,
+        ),
+        Row::new(
+            "set_body_multipart",
+            "makes the body one of several parts: content of the first, its type",
+            TWO_TEXTS,
+            multipart::begin,
+        ),
+        Row::new(
+            "set_body_multipart",
+            "makes the body one of several parts: content of the first, its type, boundary",
+            THREE_TEXTS,
+            multipart::begin,
+        ),
+        Row::new(
+            "append_body_part",
+            "adds a part to a body of several parts: content, type",
+            TWO_TEXTS,
+            multipart::append_text,
+        ),
+        Row::new(
+            "append_body_part",
+            "adds a part to a body of several parts: content, type, Content-Disposition",
+            THREE_TEXTS,
+            multipart::append_text,
+        ),
+        Row::new(
+            "append_body_part_hex",
+            "adds a part to a body of several parts: content in hexadecimal, type",
+            TWO_TEXTS,
+            multipart::append_hex,
+        ),
+        Row::new(
+            "append_body_part_hex",
+            "adds a part to a body of several parts: content in hexadecimal, type, Content-Disposition",
+            THREE_TEXTS,
+            multipart::append_hex,
+        ),
+        Row::new(
             "is_audio_on_hold",
             "true when the audio in the session description is on hold",
             &[],
@@ -326,6 +406,14 @@ impl TextOps {
         self.told(context, line_regex(argument.text()).map(Rc::new))
     }
 
+    /// The same with parentheses that can be asked for by number.
+    fn numbered_regex(&self, context: &Context<'_>, argument: &Argument<'_>) -> Option<Rc<Regex>> {
+        match argument {
+            Argument::Prepared(..) => self.regex(context, argument),
+            computed => self.told(context, numbered_regex(computed.text()).map(Rc::new)),
+        }
+    }
+
     /// The substitution of an argument, prepared or computed; what is wrong with a computed one is logged.
     fn substitution(&self, context: &Context<'_>, argument: &Argument<'_>) -> Option<Rc<Substitution>> {
         if let Argument::Prepared(number, _) = argument {
@@ -346,6 +434,17 @@ fn prepare_regex(
     literal: &[u8],
 ) -> Result<Option<u32>, Complaint> {
     let regex = line_regex(literal).map_err(complain)?;
+    module.regexes.push(Rc::new(regex));
+    Ok(Some(module.regexes.len() as u32 - 1))
+}
+
+fn prepare_numbered_regex(
+    module: &mut TextOps,
+    _: &mut Preparation<'_>,
+    _: usize,
+    literal: &[u8],
+) -> Result<Option<u32>, Complaint> {
+    let regex = numbered_regex(literal).map_err(complain)?;
     module.regexes.push(Rc::new(regex));
     Ok(Some(module.regexes.len() as u32 - 1))
 }

@@ -127,13 +127,15 @@ impl Module for TextOpsX {
             "takes a value of a header away: Name, Name[2], Name[-1], Name[*]",
             TEXT,
             |_, context, arguments| values::remove(context, arguments),
-        ),
+        )
+        .alias(&["remove_hf_value2"]),
         ModuleFunction::new(
             "assign_hf_value",
             "puts another value in place of one of a header: Name, Name[2], Name[-1], Name[*]",
             TWO_TEXTS,
             |_, context, arguments| values::assign(context, arguments),
-        ),
+        )
+        .alias(&["assign_hf_value2"]),
         ModuleFunction::new(
             "msg_set_buffer",
             "makes a text the message in hand, as if it had been received",

@@ -8,16 +8,27 @@ use crate::core::context::Context;
 use crate::core::functions::general::{level_of, prepare_log_level};
 use crate::core::log::{Facility, Level};
 use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind};
+use crate::core::planning::Planning;
 use crate::core::preparation::Preparation;
+use crate::core::value::Value;
 
 /// Module `xlog`.
 pub struct Xlog {
     label: Vec<u8>,
+    is_label_evaluated: bool,
+    /// The label with its variables, where they are evaluated.
+    label_template: Option<u32>,
+    is_file_told: bool,
     text_size_max: usize,
     facility: Option<Facility>,
-    methods: i64,
+    skipped_methods: i64,
+    /// Where operators change them.
+    skipped_methods_slot: u32,
+    colours: Vec<(Level, Vec<u8>)>,
     is_newline_added: Cell<bool>,
 }
+
+type Row = ModuleFunction<Xlog>;
 
 const TEXT: &[ParameterKind] = &[ParameterKind::Text];
 const LEVEL_TEXT: &[ParameterKind] = &[ParameterKind::Prepared, ParameterKind::Text];
@@ -52,9 +63,9 @@ impl Module for Xlog {
         }),
         Parameter::integer(
             "methods_filter",
-            "bits of the methods that are logged, -1 all",
+            "bits of the methods that xlogm keeps silent about, -1 all; cfg.set_now_int changes it",
             |module, bits| {
-                module.methods = bits;
+                module.skipped_methods = bits;
                 Ok(())
             },
         ),
@@ -62,50 +73,85 @@ impl Module for Xlog {
             module.is_newline_added.set(on != 0);
             Ok(())
         }),
-        Parameter::ignored(
-            "prefix_mode",
-            "the prefix is taken as it stands; variables belong into log_prefix",
+        Parameter::integer("prefix_mode", "1: variables in the prefix are evaluated", |module, mode| {
+            module.is_label_evaluated = mode != 0;
+            Ok(())
+        }),
+        Parameter::integer("long_format", "1: xlogl and xdbgl tell the file, too", |module, on| {
+            module.is_file_told = on != 0;
+            Ok(())
+        }),
+        Parameter::text(
+            "log_colors",
+            "colours by level on a terminal, letters as in $C(xy): L_ERR=rx;L_WARN=yx",
+            |module, written| {
+                let parts = written.split(|&byte| byte == b';').filter(|part| !part.trim_ascii().is_empty());
+                for part in parts {
+                    module.colours.push(level_colour(part)?);
+                }
+                Ok(())
+            },
         ),
         Parameter::ignored("force_color", "colours are written where the script asks for them"),
-        Parameter::ignored("long_format", "the place in the script is not written"),
-        Parameter::ignored("log_colors", "colours by level are chosen by log_color"),
     ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
-        ModuleFunction::new("xlog", "writes text at level L_ERR", TEXT, |module, context, arguments| {
+        Row::new("xlog", "writes text at level L_ERR", TEXT, |module, context, arguments| {
             module.write(context, Level::Error, None, &arguments[0])
         }),
-        ModuleFunction::new(
+        Row::new(
             "xlog",
             "writes text at a level: a word such as L_INFO or a number",
             LEVEL_TEXT,
             Self::at_level,
         )
         .prepare(Self::prepare_level),
-        ModuleFunction::new(
+        Row::new(
             "xlog",
             "writes text with a facility such as LOG_LOCAL0 and at a level",
             FACILITY_LEVEL_TEXT,
             Self::with_facility,
         )
         .prepare(Self::prepare_facility_level),
-        ModuleFunction::new(
+        Row::new(
             "xlogl",
-            "as xlog; the place in the script is not written",
+            "as xlog, the line of the script before the text",
             TEXT,
-            |module, context, arguments| module.write(context, Level::Error, None, &arguments[0]),
-        ),
-        ModuleFunction::new(
-            "xlogl",
-            "as xlog; the place in the script is not written",
-            LEVEL_TEXT,
-            Self::at_level,
+            |module, context, arguments| {
+                module.write_with_place(context, Some(Level::Error), None, &arguments[0], &arguments[1])
+            },
         )
-        .prepare(Self::prepare_level),
-        ModuleFunction::new(
-            "xlogm",
-            "as xlog, a line of the log for each line of the text",
+        .told_place(),
+        Row::new(
+            "xlogl",
+            "as xlog, the line of the script before the text",
             LEVEL_TEXT,
-            Self::lines,
+            |module, context, arguments| {
+                let level = known_level(context, &arguments[0]);
+                module.write_with_place(context, level, None, &arguments[1], &arguments[2])
+            },
+        )
+        .prepare(Self::prepare_level)
+        .told_place(),
+        Row::new(
+            "xlogl",
+            "as xlog, the line of the script before the text",
+            FACILITY_LEVEL_TEXT,
+            |module, context, arguments| {
+                let Some(facility) = known_facility(context, &arguments[0]) else { return Outcome::FALSE };
+                let level = known_level(context, &arguments[1]);
+                module.write_with_place(context, level, Some(facility), &arguments[2], &arguments[3])
+            },
+        )
+        .prepare(Self::prepare_facility_level)
+        .told_place(),
+        Row::new(
+            "xlogm",
+            "as xlog, but silent about messages of the methods that methods_filter names",
+            LEVEL_TEXT,
+            |module, context, arguments| match module.is_method_skipped(context) {
+                true => Outcome::TRUE,
+                false => module.at_level(context, arguments),
+            },
         )
         .prepare(Self::prepare_level),
         shorthand("xalert", "writes text at level L_ALERT", |module, context, arguments| {
@@ -131,18 +177,48 @@ impl Module for Xlog {
         }),
         shorthand("xdbg", "writes text at level L_DBG", |module, context, arguments| {
             module.write(context, Level::Debug, None, &arguments[0])
-        })
-        .alias(&["xdbgl"]),
+        }),
+        Row::new(
+            "xdbgl",
+            "as xdbg, the line of the script before the text",
+            TEXT,
+            |module, context, arguments| {
+                module.write_with_place(context, Some(Level::Debug), None, &arguments[0], &arguments[1])
+            },
+        )
+        .told_place(),
     ];
 
     fn new() -> Self {
         Xlog {
             label: b"<script>: ".to_vec(),
+            is_label_evaluated: false,
+            label_template: None,
+            is_file_told: false,
             text_size_max: TEXT_SIZE_DEFAULT,
             facility: None,
-            methods: -1,
+            skipped_methods: -1,
+            skipped_methods_slot: 0,
+            colours: Vec::new(),
             is_newline_added: Cell::new(false),
         }
+    }
+
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        self.skipped_methods_slot = planning.add_live_setting(
+            Self::NAME,
+            "methods_filter",
+            Value::Integer(self.skipped_methods),
+            "bits of the methods that xlogm keeps silent about",
+        )?;
+        for (level, letters) in self.colours.drain(..) {
+            planning.colour_level(level, &letters);
+        }
+        if self.is_label_evaluated {
+            planning.about("prefix");
+            self.label_template = Some(planning.template(&self.label)?);
+        }
+        Ok(())
     }
 }
 
@@ -151,7 +227,7 @@ const fn shorthand(
     documentation: &'static str,
     call: fn(&Xlog, &mut Context<'_>, &[Argument<'_>]) -> Outcome,
 ) -> ModuleFunction<Xlog> {
-    ModuleFunction::new(name, documentation, TEXT, call)
+    Row::new(name, documentation, TEXT, call)
 }
 
 impl Xlog {
@@ -184,28 +260,11 @@ impl Xlog {
     }
 
     fn with_facility(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
-        let facility = match parse_facility(arguments[0].text()) {
-            Ok(facility) => facility,
-            Err(complaint) => {
-                context.log(Level::Error, format_args!("xlog: {}", complaint.message));
-                return Outcome::FALSE;
-            }
-        };
+        let Some(facility) = known_facility(context, &arguments[0]) else { return Outcome::FALSE };
         match known_level(context, &arguments[1]) {
             Some(level) => self.write(context, level, Some(facility), &arguments[2]),
             None => Outcome::FALSE,
         }
-    }
-
-    fn lines(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
-        let Some(level) = known_level(context, &arguments[0]) else { return Outcome::FALSE };
-        if self.is_method_logged(context) {
-            let text = self.cut(arguments[1].text());
-            for line in text.split_inclusive(|&byte| byte == b'\n') {
-                context.log_script(level, self.facility, &self.label, line);
-            }
-        }
-        Outcome::TRUE
     }
 
     fn write(
@@ -215,15 +274,61 @@ impl Xlog {
         facility: Option<Facility>,
         text: &Argument<'_>,
     ) -> Outcome {
-        if !context.is_logged(level) || !self.is_method_logged(context) {
+        if !context.is_logged(level) {
             return Outcome::TRUE;
         }
+        match self.label_template {
+            None => self.write_labelled(context, level, facility, &self.label, text),
+            Some(template) => {
+                let mut label = Vec::new();
+                context.append_template(template, &mut label);
+                self.write_labelled(context, level, facility, &label, text)
+            }
+        }
+    }
+
+    /// The place stands behind the label: `<script>: 21:`, or with its file.
+    fn write_with_place(
+        &self,
+        context: &mut Context<'_>,
+        level: Option<Level>,
+        facility: Option<Facility>,
+        text: &Argument<'_>,
+        place: &Argument<'_>,
+    ) -> Outcome {
+        let Some(level) = level else { return Outcome::FALSE };
+        if !context.is_logged(level) {
+            return Outcome::TRUE;
+        }
+        let mut label = Vec::new();
+        match self.label_template {
+            None => label.extend_from_slice(&self.label),
+            Some(template) => context.append_template(template, &mut label),
+        }
+        if let Argument::Prepared(line, file) = place {
+            if self.is_file_told {
+                label.extend_from_slice(file);
+                label.push(b':');
+            }
+            label.extend_from_slice(format!("{line}:").as_bytes());
+        }
+        self.write_labelled(context, level, facility, &label, text)
+    }
+
+    fn write_labelled(
+        &self,
+        context: &Context<'_>,
+        level: Level,
+        facility: Option<Facility>,
+        label: &[u8],
+        text: &Argument<'_>,
+    ) -> Outcome {
         let text = self.cut(text.text());
         let facility = facility.or(self.facility);
         if self.is_newline_added.get() && !text.ends_with(b"\n") {
-            context.log_script(level, facility, &self.label, &[text, b"\n"].concat());
+            context.log_script(level, facility, label, &[text, b"\n"].concat());
         } else {
-            context.log_script(level, facility, &self.label, text);
+            context.log_script(level, facility, label, text);
         }
         Outcome::TRUE
     }
@@ -232,10 +337,32 @@ impl Xlog {
         &text[..text.len().min(self.text_size_max)]
     }
 
-    /// A method that has no bit is always logged.
-    fn is_method_logged(&self, context: &Context<'_>) -> bool {
+    /// A method that has no bit is never skipped.
+    fn is_method_skipped(&self, context: &Context<'_>) -> bool {
         let bit = context.message.method().ok().and_then(|method| method.bit());
-        bit.is_none_or(|bit| self.methods & i64::from(bit) != 0)
+        bit.is_some_and(|bit| context.shared_integer(self.skipped_methods_slot) & i64::from(bit) != 0)
+    }
+}
+
+/// `L_ERR=rx`
+fn level_colour(written: &[u8]) -> Result<(Level, Vec<u8>), Complaint> {
+    let shape = || Complaint {
+        message: format!("\"{}\" is not level=colours", written.trim_ascii().escape_ascii()),
+        help: Some("write such as \"L_ERR=rx\": a level, letters of foreground and background".to_string()),
+    };
+    let at = memchr::memchr(b'=', written).ok_or_else(shape)?;
+    let (name, letters) = (written[..at].trim_ascii(), written[at + 1..].trim_ascii());
+    let level = std::str::from_utf8(name).ok().and_then(Level::parse).ok_or_else(shape)?;
+    if letters.len() == 2 { Ok((level, letters.to_vec())) } else { Err(shape()) }
+}
+
+fn known_facility(context: &Context<'_>, argument: &Argument<'_>) -> Option<Facility> {
+    match parse_facility(argument.text()) {
+        Ok(facility) => Some(facility),
+        Err(complaint) => {
+            context.log(Level::Error, format_args!("xlog: {}", complaint.message));
+            None
+        }
     }
 }
 
@@ -284,7 +411,9 @@ mod tests {
             ("$var(l) = 1; xlog(\"$var(l)\", \"x\")", "NOTICE: <script>: x"),
             ("$var(l) = \"L_DBG\"; xlog(\"$var(l)\", \"x\")", "DEBUG: <script>: x"),
             ("xlog(\"LOG_LOCAL3\", \"L_INFO\", \"x\")", "INFO: <script>: x"),
-            ("xlogl(\"L_INFO\", \"x\")", "INFO: <script>: x"),
+            ("xlogl(\"x\")", "ERROR: <script>: 3:x"),
+            ("\n  xlogl(\"L_INFO\", \"x\")", "INFO: <script>: 4:x"),
+            ("xlogl(\"LOG_LOCAL3\", \"L_INFO\", \"$rm\")", "INFO: <script>: 3:OPTIONS"),
             ("xalert(\"x\")", "ALERT: <script>: x"),
             ("xbug(\"x\")", "BUG: <script>: x"),
             ("xcrit(\"x\")", "CRITICAL: <script>: x"),
@@ -293,7 +422,7 @@ mod tests {
             ("xnotice(\"x\")", "NOTICE: <script>: x"),
             ("xinfo(\"x\")", "INFO: <script>: x"),
             ("xdbg(\"x\")", "DEBUG: <script>: x"),
-            ("xdbgl(\"x\")", "DEBUG: <script>: x"),
+            ("xdbgl(\"x\")", "DEBUG: <script>: 3:x"),
             ("xinfo(\"$rm [$si:$sp] $avp(no) $$\")", "INFO: <script>: OPTIONS [127.0.0.1:17070] <null> $"),
         ];
         for (statement, expected) in rows {
@@ -308,16 +437,57 @@ mod tests {
         assert!(logged(&parameter("prefix", "\"me: \""), "xinfo(\"x\")").contains("INFO: me: x"));
         let cut = logged(&parameter("buf_size", "3"), "xinfo(\"abcdef\")");
         assert!(cut.contains(": abc") && !cut.contains("abcd"), "{cut}");
-        assert!(!logged(&parameter("methods_filter", "1"), "xinfo(\"x\")").contains("<script>"));
-        assert!(logged(&parameter("methods_filter", "512"), "xinfo(\"x\")").contains("<script>"));
+        let place = logged(&parameter("long_format", "1"), "xlogl(\"x\"); xinfo(\"y\")");
+        assert!(place.contains("<script>: stage.cfg:4:x") && place.contains("<script>: y"), "{place}");
+        let evaluated = parameter("prefix_mode", "1") + &parameter("prefix", "\"$rm $(ci{s.len})|\"");
+        let log = logged(&evaluated, "xinfo(\"x\"); xlogl(\"y\")");
+        assert!(log.contains("INFO: OPTIONS 2|x") && log.contains("ERROR: OPTIONS 2|5:y"), "{log}");
+        let literal = logged(&parameter("prefix", "\"$rm|\""), "xinfo(\"x\")");
+        assert!(literal.contains("INFO: $rm|x"), "{literal}");
         let lines = logged(&parameter("auto_newline", "1"), "xinfo(\"a\"); xinfo(\"b\\n\")");
         assert_eq!(lines.matches('\n').count(), 2, "{lines}");
     }
 
     #[test]
-    fn many_lines_can_be_written_one_by_one() {
-        let log = logged("", "xlogm(\"L_INFO\", \"a\\nb\\n\")");
-        assert!(log.contains("<script>: a\n") && log.contains("<script>: b\n"), "{log}");
+    fn xlogm_is_silent_about_the_methods_of_the_filter() {
+        let filter = |bits: &str| format!("modparam(\"xlog\", \"methods_filter\", {bits})\n");
+        let change = "$ccp(xlog.methods_filter) = 1; ";
+        let rows = [
+            ("", "", false),
+            (&*filter("512"), "", false),
+            (&*filter("1"), "", true),
+            (&*filter("0"), "", true),
+            ("", change, true),
+        ];
+        for (head, statement, is_written) in rows {
+            let log = logged(head, &format!("{statement}xlogm(\"L_INFO\", \"a\"); xinfo(\"b\")"));
+            assert_eq!(
+                (log.contains("<script>: a"), log.contains("<script>: b")),
+                (is_written, true),
+                "{head}"
+            );
+        }
+    }
+
+    #[test]
+    fn levels_have_the_colours_the_script_gives_them() {
+        let rows: [(&[u8], Option<(Level, &[u8])>); 6] = [
+            (b"L_ERR=cr", Some((Level::Error, b"cr"))),
+            (b" L_WARN = px ", Some((Level::Warning, b"px"))),
+            (b"L_ERR", None),
+            (b"L_ERR=c", None),
+            (b"L_LOUD=cr", None),
+            (b"=cr", None),
+        ];
+        for (written, expected) in rows {
+            let colour = level_colour(written).ok();
+            assert_eq!(colour, expected.map(|(level, letters)| (level, letters.to_vec())));
+        }
+        let head = "modparam(\"xlog\", \"log_colors\", \"L_ERR=cr;L_WARN=px\")\n";
+        let script = format!("loadmodule \"xlog.so\"\n{head}request_route {{ exit; }}");
+        let stage = Stage::new(MODULES, &script);
+        let expected = [(Level::Error, b"\x1b[0;36;41m".to_vec()), (Level::Warning, b"\x1b[0;35m".to_vec())];
+        assert_eq!(stage.loaded.registry.level_colours(), expected);
     }
 
     #[test]

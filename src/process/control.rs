@@ -1,8 +1,10 @@
 //! The control process: answers operators and publishes figures; never in the path of a message.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::child::is_asked_to_leave;
 use super::command_line::version;
@@ -10,8 +12,12 @@ use super::heritage::Heritage;
 use super::role::Role;
 use crate::control::commands::{GroupState, ProcessRow, Server};
 use crate::control::server::{CommandServer, Limits};
+use crate::control::setting_commands::{Change, SettingRow};
+use crate::core::live_settings::LiveSetting;
 use crate::core::log::Level;
+use crate::core::module::ValueRef;
 use crate::core::onward::WAITING_COUNT;
+use crate::core::value::Value as Stored;
 use crate::shm::{GroupStatistics, ProcessFigures};
 use crate::sys::clock::{monotonic_coarse_ns, realtime_ns};
 use crate::sys::process::ProcessId;
@@ -29,7 +35,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(100);
 /// The life of the control process.
 pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let rules = heritage.places[place as usize].rules();
-    let figures = Figures::new(heritage);
+    let figures = Figures::new(heritage, place);
     let mut server = CommandServer::new(heritage.commands.try_clone()?, Limits::USUAL);
     let mut next_publication = Instant::now();
     let mut is_published = true;
@@ -70,15 +76,38 @@ fn publish(heritage: &Heritage, figures: &Figures<'_>, was_published: bool) -> b
 struct Figures<'a> {
     heritage: &'a Heritage,
     wish_count: Cell<u32>,
+    /// The place of this process.
+    place: u32,
+    waiting: RefCell<Vec<Change>>,
 }
 
 impl<'a> Figures<'a> {
-    fn new(heritage: &'a Heritage) -> Figures<'a> {
-        Figures { heritage, wish_count: Cell::new(0) }
+    fn new(heritage: &'a Heritage, place: u32) -> Figures<'a> {
+        Figures { heritage, wish_count: Cell::new(0), place, waiting: RefCell::default() }
     }
 }
 
+/// Group and name of the setting that is not the script's.
+const LOG_LEVEL: (&str, &str) = ("core", "debug");
+
 impl Figures<'_> {
+    /// What was counted, by former generations too. A counter that was begun anew is below 0 in one block.
+    fn counted(&self, counter: u32) -> u64 {
+        self.heritage.counters.sum(counter).wrapping_add(self.heritage.ledger.counter(counter))
+    }
+
+    fn setting_row(&self, setting: &LiveSetting) -> SettingRow {
+        let now = self.heritage.shared.value(setting.slot);
+        SettingRow {
+            group: setting.group.clone(),
+            name: setting.name.clone(),
+            description: setting.description.clone(),
+            initial: in_json(&setting.initial),
+            // What changes all the time is asked for again by whoever wants to know.
+            value: now.as_ref().map_or(Value::Null, in_json),
+        }
+    }
+
     fn process_figures(&self) -> Vec<ProcessFigures> {
         let rows = self.heritage.places.iter().zip(0..).map(|(role, place)| self.process(role, place));
         rows.collect()
@@ -105,6 +134,14 @@ impl Figures<'_> {
             }
         }
         figures
+    }
+}
+
+fn in_json(value: &Stored) -> Value {
+    match value {
+        Stored::Null => Value::Null,
+        Stored::Integer(number) => (*number).into(),
+        Stored::Text(text) => String::from_utf8_lossy(text).into(),
     }
 }
 
@@ -164,11 +201,58 @@ impl Server for Figures<'_> {
 
     fn counters(&self) -> Vec<(String, u64)> {
         let rows = self.heritage.loaded.registry.counters();
-        let value = |index, name| match &self.heritage.waiting_room {
+        let value = |index, name: &str| match &self.heritage.waiting_room {
             Some(room) if name == WAITING_COUNT => room.taken_count(),
-            _ => self.heritage.counters.sum(index) + self.heritage.ledger.counter(index),
+            _ => self.counted(index),
         };
-        (0..).zip(rows).map(|(index, row)| (row.name.to_owned(), value(index, row.name))).collect()
+        (0..).zip(rows).map(|(index, row)| (row.name.to_string(), value(index, &row.name))).collect()
+    }
+
+    fn counter_help(&self, name: &str) -> Option<String> {
+        let rows = self.heritage.loaded.registry.counters();
+        Some(rows.iter().find(|row| row.name == name)?.documentation.to_string())
+    }
+
+    fn reset_counter(&self, name: &str) {
+        if let Some(counter) = self.heritage.loaded.registry.counter(name) {
+            let block = self.heritage.counters.block(self.place);
+            block.add(counter.0, self.counted(counter.0).wrapping_neg());
+        }
+    }
+
+    fn settings(&self) -> Vec<SettingRow> {
+        let level = SettingRow {
+            group: LOG_LEVEL.0.to_owned(),
+            name: LOG_LEVEL.1.to_owned(),
+            description: "level up to which lines of the log are written, -5 to 3".to_owned(),
+            initial: self.heritage.loaded.settings().debug.number().into(),
+            value: self.log_level().into(),
+        };
+        let live =
+            self.heritage.loaded.registry.live_settings().iter().map(|setting| self.setting_row(setting));
+        std::iter::once(level).chain(live).collect()
+    }
+
+    fn change_setting(&self, group: &str, name: &str, value: &Value) -> Result<(), String> {
+        if (group, name) == LOG_LEVEL {
+            let level = value.as_i64().filter(|level| (-5..=9).contains(level));
+            self.set_log_level(level.ok_or("a level from -5 to 3 is needed")?);
+            return Ok(());
+        }
+        let setting = self.heritage.loaded.registry.live_setting(group.as_bytes(), name.as_bytes());
+        let setting = setting.ok_or_else(|| format!("there is no setting {group}.{name}"))?;
+        let value = match value {
+            Value::Number(number) => ValueRef::Integer(number.as_i64().ok_or("an integer is needed")?),
+            Value::String(text) => ValueRef::Text(text.as_bytes()),
+            _ => ValueRef::Null,
+        };
+        let value = setting.fitting(value)?;
+        let stored = self.heritage.shared.store(self.place, setting.slot, value.as_ref());
+        stored.map_err(|error| error.to_string())
+    }
+
+    fn waiting_changes(&self) -> &RefCell<Vec<Change>> {
+        &self.waiting
     }
 
     fn internals(&self) -> Vec<(String, String)> {
@@ -226,7 +310,7 @@ mod tests {
                 child.has_died(ExitStatus::Exited(0), &heritage.processes);
             }
         }
-        let figures = Figures::new(heritage);
+        let figures = Figures::new(heritage, 0);
         let rows = figures.processes();
         assert_eq!(rows.len(), 1);
         assert_eq!(
@@ -238,7 +322,7 @@ mod tests {
     #[test]
     fn counters_carry_their_names_and_sums_over_all_processes() {
         let scene = Scene::new(SCRIPT);
-        let figures = Figures::new(&scene.heritage);
+        let figures = Figures::new(&scene.heritage, 0);
         let index = scene.heritage.loaded.registry.counter("sworker.delegated").unwrap();
         scene.heritage.counters.block(1).add(index.0, 2);
         scene.heritage.counters.block(2).add(index.0, 3);
@@ -250,12 +334,35 @@ mod tests {
     #[test]
     fn viewers_see_what_was_published() {
         let scene = Scene::new(SCRIPT);
-        let figures = Figures::new(&scene.heritage);
+        let figures = Figures::new(&scene.heritage, 0);
         assert!(publish(&scene.heritage, &figures, true));
         let snapshot = StatisticsViewer::attach(&instance::name(&scene.heritage.run_directory)).unwrap();
         let titles: Vec<_> = snapshot.processes.iter().map(|process| process.title.clone()).collect();
         let places: Vec<_> = scene.heritage.places.iter().map(ToString::to_string).collect();
         assert_eq!(titles, places);
         assert!(snapshot.groups.iter().any(|group| group.name == "calls" && group.workers == 2));
+    }
+
+    #[test]
+    fn a_setting_is_changed_for_every_process_and_a_counter_begins_anew() {
+        let script = format!("my.limit = 5 desc \"most\"\nmy.note = \"few\"\n{SCRIPT}");
+        let scene = Scene::new(&script);
+        let figures = Figures::new(&scene.heritage, 1);
+        let shown =
+            |name: &str| figures.settings().into_iter().find(|row| row.name == name).map(|row| row.value);
+        assert_eq!((shown("limit"), shown("note")), (Some(5.into()), Some("few".into())));
+        assert_eq!(figures.change_setting("my", "limit", &7.into()), Ok(()));
+        let slot = scene.heritage.loaded.registry.live_setting(b"my", b"limit").expect("it is there").slot;
+        assert_eq!(scene.heritage.shared.clone().value(slot), Ok(Stored::Integer(7)));
+        assert!(figures.change_setting("my", "limit", &"x".into()).is_err());
+        assert!(figures.change_setting("my", "none", &7.into()).is_err());
+        assert!(figures.change_setting("core", "debug", &99.into()).is_err());
+
+        let index = scene.heritage.loaded.registry.counter("sworker.delegated").expect("it is there").0;
+        scene.heritage.counters.block(2).add(index, 3);
+        figures.reset_counter("sworker.delegated");
+        assert_eq!(figures.counted(index), 0);
+        scene.heritage.counters.block(2).add(index, 2);
+        assert_eq!(figures.counted(index), 2);
     }
 }

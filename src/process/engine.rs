@@ -94,11 +94,15 @@ impl Engine {
             reply: loaded.program.reply_route(),
         };
         log.set_process(process.index, process.pid);
+        log.set_colours(loaded.registry.level_colours());
         loaded.registry.start(&process);
         let ways = Ways { outbound, delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ways, secret, &loaded.registry);
         if loaded.settings().is_log_prefix_renewed {
             state.renew_log_prefix(loaded.clone());
+        }
+        if let Some(route) = loaded.program.route(RouteKind::OnSend, b"") {
+            state.run_on_send(loaded.clone(), route);
         }
         Engine { routes, interpreter: Interpreter::new(loaded.limits), state, loaded, log_lines_dropped: 0 }
     }
@@ -382,6 +386,7 @@ impl Run<'_, '_> {
     #[cold]
     fn tell_not_forwarded(&self, failure: &RelayFailure) {
         let level = match failure {
+            RelayFailure::Withheld(_) => Level::Info,
             RelayFailure::NoWayBack | RelayFailure::NotOurVia => {
                 self.context.count(REPLIES_STRAY);
                 Level::Info

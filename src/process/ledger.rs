@@ -136,7 +136,7 @@ impl Ledger {
 /// What several generations counted together, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    counters: HashMap<&'static str, u64>,
+    counters: HashMap<String, u64>,
     groups: HashMap<String, GroupStatistics>,
     waiting: HashMap<String, u64>,
 }
@@ -145,7 +145,8 @@ impl Totals {
     /// Adds what one generation counted itself.
     pub fn add(&mut self, heritage: &Heritage) {
         for (index, row) in (0..).zip(heritage.loaded.registry.counters()) {
-            *self.counters.entry(row.name).or_default() += heritage.counters.sum(index);
+            let total = self.counters.entry(row.name.to_string()).or_default();
+            *total = total.wrapping_add(heritage.counters.sum(index));
         }
         for group in 0..heritage.queues.group_count() {
             let mut figures = heritage.queues.group_statistics(group);
@@ -167,7 +168,7 @@ impl Totals {
         let ledger = &heritage.ledger;
         ledger.set_elder_count(elder_count);
         for (index, row) in (0..).zip(heritage.loaded.registry.counters()) {
-            if let Some(value) = self.counters.get(row.name) {
+            if let Some(value) = self.counters.get(&*row.name) {
                 ledger.cells.set(OWN_CELLS + index, *value);
             }
         }

@@ -126,6 +126,8 @@ pub struct FunctionHandle {
     pub routes: RouteSet,
     /// What a careful script does with it.
     pub advice: Advice,
+    /// Whether the place of the call follows its arguments: a prepared one, line and name of the file.
+    pub is_told_place: bool,
 }
 
 /// Things worth a warning about a call.
@@ -226,7 +228,13 @@ pub trait Catalog {
     fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint>;
 
     /// A custom variable `group.name`.
-    fn set_custom(&mut self, group: &str, name: &str, value: &Constant) -> Result<(), Complaint>;
+    fn set_custom(
+        &mut self,
+        group: &str,
+        name: &str,
+        value: &Constant,
+        description: &str,
+    ) -> Result<(), Complaint>;
 
     /// The top level has been read: everything that needs all of it (for example whether the variable of
     /// `modparam("sworker", "xdata", …)` exists) is checked here.

@@ -46,7 +46,7 @@ impl Checker<'_> {
             return Advice::None;
         }
         self.note_use(call, &handle);
-        let arguments: Box<[ArgumentShape]> = call
+        let mut arguments: Vec<ArgumentShape> = call
             .arguments
             .iter()
             .enumerate()
@@ -57,11 +57,24 @@ impl Checker<'_> {
                 self.argument(handle.id, index, kind, argument)
             })
             .collect();
+        if handle.is_told_place {
+            arguments.push(self.place_of_call(call.name.span));
+        }
+        let arguments = arguments.into_boxed_slice();
         let operand_count = arguments.iter().map(|shape| shape.operand_count() as u32).sum();
         let number = self.assembler.call(CallShape { function: handle.id, arguments, operand_count });
         self.emit(Instruction::Call(number));
         self.finish_call(codes);
         self.advice_of(&handle, call.arguments.len())
+    }
+
+    fn place_of_call(&mut self, span: Span) -> ArgumentShape {
+        let place = self.source.and_then(|source| {
+            let (file, line) = source.file_line(span)?;
+            Some((line, source.file_name(file)))
+        });
+        let (line, file) = place.unwrap_or((0, ""));
+        ArgumentShape::Prepared(line, self.assembler.text(file.as_bytes()))
     }
 
     /// The advice for a function; for another name of one that of the function itself.

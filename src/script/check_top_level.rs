@@ -43,8 +43,10 @@ impl Checker<'_> {
                 };
                 self.settle(span.unwrap_or(item.span), result);
             }
-            ItemKind::Custom { group, name, value, .. } => {
-                let result = self.catalog.set_custom(&group.text, &name.text, &constant(value));
+            ItemKind::Custom { group, name, value, description } => {
+                let told = description.as_ref().map(|text| String::from_utf8_lossy(&text.bytes));
+                let (value, told) = (constant(value), told.unwrap_or_default());
+                let result = self.catalog.set_custom(&group.text, &name.text, &value, &told);
                 self.settle(item.span, result.map(|()| None));
             }
             ItemKind::Route(_) => {}

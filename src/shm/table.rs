@@ -174,17 +174,22 @@ impl ValueTable {
 
     /// Adds to the integer in the slot, in one step among all processes, and says what it is then. Text counts as 0.
     pub fn add(&self, process: u32, slot: u32, amount: i64) -> Result<i64, TableError> {
+        self.change(process, slot, |number| number.wrapping_add(amount))
+    }
+
+    /// Changes the integer in the slot, in one step among all processes, and says what it is then. Text counts as 0.
+    pub fn change(&self, process: u32, slot: u32, change: impl Fn(i64) -> i64) -> Result<i64, TableError> {
         let head = self.heads.get(slot as usize).ok_or(TableError::NoSuchSlot)?;
         let mut text = Vec::new();
         for _ in 0..ATTEMPTS_MAX {
             text.clear();
             let (before, reading) = self.read_with(head, slot, &mut text)?;
-            let sum = match reading {
-                SharedReading::Integer(number) => number.wrapping_add(amount),
-                SharedReading::Text => amount,
-            };
-            if self.publish(head, before, process, slot, SharedInput::Integer(sum))? {
-                return Ok(sum);
+            let changed = change(match reading {
+                SharedReading::Integer(number) => number,
+                SharedReading::Text => 0,
+            });
+            if self.publish(head, before, process, slot, SharedInput::Integer(changed))? {
+                return Ok(changed);
             }
         }
         Err(TableError::Busy)

@@ -112,7 +112,7 @@ impl Catalog for TestCatalog {
         }
     }
 
-    fn set_custom(&mut self, group: &str, name: &str, value: &Constant) -> Result<(), Complaint> {
+    fn set_custom(&mut self, group: &str, name: &str, value: &Constant, _: &str) -> Result<(), Complaint> {
         self.top_level.push(format!("{group}.{name} = {value:?}"));
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Catalog for TestCatalog {
             return Err(complaint(format!("{name}() does not take {argument_count} arguments"), ""));
         };
         let (_, parameters, routes, advice) = FUNCTIONS[index];
-        Ok(FunctionHandle { id: FunctionId(index as u32), parameters, routes, advice })
+        Ok(FunctionHandle { id: FunctionId(index as u32), parameters, routes, advice, is_told_place: false })
     }
 
     fn prepare(&mut self, function: FunctionId, _: usize, literal: &[u8]) -> Result<Option<u32>, Complaint> {

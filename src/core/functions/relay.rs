@@ -11,6 +11,7 @@ use crate::sip::uri::Uri;
 use super::super::context::{Context, Target};
 use super::super::log::Level;
 use super::super::preparation::{Preparation, complaint};
+use super::super::relay::RelayFailure;
 use super::super::variables::network::listener_at;
 use super::super::variables::request::parse_port;
 use super::Function;
@@ -167,9 +168,16 @@ fn part_of_request_uri(context: &Context<'_>) -> (Vec<u8>, Option<u16>) {
     }
 }
 
+/// What `forward` is when `onsend_route` dropped the message, as scripts know it.
+const WITHHELD: Outcome = Outcome(-510);
+
 fn relay(context: &mut Context<'_>, target: Target<'_>) -> Outcome {
     match context.forward(target) {
         Ok(()) => Outcome::TRUE,
+        Err(failure @ RelayFailure::Withheld(_)) => {
+            context.log(Level::Info, format_args!("forward: {failure}"));
+            WITHHELD
+        }
         Err(failure) => {
             context.log(Level::Error, format_args!("forward: {failure}"));
             Outcome::FALSE

@@ -20,9 +20,7 @@ use super::super::value::Value;
 use super::super::variables::{KeyRule, Scope, structured};
 use super::super::words;
 use super::refusals::unknown_event;
-use super::{
-    Custom, FunctionCode, FunctionTarget, ModuleSlot, Registry, StoredKey, VariableCode, VariableTarget,
-};
+use super::{FunctionCode, FunctionTarget, ModuleSlot, Registry, StoredKey, VariableCode, VariableTarget};
 use regex::Regex;
 
 /// Longest name of a variable or key that is kept.
@@ -84,7 +82,13 @@ impl Catalog for Registry {
         draft.set(name, value).inspect_err(|_| draft.keep_name_of_group(name, value))
     }
 
-    fn set_custom(&mut self, group: &str, name: &str, value: &Constant) -> Result<(), Complaint> {
+    fn set_custom(
+        &mut self,
+        group: &str,
+        name: &str,
+        value: &Constant,
+        description: &str,
+    ) -> Result<(), Complaint> {
         let value = match value {
             Constant::Number(number) => Value::Integer(*number),
             Constant::Text(bytes) => Value::Text(bytes.clone()),
@@ -96,11 +100,7 @@ impl Catalog for Registry {
                 ));
             }
         };
-        if self.custom(group.as_bytes(), name.as_bytes()).is_some() {
-            return Err(Complaint { message: format!("{group}.{name} is defined twice"), help: None });
-        }
-        self.customs.push(Custom { group: group.to_string(), name: name.to_string(), value });
-        Ok(())
+        self.add_live_setting(group, name, value, description).map(drop)
     }
 
     fn finish_top_level(&mut self) -> Vec<LateComplaint> {
@@ -136,6 +136,7 @@ impl Catalog for Registry {
             parameters: target.parameters,
             routes: target.routes,
             advice: target.advice,
+            is_told_place: target.is_told_place,
         })
     }
 
@@ -220,8 +221,10 @@ impl Catalog for Registry {
     }
 
     fn route(&mut self, kind: RouteKind, name: &str) -> Result<Option<Remark>, Complaint> {
+        if kind == RouteKind::Named {
+            self.declared_routes.push(name.to_string());
+        }
         match kind {
-            RouteKind::OnSend => Ok(Some(Remark("onsend_route is not run here yet".to_string()))),
             RouteKind::Event if EVENTS.contains(&name) => Ok(None),
             RouteKind::Event => unknown_event(name),
             _ => Ok(None),
@@ -257,6 +260,7 @@ impl Registry {
                 parameters: row.parameters,
                 routes: row.routes,
                 advice: row.advice,
+                is_told_place: row.is_told_place,
                 code: FunctionCode::Module { module, function },
             });
         }
@@ -272,7 +276,7 @@ impl Registry {
             });
         }
         self.transformations.extend(instance.transformations());
-        self.counters.extend(instance.counters());
+        self.counters.extend_from_slice(instance.counters());
         self.modules.push(ModuleSlot { name: instance.name(), instance: Some(instance) });
     }
 
@@ -358,8 +362,8 @@ impl Registry {
     }
 
     fn custom_handle(&mut self, group: &str, name: &str) -> Result<VariableHandle, Complaint> {
-        let is_it = |custom: &Custom| custom.group == group && custom.name == name;
-        let Some(index) = self.customs.iter().position(is_it) else {
+        let Some(slot) = self.live_setting(group.as_bytes(), name.as_bytes()).map(|setting| setting.slot)
+        else {
             return Err(complaint(
                 format!("there is no custom variable {group}.{name}"),
                 "define it at top level: `group.name = 5 desc \"what it is\"`",
@@ -372,7 +376,7 @@ impl Registry {
             yields: Yields::Anything,
             scope: Scope::Process,
             is_writable: false,
-            code: VariableCode::Custom(index),
+            code: VariableCode::Live(slot),
         });
         Ok(self.handle(self.variables.len() - 1, 0))
     }
@@ -483,7 +487,6 @@ pub(super) mod tests {
     use crate::core::settings::listen::tests::TestMachine;
     use crate::core::value::answer_text;
     use crate::script::ast::SocketLiteral;
-    use crate::script::host::ValueRef;
 
     /// A module with a row of each kind.
     struct First {
@@ -735,12 +738,16 @@ pub(super) mod tests {
     #[test]
     fn custom_variables_are_read_by_select_and_by_name() {
         let mut registry = loaded();
-        registry.set_custom("pstn", "gateway", &Constant::Text(b"10.0.0.9".to_vec())).unwrap();
+        registry.set_custom("pstn", "gateway", &Constant::Text(b"10.0.0.9".to_vec()), "where to").unwrap();
         assert_eq!(
-            said(registry.set_custom("pstn", "gateway", &Constant::Number(1))),
+            said(registry.set_custom("pstn", "gateway", &Constant::Number(1), "")),
             "pstn.gateway is defined twice"
         );
-        assert_eq!(registry.custom(b"pstn", b"gateway"), Some(ValueRef::Text(b"10.0.0.9")));
+        let setting = registry.live_setting(b"pstn", b"gateway").expect("it was defined");
+        assert_eq!(
+            (setting.description.as_str(), &setting.initial),
+            ("where to", &Value::Text(b"10.0.0.9".to_vec()))
+        );
         assert!(registry.select("cfg_get.pstn.gateway").is_ok());
         assert!(
             said(registry.select("cfg_get.pstn.gatewya"))

@@ -5,6 +5,7 @@ use std::io;
 use crate::script::host::ValueRef;
 use crate::shm::{LockTable, SharedInput, SharedReading, ValueTable};
 
+use super::super::live_settings::is_setting;
 use super::super::shared::SharedState;
 use super::super::value::Value;
 use super::Registry;
@@ -32,14 +33,19 @@ impl Registry {
             };
             table.write(FIRST_PROCESS, *slot, input).map_err(io::Error::other)?;
         }
-        Ok(SharedState { values: table, locks: LockTable::create(self.lock_count)? })
+        let state = SharedState { values: table, locks: LockTable::create(self.lock_count)? };
+        self.begin_live_settings(&state)?;
+        Ok(state)
     }
 
-    /// Values that scripts share go on under their names when another script takes over; names that are new have what
-    /// their script gave them.
+    /// Values that scripts share go on under their names when another script takes over; names that are new, and
+    /// settings, have what their script gave them.
     pub fn carry_shared_values(&self, state: &SharedState, former: &Registry, former_state: &SharedState) {
         let mut text = Vec::new();
         for (slot, name) in (0..).zip(&self.shared_names) {
+            if is_setting(name) {
+                continue;
+            }
             let Some(known) = former.shared_names.iter().position(|other| other == name) else { continue };
             text.clear();
             let input = match former_state.values.read(known as u32, &mut text) {
@@ -58,7 +64,7 @@ impl Registry {
         self.initial.variables.iter().map(|(slot, value)| (*slot, value.as_ref()))
     }
 
-    pub(super) fn shared_slot_of(&mut self, bytes: &[u8]) -> u32 {
+    pub(in crate::core) fn shared_slot_of(&mut self, bytes: &[u8]) -> u32 {
         let name = String::from_utf8_lossy(bytes);
         let known = self.shared_names.iter().position(|known| *known == name);
         known.unwrap_or_else(|| {

@@ -285,7 +285,9 @@ pub static GLOBALS: &[GlobalRow] = &[
     ignored(&["pv_cache_limit"], CACHE),
     ignored(&["pv_cache_action"], CACHE),
     silent_when(0, &["received_route_mode"], "event_route[core:msg-received] is not run yet"),
-    silent_when(0, &["onsend_route_reply"], "onsend_route is not run yet"),
+    flag_row(&["onsend_route_reply"], "run onsend_route on replies that are sent on, too", |s| {
+        &mut s.is_reply_shown_on_send
+    }),
     silent_when(0, &["http_reply_parse", "http_reply_hack"], "http is not served yet"),
     flag_row(&["reply_to_via"], "reply to the host in Via instead of to the sender", |s| &mut s.reply_to_via),
     flag_row(&["check_via"], "accept only replies whose top Via is this server", |s| &mut s.check_via),

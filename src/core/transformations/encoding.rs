@@ -28,6 +28,14 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     Transformation::new("s.sha512", "SHA-512 in hexadecimal", |input, _, out| {
         digest::<sha2::Sha512>(input, out)
     }),
+    Transformation::new("s.sha3", "SHA3-256 in hexadecimal", |input, _, out| {
+        digest::<sha3::Sha3_256>(input, out)
+    }),
+    Transformation::new(
+        "s.keccak",
+        "Keccak-256, as before it became SHA-3, in hexadecimal",
+        |input, _, out| digest::<sha3::Keccak256>(input, out),
+    ),
     Transformation::new("s.corehash", "a stable 32-bit hash, and-ed with n-1 where n is given", hash)
         .arguments(0, 1),
     Transformation::new("s.encode.hexa", "in hexadecimal", |input, _, out| encode(input, out, &HEXLOWER)),
@@ -88,6 +96,7 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
         unpercent(input, out, true)
     }),
     Transformation::new("s.escape.csv", "as a quoted field of RFC 4180", escape_csv),
+    Transformation::new("s.unescape.csv", "the reverse of s.escape.csv", unescape_csv),
     Transformation::new("s.escape.crlf", "carriage return and line feed as \\r and \\n", escape_line_ends),
     Transformation::new("s.unescape.crlf", "the reverse of s.escape.crlf", unescape_line_ends),
     Transformation::new("s.ftime", "seconds since 1970 in a strftime format, local time", format_time)
@@ -346,6 +355,22 @@ fn unpercent(input: ValueRef<'_>, out: &mut Vec<u8>, plus_is_blank: bool) -> Ans
     })
 }
 
+/// A field without quotes is what it is; a quote inside stands twice.
+fn unescape_csv(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
+    on_text(input, |text| {
+        let Some(rest) = text.strip_prefix(b"\"") else { return Ok(answer_text(text, out)) };
+        let inner = rest.strip_suffix(b"\"").ok_or(Unfit("the quotes of the field do not close"))?;
+        let mut bytes = inner.iter();
+        while let Some(&byte) = bytes.next() {
+            if byte == b'"' && bytes.next() != Some(&b'"') {
+                return Err(Unfit("a quote in the field does not stand twice"));
+            }
+            out.push(byte);
+        }
+        Ok(Reading::Text)
+    })
+}
+
 fn escape_csv(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
     on_text(input, |text| {
         out.push(b'"');
@@ -399,6 +424,8 @@ mod tests {
             &[],
             "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
         );
+        check("s.sha3", "abc", &[], "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532");
+        check("s.keccak", "", &[], "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470");
         check("s.corehash", "abcdef", &["1"], "0");
         check("s.corehash", "abcdef", &["0"], "<null>");
         check("s.corehash", "", &[], "2166136261");
@@ -442,6 +469,10 @@ mod tests {
         check("s.unescape.common", "a\\xb\\", &[], "a\\xb\\");
         check("s.urlencode.param", "a b&c", &[], "a+b%26c");
         check("s.urldecode.param", "a+b%26c", &[], "a b&c");
+        check("s.unescape.csv", "\"foo,bar\"\"baz\"", &[], "foo,bar\"baz");
+        check("s.unescape.csv", "plain", &[], "plain");
+        check("s.unescape.csv", "\"open", &[], "<null>");
+        check("s.unescape.csv", "\"a\"b\"", &[], "<null>");
         check("s.escape.csv", "foo,bar\"baz", &[], "\"foo,bar\"\"baz\"");
     }
 

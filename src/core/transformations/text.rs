@@ -109,6 +109,12 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     )
     .arguments(0, 1),
     Transformation::new("s.charat", "the byte at a position, counted from 1", byte_at).arguments(1, 1),
+    Transformation::new(
+        "s.byte",
+        "the number of the byte at a position, counted from 1; without one of the first",
+        |input, arguments, _| byte_number(input, arguments),
+    )
+    .arguments(0, 1),
     Transformation::new("s.numeric", "only its digits", |input, _, out| {
         keep(input, out, |byte| byte.is_ascii_digit())
     }),
@@ -341,6 +347,21 @@ fn byte_at(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -
     })
 }
 
+/// Without a position the first byte.
+fn byte_number(input: ValueRef<'_>, arguments: &[Argument<'_>]) -> Answer {
+    let position = match arguments {
+        [] => 1,
+        _ => integer(arguments, 0).ok_or(Unfit("position of s.byte must be an integer"))?,
+    };
+    on_text(input, |text| {
+        let index = usize::try_from(position).ok().and_then(|position| position.checked_sub(1));
+        match index.and_then(|index| text.get(index)) {
+            Some(byte) => Ok(Reading::Integer(i64::from(*byte))),
+            None => Err(Unfit("s.byte is outside the text")),
+        }
+    })
+}
+
 fn fold(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>, blank: u8) -> Answer {
     let (Some(width), Some(indent)) = (integer(arguments, 0), integer(arguments, 1)) else {
         return Err(Unfit("width and indent must be integers"));
@@ -392,6 +413,10 @@ mod tests {
         check("s.striptail", "abcdef", &["2"], "abcd");
         check("s.stripto", "abcdef", &["d"], "def");
         check("s.charat", "abcdef", &["1"], "a");
+        check("s.byte", "abc", &[], "97");
+        check("s.byte", "abc", &["3"], "99");
+        check("s.byte", "abc", &["4"], "<null>");
+        check("s.byte", "", &[], "<null>");
         check("s.charat", "abcdef", &["0"], "<null>");
         check("s.charat", "abcdef", &["7"], "<null>");
     }

@@ -1,14 +1,14 @@
 //! What the server knows about itself, and what belongs to transactions, locations and routes that are not run here:
-//! `$stat(name)`, `$ccp(group.name)`, `$Tb`, `$iuid`, `$af(name)`, `$msgbuf(0)`, `$T_branch_idx`, `$snd(ip)`, …
+//! `$stat(name)`, `$ccp(group.name)`, `$Tb`, `$iuid`, `$af(name)`, `$msgbuf(0)`, `$T_branch_idx`, …
 
 use crate::script::catalog::Yields;
-use crate::script::host::{Reading, ValueRef};
+use crate::script::host::{Reading, Refusal, ValueRef};
 
 use super::super::context::Context;
 use super::super::counters::{
     REPLIES_FORWARDED, REPLIES_RECEIVED, REPLIES_SENT, REQUESTS_FORWARDED, REQUESTS_RECEIVED,
 };
-use super::super::value::{answer, answer_display, answer_text};
+use super::super::value::{answer_display, answer_text};
 use super::{Key, KeyRule, Subject, Variable};
 
 /// The table.
@@ -21,10 +21,12 @@ pub const VARIABLES: &[Variable] = &[
     .key(KeyRule::Text),
     Variable::new(
         "ccp",
-        "custom variable of the top level: group.name; null when there is none",
-        read_custom,
+        "setting that can change while the server runs: group.name of the top level, core.debug; null when there is none",
+        read_setting,
     )
-    .key(KeyRule::Text),
+    .key(KeyRule::Text)
+    .process_wide()
+    .writable(write_setting),
     Variable::new("Tb", "seconds since 1970 when the script was loaded", |context, _, _| {
         Reading::Integer(context.registry().loaded_at_s() as i64)
     })
@@ -51,8 +53,13 @@ pub const VARIABLES: &[Variable] = &[
         },
     )
     .key(KeyRule::Word(&["id", "name"])),
-    Variable::new("msgbuf", "the byte of the message at a position, counted from 0", read_byte)
-        .key(KeyRule::Text),
+    Variable::new(
+        "msgbuf",
+        "the byte of the message at a position, counted from 0; a byte put in its place is sent on",
+        read_byte,
+    )
+    .key(KeyRule::Text)
+    .writable(write_byte),
     absent("ruid", "id of the record a location was looked up in; null without a location service"),
     absent("location_ua", "User-Agent of that record; null without a location service"),
     absent("T_branch_idx", "number of the branch in hand; null outside of transactions"),
@@ -60,15 +67,10 @@ pub const VARIABLES: &[Variable] = &[
     absent("T_reply_reason", "reason of the reply of a transaction; null outside of transactions"),
     absent("T_reply_ruid", "record id of the branch that replied; null outside of transactions"),
     absent("T_reply_last", "status of the last reply of a transaction; null outside of transactions"),
-    absent("snd", "how a message leaves; null outside of onsend_route").key(KeyRule::Word(SEND_PARTS)),
-    absent("sndto", "where a message leaves to; null outside of onsend_route").key(KeyRule::Word(SEND_PARTS)),
-    absent("sndfrom", "where a message leaves from; null outside of onsend_route")
-        .key(KeyRule::Word(SEND_PARTS)),
     absent("rcv", "a message as it came; null outside of event_route[core:msg-received]")
         .key(KeyRule::Word(RECEIVE_PARTS)),
 ];
 
-const SEND_PARTS: &[&str] = &["ip", "port", "proto", "af", "buf", "len", "sproto"];
 const RECEIVE_PARTS: &[&str] =
     &["buf", "len", "proto", "sproto", "srcip", "srcport", "rcvip", "rcvport", "af"];
 
@@ -89,23 +91,65 @@ const COUNTER_NAMES: &[(&str, super::super::counters::CounterId)] = &[
 fn read_counter(context: &Context<'_>, subject: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
     let Ok(name) = std::str::from_utf8(subject.key.text()) else { return Reading::Null };
     let known = COUNTER_NAMES.iter().find(|(known, _)| *known == name).map(|(_, counter)| *counter);
-    match known.or_else(|| context.registry().counter(name)) {
+    let registry = context.registry();
+    match known.or_else(|| registry.counter(name)).or_else(|| registry.script_counter(name)) {
         Some(counter) => Reading::Integer(context.process.ways.counters.sum(counter) as i64),
         None => Reading::Null,
     }
 }
 
-fn read_custom(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
+fn group_and_name(written: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = written.iter().position(|byte| matches!(byte, b'.' | b':'))?;
+    Some((&written[..at], &written[at + 1..]))
+}
+
+const LOG_LEVEL: (&[u8], &[u8]) = (b"core", b"debug");
+
+fn read_setting(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
+    let Some((group, name)) = group_and_name(subject.key.text()) else { return Reading::Null };
+    if (group, name) == LOG_LEVEL {
+        return Reading::Integer(context.log_level());
+    }
+    match context.registry().live_setting(group, name) {
+        Some(setting) => context.read_shared(setting.slot, out),
+        None => Reading::Null,
+    }
+}
+
+fn write_setting(
+    context: &mut Context<'_>,
+    subject: &Subject<'_>,
+    value: ValueRef<'_>,
+) -> Result<(), Refusal> {
     let written = subject.key.text();
-    let Some(at) = written.iter().position(|byte| matches!(byte, b'.' | b':')) else { return Reading::Null };
-    let (group, name) = (&written[..at], &written[at + 1..]);
-    answer(context.registry().custom(group, name).unwrap_or(ValueRef::Null), out)
+    let (group, name) = group_and_name(written).unwrap_or((written, b""));
+    if (group, name) == LOG_LEVEL {
+        let level = super::process::integer_of(value).filter(|level| (-5..=9).contains(level));
+        context.set_log_level(level.ok_or_else(|| Refusal("a level is -5 to 3".to_string()))?);
+        return Ok(());
+    }
+    let setting = context.registry().live_setting(group, name);
+    let setting =
+        setting.ok_or_else(|| Refusal(format!("there is no setting \"{}\"", written.escape_ascii())))?;
+    let value = setting.fitting(value).map_err(Refusal)?;
+    context.write_shared(setting.slot, value.as_ref()).map_err(|error| Refusal(error.to_string()))
+}
+
+fn position(subject: &Subject<'_>) -> Option<usize> {
+    std::str::from_utf8(subject.key.text()).ok()?.trim().parse().ok()
+}
+
+/// An edit, as every change of a message: it shows when changes are applied, and where the message is sent on.
+fn write_byte(context: &mut Context<'_>, subject: &Subject<'_>, value: ValueRef<'_>) -> Result<(), Refusal> {
+    let ValueRef::Text(&[byte]) = value else { return Err(Refusal("$msgbuf takes one byte".to_string())) };
+    let at = position(subject).filter(|&at| at < context.message.bytes().len());
+    let at = at.ok_or_else(|| Refusal("the message has no byte at this position".to_string()))?;
+    let replaced = context.edits.replace(&context.message, at..at + 1, &[byte]);
+    replaced.map_err(|error| Refusal(error.to_string()))
 }
 
 fn read_byte(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    let index =
-        std::str::from_utf8(subject.key.text()).ok().and_then(|text| text.trim().parse::<usize>().ok());
-    match index.and_then(|index| context.message.bytes().get(index)) {
+    match position(subject).and_then(|index| context.message.bytes().get(index)) {
         Some(byte) => answer_text(&[*byte], out),
         None => Reading::Null,
     }
@@ -138,13 +182,46 @@ mod tests {
     fn the_server_tells_about_itself() {
         let head = "limits.calls = 5 desc \"most calls\"";
         let rows = [
-            ("$ccp(limits.calls) $ccp(limits.none) $ccp(x)", "5 <null> <null>"),
+            ("$ccp(limits.calls) $ccp(limits.none) $ccp(x) $ccp(core.debug)", "5 <null> <null> 3"),
             ("$af(name) $af(id)", "IPv4 2"),
             ("$msgbuf(0)$msgbuf(3)[$msgbuf(99999)][$msgbuf(x)]", "II[<null>][<null>]"),
             ("$stat(rcv_requests) $stat(core.requests_received) $stat(nothing)", "0 0 <null>"),
         ];
         for (text, expected) in rows {
             assert_eq!(Stage::told(&[], head, "", text, INVITE), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_of_the_message_are_changed_where_it_is_sent_on() {
+        let rows = [
+            ("$msgbuf(0) = \"J\";", "JNVITE"),
+            ("$msgbuf(0) = \"JJ\";", "INVITE"),
+            ("$msgbuf(99999) = \"J\";", "INVITE"),
+        ];
+        for (statements, expected) in rows {
+            let script = format!("request_route {{ {statements} forward(127.0.0.1, 5099); }}");
+            let mut stage = Stage::new(&[], &script);
+            stage.receive(INVITE);
+            let text = stage.sent_one().text;
+            assert!(text.starts_with(expected), "{statements}: {text}");
+        }
+    }
+
+    #[test]
+    fn settings_are_changed_and_keep_their_kind() {
+        let head = "limits.calls = 5 desc \"most calls\"\nlimits.note = \"few\"";
+        let rows = [
+            ("$ccp(limits.calls) = 7;", "$ccp(limits.calls) $sel(cfg_get.limits.calls)", "7 7"),
+            ("$ccp(limits.calls) = \"8\";", "$ccp(limits.calls)", "8"),
+            ("$ccp(limits.calls) = \"many\";", "$ccp(limits.calls)", "5"),
+            ("$ccp(limits.note) = 3;", "$ccp(limits.note)", "3"),
+            ("$ccp(limits.none) = 3;", "$ccp(limits.none)", "<null>"),
+            ("$ccp(core.debug) = 2;", "$ccp(core.debug)", "2"),
+            ("$ccp(core.debug) = 99;", "$ccp(core.debug)", "3"),
+        ];
+        for (statements, text, expected) in rows {
+            assert_eq!(Stage::told(&[], head, statements, text, INVITE), expected, "{statements}");
         }
     }
 

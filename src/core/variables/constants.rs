@@ -55,7 +55,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new(
         "C",
         "colours for a terminal: foreground and background letter, x is the default",
-        |_, subject, out| answer_colours(subject.key.text(), out),
+        |_, subject, out| append_colours(subject.key.text(), out),
     )
     .key(KeyRule::Text)
     .yields(Yields::Text),
@@ -74,8 +74,9 @@ const NUMBERS: &[i64] = &[2, 10, 1, 2, 3, 4, 5, 6];
 /// Letters of the colours in the order of the terminal's codes.
 const COLOURS: &[u8] = b"srgybpcw";
 
-/// A capital letter in the foreground is bold; a letter that is no colour is passed over.
-fn answer_colours(letters: &[u8], out: &mut Vec<u8>) -> Reading {
+/// The terminal's code of two letters: foreground, where a capital letter is bold, and background. A letter that is no
+/// colour is passed over.
+pub fn append_colours(letters: &[u8], out: &mut Vec<u8>) -> Reading {
     let code = |letter: Option<&u8>, plain: usize| {
         let letter = letter?.to_ascii_lowercase();
         COLOURS.iter().position(|&colour| colour == letter).map(|index| plain + index)
@@ -111,7 +112,7 @@ mod tests {
         ];
         for (letters, expected) in rows {
             let mut out = Vec::new();
-            assert_eq!(answer_colours(letters.as_bytes(), &mut out), Reading::Text);
+            assert_eq!(append_colours(letters.as_bytes(), &mut out), Reading::Text);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{letters}");
         }
     }

@@ -69,13 +69,17 @@ pub const VARIABLES: &[Variable] = &[
     .yields(Yields::Integer),
 ];
 
-fn flags_of(value: ValueRef<'_>) -> Result<u32, Refusal> {
-    let number = match value {
+/// A value as an integer, nothing as 0; `None` for text that is none.
+pub(super) fn integer_of(value: ValueRef<'_>) -> Option<i64> {
+    match value {
         ValueRef::Null => Some(0),
         ValueRef::Integer(number) => Some(number),
-        ValueRef::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()),
-    };
-    let fits = number.and_then(|number| u32::try_from(number).ok());
+        ValueRef::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+    }
+}
+
+fn flags_of(value: ValueRef<'_>) -> Result<u32, Refusal> {
+    let fits = integer_of(value).and_then(|number| u32::try_from(number).ok());
     fits.ok_or_else(|| Refusal("flags are an integer of 32 bits".to_string()))
 }
 

@@ -204,6 +204,41 @@ fn copy_entry(
     store.put(&[Step { index: destination, ..*name }], content)
 }
 
+/// Copies `$var(name)`, or with `*` every one that holds something, into the fields of a new entry.
+pub(super) fn copy_variables(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let (wanted, root) = (arguments[0].text(), arguments[1].text());
+    let registry = context.registry();
+    let is_wanted = |name: &str| wanted == b"*" || wanted == name.as_bytes();
+    let mut fields = Entries::new();
+    for (slot, name) in registry.variable_names().filter(|(_, name)| is_wanted(name)) {
+        let mut value = Value::default();
+        value.set(context.process.variables.value(slot));
+        if value != Value::Null {
+            fields.push(Entry { name: name.as_bytes().to_vec(), content: Content::Plain(value) });
+        }
+    }
+    if fields.is_empty() {
+        return outcome(context, "pv_var_to_xavp", Err("there is no such $var that holds something"));
+    }
+    put_root(context, xavp, "pv_var_to_xavp", root, Content::Fields(fields))
+}
+
+/// Copies the fields of the newest entry into the `$var` of the same names; a script reads no others.
+pub(super) fn copy_to_variables(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let registry = context.registry();
+    let fields = match fields_of(&mut context.process.xavps, arguments[0].text()) {
+        Ok(fields) => fields.clone(),
+        Err(error) => return outcome(context, "pv_xavp_to_var", Err(error)),
+    };
+    for field in &fields {
+        let slot = registry.variable_names().find(|(_, name)| name.as_bytes() == field.name);
+        if let (Some((slot, _)), Content::Plain(value)) = (slot, &field.content) {
+            context.process.variables.set(slot, value.as_ref());
+        }
+    }
+    Outcome::TRUE
+}
+
 /// The entry at the index becomes the first one of its name; those before it go behind the last. -2 without any.
 pub(super) fn shift(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let Some(amount) = arguments[1].integer() else { return Outcome::FALSE };
@@ -302,6 +337,23 @@ mod tests {
             (&format!("{three} xavp_lshift(\"n\", -1);"), "$xavp(n[*])", "3, 1, 2"),
             (&format!("{three} xavp_lshift(\"n\", 4);"), "$xavp(n[*])", "2, 3, 1"),
             ("$var(r) = xavp_lshift(\"n\", 1);", "$var(r)", "-2"),
+            (
+                "$var(x) = 5; $var(y) = \"t\"; $var(r) = pv_var_to_xavp(\"x\", \"bar\");",
+                "$var(r) $xavp(bar=>x) $xavp(bar=>y)",
+                "1 5 <null>",
+            ),
+            (
+                "$var(x) = 5; $var(y) = \"t\"; $var(r) = pv_var_to_xavp(\"*\", \"all\");",
+                "$xavp(all=>x) $xavp(all=>y) $xavp(all=>r)",
+                "5 t <null>",
+            ),
+            ("$var(r) = pv_var_to_xavp(\"none\", \"bar\");", "$var(r) $xavp(bar)", "-1 <null>"),
+            (
+                "$xavp(back=>x) = 9; $xavp(back[0]=>n) = \"new\"; $xavp(back[0]=>z) = 1; $var(r) = pv_xavp_to_var(\"back\");",
+                "$var(r) $var(x) $var(n)",
+                "1 9 new",
+            ),
+            ("$var(r) = pv_xavp_to_var(\"none\");", "$var(r)", "-1"),
         ];
         for (statements, text, expected) in rows {
             assert_eq!(after(statements, text), expected, "{statements}");

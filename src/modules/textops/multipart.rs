@@ -22,6 +22,95 @@ struct Part {
     content: Range<usize>,
 }
 
+/// The boundary where a script names none.
+const BOUNDARY_DEFAULT: &[u8] = b"delim";
+
+/// Makes the body one of several parts: content and type of the first, boundary.
+pub(super) fn begin(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let boundary = arguments.get(2).map_or(BOUNDARY_DEFAULT, Argument::text);
+    // RFC 2046 5.1.1
+    let is_boundary = (1..=70).contains(&boundary.len())
+        && boundary.iter().all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(byte));
+    if !is_boundary {
+        return outcome(context, "set_body_multipart", Err("this cannot be a boundary (RFC 2046 5.1.1)"));
+    }
+    let first = match arguments {
+        [content, content_type, ..] => match written_part(content.text(), content_type.text(), b"") {
+            Ok(part) => part,
+            Err(reason) => return outcome(context, "set_body_multipart", Err(reason)),
+        },
+        _ => Vec::new(),
+    };
+    let mut body = Vec::new();
+    if !first.is_empty() {
+        append_delimited(boundary, &first, &mut body);
+    }
+    append_end(boundary, &mut body);
+    let content_type = [b"multipart/mixed;boundary=\"", boundary, b"\""].concat();
+    if context.message.header_named(b"MIME-Version", 0).is_none()
+        && let Err(error) = context.edits.add_last(&context.message, b"MIME-Version", b"1.0")
+    {
+        return outcome(context, "set_body_multipart", Err(error));
+    }
+    let set = context.edits.set_body(&context.message, Some(&content_type), &body);
+    outcome(context, "set_body_multipart", set)
+}
+
+pub(super) fn append_text(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let appended = append(context, arguments[0].text(), arguments);
+    outcome(context, "append_body_part", appended)
+}
+
+pub(super) fn append_hex(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    let appended = match data_encoding::HEXLOWER_PERMISSIVE.decode(arguments[0].text()) {
+        Ok(content) => append(context, &content, arguments),
+        Err(_) => Err("this is not hexadecimal".to_string()),
+    };
+    outcome(context, "append_body_part_hex", appended)
+}
+
+/// Adds a part before the end of a body that has several. What was set before must have been applied.
+fn append(context: &mut Context<'_>, content: &[u8], arguments: &[Argument<'_>]) -> Result<(), String> {
+    let disposition = arguments.get(2).map_or(&b""[..], Argument::text);
+    let part = written_part(content, arguments[1].text(), disposition)?;
+    let boundary = boundary(&context.message)
+        .ok_or("the body has no parts: msg_apply_changes() shows those set before")?;
+    let end = [b"--", boundary, b"--"].concat();
+    let body = context.message.body();
+    let at = memchr::memmem::rfind(body, &end).filter(|&at| at == 0 || body[at - 1] == b'\n');
+    let at = context.message.body_start() + at.ok_or("the body of several parts has no end")?;
+    let mut text = Vec::new();
+    append_delimited(boundary, &part, &mut text);
+    context.edits.replace(&context.message, at..at, &text).map_err(|error| error.to_string())
+}
+
+/// Header lines and content of a part.
+fn written_part(content: &[u8], content_type: &[u8], disposition: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let is_line = |text: &[u8]| !text.iter().any(u8::is_ascii_control);
+    if content_type.is_empty() || !is_line(content_type) || !is_line(disposition) {
+        return Err("a part needs a type; type and disposition are one line each");
+    }
+    let mut part = [b"Content-Type: ", content_type, b"\r\n"].concat();
+    if !disposition.is_empty() {
+        part.extend_from_slice(&[b"Content-Disposition: ", disposition, b"\r\n"].concat());
+    }
+    part.extend_from_slice(b"\r\n");
+    part.extend_from_slice(content);
+    Ok(part)
+}
+
+fn append_delimited(boundary: &[u8], part: &[u8], out: &mut Vec<u8>) {
+    for text in [b"--", boundary, b"\r\n", part, b"\r\n"] {
+        out.extend_from_slice(text);
+    }
+}
+
+fn append_end(boundary: &[u8], out: &mut Vec<u8>) {
+    for text in [b"--", boundary, b"--\r\n"] {
+        out.extend_from_slice(text);
+    }
+}
+
 /// Keeps of a body of several parts only the first part of this type, which becomes the body.
 pub(super) fn filter(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let wanted = arguments[0].text();
@@ -71,13 +160,17 @@ fn is_of_type(message: &Message<'_>, wanted: &[u8]) -> bool {
     message.header(HeaderId::ContentType).is_some_and(|header| is_type(header.value, wanted))
 }
 
-fn find(message: &Message<'_>, wanted: &[u8]) -> Option<Part> {
+fn boundary<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
     let value = message.header(HeaderId::ContentType)?.value;
     if !is_type(value, b"multipart/*") {
         return None;
     }
     let at = memchr::memchr(b';', value)?;
-    let boundary = Params::new(&value[at..]).text(b"boundary")?;
+    Params::new(&value[at..]).text(b"boundary")
+}
+
+fn find(message: &Message<'_>, wanted: &[u8]) -> Option<Part> {
+    let boundary = boundary(message)?;
     let body = message.body();
     parts(body, boundary).into_iter().find(|part| {
         // RFC 2046 5.1: a part that does not say is plain text.
@@ -159,6 +252,40 @@ mod tests {
         assert_eq!(shown, ["v=0\r\ns=x\r\n", "hello"]);
         for odd in ["", "--b1", "--b1\r\n", "--b1\r\n--b1--", "x--b1\r\n\r\nno\r\n--b1", "--b1\n\n--b1"] {
             assert!(parts(odd.as_bytes(), b"b1").len() <= 1, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn parts_are_put_together() {
+        let made = "set_body_multipart(\"one\", \"text/plain\", \"d1\");";
+        let more = "append_body_part(\"two\", \"text/html\", \"inline\");";
+        let end = "Content-Type: text/html\r\nContent-Disposition: inline\r\n\r\ntwo\r\n";
+        let rows = [
+            (made.to_string(), "--d1\r\nContent-Type: text/plain\r\n\r\none\r\n--d1--\r\n".to_string()),
+            ("set_body_multipart();".to_string(), "--delim--\r\n".to_string()),
+            (more.to_string(), BODY.replace("--b1--", &format!("--b1\r\n{end}--b1--"))),
+            (
+                "append_body_part_hex(\"4142\", \"x/y\");".to_string(),
+                BODY.replace("--b1--", "--b1\r\nContent-Type: x/y\r\n\r\nAB\r\n--b1--"),
+            ),
+            ("append_body_part_hex(\"4\", \"x/y\");".to_string(), BODY.to_string()),
+            ("append_body_part(\"x\", \"\");".to_string(), BODY.to_string()),
+            ("append_body_part(\"x\", \"a\\r\\nX: y\");".to_string(), BODY.to_string()),
+            ("set_body_multipart(\"x\", \"a/b\", \"d 1\");".to_string(), BODY.to_string()),
+            ("set_body(\"x\", \"a/b\"); $var(r) = 1;".to_string(), "x".to_string()),
+        ];
+        for (statements, expected) in rows {
+            let script = format!(
+                "loadmodule \"textops.so\"\nrequest_route {{ {statements} forward(127.0.0.1, 5099); }}"
+            );
+            let mut stage = Stage::new(MODULES, &script);
+            stage.receive(&request());
+            let text = stage.sent_one().text;
+            let (head, body) = text.split_once("\r\n\r\n").expect("an empty line");
+            assert_eq!(body, expected, "{statements}");
+            assert!(head.contains(&format!("Content-Length: {}", expected.len())), "{statements}: {head}");
+            let is_new = statements.starts_with("set_body_multipart") && body != BODY;
+            assert_eq!(head.contains("MIME-Version: 1.0"), is_new, "{statements}: {head}");
         }
     }
 

@@ -7,6 +7,12 @@ use regex::bytes::{Captures, Regex};
 pub use crate::core::preparation::build_line_regex as line_regex;
 use crate::core::preparation::{Groups, LetterCase, Lines, Style, compile_styled, invalid_regex};
 
+/// A regular expression over any text whose parentheses can be asked for by number.
+pub fn numbered_regex(pattern: &[u8]) -> Result<Regex, String> {
+    let style = Style { letter_case: LetterCase::Kept, lines: Lines::Crossed, groups: Groups::Numbered };
+    compile_styled(pattern, style).map_err(|reason| invalid_regex(pattern, &reason))
+}
+
 /// A compiled `/pattern/replacement/flags`.
 #[derive(Debug)]
 pub struct Substitution {

@@ -113,6 +113,80 @@ pub(super) fn replace_body_all(
     replace_matches(module, context, arguments, &[Part::Body], Count::Every)
 }
 
+pub(super) fn replace_text(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+    replace_plain(context, "replace_str", arguments, BEHIND_FIRST_LINE)
+}
+
+pub(super) fn replace_text_in_headers(
+    _: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    replace_plain(context, "replace_hdrs_str", arguments, &[Part::Headers])
+}
+
+pub(super) fn replace_text_in_body(
+    _: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    replace_plain(context, "replace_body_str", arguments, &[Part::Body])
+}
+
+/// Replaces a text as it stands, without a pattern.
+fn replace_plain(
+    context: &mut Context<'_>,
+    name: &str,
+    arguments: &[Argument<'_>],
+    parts: &[Part],
+) -> Outcome {
+    let [wanted, text, mode] = [0, 1, 2].map(|index: usize| arguments[index].text());
+    let count = match (wanted, mode) {
+        (b"", _) => return outcome(context, name, Err("there is no text to look for")),
+        (_, b"f" | b"F") => 1,
+        (_, b"a" | b"A") => usize::MAX,
+        _ => return outcome(context, name, Err("the mode is f or a")),
+    };
+    let mut found = Vec::new();
+    for part in parts {
+        let whole = part.span(&context.message);
+        let starts = memchr::memmem::find_iter(&context.message.bytes()[whole.clone()], wanted);
+        found.extend(starts.map(|at| whole.start + at..whole.start + at + wanted.len()));
+    }
+    found.truncate(count);
+    if found.is_empty() {
+        return Outcome::FALSE;
+    }
+    let mut replaced = found.into_iter().map(|span| context.edits.replace(&context.message, span, text));
+    let replaced = replaced.find(Result::is_err).unwrap_or(Ok(()));
+    outcome(context, name, replaced)
+}
+
+/// Stores what a group of the pattern matches, 0 for the whole; -2 when nothing does.
+pub(super) fn part_of_match(
+    module: &TextOps,
+    context: &mut Context<'_>,
+    arguments: &[Argument<'_>],
+) -> Outcome {
+    let Argument::Place(place) = arguments[4] else { return Outcome::FALSE };
+    let [wanted, count] = [2, 3].map(|index: usize| arguments[index].integer().unwrap_or(-1));
+    if !(0..count).contains(&wanted) {
+        return outcome(
+            context,
+            "regex_substring",
+            Err("the number of the part is below how many there are"),
+        );
+    }
+    let Some(regex) = module.numbered_regex(context, &arguments[1]) else { return Outcome::FALSE };
+    let Some(found) = regex.captures(arguments[0].text()) else { return Outcome(-2) };
+    let part = found.get(wanted as usize).map(|part| part.as_bytes());
+    let Some(part) = part else {
+        return outcome(context, "regex_substring", Err("the pattern has no such part"));
+    };
+    let written = context.write(place, ValueRef::Text(part));
+    outcome(context, "regex_substring", written.map_err(|refusal| refusal.0))
+}
+
 pub(super) fn substitute(module: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     substitute_in(module, context, arguments, BEHIND_FIRST_LINE)
 }
@@ -339,6 +413,10 @@ mod tests {
                 "X-Bar: one\r\nX-Bar: two",
             ),
             ("replace_body(\"x\", \"y\")", "s=x", "s=y"),
+            ("replace_str(\"X-Foo: o\", \"X-Foo: 1o\", \"f\")", "X-Foo: one", "X-Foo: 1one"),
+            ("replace_str(\".\", \".\", \"a\")", "", ""),
+            ("replace_hdrs_str(\"X-Foo: o\", \"X-Bar: o\", \"a\")", "X-Foo: one", "X-Bar: one"),
+            ("replace_body_str(\"s=\", \"t=\", \"a\")", "s=x", "t=x"),
             ("replace_body_all(\"=\", \"=\")", "", ""),
             ("search_append(\"one\", \"-more\")", "X-Foo: one", "X-Foo: one-more"),
             ("subst(\"/X-Foo: (.*)/X-Foo: <\\\\1>/\")", "X-Foo: one", "X-Foo: <one>"),
@@ -352,6 +430,24 @@ mod tests {
             let (text, code) = changed(statement);
             assert_eq!(code, "1", "{statement}");
             assert_eq!(text, REQUEST.replacen(old, new, 1), "{statement}");
+        }
+    }
+
+    #[test]
+    fn parts_of_matches_are_stored() {
+        let rows = [
+            ("\"([a-z]+)([0-9]+)\", 2, 3", "1 123"),
+            ("\"([a-z]+)([0-9]+)\", \"0\", \"3\"", "1 abc123"),
+            ("\"([a-z]+)([0-9]+)\", 3, 3", "-1 0"),
+            ("\"([a-z]+)\", 2, 3", "-1 0"),
+            ("\"zzz\", 0, 1", "-2 0"),
+            ("\"$(ci{s.rm,1})([a-z]+)\", 1, 2", "-2 0"),
+            ("\"_$(ci{s.rm,c1})([a-z]+)\", 1, 2", "1 abc"),
+        ];
+        for (arguments, expected) in rows {
+            let call = format!("$var(r) = regex_substring(\"__abc123__\", {arguments}, \"$var(o)\");");
+            let told = Stage::told(MODULES, "loadmodule \"textops.so\"", &call, "$var(r) $var(o)", REQUEST);
+            assert_eq!(told, expected, "{arguments}");
         }
     }
 
@@ -373,6 +469,10 @@ mod tests {
             "subst_uri(\"/x/y/\")",
             "subst_hf(\"X-Foo\", \"/o/a\\r\\nb/\", \"a\")",
             "set_body(\"x\", \"\")",
+            "replace_str(\"three\", \"x\", \"a\")",
+            "replace_str(\"\", \"x\", \"a\")",
+            "replace_str(\"one\", \"x\", \"b\")",
+            "replace_body_str(\"one\", \"x\", \"a\")",
         ];
         for statement in rows {
             let (text, code) = changed(statement);

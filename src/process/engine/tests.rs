@@ -555,3 +555,42 @@ fn a_message_that_ended_workers_is_told() {
     assert!(bench.log().contains("NOTICE: <core>: message taken over: processes that ended with it in hand: 1"), "{}", bench.log());
     assert_eq!(bench.sent().len(), 1);
 }
+
+#[test]
+fn what_is_sent_on_is_shown_to_the_script_first() {
+    let looks = "say(\"$sndto(ip):$sndto(port)/$sndto(proto)/$sndto(af) $sndfrom(ip):$sndfrom(port) $snd(sproto) $(snd(buf){s.substr,0,6})\");";
+    let script = format!(
+        "request_route {{ $var(r) = forward(10.9.9.9, 5070); say(\"r=$var(r) [$sndto(ip)]\"); }}\n\
+         onsend_route {{ {looks} if (snd_ip == 10.0.0.1 && snd_port == 5060 && to_ip == 10.9.9.9 && to_port == 5070 \
+           && snd_proto == UDP && to_af == INET) say(\"words\"); if (method == \"BYE\") drop; \
+           if (method == \"INFO\") exit; if (method == \"PING\") return 0; }}"
+    );
+    // A request that is dropped does not leave, and `forward` says so; every other end lets it go.
+    for (method, is_sent, code) in
+        [("INVITE", true, 1), ("BYE", false, -510), ("INFO", true, 1), ("PING", true, 1)]
+    {
+        let mut bench = Bench::receiver(&script);
+        bench.receive(&request(method));
+        let log = bench.log();
+        assert_eq!(bench.sent().len(), usize::from(is_sent), "{method}: {log}");
+        let seen = format!("10.9.9.9:5070/1/2 10.0.0.1:5060 udp {}", &format!("{method} sip:")[..6]);
+        for part in [seen.as_str(), "words", &format!("r={code} [<null>]")] {
+            assert!(log.contains(part), "{method}: {part}: {log}");
+        }
+        assert_eq!(log.contains("INFO: <core>: forward: onsend_route dropped"), !is_sent, "{log}");
+    }
+}
+
+#[test]
+fn replies_are_shown_where_the_script_asks_for_it() {
+    let route = "request_route { exit; }\nonsend_route { say(\"leaves\"); drop; }";
+    for (head, is_sent) in [("", true), ("onsend_route_reply=yes\n", false)] {
+        let mut bench = Bench::receiver(&format!("{head}{route}"));
+        bench.receive(REPLY);
+        assert_eq!((bench.sent().len(), bench.log().contains("leaves")), (usize::from(is_sent), !is_sent));
+        assert!(!bench.log().contains("ERROR"), "{}", bench.log());
+    }
+    // What is made here does not pass it.
+    let mut bench = Bench::receiver("request_route { answer(200); }\nonsend_route { drop; }");
+    assert_eq!(bench.receive(&request("OPTIONS")).sent().len(), 1);
+}
