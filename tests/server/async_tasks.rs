@@ -376,3 +376,46 @@ fn a_task_that_holds_its_workers_is_set_aside_and_can_be_replayed() {
     assert!(finished.output.contains("handed on to route[TASK], which is not there"), "{}", finished.output);
     assert!(finished.output.contains("--- 0 messages would be sent"), "{}", finished.output);
 }
+
+#[test]
+fn values_changed_while_the_server_runs_are_seen_by_workers() {
+    let server = Server::start(&script(
+        "my.loc = \"here\" desc \"a place\"\nmy.num = 42 desc \"a number\"\n\
+         request_route { async_task_route(\"TASK\"); }\n\
+         route[TASK] {\n\
+           if (@cfg_get.my.num == 42) { $vn(is) = \"old\"; } else { $vn(is) = \"new\"; }\n\
+           sl_send_reply(\"200\", \"$vn(is) $sel(cfg_get.my.loc) $sel(cfg_get.my.num)\");\n\
+         }\n",
+    ));
+    let caller = server.caller();
+    let answer = |name: &str| caller.ask(&Request::new("OPTIONS", name)).start;
+    assert_eq!(answer("before"), "SIP/2.0 200 old here 42");
+    server.ask_control(&["cfg.set_now_int", "my", "num", "-7"]);
+    server.ask_control(&["cfg.set_now_string", "my", "loc", "there and back"]);
+    assert_eq!(answer("after"), "SIP/2.0 200 new there and back -7");
+    assert_eq!(server.ask_control(&["cfg.get", "my", "loc"]), "there and back");
+    // A worker that comes later sees them too.
+    let worker = server.worker("first", 1);
+    processes::send_signal(worker, Signal::SIGKILL);
+    wait_until("another worker is there", SOON, || server.worker("first", 1) != worker);
+    assert_eq!(answer("successor"), "SIP/2.0 200 new there and back -7");
+    assert_ne!(server.control(&["cfg.set_now_int", "my", "loc", "5"]).code, Some(0));
+}
+
+#[test]
+fn what_waits_over_an_upgrade_is_answered_by_the_program_that_accepted_it() {
+    let mut server = Server::start(&waiting(1_500, "exit_timeout=20"));
+    let caller = server.caller();
+    let began = Instant::now();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "over")));
+    wait_until("it waits", SOON, || server.counter("async.waiting") == 1);
+    let old = server.worker("first", 1);
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {old}"));
+    assert!(began.elapsed() >= Duration::from_millis(1_500), "answered after {:?}", began.elapsed());
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    let heir: i32 = server.folder().read("server.pid").trim().parse().expect("a process id");
+    let everyone = processes::tree(heir);
+    processes::send_signal(heir, Signal::SIGTERM);
+    wait_until("the heir leaves", SOON, || !everyone.iter().any(|pid| processes::is_alive(*pid)));
+}

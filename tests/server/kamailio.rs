@@ -14,6 +14,7 @@ use reference::Reference;
 mod differential;
 mod generator;
 mod reference;
+mod tasks;
 mod wire;
 
 /// The script both of them run.
