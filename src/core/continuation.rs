@@ -8,9 +8,10 @@
 //! The message itself travels as it has become: with the header lines and the body that the script has changed. A new
 //! Request-URI travels beside it, so that `$ou` still tells the original one.
 //!
-//! Here are: message flags, `$du`, `$fs`, `force_rport()`, `append_to_reply()`, `$avp`. Not here are `$xavp` and its
-//! kin, further branches, and `$var`, which belongs to a process.
+//! Here are: message flags, `$du`, `$fs`, `force_rport()`, `append_to_reply()`, `$avp`, `$xavp` and its kin. Not here are
+//! further branches, and `$var`, which belongs to a process.
 
+use super::xavps::Entry;
 use crate::script::host::ValueRef;
 
 /// Numbers and switches of the message in hand that go with it.
@@ -81,6 +82,7 @@ const AVP_INTEGER: u8 = 6;
 const AVP_TEXT: u8 = 7;
 const AVP_NULL: u8 = 8;
 const INTERRUPTION: u8 = 9;
+const XAVP: u8 = 10;
 
 const FIELD_HEAD_SIZE: usize = 3;
 const FLAGS_SIZE: usize = 4 + 4 + 8 + 1 + 2;
@@ -149,6 +151,13 @@ impl<'o> ContinuationWriter<'o> {
         }
     }
 
+    /// Adds a structured value on top of those before it in its store: 0 for `$xavp`, 1 for `$xavu`, 2 for `$xavi`.
+    pub fn xavp(&mut self, store: u8, entry: &Entry) -> Result<(), TooLong> {
+        let mut encoded = vec![store];
+        entry.encode(&mut encoded).ok_or(TooLong)?;
+        self.put(XAVP, &[&encoded])
+    }
+
     fn put(&mut self, kind: u8, parts: &[&[u8]]) -> Result<(), TooLong> {
         let size: usize = parts.iter().map(|part| part.len()).sum();
         let size = u16::try_from(size).map_err(|_| TooLong)?;
@@ -181,6 +190,7 @@ impl<'a> Continuation<'a> {
                 DESTINATION_URI => found.destination_uri = Some(value),
                 REPLY_HEADERS => found.reply_headers = value,
                 AVP_INTEGER | AVP_TEXT | AVP_NULL => drop(decode_avp(kind, value)?),
+                XAVP => drop(decode_xavp(value)?),
                 _ => {}
             }
         }
@@ -194,6 +204,21 @@ impl<'a> Continuation<'a> {
             decode_avp(kind, value).ok()
         })
     }
+}
+
+impl Continuation<'_> {
+    /// The structured values with the numbers of their stores, oldest first.
+    pub fn xavps(&self) -> impl Iterator<Item = (u8, Entry)> {
+        self.fields.filter_map(|field| match field {
+            Ok((XAVP, value)) => decode_xavp(value).ok(),
+            _ => None,
+        })
+    }
+}
+
+fn decode_xavp(bytes: &[u8]) -> Result<(u8, Entry), BrokenContinuation> {
+    let (store, rest) = bytes.split_first().ok_or(BrokenContinuation)?;
+    Ok((*store, Entry::decode(rest).ok_or(BrokenContinuation)?))
 }
 
 fn decode_flags(bytes: &[u8]) -> Result<CarriedFlags, BrokenContinuation> {
@@ -341,6 +366,8 @@ mod tests {
             ("a pair without a name", [&good[..], &[AVP_TEXT, 0, 1, 0]].concat()),
             ("a name that is longer than its field", [&good[..], &[AVP_TEXT, 0, 3, 0, 2, b'x']].concat()),
             ("a short number", [&good[..], &[AVP_INTEGER, 0, 3, 0, 0, 7]].concat()),
+            ("a structured value that is none", [&good[..], &[XAVP, 0, 2, 0, 9]].concat()),
+            ("a structured value without a store", [&good[..], &[XAVP, 0, 0]].concat()),
             ("a null that is something", [&good[..], &[AVP_NULL, 0, 3, 0, 0, 7]].concat()),
         ];
         for (what, bytes) in rows {

@@ -20,6 +20,7 @@ use super::context::Context;
 use super::continuation::{CarriedFlags, Continuation, ContinuationWriter, Goal, TooLong};
 use super::datagram::Datagram;
 use super::groups::{Delegation, GroupIndex, Onward, Xdata};
+use super::xavps::Entry;
 
 /// The counter row under which is shown how many messages wait now: read from where they wait, not counted.
 pub const WAITING_COUNT: &str = "async.waiting";
@@ -116,6 +117,15 @@ impl Context<'_> {
             // There were no more of them where they come from.
             let _ = self.process.avps.push(name, value);
         }
+        for (store, Entry { name, content }) in continuation.xavps() {
+            let process = &mut *self.process;
+            let store = match store {
+                0 => &mut process.xavps,
+                1 => &mut process.xavus,
+                _ => &mut process.xavis,
+            };
+            let _ = store.push(&name, content);
+        }
     }
 
     fn write_continuation(&self, goal: Goal<'_>, out: &mut Vec<u8>) -> Result<(), TooLong> {
@@ -135,7 +145,11 @@ impl Context<'_> {
             writer.destination_uri(uri)?;
         }
         writer.reply_headers(&self.reply_headers)?;
-        self.process.avps.all().try_for_each(|(name, value)| writer.avp(name, value))
+        self.process.avps.all().try_for_each(|(name, value)| writer.avp(name, value))?;
+        let stores = [&self.process.xavps, &self.process.xavus, &self.process.xavis];
+        (0..).zip(stores).try_for_each(|(number, store)| {
+            store.roots().iter().try_for_each(|entry| writer.xavp(number, entry))
+        })
     }
 
     /// The extra value of the script, as it is now.

@@ -56,6 +56,79 @@ pub enum Content {
     Fields(Entries),
 }
 
+const TRAVELS_AS_NULL: u8 = 0;
+const TRAVELS_AS_INTEGER: u8 = 1;
+const TRAVELS_AS_TEXT: u8 = 2;
+const TRAVELS_AS_FIELDS: u8 = 3;
+
+/// The form that travels to another process: size and bytes of the name, a kind, and what it holds: 8 bytes, size and
+/// bytes of a text, or a count of fields and these; numbers big-endian.
+impl Entry {
+    /// Appends the form that travels; `None` when a size is more than 16 bits tell.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Option<()> {
+        encode_bytes(&self.name, out)?;
+        match &self.content {
+            Content::Plain(Value::Null) => out.push(TRAVELS_AS_NULL),
+            Content::Plain(Value::Integer(number)) => {
+                out.push(TRAVELS_AS_INTEGER);
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            Content::Plain(Value::Text(text)) => {
+                out.push(TRAVELS_AS_TEXT);
+                encode_bytes(text, out)?;
+            }
+            Content::Fields(entries) => {
+                out.push(TRAVELS_AS_FIELDS);
+                out.extend_from_slice(&u16::try_from(entries.len()).ok()?.to_be_bytes());
+                entries.iter().try_for_each(|entry| entry.encode(out))?;
+            }
+        }
+        Some(())
+    }
+
+    /// Reads the form that travels; `None` when it is none, or deeper than paths reach.
+    pub fn decode(bytes: &[u8]) -> Option<Entry> {
+        let mut rest = bytes;
+        let entry = decode_entry(&mut rest, DEPTH_MAX)?;
+        rest.is_empty().then_some(entry)
+    }
+}
+
+fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.extend_from_slice(&u16::try_from(bytes.len()).ok()?.to_be_bytes());
+    out.extend_from_slice(bytes);
+    Some(())
+}
+
+fn decode_entry(rest: &mut &[u8], depth_left: usize) -> Option<Entry> {
+    let depth_left = depth_left.checked_sub(1)?;
+    let name = decode_bytes(rest)?.to_vec();
+    let content = match *rest.split_off_first()? {
+        TRAVELS_AS_NULL => Content::Plain(Value::Null),
+        TRAVELS_AS_INTEGER => {
+            let bytes = rest.split_off(..8)?.try_into().ok()?;
+            Content::Plain(Value::Integer(i64::from_be_bytes(bytes)))
+        }
+        TRAVELS_AS_TEXT => Content::Plain(Value::Text(decode_bytes(rest)?.to_vec())),
+        TRAVELS_AS_FIELDS => {
+            let count = decode_size(rest)?;
+            Content::Fields((0..count).map(|_| decode_entry(rest, depth_left)).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    };
+    Some(Entry { name, content })
+}
+
+fn decode_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let size = decode_size(rest)?;
+    rest.split_off(..size)
+}
+
+fn decode_size(rest: &mut &[u8]) -> Option<usize> {
+    let bytes = rest.split_off(..2)?.try_into().ok()?;
+    Some(u16::from_be_bytes(bytes).into())
+}
+
 /// One step of a path: `name` or `name[index]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step<'a> {
@@ -380,6 +453,36 @@ pub const STRUCTURE_MARK: &[u8] = b"<<xavp:";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_travels_arrives_and_what_is_broken_is_refused() {
+        let plain = |name: &str, value| Entry { name: name.into(), content: Content::Plain(value) };
+        let inner = vec![plain("a", Value::Integer(-5)), plain("a", Value::Null)];
+        let fields = vec![
+            plain("", Value::Text(b"\0text".to_vec())),
+            Entry { name: b"in".to_vec(), content: Content::Fields(inner) },
+        ];
+        let entry = Entry { name: b"root".to_vec(), content: Content::Fields(fields) };
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes).expect("it is small");
+        assert_eq!(Entry::decode(&bytes), Some(entry.clone()));
+        assert!((0..bytes.len()).all(|size| Entry::decode(&bytes[..size]).is_none()));
+        assert_eq!(Entry::decode(&[&bytes[..], &[0]].concat()), None);
+        assert_eq!(Entry::decode(&[0, 1, b'x', 9]), None);
+        // As deep as paths reach, and deeper.
+        let nested = |depth: usize| {
+            (1..depth).fold(plain("x", Value::Null), |entry, _| Entry {
+                name: b"x".to_vec(),
+                content: Content::Fields(vec![entry]),
+            })
+        };
+        for (depth, is_read) in [(DEPTH_MAX, true), (DEPTH_MAX + 1, false), (5_000, false)] {
+            let mut bytes = Vec::new();
+            nested(depth).encode(&mut bytes).expect("it is small");
+            assert_eq!(Entry::decode(&bytes).is_some(), is_read, "{depth}");
+        }
+        assert_eq!(plain("x", Value::Text(vec![b'x'; 70_000])).encode(&mut Vec::new()), None);
+    }
 
     fn put(store: &mut XavpStore, path: &str, value: &str) -> Result<(), XavpError> {
         let value = if value == "null" { ValueRef::Null } else { ValueRef::Text(value.as_bytes()) };

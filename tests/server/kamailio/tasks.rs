@@ -31,12 +31,13 @@ fn script(transactions: &str) -> String {
            if (is_method(\"OPTIONS\")) {{ sl_send_reply(\"200\", \"OK\"); exit; }}\n\
            setflag(3); $ru = \"sip:new@example.com\"; $du = \"sip:192.0.2.1:5070\"; $var(x) = \"here\";\n\
            $avp(a) = \"old\"; $avp(a) = 7;\n\
+           $xavp(call=>from) = \"first\"; $xavp(call[0]=>to) = 5; $xavp(call=>from) = \"second\";\n\
            {cases}\
          }}\n\
          route[SLEEPER] {{ async_sleep(\"1\"); xlog(\"L_ERR\", \"@@route slept $avp(a)|@@\\n\"); }}\n\
          route[TASK] {{\n\
            if (isflagset(3)) {{ $var(flag) = \"set\"; }}\n\
-           xlog(\"L_ERR\", \"@@$hdr(Call-ID) $rm $ru $ou $du $avp(a) $(avp(a)[1]) $var(x) $var(flag)|@@\\n\");\n\
+           xlog(\"L_ERR\", \"@@$hdr(Call-ID) $rm $ru $ou $du $avp(a) $(avp(a)[1]) $xavp(call=>from) $xavp(call[1]=>to) $var(x) $var(flag)|@@\\n\");\n\
            exit;\n\
            xlog(\"L_ERR\", \"@@behind exit|@@\\n\");\n\
          }}\n"
