@@ -419,3 +419,19 @@ fn what_waits_over_an_upgrade_is_answered_by_the_program_that_accepted_it() {
     processes::send_signal(heir, Signal::SIGTERM);
     wait_until("the heir leaves", SOON, || !everyone.iter().any(|pid| processes::is_alive(*pid)));
 }
+
+#[test]
+fn what_would_wait_too_long_over_a_reload_goes_on_early() {
+    let server = Server::start(&waiting(60_000, "exit_timeout=4"));
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "early")));
+    wait_until("it waits", SOON, || server.counter("async.waiting") == 1);
+    server.folder().write("server.cfg", script("request_route { sl_send_reply(\"200\", \"new\"); }\n"));
+    let began = Instant::now();
+    server.ask_control(&["core.reload"]);
+    assert!(caller.receive().start.starts_with("SIP/2.0 200 worker "));
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(2), "half of exit_timeout was not over after {took:?}");
+    server.wait_for_log("generation 0 is gone");
+    assert_eq!(server.log_count("lost:"), 0);
+}
