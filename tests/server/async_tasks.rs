@@ -399,7 +399,10 @@ fn values_changed_while_the_server_runs_are_seen_by_workers() {
     processes::send_signal(worker, Signal::SIGKILL);
     wait_until("another worker is there", SOON, || server.worker("first", 1) != worker);
     assert_eq!(answer("successor"), "SIP/2.0 200 new there and back -7");
-    assert_ne!(server.control(&["cfg.set_now_int", "my", "loc", "5"]).code, Some(0));
+    // A number put where text is becomes text, as with the reference.
+    server.ask_control(&["cfg.set_now_int", "my", "loc", "5"]);
+    assert_eq!(answer("converted"), "SIP/2.0 200 new 5 -7");
+    assert_ne!(server.control(&["cfg.set_now_string", "my", "num", "five"]).code, Some(0));
 }
 
 #[test]
