@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::child::is_asked_to_leave;
+use super::child::{follow_master, is_asked_to_leave};
 use super::command_line::version;
 use super::heritage::Heritage;
 use super::role::Role;
@@ -34,6 +34,7 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let mut is_published = true;
     heritage.readiness.tell(place);
     while !is_asked_to_leave(&rules) {
+        follow_master(heritage, &rules);
         let now = Instant::now();
         if now >= next_publication {
             next_publication = now + PUBLISHED_EVERY;

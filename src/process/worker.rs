@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::child::is_asked_to_leave;
+use super::child::{follow_master, is_asked_to_leave};
 use super::engine::Engine;
 use super::heritage::Heritage;
 use crate::core::datagram::{Circumstances, Datagram};
@@ -37,6 +37,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
             return Ok(());
         }
         consumer.park(&is_leaving, Some(SLEEP_MAX));
+        follow_master(heritage, &rules);
     }
 }
 
