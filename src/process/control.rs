@@ -146,7 +146,16 @@ impl Server for Figures<'_> {
 
     fn group_states(&self) -> Vec<GroupState> {
         let ledger = &self.heritage.ledger;
-        let state = |group| GroupState { draining: ledger.waiting(group), degraded: ledger.degraded(group) };
+        let living = |group| {
+            let rows =
+                (0..).zip(&self.heritage.places).filter_map(|(place, _)| self.heritage.processes.read(place));
+            rows.filter(|row| row.group == Some(group) && row.pid != 0).count() as u64
+        };
+        let state = |group| GroupState {
+            workers: living(group),
+            draining: ledger.waiting(group),
+            degraded: ledger.degraded(group),
+        };
         (0..self.heritage.queues.group_count()).map(state).collect()
     }
 

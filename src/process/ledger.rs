@@ -40,10 +40,12 @@ const GROUP_FIGURES: [fn(&mut GroupStatistics) -> &mut u64; 16] = [
     |group| &mut group.deadline_killed,
     |group| &mut group.late_found,
 ];
-/// Behind the figures of a group: what older generations still hold for it, and how many of its workers do not hold.
+/// Behind the figures of a group: what older generations still hold for it, how many of its workers do not hold, and
+/// whether these wait for older generations.
 const WAITING: u32 = GROUP_FIGURES.len() as u32;
 const DEGRADED: u32 = WAITING + 1;
-const GROUP_CELLS: u32 = DEGRADED + 1;
+const IS_HELD: u32 = DEGRADED + 1;
+const GROUP_CELLS: u32 = IS_HELD + 1;
 
 /// Cells of their own, before all others.
 const ELDER_COUNT: u32 = 0;
@@ -107,6 +109,18 @@ impl Ledger {
     pub fn set_degraded(&self, group: u32, count: u64) {
         if let Some(cell) = self.group_cell(group, DEGRADED) {
             self.cells.set(cell, count);
+        }
+    }
+
+    /// Whether workers of a group wait until older generations have finished what they hold for it.
+    pub fn is_held(&self, group: u32) -> bool {
+        self.group_cell(group, IS_HELD).is_some_and(|cell| self.cells.value(cell) != 0)
+    }
+
+    /// The master's word: workers of a group wait, or begin.
+    pub fn set_held(&self, group: u32, is_held: bool) {
+        if let Some(cell) = self.group_cell(group, IS_HELD) {
+            self.cells.set(cell, u64::from(is_held));
         }
     }
 

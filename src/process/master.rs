@@ -488,6 +488,11 @@ impl Master {
             let (Role::Worker { group, index, .. }, Some(process)) = (&child.role, child.process) else {
                 continue;
             };
+            if self.heritage.ledger.is_held(u32::from(*group)) {
+                // It waits for a former generation and looks lifeless.
+                self.watchdog.forget(*group, *index);
+                continue;
+            }
             let worker = self.repair.worker(*group, *index);
             let what = match self.watchdog.judge(*group, *index, &worker, now_ns) {
                 None => continue,

@@ -141,6 +141,7 @@ impl Master {
     pub(super) fn go_on_reloading(&mut self) {
         self.hear_wishes();
         self.tend_elders();
+        self.let_go_in_order();
         self.end_hanging_check();
         if let Phase::TakingOver { since } = self.phase {
             self.go_on_taking_over(since);
@@ -233,6 +234,7 @@ impl Master {
         let mut generation = Generation::new(heritage, phase);
         self.swap(&mut generation);
         self.elders.push(generation);
+        self.hold_back_the_ordered();
         self.write_totals();
         self.note_master();
         self.start_what_is_due();

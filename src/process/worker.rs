@@ -20,6 +20,9 @@ use crate::shm::{Consumer, Delivery};
 /// this time at the latest, before its sender would send it again (500 ms).
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
+/// A worker that waits for a former generation looks so often whether it may begin.
+const HELD_PAUSE: Duration = Duration::from_millis(5);
+
 /// The life of a worker.
 pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32) -> io::Result<()> {
     let rules = heritage.places[process.index as usize].rules();
@@ -31,6 +34,11 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     loop {
         // Asked first: who is told to leave looks into the rings once more after that.
         let is_last_look = is_leaving();
+        if !is_last_look && heritage.ledger.is_held(u32::from(group)) {
+            std::thread::sleep(HELD_PAUSE);
+            follow_master(heritage, &rules);
+            continue;
+        }
         process_waiting(heritage, &mut engine, &mut consumer, max_age_ns);
         if is_last_look {
             engine.stop();
