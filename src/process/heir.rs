@@ -1,7 +1,7 @@
 //! The new program's part of an upgrade: it comes up beside its predecessor, asks for its place, and serves.
 //!
 //! ```text
-//!  workers, control ─► receivers ─► ready ──"ready"──► predecessor ──"yours"──► names taken, serving
+//!  workers, control ─► receivers ─► ready ──"ready"──► predecessor ──"yours"──► names "taken", serving
 //!        └──────────────┴─► it does not come up, or is told to leave: ──why──► finishes what it accepted, leaves
 //! ```
 //!
@@ -19,6 +19,8 @@ use crate::core::log::Level;
 pub(super) const READY: u8 = 1;
 /// The predecessor leaves everything to its heir.
 pub(super) const YOURS: u8 = 2;
+/// The heir has taken the names.
+pub(super) const TAKEN: u8 = 3;
 /// A reason is cut when it is longer.
 pub(super) const REASON_SIZE_MAX: usize = 4_096;
 /// The predecessor, which looks twenty times a second, answers within this time.
@@ -52,10 +54,9 @@ impl Succession {
         Ok(Succession { line: self.line.try_clone()? })
     }
 
-    /// Everything is there to serve.
-    fn ask(&self) {
-        // A predecessor that cannot be told is gone, which will be heard.
-        let _ = (&self.line).write(&[READY]);
+    /// A predecessor that cannot be told is gone, which will be heard.
+    fn tell(&self, word: u8) {
+        let _ = (&self.line).write(&[word]);
     }
 
     /// Nothing will come of it, for this reason.
@@ -82,7 +83,7 @@ impl Master {
     pub(super) fn came_up(&mut self) {
         match &self.succession {
             Some(succession) => {
-                succession.ask();
+                succession.tell(READY);
                 self.phase = Phase::Succeeding { since: Instant::now() };
             }
             None => self.begin_to_serve(),
@@ -109,9 +110,11 @@ impl Master {
     }
 
     fn take_place(&mut self) {
-        self.succession = None;
         for complaint in self.names.take(&self.heritage.statistics) {
             self.say(Level::Error, format_args!("{complaint}"));
+        }
+        if let Some(succession) = self.succession.take() {
+            succession.tell(TAKEN);
         }
         self.begin_to_serve();
     }
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn an_heir_asks_and_hears_and_notices_when_it_is_alone() {
         let (mut predecessor, succession) = line();
-        succession.ask();
+        succession.tell(READY);
         let mut word = [0];
         predecessor.read_exact(&mut word).unwrap();
         assert_eq!((word, succession.answer()), ([READY], Answer::None));
@@ -148,7 +151,7 @@ mod tests {
         assert_eq!(succession.answer(), Answer::Yours);
         drop(predecessor);
         assert_eq!(succession.answer(), Answer::Gone);
-        succession.ask();
+        succession.tell(READY);
         succession.give_up("nobody hears it");
     }
 
