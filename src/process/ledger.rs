@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::io;
 
+use serde_json::{Value, json};
+
 use super::heritage::Heritage;
 use crate::shm::{CounterBlock, Counters, GroupStatistics};
 
@@ -150,7 +152,7 @@ impl Ledger {
 /// What several generations counted together, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    counters: HashMap<&'static str, u64>,
+    counters: HashMap<String, u64>,
     groups: HashMap<String, GroupStatistics>,
     waiting: HashMap<String, u64>,
 }
@@ -159,7 +161,7 @@ impl Totals {
     /// Adds what one generation counted itself.
     pub fn add(&mut self, heritage: &Heritage) {
         for (index, row) in (0..).zip(heritage.loaded.registry.counters()) {
-            *self.counters.entry(row.name).or_default() += heritage.counters.sum(index);
+            *self.counters.entry(row.name.to_owned()).or_default() += heritage.counters.sum(index);
         }
         for group in 0..heritage.queues.group_count() {
             let mut figures = heritage.queues.group_statistics(group);
@@ -169,6 +171,47 @@ impl Totals {
                 *figure(sums) += *figure(&mut figures);
             }
         }
+    }
+
+    /// Adds what others counted.
+    pub fn merge(&mut self, others: &Totals) {
+        for (name, value) in &others.counters {
+            *self.counters.entry(name.clone()).or_default() += value;
+        }
+        for (name, figures) in &others.groups {
+            let (mut figures, sums) = (figures.clone(), self.groups.entry(name.clone()).or_default());
+            GROUP_FIGURES.iter().for_each(|figure| *figure(sums) += *figure(&mut figures));
+        }
+    }
+
+    /// For the program that takes over: one line of text. What waits is finished here and is not told.
+    pub fn encode(&self) -> String {
+        let group = |(name, figures): (&String, &GroupStatistics)| {
+            let mut figures = figures.clone();
+            (name.clone(), Value::from(GROUP_FIGURES.map(|figure| *figure(&mut figures)).to_vec()))
+        };
+        let groups: serde_json::Map<String, Value> = self.groups.iter().map(group).collect();
+        json!({"counters": self.counters, "groups": groups}).to_string()
+    }
+
+    /// From the program before this one. Of groups whose figures are others than ours nothing is known.
+    pub fn decode(text: &str) -> Option<Totals> {
+        let found: Value = serde_json::from_str(text).ok()?;
+        let counter = |(name, value): (&String, &Value)| Some((name.clone(), value.as_u64()?));
+        let group = |(name, values): (&String, &Value)| {
+            let values: Vec<u64> = values.as_array()?.iter().map(Value::as_u64).collect::<Option<_>>()?;
+            let mut figures = GroupStatistics::default();
+            if values.len() == GROUP_FIGURES.len() {
+                let rows = GROUP_FIGURES.iter().zip(values);
+                rows.for_each(|(figure, value)| *figure(&mut figures) = value);
+            }
+            Some((name.clone(), figures))
+        };
+        Some(Totals {
+            counters: found["counters"].as_object()?.iter().map(counter).collect::<Option<_>>()?,
+            groups: found["groups"].as_object()?.iter().map(group).collect::<Option<_>>()?,
+            waiting: HashMap::new(),
+        })
     }
 
     /// Nothing waits any more in the generations that were added.
@@ -257,5 +300,29 @@ mod tests {
         ledger.set_degraded(2, 9);
         assert!(ledger.is_stopping());
         assert_eq!([0, 1, 2].map(|group| ledger.degraded(group)), [0, 4, 0]);
+    }
+
+    #[test]
+    fn totals_are_told_to_another_program_and_nonsense_is_none() {
+        let (first, second) = (scene(&["calls"]), scene(&["calls", "reg"]));
+        count(&first, "sworker.delegated", 5);
+        delegate(&first, 0);
+        let mut totals = Totals::default();
+        totals.add(&first.heritage);
+        let heard = Totals::decode(&totals.encode()).unwrap();
+        let mut sum = heard.clone();
+        sum.merge(&heard);
+        sum.write(&second.heritage, 0);
+        let index = second.heritage.loaded.registry.counter("sworker.delegated").unwrap().0;
+        let mut calls = GroupStatistics::default();
+        second.heritage.ledger.add_to(0, &mut calls);
+        assert_eq!((second.heritage.ledger.counter(index), calls.delegated), (10, 2));
+        assert_eq!(second.heritage.ledger.waiting(0), 0);
+
+        for nonsense in ["", "{}", "[]", "{\"counters\":{\"a\":-1},\"groups\":{}}"] {
+            assert!(Totals::decode(nonsense).is_none(), "{nonsense}");
+        }
+        let other = "{\"counters\":{},\"groups\":{\"calls\":[1,2]}}";
+        assert_eq!(Totals::decode(other).unwrap().groups["calls"], GroupStatistics::default());
     }
 }

@@ -52,12 +52,19 @@ impl Program {
     }
 }
 
+/// The program that serves after this one.
+struct Successor {
+    line: UnixStream,
+    since: Instant,
+    has_names: bool,
+}
+
 /// How far the master is with an upgrade.
 pub struct Upgrade {
     program: Program,
     heir: Option<Heir>,
-    /// The line to the one that serves now, until it has the names.
-    successor: Option<(UnixStream, Instant)>,
+    /// The one that serves now.
+    successor: Option<Successor>,
 }
 
 struct Heir {
@@ -121,21 +128,19 @@ impl Upgrade {
 
     /// Whether somebody leaves too early who leaves now: names lead nowhere until the new program has them.
     pub fn is_awaited(&self) -> bool {
-        self.heir.is_some() || self.successor.is_some()
+        self.heir.is_some() || self.successor.as_ref().is_some_and(|successor| !successor.has_names)
     }
 
     /// The new program has told that it has the names, or has had time enough.
     fn listen_to_successor(&mut self) {
-        let Some((line, since)) = &mut self.successor else { return };
+        let Some(Successor { line, since, has_names }) = &mut self.successor else { return };
         let mut word = [0];
         let has_ended = match line.read(&mut word) {
             Ok(0) => true,
             Ok(_) => word == [TAKEN],
             Err(_) => false,
         };
-        if has_ended || since.elapsed() > NAMES_PATIENCE {
-            self.successor = None;
-        }
+        *has_names |= has_ended || since.elapsed() > NAMES_PATIENCE;
     }
 }
 
@@ -199,7 +204,9 @@ impl Master {
             heir.give_up(patience);
         } else if heir.is_ready() && heir.line.write_all(&[YOURS]).is_ok() {
             let process = heir.process;
-            self.upgrade.successor = self.upgrade.heir.take().map(|heir| (heir.line, Instant::now()));
+            let line = self.upgrade.heir.take().map(|heir| heir.line);
+            self.upgrade.successor =
+                line.map(|line| Successor { line, since: Instant::now(), has_names: false });
             self.leave_to(process);
         } else if heir.since.elapsed() > HEIR_PATIENCE {
             let process = heir.process;
@@ -226,8 +233,19 @@ impl Master {
         true
     }
 
+    /// Whoever serves after this program goes on with what it has counted: told when it leaves and again at its end,
+    /// when the rest is counted, too.
+    pub(super) fn tell_totals(&mut self) {
+        let text = self.totals_of_all().encode();
+        if let Some(successor) = &mut self.upgrade.successor {
+            // What cannot be told now is no reason to stay.
+            let _ = successor.line.write_all(format!("{text}\n").as_bytes());
+        }
+    }
+
     fn leave_to(&mut self, heir: ProcessId) {
         self.names.leave();
+        self.tell_totals();
         self.say(Level::Notice, format_args!("process {heir} serves: finishing what was accepted"));
         self.service_manager.succeeded_by(heir.number() as u32);
         self.phase = Phase::Stopping { step: 0, since: Instant::now() };

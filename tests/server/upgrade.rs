@@ -54,6 +54,22 @@ fn upgrades_under_load_lose_nothing() {
     eprintln!("{} answered over 5 upgrades, longest gap {:?}", tally.answered, tally.gap_max);
 }
 
+#[test]
+fn counters_go_on_over_programs() {
+    let mut server = Server::start(&answered_by_workers(1, 1, 64));
+    Load::new("before", 300).run(&server.caller()).assert_nothing_lost();
+    let counted =
+        |server: &Server| (server.counter("sworker.delegated"), server.group("calls")["processed"].as_u64());
+    wait_until("all of it is booked", SOON, || counted(&server) == (300, Some(300)));
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    let heir = named_master(&server);
+    wait_until("it knows what was counted", SOON, || counted(&server) == (300, Some(300)));
+    Load::new("after", 200).run(&server.caller()).assert_nothing_lost();
+    wait_until("it goes on", SOON, || counted(&server) == (500, Some(500)));
+    end(heir);
+}
+
 /// Puts an executable file in the place of the server's program.
 fn replace_program(server: &Server, text: &str) {
     let new = server.folder().write("sworkerd.new", text);
