@@ -66,6 +66,8 @@ pub struct ProcessRow {
 /// How a group is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupState {
+    /// Workers that live.
+    pub workers: u64,
     /// Messages that former generations still hold for it.
     pub draining: u64,
     /// Workers that die as soon as they are started.
@@ -236,7 +238,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "group.list",
-        documentation: "each group of workers: capacity and depth of its queue; messages delegated, refused because it \
+        documentation: "each group of workers: how many live and how many may; capacity and depth of its queue; messages delegated, refused because it \
                         was full (of these answered with 503), taken back for newer ones, too old when taken, \
                         processed, delivered again after a worker's death, and set aside; how long they waited and \
                         how long the script took; messages that former generations still hold (draining); workers \
@@ -338,7 +340,8 @@ fn in_words(seconds: u64) -> String {
 fn group(figures: &GroupStatistics, state: GroupState) -> Value {
     json!({
         "name": figures.name,
-        "workers": figures.workers,
+        "workers": state.workers,
+        "max_workers": figures.workers,
         "capacity": figures.capacity,
         "depth": figures.depth,
         "depth_max": figures.depth_max,
@@ -467,7 +470,7 @@ pub(super) mod tests {
             &self.waiting
         }
         fn group_states(&self) -> Vec<GroupState> {
-            vec![GroupState { draining: 3, degraded: 1 }]
+            vec![GroupState { workers: 2, draining: 3, degraded: 1 }]
         }
         fn generation(&self) -> (u64, u64) {
             (4, 1)

@@ -48,10 +48,7 @@ fn begin(heritage: &Heritage, title: &mut Title, role: &Role) -> io::Result<()> 
     let rules = role.rules();
     set_signals(&rules)?;
     session::set_parent_death_signal(rules.orphaned)?;
-    if ProcessId::parent() != heritage.master {
-        // The master died before the kernel knew our wish: send ourselves what it would have sent.
-        signal::send(ProcessId::own(), rules.orphaned)?;
-    }
+    follow_master(heritage, &rules);
     // A title that cannot be shown is a flaw and no reason not to serve.
     let _ = title.show(&format!("sworkerd: {role}"), rules.short_name);
     confine(heritage, role)
@@ -93,6 +90,16 @@ pub fn is_orphaned(rules: &Rules) -> bool {
 /// Whether this child was asked to finish and leave.
 pub fn is_asked_to_leave(rules: &Rules) -> bool {
     signal::times_caught(rules.leave) > 0 || signal::times_caught(rules.orphaned) > 0
+}
+
+/// The kernel's signal at the death of the master is the first line. This is the second, for whoever missed it because
+/// the master died before the kernel knew the wish, or forgot it: an orphan sends itself what the kernel would have sent.
+/// Each role asks now and then in its loop; it costs one system call.
+pub fn follow_master(heritage: &Heritage, rules: &Rules) {
+    if ProcessId::parent() != heritage.master && signal::times_caught(rules.orphaned) == 0 {
+        // To oneself it cannot fail.
+        let _ = signal::send(ProcessId::own(), rules.orphaned);
+    }
 }
 
 fn work(heritage: &Heritage, role: &Role, place: u32) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::child::is_asked_to_leave;
+use super::child::{follow_master, is_asked_to_leave};
 use super::command_line::version;
 use super::heritage::Heritage;
 use super::role::Role;
@@ -41,6 +41,7 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let mut is_published = true;
     heritage.readiness.tell(place);
     while !is_asked_to_leave(&rules) {
+        follow_master(heritage, &rules);
         let now = Instant::now();
         if now >= next_publication {
             next_publication = now + PUBLISHED_EVERY;
@@ -183,7 +184,16 @@ impl Server for Figures<'_> {
 
     fn group_states(&self) -> Vec<GroupState> {
         let ledger = &self.heritage.ledger;
-        let state = |group| GroupState { draining: ledger.waiting(group), degraded: ledger.degraded(group) };
+        let living = |group| {
+            let rows =
+                (0..).zip(&self.heritage.places).filter_map(|(place, _)| self.heritage.processes.read(place));
+            rows.filter(|row| row.group == Some(group) && row.pid != 0).count() as u64
+        };
+        let state = |group| GroupState {
+            workers: living(group),
+            draining: ledger.waiting(group),
+            degraded: ledger.degraded(group),
+        };
         (0..self.heritage.queues.group_count()).map(state).collect()
     }
 

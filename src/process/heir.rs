@@ -1,7 +1,7 @@
 //! The new program's part of an upgrade: it comes up beside its predecessor, asks for its place, and serves.
 //!
 //! ```text
-//!  workers, control ─► receivers ─► ready ──"ready"──► predecessor ──"yours"──► names taken, serving
+//!  workers, control ─► receivers ─► ready ──"ready"──► predecessor ──"yours"──► names "taken", serving
 //!        └──────────────┴─► it does not come up, or is told to leave: ──why──► finishes what it accepted, leaves
 //! ```
 //!
@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use super::ledger::Totals;
 use super::master::{Master, Phase};
 use crate::core::log::Level;
 
@@ -19,6 +20,8 @@ use crate::core::log::Level;
 pub(super) const READY: u8 = 1;
 /// The predecessor leaves everything to its heir.
 pub(super) const YOURS: u8 = 2;
+/// The heir has taken the names.
+pub(super) const TAKEN: u8 = 3;
 /// A reason is cut when it is longer.
 pub(super) const REASON_SIZE_MAX: usize = 4_096;
 /// The predecessor, which looks twenty times a second, answers within this time.
@@ -28,6 +31,41 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Succession {
     line: UnixStream,
+}
+
+/// The program before this one, while it finishes what it accepted.
+#[derive(Debug)]
+pub struct Former {
+    line: UnixStream,
+    heard: Vec<u8>,
+}
+
+/// More than a server has to tell.
+const HEARD_SIZE_MAX: usize = 1 << 20;
+
+impl Former {
+    /// Whether there will be nothing more.
+    fn hear(&mut self) -> bool {
+        let mut bytes = [0; 4_096];
+        loop {
+            match self.line.read(&mut bytes) {
+                Ok(size @ 1..) if self.heard.len() < HEARD_SIZE_MAX => {
+                    self.heard.extend_from_slice(&bytes[..size]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Ok(_) | Err(_) => return true,
+            }
+        }
+    }
+
+    /// The last whole line that was not asked for before.
+    fn last_line(&mut self) -> Option<String> {
+        let end = self.heard.iter().rposition(|byte| *byte == b'\n')?;
+        let rest = self.heard.split_off(end + 1);
+        let lines = String::from_utf8(std::mem::replace(&mut self.heard, rest)).ok()?;
+        lines.lines().last().map(str::to_owned)
+    }
 }
 
 /// What is heard from the predecessor.
@@ -52,10 +90,9 @@ impl Succession {
         Ok(Succession { line: self.line.try_clone()? })
     }
 
-    /// Everything is there to serve.
-    fn ask(&self) {
-        // A predecessor that cannot be told is gone, which will be heard.
-        let _ = (&self.line).write(&[READY]);
+    /// A predecessor that cannot be told is gone, which will be heard.
+    fn tell(&self, word: u8) {
+        let _ = (&self.line).write(&[word]);
     }
 
     /// Nothing will come of it, for this reason.
@@ -82,7 +119,7 @@ impl Master {
     pub(super) fn came_up(&mut self) {
         match &self.succession {
             Some(succession) => {
-                succession.ask();
+                succession.tell(READY);
                 self.phase = Phase::Succeeding { since: Instant::now() };
             }
             None => self.begin_to_serve(),
@@ -109,11 +146,28 @@ impl Master {
     }
 
     fn take_place(&mut self) {
-        self.succession = None;
         for complaint in self.names.take(&self.heritage.statistics) {
             self.say(Level::Error, format_args!("{complaint}"));
         }
+        if let Some(succession) = self.succession.take() {
+            succession.tell(TAKEN);
+            self.former = Some(Former { line: succession.line, heard: Vec::new() });
+        }
         self.begin_to_serve();
+    }
+
+    /// In each turn: what the program before this one has counted goes on here.
+    pub(super) fn listen_to_former(&mut self) {
+        let Some(former) = &mut self.former else { return };
+        let has_ended = former.hear();
+        let told = former.last_line().and_then(|line| Totals::decode(&line));
+        if has_ended {
+            self.former = None;
+        }
+        if let Some(totals) = told {
+            self.reload.former = totals;
+            self.write_totals();
+        }
     }
 
     /// It does not come up, or shall not: what was accepted is finished all the same.
@@ -140,7 +194,7 @@ mod tests {
     #[test]
     fn an_heir_asks_and_hears_and_notices_when_it_is_alone() {
         let (mut predecessor, succession) = line();
-        succession.ask();
+        succession.tell(READY);
         let mut word = [0];
         predecessor.read_exact(&mut word).unwrap();
         assert_eq!((word, succession.answer()), ([READY], Answer::None));
@@ -148,8 +202,26 @@ mod tests {
         assert_eq!(succession.answer(), Answer::Yours);
         drop(predecessor);
         assert_eq!(succession.answer(), Answer::Gone);
-        succession.ask();
+        succession.tell(READY);
         succession.give_up("nobody hears it");
+    }
+
+    #[test]
+    fn the_last_whole_line_of_a_former_program_counts() {
+        let (mut predecessor, succession) = line();
+        let mut former = Former { line: succession.line, heard: Vec::new() };
+        let mut check = |told: &[u8], expected: Option<&str>| {
+            predecessor.write_all(told).unwrap();
+            assert!(!former.hear());
+            assert_eq!(former.last_line().as_deref(), expected, "{told:?}");
+        };
+        check(b"on", None);
+        check(b"e\ntwo\nthr", Some("two"));
+        check(b"ee\n", Some("three"));
+        check(b"\xff\n", None);
+        check(b"four\n", Some("four"));
+        drop(predecessor);
+        assert!(former.hear() && former.last_line().is_none());
     }
 
     #[test]

@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::io;
 
+use serde_json::{Value, json};
+
 use super::heritage::Heritage;
 use crate::shm::{CounterBlock, Counters, GroupStatistics};
 
@@ -40,10 +42,12 @@ const GROUP_FIGURES: [fn(&mut GroupStatistics) -> &mut u64; 16] = [
     |group| &mut group.deadline_killed,
     |group| &mut group.late_found,
 ];
-/// Behind the figures of a group: what older generations still hold for it, and how many of its workers do not hold.
+/// Behind the figures of a group: what older generations still hold for it, how many of its workers do not hold, and
+/// whether these wait for older generations.
 const WAITING: u32 = GROUP_FIGURES.len() as u32;
 const DEGRADED: u32 = WAITING + 1;
-const GROUP_CELLS: u32 = DEGRADED + 1;
+const IS_HELD: u32 = DEGRADED + 1;
+const GROUP_CELLS: u32 = IS_HELD + 1;
 
 /// Cells of their own, before all others.
 const ELDER_COUNT: u32 = 0;
@@ -110,6 +114,18 @@ impl Ledger {
         }
     }
 
+    /// Whether workers of a group wait until older generations have finished what they hold for it.
+    pub fn is_held(&self, group: u32) -> bool {
+        self.group_cell(group, IS_HELD).is_some_and(|cell| self.cells.value(cell) != 0)
+    }
+
+    /// The master's word: workers of a group wait, or begin.
+    pub fn set_held(&self, group: u32, is_held: bool) {
+        if let Some(cell) = self.group_cell(group, IS_HELD) {
+            self.cells.set(cell, u64::from(is_held));
+        }
+    }
+
     /// Adds what earlier generations of a group counted.
     pub fn add_to(&self, group: u32, figures: &mut GroupStatistics) {
         for (cell, figure) in (0..).zip(GROUP_FIGURES) {
@@ -156,6 +172,47 @@ impl Totals {
                 *figure(sums) += *figure(&mut figures);
             }
         }
+    }
+
+    /// Adds what others counted.
+    pub fn merge(&mut self, others: &Totals) {
+        for (name, value) in &others.counters {
+            *self.counters.entry(name.clone()).or_default() += value;
+        }
+        for (name, figures) in &others.groups {
+            let (mut figures, sums) = (figures.clone(), self.groups.entry(name.clone()).or_default());
+            GROUP_FIGURES.iter().for_each(|figure| *figure(sums) += *figure(&mut figures));
+        }
+    }
+
+    /// For the program that takes over: one line of text. What waits is finished here and is not told.
+    pub fn encode(&self) -> String {
+        let group = |(name, figures): (&String, &GroupStatistics)| {
+            let mut figures = figures.clone();
+            (name.clone(), Value::from(GROUP_FIGURES.map(|figure| *figure(&mut figures)).to_vec()))
+        };
+        let groups: serde_json::Map<String, Value> = self.groups.iter().map(group).collect();
+        json!({"counters": self.counters, "groups": groups}).to_string()
+    }
+
+    /// From the program before this one. Of groups whose figures are others than ours nothing is known.
+    pub fn decode(text: &str) -> Option<Totals> {
+        let found: Value = serde_json::from_str(text).ok()?;
+        let counter = |(name, value): (&String, &Value)| Some((name.clone(), value.as_u64()?));
+        let group = |(name, values): (&String, &Value)| {
+            let values: Vec<u64> = values.as_array()?.iter().map(Value::as_u64).collect::<Option<_>>()?;
+            let mut figures = GroupStatistics::default();
+            if values.len() == GROUP_FIGURES.len() {
+                let rows = GROUP_FIGURES.iter().zip(values);
+                rows.for_each(|(figure, value)| *figure(&mut figures) = value);
+            }
+            Some((name.clone(), figures))
+        };
+        Some(Totals {
+            counters: found["counters"].as_object()?.iter().map(counter).collect::<Option<_>>()?,
+            groups: found["groups"].as_object()?.iter().map(group).collect::<Option<_>>()?,
+            waiting: HashMap::new(),
+        })
     }
 
     /// Nothing waits any more in the generations that were added.
@@ -244,5 +301,29 @@ mod tests {
         ledger.set_degraded(2, 9);
         assert!(ledger.is_stopping());
         assert_eq!([0, 1, 2].map(|group| ledger.degraded(group)), [0, 4, 0]);
+    }
+
+    #[test]
+    fn totals_are_told_to_another_program_and_nonsense_is_none() {
+        let (first, second) = (scene(&["calls"]), scene(&["calls", "reg"]));
+        count(&first, "sworker.delegated", 5);
+        delegate(&first, 0);
+        let mut totals = Totals::default();
+        totals.add(&first.heritage);
+        let heard = Totals::decode(&totals.encode()).unwrap();
+        let mut sum = heard.clone();
+        sum.merge(&heard);
+        sum.write(&second.heritage, 0);
+        let index = second.heritage.loaded.registry.counter("sworker.delegated").unwrap().0;
+        let mut calls = GroupStatistics::default();
+        second.heritage.ledger.add_to(0, &mut calls);
+        assert_eq!((second.heritage.ledger.counter(index), calls.delegated), (10, 2));
+        assert_eq!(second.heritage.ledger.waiting(0), 0);
+
+        for nonsense in ["", "{}", "[]", "{\"counters\":{\"a\":-1},\"groups\":{}}"] {
+            assert!(Totals::decode(nonsense).is_none(), "{nonsense}");
+        }
+        let other = "{\"counters\":{},\"groups\":{\"calls\":[1,2]}}";
+        assert_eq!(Totals::decode(other).unwrap().groups["calls"], GroupStatistics::default());
     }
 }

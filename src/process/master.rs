@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::child;
 use super::daemon::Birth;
-use super::heir::Succession;
+use super::heir::{Former, Succession};
 use super::heritage::Heritage;
 use super::names::Names;
 use super::obituary::{Obituary, Occupation};
@@ -83,6 +83,8 @@ pub struct Master {
     pub(super) upgrade: Upgrade,
     /// The program before this one, until it has left its place.
     pub(super) succession: Option<Succession>,
+    /// The same when it has left it and finishes its work.
+    pub(super) former: Option<Former>,
     pub(super) names: Names,
     pub(super) service_manager: ServiceManager,
     pub(super) proof: SingleThreaded,
@@ -188,6 +190,7 @@ impl Master {
             reload: Reload::new(script),
             upgrade: Upgrade::new(program),
             succession,
+            former: None,
             names,
             service_manager,
             proof,
@@ -213,11 +216,13 @@ impl Master {
             self.follow_the_clock();
             self.go_on_reloading();
             self.go_on_succeeding();
+            self.listen_to_former();
             self.go_on_upgrading();
             self.note_degraded();
             self.scale_groups();
             self.tell_service_manager();
             if let Some(status) = self.status_of_all() {
+                self.tell_totals();
                 self.names.remove(&self.heritage.statistics);
                 return status;
             }
@@ -258,7 +263,10 @@ impl Master {
         let now = self.now();
         let next_deadline = self.children.iter().filter_map(|child| child.state.deadline()).min();
         let until_deadline = next_deadline.map(|at| Duration::from_millis(at.saturating_sub(now)));
-        let is_alone = self.elders.is_empty() && !self.reload.is_busy() && !self.upgrade.is_under_way();
+        let is_alone = self.elders.is_empty()
+            && self.former.is_none()
+            && !self.reload.is_busy()
+            && !self.upgrade.is_under_way();
         let is_quiet =
             self.phase == Phase::Serving && is_alone && !self.has_leftovers() && self.undertaking.is_idle();
         let usual = if is_quiet { SLEEP_MAX } else { TURN };
@@ -493,6 +501,11 @@ impl Master {
             let (Role::Worker { group, index, .. }, Some(process)) = (&child.role, child.process) else {
                 continue;
             };
+            if self.heritage.ledger.is_held(u32::from(*group)) {
+                // It waits for a former generation and looks lifeless.
+                self.watchdog.forget(*group, *index);
+                continue;
+            }
             let worker = self.repair.worker(*group, *index);
             let what = match self.watchdog.judge(*group, *index, &worker, now_ns) {
                 None => continue,

@@ -33,6 +33,7 @@ pub mod number_file;
 pub mod obituary;
 pub mod offspring;
 pub mod outbound;
+mod precedence;
 pub mod quarantine;
 pub mod receiver;
 pub mod reload;

@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::child::is_asked_to_leave;
+use super::child::{follow_master, is_asked_to_leave};
 use super::engine::Engine;
 use super::heritage::Heritage;
 use super::waiting::WaitingDelegate;
@@ -32,6 +32,9 @@ use crate::transport::udp::UdpListener;
 
 /// Datagrams read by one call.
 const BATCH_COUNT: usize = 16;
+
+/// A busy receiver looks after its master once in so many batches; an idle one when its wait is over.
+const BATCHES_PER_LOOK: u32 = 16;
 
 /// Room for the largest datagram there is.
 const DATAGRAM_SIZE_MAX: usize = 65_535;
@@ -60,10 +63,17 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
         Reader { heritage, engine, socket, listener, is_repeated, refusals: Throttle::default() };
     heritage.readiness.tell(process.index);
 
+    let mut batch_count = 0_u32;
     while !is_asked_to_leave(&rules) {
         match batch.receive(socket.as_fd()) {
-            Ok(()) => reader.handle(&mut batch),
-            Err(error) if is_temporary(&error) => {}
+            Ok(()) => {
+                reader.handle(&mut batch);
+                batch_count = batch_count.wrapping_add(1);
+                if batch_count.is_multiple_of(BATCHES_PER_LOOK) {
+                    follow_master(heritage, &rules);
+                }
+            }
+            Err(error) if is_temporary(&error) => follow_master(heritage, &rules),
             Err(error) => return Err(error),
         }
     }

@@ -94,6 +94,8 @@ pub struct Reload {
     under_way: Option<UnderWay>,
     /// What generations that are gone counted.
     totals: Totals,
+    /// What the program before this one counted.
+    pub(super) former: Totals,
     /// The worst end among them.
     pub(super) status: i32,
 }
@@ -120,6 +122,7 @@ impl Reload {
             asked: Vec::new(),
             under_way: None,
             totals: Totals::default(),
+            former: Totals::default(),
             status: EXIT_ORDERLY,
         }
     }
@@ -141,6 +144,7 @@ impl Master {
     pub(super) fn go_on_reloading(&mut self) {
         self.hear_wishes();
         self.tend_elders();
+        self.let_go_in_order();
         self.end_hanging_check();
         if let Phase::TakingOver { since } = self.phase {
             self.go_on_taking_over(since);
@@ -233,6 +237,7 @@ impl Master {
         let mut generation = Generation::new(heritage, phase);
         self.swap(&mut generation);
         self.elders.push(generation);
+        self.hold_back_the_ordered();
         self.write_totals();
         self.note_master();
         self.start_what_is_due();
@@ -374,10 +379,23 @@ impl Master {
         self.write_totals();
     }
 
-    fn write_totals(&self) {
+    /// What everybody before the generation that serves has counted.
+    fn totals_before(&self) -> Totals {
         let mut totals = self.reload.totals.clone();
+        totals.merge(&self.reload.former);
         self.elders.iter().for_each(|elder| totals.add(&elder.heritage));
-        totals.write(&self.heritage, self.elders.len() as u64);
+        totals
+    }
+
+    pub(super) fn write_totals(&self) {
+        self.totals_before().write(&self.heritage, self.elders.len() as u64);
+    }
+
+    /// What the whole server has counted.
+    pub(super) fn totals_of_all(&self) -> Totals {
+        let mut totals = self.totals_before();
+        totals.add(&self.heritage);
+        totals
     }
 
     /// For a child that was just forked: what belongs to other generations is none of its business.

@@ -189,7 +189,7 @@ impl Master {
 
     /// The exit status of the server, when nobody of it is left.
     pub(super) fn status_of_all(&self) -> Option<i32> {
-        if !self.elders.is_empty() || self.upgrade.is_under_way() {
+        if !self.elders.is_empty() || self.upgrade.is_awaited() {
             return None;
         }
         let start = if self.is_start_given_up { EXIT_NOT_STARTED } else { EXIT_ORDERLY };

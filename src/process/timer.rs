@@ -11,7 +11,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::child::{is_asked_to_leave, is_orphaned};
+use super::child::{follow_master, is_asked_to_leave, is_orphaned};
 use super::heritage::Heritage;
 use crate::core::log::Level;
 use crate::shm::{Mover, Sweep};
@@ -42,6 +42,7 @@ pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
             return Ok(());
         }
         rest(&mut mover, &sweep);
+        follow_master(heritage, &rules);
     }
 }
 

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::handover::{VARIABLE, hand_over};
-use super::heir::{READY, REASON_SIZE_MAX, Succession, YOURS};
+use super::heir::{READY, REASON_SIZE_MAX, Succession, TAKEN, YOURS};
 use super::master::{Master, Phase};
 use super::role::Role;
 use super::supervisor::Event;
@@ -32,6 +32,8 @@ use crate::sys::signal::{self, Signal};
 
 /// The new program is ready within this time, or it is told to leave.
 const HEIR_PATIENCE: Duration = Duration::from_secs(30);
+/// One that is told that everything is its own has the names within this time.
+const NAMES_PATIENCE: Duration = Duration::from_secs(1);
 /// One that was told to leave has so much more time than the messages it accepted; then it is killed.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -50,10 +52,19 @@ impl Program {
     }
 }
 
+/// The program that serves after this one.
+struct Successor {
+    line: UnixStream,
+    since: Instant,
+    has_names: bool,
+}
+
 /// How far the master is with an upgrade.
 pub struct Upgrade {
     program: Program,
     heir: Option<Heir>,
+    /// The one that serves now.
+    successor: Option<Successor>,
 }
 
 struct Heir {
@@ -107,12 +118,29 @@ impl Heir {
 impl Upgrade {
     /// None is under way; the next one starts this program.
     pub fn new(program: Program) -> Upgrade {
-        Upgrade { program, heir: None }
+        Upgrade { program, heir: None, successor: None }
     }
 
     /// Whether a new program is on its way.
     pub fn is_under_way(&self) -> bool {
         self.heir.is_some()
+    }
+
+    /// Whether somebody leaves too early who leaves now: names lead nowhere until the new program has them.
+    pub fn is_awaited(&self) -> bool {
+        self.heir.is_some() || self.successor.as_ref().is_some_and(|successor| !successor.has_names)
+    }
+
+    /// The new program has told that it has the names, or has had time enough.
+    fn listen_to_successor(&mut self) {
+        let Some(Successor { line, since, has_names }) = &mut self.successor else { return };
+        let mut word = [0];
+        let has_ended = match line.read(&mut word) {
+            Ok(0) => true,
+            Ok(_) => word == [TAKEN],
+            Err(_) => false,
+        };
+        *has_names |= has_ended || since.elapsed() > NAMES_PATIENCE;
     }
 }
 
@@ -167,6 +195,7 @@ impl Master {
     /// One step, in each turn of the master.
     pub(super) fn go_on_upgrading(&mut self) {
         let patience = self.exit_timeout() + LEAVE_PATIENCE;
+        self.upgrade.listen_to_successor();
         let Some(heir) = &mut self.upgrade.heir else { return };
         heir.hear();
         if matches!(self.phase, Phase::Ending { .. }) {
@@ -175,7 +204,9 @@ impl Master {
             heir.give_up(patience);
         } else if heir.is_ready() && heir.line.write_all(&[YOURS]).is_ok() {
             let process = heir.process;
-            self.upgrade.heir = None;
+            let line = self.upgrade.heir.take().map(|heir| heir.line);
+            self.upgrade.successor =
+                line.map(|line| Successor { line, since: Instant::now(), has_names: false });
             self.leave_to(process);
         } else if heir.since.elapsed() > HEIR_PATIENCE {
             let process = heir.process;
@@ -202,8 +233,19 @@ impl Master {
         true
     }
 
+    /// Whoever serves after this program goes on with what it has counted: told when it leaves and again at its end,
+    /// when the rest is counted, too.
+    pub(super) fn tell_totals(&mut self) {
+        let text = self.totals_of_all().encode();
+        if let Some(successor) = &mut self.upgrade.successor {
+            // What cannot be told now is no reason to stay.
+            let _ = successor.line.write_all(format!("{text}\n").as_bytes());
+        }
+    }
+
     fn leave_to(&mut self, heir: ProcessId) {
         self.names.leave();
+        self.tell_totals();
         self.say(Level::Notice, format_args!("process {heir} serves: finishing what was accepted"));
         self.service_manager.succeeded_by(heir.number() as u32);
         self.phase = Phase::Stopping { step: 0, since: Instant::now() };

@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::child::{is_asked_to_leave, is_orphaned};
+use super::child::{follow_master, is_asked_to_leave, is_orphaned};
 use super::engine::Engine;
 use super::heritage::Heritage;
 use super::waiting::WaitingDelegate;
@@ -23,6 +23,9 @@ use crate::shm::{Consumer, Delivery};
 /// this time at the latest, before its sender would send it again (500 ms).
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
+/// A worker that waits for a former generation looks so often whether it may begin.
+const HELD_PAUSE: Duration = Duration::from_millis(5);
+
 /// The life of a worker.
 pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32) -> io::Result<()> {
     let rules = heritage.places[process.index as usize].rules();
@@ -36,12 +39,18 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     loop {
         // Asked first: who is told to leave looks into the rings once more after that.
         let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));
+        if !is_last_look && heritage.ledger.is_held(u32::from(group)) {
+            std::thread::sleep(HELD_PAUSE);
+            follow_master(heritage, &rules);
+            continue;
+        }
         process_waiting(heritage, &mut engine, &mut consumer, max_age_ns);
         if is_last_look {
             engine.stop();
             return Ok(());
         }
         consumer.park(&is_leaving, Some(SLEEP_MAX));
+        follow_master(heritage, &rules);
     }
 }
 

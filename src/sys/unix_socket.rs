@@ -2,13 +2,18 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::stat::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// So many may wait to be heard.
+const BACKLOG: i32 = 128;
 
 /// Who is at the other end of a connection, as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +30,12 @@ pub struct Peer {
 /// answers belongs to somebody and is refused, and so is anything there that is no socket.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     remove_if_abandoned(path)?;
-    // Between bind and chmod the mask alone protects the path, and it lets nobody else through.
-    let former = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-    let bound = UnixListener::bind(path);
-    nix::sys::stat::umask(former);
-    let listener = bound?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The path takes the mode of the socket: at no moment can anybody else open it.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    let listener = UnixListener::from(OwnedFd::from(socket));
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -65,6 +70,7 @@ mod tests {
     use super::*;
     use crate::sys::credentials::own_user;
     use crate::sys::process::ProcessId;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn only_the_owner_can_open_it_and_peers_are_known() {

@@ -91,7 +91,11 @@ impl UdpListener {
 /// A full send buffer empties at the speed of the network card: a few milliseconds, or never.
 const SEND_PATIENCE: Duration = Duration::from_millis(20);
 
+/// Whoever waits for a datagram looks around so often: a reader whose master is gone must notice that.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(200);
+
 fn apply(socket: &Socket, address: SocketAddr, options: &UdpOptions) -> io::Result<()> {
+    socket.set_read_timeout(Some(RECEIVE_PAUSE))?;
     if let Some(size) = options.receive_buffer_size {
         socket.set_recv_buffer_size(size)?;
         // The system's limit may be lower; who is allowed to go beyond it does.
@@ -165,6 +169,17 @@ mod tests {
         assert!(listener.receive_buffer_size().unwrap() >= 100_000);
         assert_eq!(SockRef::from(&listener.descriptor).tos_v4().unwrap(), 0x10);
         assert!(bind("192.0.2.1:0").is_err());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_datagram_for_ever() {
+        let listener = bind("127.0.0.1:0").unwrap();
+        let memory = ReceiveMemory::create(c"sworker-test", 1, 10).unwrap();
+        let (mut batch, _) = ReceiveBatch::attach(&memory);
+        for listener in [&listener, &listener.share(&UdpOptions::default()).unwrap()] {
+            let error = batch.receive(listener.as_fd()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! When the system refuses what a server needs: nothing stops, it is counted, and it is over when the reason is.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-use crate::scripts::{HEAD, answered_by_workers};
+use crate::scripts::{HEAD, answered_by_workers, two_groups};
 use crate::support::{
-    Caller, Folder, Load, Request, SOON, Server, Tool, control_path, daemon_path, processes, wait_for,
-    wait_until,
+    Caller, Folder, Load, Request, SOON, Server, Tool, control_path, daemon_path, processes, top_path,
+    wait_for, wait_until,
 };
 
 /// Sets a limit of a running process, as `prlimit` takes it.
@@ -147,4 +149,88 @@ fn when_nobody_can_be_forked_the_rest_serves_and_the_place_is_filled_later() {
 
     limit_of_nobody(&server, "--nproc=4096:4096");
     assert_ne!(server.worker("calls", 1), before);
+}
+
+#[test]
+fn a_group_whose_worker_does_not_hold_is_degraded_and_said_so_until_it_works_again() {
+    let server = Server::start(&two_groups(1, 2, 64));
+    // Given a worker that crashes as soon as it is started, again and again ...
+    let crash = || {
+        let found = server.children_titled("worker calls/1");
+        found.into_iter().for_each(|pid| processes::send_signal(pid, Signal::SIGSEGV));
+    };
+    wait_until("the group is degraded", SOON * 3, || {
+        crash();
+        server.log_count("group calls is degraded: 1 of 2 workers do not hold; the rest serves") == 1
+    });
+    assert_eq!(server.group("calls")["degraded"], 1);
+    server.wait_for_log("worker calls/1 does not hold: 10 early deaths in a row");
+
+    // ... everybody else is served, by the rest of its group as well ...
+    for method in ["INVITE", "REGISTER", "OPTIONS"] {
+        let load = Load::new(method, 500).request(move |name| Request::new(method, name));
+        load.run(&server.caller()).assert_nothing_lost();
+    }
+    assert_eq!(server.group("registrations")["degraded"], 0);
+
+    // ... and the place is filled when that is possible again.
+    wait_until("the group works again", SOON * 2, || server.group("calls")["degraded"] == 0);
+    server.wait_for_log("group calls works again");
+    assert_eq!(server.children_titled("worker calls/").len(), 2);
+}
+
+/// From now on nobody whom this thread starts can confine itself.
+fn refuse_filters() {
+    let always = vec![];
+    let filter = SeccompFilter::new(
+        [(libc::SYS_seccomp, always)].into_iter().collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM as u32),
+        std::env::consts::ARCH.try_into().expect("one that has such filters"),
+    );
+    let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
+    seccompiler::apply_filter(&program).expect("a filter can be set");
+}
+
+#[test]
+fn a_generation_that_does_not_come_up_is_rolled_back_and_nothing_is_lost() {
+    refuse_filters();
+    let script = |sandbox: &str| format!("sandbox={sandbox}\n{}", answered_by_workers(2, 2, 1024));
+    let server = Server::start(&script("no"));
+    let children = server.children();
+    // Given a script that is in order, but whose children cannot begin ...
+    let new = server.folder().write("server.cfg.new", script("yes"));
+    std::fs::rename(new, server.folder().file("server.cfg")).expect("a file can be renamed");
+    for (signal, refusal) in [
+        (Signal::SIGHUP, "all stays as it was: not all processes of generation 1 came up"),
+        (
+            Signal::SIGUSR2,
+            "did not take over: all stays as it was: not all processes came up (exit status 255)",
+        ),
+    ] {
+        // ... it is given up, and nobody notices.
+        server.signal(signal);
+        let load = Load::new(signal.as_str(), 1_000_000).window(16);
+        let tally = load.run_while(&server.caller(), |_| match server.log_count(refusal) {
+            0 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        });
+        tally.assert_nothing_lost();
+        wait_until("it is gone", SOON, || server.ask_control(&["core.generation"])["draining"] == 0);
+        assert_eq!((server.children(), tally.duplicates), (children.clone(), 0));
+        assert_eq!(server.ask_control(&["core.generation"])["generation"], 0);
+        let figures = Tool::start(server.folder(), "top", top_path(), &["-1", "-Y", "run"]).finish(SOON);
+        assert!(
+            figures.output.contains(&format!("master {}, figures", server.master())),
+            "{}",
+            figures.output
+        );
+    }
+    server.wait_for_log("could not give up rights");
+
+    // ... and the next one comes up when it can.
+    let new = server.folder().write("server.cfg.new", script("no"));
+    std::fs::rename(new, server.folder().file("server.cfg")).expect("a file can be renamed");
+    let words = server.ask_control(&["core.reload"]);
+    assert!(words.as_str().is_some_and(|words| words.contains("serves after")), "{words}");
 }

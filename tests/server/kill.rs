@@ -223,3 +223,36 @@ request_route {{
     assert_eq!(caller.ask(&Request::new("OPTIONS", "next")).status(), 200);
     assert_eq!(server.log_count("message taken over"), 1);
 }
+
+/// From now on the kernel takes the wish to be told of a parent's death from this thread and whoever it starts, and
+/// forgets it.
+fn forget_wishes_for_deaths() {
+    use seccompiler::{
+        SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    };
+    const PR_SET_PDEATHSIG: u64 = 1;
+    let wish = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, PR_SET_PDEATHSIG).unwrap();
+    let rules = [(libc::SYS_prctl, vec![SeccompRule::new(vec![wish]).unwrap()])];
+    let architecture = std::env::consts::ARCH.try_into().expect("one that has such filters");
+    let filter = SeccompFilter::new(
+        rules.into_iter().collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(0),
+        architecture,
+    );
+    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).expect("a filter can be set");
+}
+
+#[test]
+fn children_leave_with_their_master_even_if_the_kernel_does_not_tell_them() {
+    forget_wishes_for_deaths();
+    let mut server = Server::start(&answered_by_workers(2, 2, 64));
+    let children: Vec<i32> = server.children().into_iter().map(|(pid, _)| pid).collect();
+    assert_eq!(children.len(), 5);
+    server.signal(Signal::SIGKILL);
+    assert_eq!(server.wait_for_exit(SOON), None);
+    let began = Instant::now();
+    wait_until("all have left", SOON, || !children.iter().any(|pid| processes::is_alive(*pid)));
+    eprintln!("children left after {:?}", began.elapsed());
+}

@@ -143,6 +143,30 @@ fn a_stopped_worker_is_ended_at_the_deadline_and_its_message_answered_by_the_nex
     assert!(!processes::is_alive(worker));
 }
 
+#[test]
+fn what_a_worker_held_whose_successor_comes_late_is_done_by_a_colleague() {
+    let server = Server::start(&script("attempts=100", 2));
+    let caller = server.caller();
+    let colleague = server.worker("calls", 2);
+    processes::freeze(colleague);
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "left").user("slow")));
+    wait_until("it is in hand", SOON, || {
+        let group = server.group("calls");
+        (&group["delegated"], &group["depth"]) == (&1.into(), &0.into())
+    });
+    processes::thaw(colleague);
+
+    // Each successor crashes before it can finish, and the next one comes later.
+    wait_until("a colleague has it", SOON, || {
+        let successors = server.children_titled("worker calls/1");
+        successors.into_iter().for_each(|pid| processes::send_signal(pid, Signal::SIGSEGV));
+        server.log_count("worker calls/1 is started again in 80 ms") > 0
+    });
+    assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {colleague} carried"));
+    let group = server.group("calls");
+    assert_eq!([&group["adopted"], &group["quarantined"]], [1, 0], "{group}");
+}
+
 /// Lets time pass, as nothing that could be waited for happens in it.
 fn let_pass(time: Duration) {
     let began = Instant::now();

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use nix::sys::signal::Signal;
 
 use crate::scripts::answered_by_workers;
-use crate::support::{SOON, Server, wait_for};
+use crate::support::{Folder, SOON, Server, Tool, daemon_path, processes, wait_for, wait_until};
 
 /// The socket a manager would listen on, in the server's folder.
 fn manager_and_server(watchdog_us: Option<&str>) -> (UnixDatagram, Server) {
@@ -59,4 +59,31 @@ fn signs_of_life_come_more_often_than_the_manager_asks_for() {
     let began = std::time::Instant::now();
     (0..5).for_each(|_| drop(hear(&manager, "WATCHDOG=1\n")));
     assert!(began.elapsed().as_millis() >= 300, "five signs of life in {:?}", began.elapsed());
+}
+
+#[test]
+fn a_daemon_that_forks_tells_its_main_process() {
+    let folder = Folder::new();
+    folder.write("server.cfg", answered_by_workers(1, 1, 64));
+    let path = folder.file("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket can be made in the test's folder");
+    manager.set_nonblocking(true).expect("a socket can be made non-blocking");
+    let environment = [("NOTIFY_SOCKET".to_string(), path.to_str().expect("a plain path").to_string())];
+    let arguments =
+        ["-P", "server.pid", "-w", ".", "-Y", "run", "-f", "server.cfg", "-a", "no", "-l", "udp:127.0.0.1:0"];
+    let starter = Tool::start_in(&folder, "start", daemon_path(), &arguments, &environment);
+    let started_by = starter.pid();
+    assert_eq!(starter.finish(SOON).code, Some(0));
+
+    // What Type=forking finds in PIDFile= and what Type=notify is told is the same process, and not the starter.
+    let master: i32 = folder.read("server.pid").trim().parse().expect("the pid file is there");
+    let ready = hear(&manager, "READY=1\n");
+    assert!(ready.contains(&format!("MAINPID={master}\n")), "{ready}");
+    assert_ne!(master, started_by);
+    processes::send_signal(master, Signal::SIGHUP);
+    hear(&manager, "RELOADING=1\n");
+    hear(&manager, "READY=1\n");
+    processes::send_signal(master, Signal::SIGTERM);
+    hear(&manager, "STOPPING=1\n");
+    wait_until("it ends", SOON, || !processes::is_alive(master));
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::ops::ControlFlow;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::scripts::answered_by_workers;
 use crate::support::{
-    Load, Request, SOON, Server, Tool, daemon_path, processes, top_path, wait_for, wait_until,
+    Folder, Load, Request, SOON, Server, Tool, daemon_path, processes, top_path, wait_for, wait_until,
 };
 
 /// The master that the pid file names.
@@ -52,6 +52,22 @@ fn upgrades_under_load_lose_nothing() {
     assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
     assert!(!server.folder().file("run/sworker.sock").exists(), "the control socket is left");
     eprintln!("{} answered over 5 upgrades, longest gap {:?}", tally.answered, tally.gap_max);
+}
+
+#[test]
+fn counters_go_on_over_programs() {
+    let mut server = Server::start(&answered_by_workers(1, 1, 64));
+    Load::new("before", 300).run(&server.caller()).assert_nothing_lost();
+    let counted =
+        |server: &Server| (server.counter("sworker.delegated"), server.group("calls")["processed"].as_u64());
+    wait_until("all of it is booked", SOON, || counted(&server) == (300, Some(300)));
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    let heir = named_master(&server);
+    wait_until("it knows what was counted", SOON, || counted(&server) == (300, Some(300)));
+    Load::new("after", 200).run(&server.caller()).assert_nothing_lost();
+    wait_until("it goes on", SOON, || counted(&server) == (500, Some(500)));
+    end(heir);
 }
 
 /// Puts an executable file in the place of the server's program.
@@ -244,8 +260,44 @@ fn a_script_that_came_on_standard_input_stays_over_reloads_and_upgrades() {
     server.signal(Signal::SIGUSR2);
     assert_eq!(server.wait_for_exit(SOON), Some(0));
     let heir = named_master(&server);
+    assert_ne!(heir, server.master(), "who leaves knows that its heir has the names");
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "third")).status(), 200);
     end(heir);
+}
+
+/// For another user to reach, with its pid file in a directory where it may make none.
+fn server_of_nobody(arguments: &[&str]) -> Server {
+    let builder = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program();
+    fs::set_permissions(builder.folder().path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = [&["-u", "nobody"], arguments].concat();
+    arguments.iter().fold(builder, |builder, argument| builder.argument(argument)).start()
+}
+
+#[test]
+fn another_user_takes_over_from_itself() {
+    let mut server = server_of_nobody(&[]);
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
+    let heir = named_master(&server);
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
+    assert_has_all_names(&server, heir);
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("the system has it").uid.as_raw();
+    assert_eq!(fs::metadata(format!("/proc/{heir}")).unwrap().uid(), nobody);
+    end(heir);
+    // The directory is another user's: the file stays and holds nothing.
+    assert_eq!(server.folder().read("server.pid"), "");
+}
+
+#[test]
+fn a_program_outside_of_the_root_directory_cannot_take_over_and_nothing_changes() {
+    let root = Folder::new();
+    let server = server_of_nobody(&["--no-sandbox", "-t", root.path().to_str().unwrap()]);
+    server.signal(Signal::SIGUSR2);
+    server.wait_for_log(
+        "did not take over: all stays as it was: could not become the new program: No such file",
+    );
+    assert_eq!(named_master(&server), server.master());
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
 }
 
 /// Asks a master that is no child of ours to stop, and waits until nobody of it is left.

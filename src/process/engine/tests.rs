@@ -552,7 +552,11 @@ fn a_flood_of_broken_messages_is_a_few_lines_of_log() {
 fn a_message_that_ended_workers_is_told() {
     let mut bench = Bench::worker("request_route { answer(200); }");
     bench.engine.process(&datagram(request("OPTIONS").as_bytes()), b"", 1);
-    assert!(bench.log().contains("NOTICE: <core>: message taken over: processes that ended with it in hand: 1"), "{}", bench.log());
+    assert!(
+        bench.log().contains("NOTICE: <core>: message taken over: processes that ended with it in hand: 1"),
+        "{}",
+        bench.log()
+    );
     assert_eq!(bench.sent().len(), 1);
 }
 
