@@ -35,6 +35,7 @@ use crate::core::manual::{self, Part};
 use crate::core::settings::listen::SystemResolver;
 use crate::core::settings::{Overrides, Settings};
 use crate::modules;
+use crate::shm::failpoint::{self, FailpointError};
 use crate::shm::{Counters, ProcessTable, Queues, ShmError, StatisticsError, StatisticsPublisher};
 use crate::sip::branch::Secret;
 use crate::sys::clock::realtime_ns;
@@ -71,6 +72,8 @@ pub enum StartError {
     ControlSocket(PathBuf, io::Error),
     /// The pid file or a directory stands in the way; the reason is in words.
     Place(String),
+    /// `SWORKER_FAIL` asks for what there is not.
+    Failpoints(FailpointError),
     /// The system refused a step.
     Step(&'static str, io::Error),
 }
@@ -88,6 +91,7 @@ impl fmt::Display for StartError {
             StartError::ControlSocket(path, error) => {
                 write!(out, "could not listen for commands at {}: {error}", path.display())
             }
+            StartError::Failpoints(error) => error.fmt(out),
             StartError::Place(reason) => write!(out, "{reason}"),
             StartError::Step(what, error) => write!(out, "could not {what}: {error}"),
         }
@@ -285,6 +289,7 @@ fn serve(command_line: &CommandLine, words: Vec<OsString>) -> Result<i32, StartE
     let program = Program::of_this_process(words).map_err(step("find this program"))?;
     let mut loaded = load(command_line)?;
     let proof = SingleThreaded::prove().map_err(step("fork safely"))?;
+    failpoint::arm_from_environment().map_err(StartError::Failpoints)?;
     let service_manager = ServiceManager::of_environment();
     let for_reloads = for_reloads(command_line)?;
     for notice in &command_line.notices {
