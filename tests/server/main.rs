@@ -6,6 +6,7 @@
 mod acceptance;
 mod bad_days;
 mod bad_input;
+mod clock;
 mod config_errors;
 mod confinement;
 mod control;
@@ -19,6 +20,7 @@ mod isolation;
 mod kamailio;
 mod kill;
 mod logs;
+mod network;
 mod order;
 mod overload;
 mod poison;
