@@ -78,6 +78,7 @@ core_counters! {
     16 LOG_LINES_SUPPRESSED "core.log_lines_suppressed" "log lines about one source that were too many a second";
     17 SHARED_REFUSED "core.shared_refused" "shared values that were too long, or changed all the time";
     18 REQUESTS_TURNED_AWAY "core.requests_turned_away" "new requests answered with 503 because the server stops";
+    19 COPIES_REFUSED "core.copies_refused" "copies of a message that was set aside, refused before the script saw them";
 }
 
 #[cfg(test)]

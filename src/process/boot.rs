@@ -24,6 +24,7 @@ use super::ledger::Ledger;
 use super::master::{self, Master};
 use super::quarantine::SetAside;
 use super::reload_line::ReloadLine;
+use super::remembered::Remembered;
 use super::replay;
 use super::role::Role;
 use super::service_manager::ServiceManager;
@@ -557,6 +558,7 @@ fn share(
         ledger: Ledger::create(counter_count, settings.groups.len() as u32)
             .map_err(step("make shared memory for totals"))?,
         shared: loaded.registry.shared_state(count).map_err(step("make shared memory for values"))?,
+        remembered: Remembered::create().map_err(step("make shared memory for what is set aside"))?,
         processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,
         readiness: Readiness::new().map_err(step("make a pipe"))?,
         reload_line: ReloadLine::new().map_err(step("make a line for reloads"))?,

@@ -429,6 +429,11 @@ impl Master {
         };
         self.heritage.log.say(level, format_args!("{obituary}"));
         child.has_died(status, &self.heritage.processes);
+        if let (Some(set_aside), Role::Worker { group, .. }) =
+            (&finding.set_aside, &self.children[index].role)
+        {
+            self.heritage.remembered.note(*group, &set_aside.message, monotonic_ns());
+        }
         if let Some(set_aside) = finding.set_aside
             && !self.undertaking.add(set_aside)
         {

@@ -27,6 +27,7 @@ pub mod quarantine;
 pub mod receiver;
 pub mod reload;
 pub mod reload_line;
+pub mod remembered;
 pub mod repair;
 pub mod replay;
 pub mod role;
