@@ -79,6 +79,7 @@ core_counters! {
     17 SHARED_REFUSED "core.shared_refused" "shared values that were too long, or changed all the time";
     18 REQUESTS_TURNED_AWAY "core.requests_turned_away" "new requests answered with 503 because the server stops";
     19 COPIES_REFUSED "core.copies_refused" "copies of a message that was set aside, refused before the script saw them";
+    20 OVERLOAD_TOLD "core.overload_told" "replies that told a neighbour how much to keep back (oc=on, RFC 7339)";
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod manual;
 pub mod module;
 pub mod nearest;
 pub mod outbound;
+pub mod overload;
 pub mod planning;
 pub mod preparation;
 pub mod registry;

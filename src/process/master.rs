@@ -20,6 +20,7 @@ use super::daemon::Birth;
 use super::heritage::Heritage;
 use super::obituary::{Obituary, Occupation};
 use super::offspring::Child;
+use super::overload::OverloadControl;
 use super::reload::{Generation, Reload};
 use super::repair::RepairShop;
 use super::role::{Role, STOP_STEP_COUNT};
@@ -75,6 +76,7 @@ pub struct Master {
     pub(super) repair: RepairShop,
     pub(super) watchdog: Watchdog,
     pub(super) scaling: Scaling,
+    pub(super) overload: OverloadControl,
     pub(super) undertaking: Undertaking,
     pub(super) children: Vec<Child>,
     pub(super) phase: Phase,
@@ -161,13 +163,14 @@ impl Master {
         program: Program,
     ) -> io::Result<Master> {
         let signals = SignalQueue::of(&SIGNALS)?;
-        let Generation { heritage, repair, watchdog, scaling, undertaking, children, phase } =
+        let Generation { heritage, repair, watchdog, scaling, overload, undertaking, children, phase } =
             Generation::new(heritage, Phase::Starting);
         Ok(Master {
             heritage,
             repair,
             watchdog,
             scaling,
+            overload,
             undertaking,
             children,
             phase,
@@ -199,6 +202,7 @@ impl Master {
             self.go_on_upgrading();
             self.note_degraded();
             self.scale_groups();
+            self.control_overload();
             self.tell_service_manager();
             if self.elders.is_empty()
                 && let Some(status) = self.status_at_end()
@@ -250,10 +254,16 @@ impl Master {
         let is_quiet =
             self.phase == Phase::Serving && is_alone && !self.has_leftovers() && self.undertaking.is_idle();
         let usual = if is_quiet { SLEEP_MAX } else { TURN };
-        [until_deadline, self.watchdog.pause(), self.scaling.pause(), self.service_manager.pause()]
-            .into_iter()
-            .flatten()
-            .fold(usual, Duration::min)
+        [
+            until_deadline,
+            self.watchdog.pause(),
+            self.scaling.pause(),
+            self.overload.pause(),
+            self.service_manager.pause(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(usual, Duration::min)
     }
 
     // Start.

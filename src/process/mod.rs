@@ -23,6 +23,7 @@ pub mod master;
 pub mod obituary;
 pub mod offspring;
 pub mod outbound;
+pub mod overload;
 pub mod quarantine;
 pub mod receiver;
 pub mod reload;

@@ -5,6 +5,7 @@ use std::io;
 use crate::script::host::ValueRef;
 use crate::shm::{LockTable, SharedInput, SharedReading, ValueTable};
 
+use super::super::overload::OverloadWord;
 use super::super::shared::SharedState;
 use super::super::value::Value;
 use super::Registry;
@@ -32,7 +33,8 @@ impl Registry {
             };
             table.write(FIRST_PROCESS, *slot, input).map_err(io::Error::other)?;
         }
-        Ok(SharedState { values: table, locks: LockTable::create(self.lock_count)? })
+        let overload = OverloadWord::create(&self.settings().groups)?;
+        Ok(SharedState { values: table, locks: LockTable::create(self.lock_count)?, overload })
     }
 
     /// Values that scripts share go on under their names when another script takes over; names that are new have what
