@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::scripts::answered_by_workers;
 use super::support::{Load, Request, SOON, Server, processes, wait_until};
-use super::{Dice, Finding, Row, milliseconds};
+use super::{Dice, Finding, Row, median, milliseconds};
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -112,10 +112,4 @@ fn slope(looks: &[Look]) -> f64 {
         variance += distance * distance;
     }
     covariance / variance.max(1.0)
-}
-
-fn median(times: &[Duration]) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort();
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

@@ -132,6 +132,21 @@ fn what_belongs_to_something_begun_goes_first() {
 }
 
 #[test]
+fn what_belongs_to_something_begun_is_taken_while_what_is_new_is_refused() {
+    let (server, caller, worker) = full("full=reply;priority=on");
+    caller.send(&caller.bytes(&Request::new("INVITE", "new")));
+    let refused = caller.receive();
+    assert_eq!((refused.status(), refused.header("Call-ID")), (503, "new"));
+    for name in ["bye-1", "bye-2"] {
+        caller.send(&caller.bytes(&Request::new("BYE", name)));
+    }
+    wait_until("they are delegated", SOON, || server.group("calls")["delegated"] == 18);
+    assert_eq!(server.group("calls")["refused"], 1);
+    processes::thaw(worker);
+    assert_eq!(names(&answers(&caller, 18), 200).iter().filter(|name| name.starts_with("bye")).count(), 2);
+}
+
+#[test]
 fn how_long_messages_wait_and_scripts_take_is_told() {
     let server = Server::start(&script(""));
     let caller = server.caller();
