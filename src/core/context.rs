@@ -476,7 +476,10 @@ impl<'m> Context<'m> {
             return delegation;
         }
         // What cannot be answered (an ACK, a reply) is the script's to decide about.
-        if self.reply(503, b"", RETRY_AFTER).is_err() {
+        // Retry-After would stop the sender altogether (RFC 3261 21.5.4): not where it is told how much to keep back.
+        let is_told =
+            self.message.via(0).is_ok_and(|via| self.process.ways.shared.overload.due(&via).is_some());
+        if self.reply(503, b"", if is_told { b"" } else { RETRY_AFTER }).is_err() {
             return Delegation::Full;
         }
         if let Some(delegate) = &mut self.process.ways.delegate {

@@ -87,6 +87,8 @@ core_counters! {
     17 SHARED_REFUSED "core.shared_refused" "shared values that were too long, or changed all the time";
     18 REQUESTS_TURNED_AWAY "core.requests_turned_away" "new requests answered with 503 because the server stops";
     19 CONTINUATIONS_LOST "core.continuations_lost" "messages handed on to a route that is not there, or whose state cannot be read";
+    20 COPIES_REFUSED "core.copies_refused" "copies of a message that was set aside, refused before the script saw them";
+    21 OVERLOAD_TOLD "core.overload_told" "replies that told a neighbour how much to keep back (oc=on, RFC 7339)";
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod nearest;
 pub mod on_send;
 pub mod onward;
 pub mod outbound;
+pub mod overload;
 pub mod planning;
 pub mod preparation;
 pub mod registry;

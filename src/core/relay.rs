@@ -10,6 +10,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use crate::sip::branch::{Branch, ToTag};
 use crate::sip::edit::EditError;
+use crate::sip::overload::Overload;
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::validate::{self, Fault, Rules};
 use crate::sip::via::{Rport, Via, ViaStamp};
@@ -17,7 +18,7 @@ use crate::sip::write::{self, Response};
 use crate::sip::{Edits, HeaderError, HeaderId, Method, Status};
 
 use super::context::{Context, Target};
-use super::counters::{REPLIES_FORWARDED, REPLIES_SENT, REQUESTS_FORWARDED, SENDS_FAILED};
+use super::counters::{OVERLOAD_TOLD, REPLIES_FORWARDED, REPLIES_SENT, REQUESTS_FORWARDED, SENDS_FAILED};
 use super::datagram::Transport;
 use super::settings::{ListenerSetting, parse_address};
 
@@ -156,7 +157,7 @@ impl Context<'_> {
         let response = Response {
             reason,
             to_tag: Some(tag.as_bytes()),
-            via_stamp: self.via_stamp(&via),
+            via_stamp: ViaStamp { overload: self.overload_due(&via), ..self.via_stamp(&via) },
             header_lines: &lines,
             body: own_body.as_ref().map_or(reply.body, |body| &body.bytes),
             ..Response::new(reply.status)
@@ -214,6 +215,16 @@ impl Context<'_> {
     fn via_stamp(&self, via: &Via<'_>) -> ViaStamp {
         let source = self.circumstances().source;
         if self.is_rport_forced { ViaStamp::forced(via, source) } else { ViaStamp::due(via, source) }
+    }
+
+    /// What the sender named in this Via is told about overload, where it asks and a group has `oc=on`.
+    #[inline]
+    pub fn overload_due(&self, via: &Via<'_>) -> Option<Overload> {
+        let due = self.process.ways.shared.overload.due(via);
+        if due.is_some() {
+            self.count(OVERLOAD_TOLD);
+        }
+        due
     }
 
     fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> Result<(), RelayFailure> {
@@ -350,10 +361,14 @@ impl Context<'_> {
         self.check_own_via()?;
         self.check_framing()?;
         validate::check_broadcast(&self.message).map_err(RelayFailure::Broken)?;
-        let to = reply_target(&self.message.vias().nth(1).ok_or(RelayFailure::NoWayBack)??)?;
+        let via = self.message.vias().nth(1).ok_or(RelayFailure::NoWayBack)??;
+        let to = reply_target(&via)?;
         let listener = self.listener_to(to)?;
+        let stamp = ViaStamp { overload: self.overload_due(&via), ..ViaStamp::default() };
         let mut edits = std::mem::take(&mut self.edits);
-        let sent = match edits.remove_top_via(&self.message) {
+        let edited =
+            edits.remove_top_via(&self.message).and_then(|()| edits.stamp_via(&self.message, &via, stamp));
+        let sent = match edited {
             Ok(()) => self.write_and_send(&edits, listener, to),
             Err(error) => Err(error.into()),
         };

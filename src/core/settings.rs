@@ -59,6 +59,8 @@ pub struct GroupSetting {
     pub order: Order,
     /// Whether what belongs to something begun goes before what would begin something new (`priority=`).
     pub has_priority: bool,
+    /// Whether neighbours that ask are told how much to keep back when its queue fills (`oc=`, RFC 7339).
+    pub tells_overload: bool,
 }
 
 /// What becomes of a message for which a queue has no room.
@@ -99,6 +101,7 @@ impl GroupSetting {
             max_age_ms: 0,
             order: Order::default(),
             has_priority: false,
+            tells_overload: false,
         }
     }
 }

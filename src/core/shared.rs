@@ -1,15 +1,19 @@
-//! What scripts of all processes share: values (`$shv`) and locks (`lock("key")`). Made before the first fork.
+//! What the processes share beside messages: values (`$shv`) and locks (`lock("key")`) of scripts, and the word about
+//! overload. Made before the first fork.
 
+use super::overload::OverloadWord;
 pub use crate::shm::Locking;
 use crate::shm::{LockTable, ValueTable};
 
-/// The shared memory of scripts; a clone is the same memory.
+/// The shared memory; a clone is the same memory.
 #[derive(Clone)]
 pub struct SharedState {
     /// Values by slot.
     pub values: ValueTable,
     /// Locks by number.
     pub locks: LockTable,
+    /// What neighbours are asked to keep back.
+    pub overload: OverloadWord,
 }
 
 #[cfg(test)]
@@ -22,6 +26,7 @@ mod tests {
         let one = SharedState {
             values: ValueTable::create(2, 1).expect("memory"),
             locks: LockTable::create(1).expect("memory"),
+            overload: OverloadWord::create(&[]).expect("memory"),
         };
         let other = one.clone();
         one.values.write(0, 0, SharedInput::Integer(7)).expect("room");

@@ -28,6 +28,7 @@ use super::names::Names;
 use super::number_file::{NumberFile, Predecessor};
 use super::quarantine::{Quarantine, SetAside};
 use super::reload_line::ReloadLine;
+use super::remembered::Remembered;
 use super::replay;
 use super::role::Role;
 use super::script_source::ScriptSource;
@@ -40,6 +41,7 @@ use crate::core::manual::{self, Part};
 use crate::core::settings::Settings;
 use crate::core::sources::Reading;
 use crate::modules;
+use crate::shm::failpoint::{self, FailpointError};
 use crate::shm::{
     Counters, ProcessTable, Queues, ShmError, StatisticsError, StatisticsPublisher, WaitingRoom,
     WaitingRoomError,
@@ -78,6 +80,8 @@ pub enum StartError {
     ControlSocket(PathBuf, io::Error),
     /// The pid file or a directory stands in the way; the reason is in words.
     Place(String),
+    /// `SWORKER_FAIL` asks for what there is not.
+    Failpoints(FailpointError),
     /// The system refused a step.
     Step(&'static str, io::Error),
 }
@@ -96,6 +100,7 @@ impl fmt::Display for StartError {
             StartError::ControlSocket(path, error) => {
                 write!(out, "could not listen for commands at {}: {error}", path.display())
             }
+            StartError::Failpoints(error) => error.fmt(out),
             StartError::Place(reason) => write!(out, "{reason}"),
             StartError::Step(what, error) => write!(out, "could not {what}: {error}"),
         }
@@ -270,6 +275,7 @@ fn prepare(
     let mut loaded = script.load().map_err(rejected)?;
     let script = script.made_absolute().map_err(step("find the script again"))?;
     let proof = SingleThreaded::prove().map_err(step("fork safely"))?;
+    failpoint::arm_from_environment().map_err(StartError::Failpoints)?;
     let service_manager = ServiceManager::of_environment();
     for notice in &command_line.notices {
         eprintln!("sworkerd: notice: {notice}");
@@ -554,6 +560,7 @@ fn share(
         ledger: Ledger::create(counter_count, settings.groups.len() as u32)
             .map_err(step("make shared memory for totals"))?,
         shared: loaded.registry.shared_state(count).map_err(step("make shared memory for values"))?,
+        remembered: Remembered::create().map_err(step("make shared memory for what is set aside"))?,
         processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,
         readiness: Readiness::new().map_err(step("make a line for those who are ready"))?,
         reload_line: ReloadLine::new().map_err(step("make a line for reloads"))?,

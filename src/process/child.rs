@@ -17,6 +17,7 @@ use super::role::{Role, Rules};
 use super::{confinement, control, receiver, timer, worker};
 use crate::core::identity::{ProcessIdentity, ProcessKind};
 use crate::core::log::{Level, Log};
+use crate::shm::failpoint;
 use crate::sys::process::{ProcessId, exit_now};
 use crate::sys::session;
 use crate::sys::signal::{self, Signal};
@@ -51,6 +52,7 @@ fn begin(heritage: &Heritage, title: &mut Title, role: &Role) -> io::Result<()> 
     follow_master(heritage, &rules);
     // A title that cannot be shown is a flaw and no reason not to serve.
     let _ = title.show(&format!("sworkerd: {role}"), rules.short_name);
+    failpoint::activate();
     confine(heritage, role)
 }
 

@@ -23,9 +23,9 @@ use super::broken;
 use crate::core::context::{Context, Phase, ProcessState, REWRITES_MAX, Ways};
 use crate::core::continuation::{Continuation, Goal, Interruption};
 use crate::core::counters::{
-    ACKS_ABSORBED, CONTINUATIONS_LOST, Count, LOG_LINES_DROPPED, PRE_ROUTING_DROPPED, PROBES_RECEIVED,
-    REPLIES_DROPPED, REPLIES_RECEIVED, REPLIES_STRAY, REQUESTS_RECEIVED, REQUESTS_TURNED_AWAY,
-    SCRIPTS_FAILED, XDATA_BROKEN,
+    ACKS_ABSORBED, CONTINUATIONS_LOST, COPIES_REFUSED, Count, LOG_LINES_DROPPED, PRE_ROUTING_DROPPED,
+    PROBES_RECEIVED, REPLIES_DROPPED, REPLIES_RECEIVED, REPLIES_STRAY, REQUESTS_RECEIVED,
+    REQUESTS_TURNED_AWAY, SCRIPTS_FAILED, XDATA_BROKEN,
 };
 use crate::core::datagram::{Circumstances, Datagram};
 use crate::core::groups::{Delegate, Xdata};
@@ -186,6 +186,12 @@ impl Engine {
             context.log(Level::Info, format_args!("not answered with {status}: {failure}"));
         }
         context.finish();
+    }
+
+    /// A copy of a message that was set aside: its sender is told what the first copy was told.
+    pub fn refuse_copy(&mut self, datagram: &Datagram<'_>) {
+        self.state.count(COPIES_REFUSED);
+        self.answer_with(500, datagram);
     }
 
     /// A message from the network while the server stops: what would begin something new is answered with 503 and without

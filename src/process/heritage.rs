@@ -12,6 +12,7 @@ use super::engine::{Engine, EngineParts};
 use super::ledger::Ledger;
 use super::outbound::ListenerOutbound;
 use super::reload_line::ReloadLine;
+use super::remembered::Remembered;
 use super::role::Role;
 use crate::core::counters::{Count, CounterId};
 use crate::core::groups::Delegate;
@@ -53,6 +54,8 @@ pub struct Heritage {
     pub generation: u64,
     /// Values and locks that scripts of all processes share.
     pub shared: SharedState,
+    /// Messages that were set aside lately.
+    pub remembered: Remembered,
     /// Who lives, by place.
     pub processes: ProcessTable,
     /// What viewers see.

@@ -21,6 +21,7 @@ use super::heritage::Heritage;
 use super::names::Names;
 use super::obituary::{Obituary, Occupation};
 use super::offspring::Child;
+use super::overload::OverloadControl;
 use super::reload::{Generation, Reload};
 use super::repair::RepairShop;
 use super::role::Role;
@@ -74,6 +75,7 @@ pub struct Master {
     pub(super) repair: RepairShop,
     pub(super) watchdog: Watchdog,
     pub(super) scaling: Scaling,
+    pub(super) overload: OverloadControl,
     pub(super) undertaking: Undertaking,
     pub(super) children: Vec<Child>,
     pub(super) phase: Phase,
@@ -176,13 +178,14 @@ impl Master {
         let Beginning { heritage, script, title, proof, birth, .. } = beginning;
         let Beginning { succession, names, service_manager, program, .. } = beginning;
         let signals = SignalQueue::of(&SIGNALS)?;
-        let Generation { heritage, repair, watchdog, scaling, undertaking, children, phase } =
+        let Generation { heritage, repair, watchdog, scaling, overload, undertaking, children, phase } =
             Generation::new(heritage, Phase::Starting);
         Ok(Master {
             heritage,
             repair,
             watchdog,
             scaling,
+            overload,
             undertaking,
             children,
             phase,
@@ -220,6 +223,7 @@ impl Master {
             self.go_on_upgrading();
             self.note_degraded();
             self.scale_groups();
+            self.control_overload();
             self.tell_service_manager();
             if let Some(status) = self.status_of_all() {
                 self.tell_totals();
@@ -270,10 +274,16 @@ impl Master {
         let is_quiet =
             self.phase == Phase::Serving && is_alone && !self.has_leftovers() && self.undertaking.is_idle();
         let usual = if is_quiet { SLEEP_MAX } else { TURN };
-        [until_deadline, self.watchdog.pause(), self.scaling.pause(), self.service_manager.pause()]
-            .into_iter()
-            .flatten()
-            .fold(usual, Duration::min)
+        [
+            until_deadline,
+            self.watchdog.pause(),
+            self.scaling.pause(),
+            self.overload.pause(),
+            self.service_manager.pause(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(usual, Duration::min)
     }
 
     // Start.
@@ -464,6 +474,11 @@ impl Master {
         };
         self.heritage.log.say(level, format_args!("{obituary}"));
         child.has_died(status, &self.heritage.processes);
+        if let (Some(set_aside), Role::Worker { group, .. }) =
+            (&finding.set_aside, &self.children[index].role)
+        {
+            self.heritage.remembered.note(*group, &set_aside.message, monotonic_ns());
+        }
         if let Some(set_aside) = finding.set_aside
             && !self.undertaking.add(set_aside)
         {

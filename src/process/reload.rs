@@ -29,6 +29,7 @@ use super::heritage::Heritage;
 use super::ledger::Totals;
 use super::master::{EXIT_ORDERLY, Master, Phase};
 use super::offspring::Child;
+use super::overload::OverloadControl;
 use super::reload_line::Outcome;
 use super::repair::RepairShop;
 use super::role::Role;
@@ -56,6 +57,7 @@ pub struct Generation {
     pub(super) repair: RepairShop,
     pub(super) watchdog: Watchdog,
     pub(super) scaling: Scaling,
+    pub(super) overload: OverloadControl,
     pub(super) undertaking: Undertaking,
     pub(super) children: Vec<Child>,
     pub(super) phase: Phase,
@@ -76,6 +78,7 @@ impl Generation {
             repair: RepairShop::new(&heritage.queues),
             watchdog: Watchdog::new(&settings.groups),
             scaling: Scaling::new(&settings.groups),
+            overload: OverloadControl::new(&settings.groups),
             undertaking: Undertaking::default(),
             children,
             phase,
@@ -305,6 +308,7 @@ impl Master {
         mem::swap(&mut self.repair, &mut other.repair);
         mem::swap(&mut self.watchdog, &mut other.watchdog);
         mem::swap(&mut self.scaling, &mut other.scaling);
+        mem::swap(&mut self.overload, &mut other.overload);
         mem::swap(&mut self.undertaking, &mut other.undertaking);
         mem::swap(&mut self.children, &mut other.children);
         mem::swap(&mut self.phase, &mut other.phase);

@@ -18,6 +18,7 @@ use crate::core::identity::ProcessIdentity;
 use crate::core::log::Level;
 use crate::core::settings::GroupSetting;
 use crate::shm::{Consumer, Delivery};
+use crate::sys::clock::monotonic_ns;
 
 /// A wake is lost only with a process that is stopped while it is being woken. A colleague then finds the message after
 /// this time at the latest, before its sender would send it again (500 ms).
@@ -44,7 +45,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
             follow_master(heritage, &rules);
             continue;
         }
-        process_waiting(heritage, &mut engine, &mut consumer, max_age_ns);
+        process_waiting(heritage, &mut engine, &mut consumer, group, max_age_ns);
         if is_last_look {
             engine.stop();
             return Ok(());
@@ -67,21 +68,31 @@ fn max_age_ns(group: &GroupSetting) -> u64 {
     }
 }
 
-fn process_waiting(heritage: &Heritage, engine: &mut Engine, consumer: &mut Consumer, max_age_ns: u64) {
+fn process_waiting(
+    heritage: &Heritage,
+    engine: &mut Engine,
+    consumer: &mut Consumer,
+    group: u16,
+    max_age_ns: u64,
+) {
     while let Some(delivery) = consumer.next() {
         // What workers died over is no longer a matter of waiting in the queue.
         if delivery.attempts() == 1 && delivery.queued_ns() > max_age_ns {
             delivery.expire();
             continue;
         }
-        process_delivery(heritage, engine, delivery);
+        process_delivery(heritage, engine, group, delivery);
     }
 }
 
-fn process_delivery(heritage: &Heritage, engine: &mut Engine, delivery: Delivery<'_>) {
+fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delivery: Delivery<'_>) {
     match Circumstances::decode_first(delivery.meta()) {
         Ok((circumstances, continuation)) => {
             let datagram = Datagram { bytes: delivery.body(), circumstances };
+            if heritage.remembered.knows(group, datagram.bytes, monotonic_ns) {
+                engine.refuse_copy(&datagram);
+                return delivery.finish();
+            }
             process_datagram(engine, &datagram, continuation, delivery.xdata(), delivery.attempts() - 1);
         }
         Err(_) => heritage.log.say(
@@ -113,6 +124,7 @@ pub(super) fn process_datagram(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::counters::COPIES_REFUSED;
     use crate::core::datagram::Transport;
     use crate::core::groups::Xdata;
     use crate::core::identity::ProcessKind;
@@ -159,7 +171,7 @@ mod tests {
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
         let mut engine = scene.heritage.engine(process, None);
         let mut consumer = scene.heritage.queues.consumer(0, 0);
-        process_waiting(&scene.heritage, &mut engine, &mut consumer, u64::MAX);
+        process_waiting(&scene.heritage, &mut engine, &mut consumer, 0, u64::MAX);
 
         for expected in ["first", "second"] {
             let mut bytes = [0; 2000];
@@ -169,5 +181,30 @@ mod tests {
         }
         let figures = scene.heritage.queues.group_statistics(0);
         assert_eq!((figures.depth, figures.processed), (0, 3));
+    }
+
+    #[test]
+    fn a_copy_of_what_was_set_aside_is_refused_and_the_script_does_not_see_it() {
+        let scene = Scene::new(SCRIPT);
+        let source = UdpSocket::bind("127.0.0.1:0").unwrap();
+        source.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let whole = circumstances(&scene, &source).encode();
+        push(&scene, &whole, &source, "copy");
+        push(&scene, &whole, &source, "another");
+        let mut consumer = scene.heritage.queues.consumer(0, 0);
+        let body = consumer.next().unwrap().body().to_vec();
+        scene.heritage.remembered.note(0, &body, monotonic_ns());
+
+        let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
+        let mut engine = scene.heritage.engine(process, None);
+        process_waiting(&scene.heritage, &mut engine, &mut consumer, 0, u64::MAX);
+
+        for expected in ["SIP/2.0 500 ", "SIP/2.0 200 another"] {
+            let mut bytes = [0; 2000];
+            let size = source.recv(&mut bytes).unwrap();
+            let text = String::from_utf8_lossy(&bytes[..size]);
+            assert!(text.starts_with(expected), "{text}");
+        }
+        assert_eq!(scene.heritage.counters.sum(COPIES_REFUSED.0), 1);
     }
 }

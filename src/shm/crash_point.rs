@@ -1,8 +1,8 @@
 //! The named points of the ring protocol at which a test can end the process that runs it.
 //!
 //! In a normal build [`pass`] is nothing. With the feature `crash-points` a process can arm one point; when it passes
-//! it for the n-th time, it is gone at once, with an exit status that names the point. Under loom the thread ends
-//! there instead.
+//! it for the n-th time, it is gone at once, with an exit status that names the point; a whole server is armed by
+//! [`failpoint`](super::failpoint). Under loom the thread ends there instead.
 
 /// A place between two steps of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,56 @@ impl Point {
 
     /// Those of a message that waits until its time has come.
     pub const OF_SEATS: &'static [Self] = Self::ALL.split_at(Self::SeatTaken as usize).1;
+
+    /// What `SWORKER_FAIL` calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AttachTailStored => "ring.attach_tail",
+            Self::AttachHeadStored => "ring.attach_head",
+            Self::OldestTaken => "ring.oldest",
+            Self::TicketDrawn => "ring.ticket",
+            Self::PushBodyWritten => "ring.write",
+            Self::PushDescribed => "ring.describe",
+            Self::PushPublished => "ring.publish",
+            Self::PushCounted => "ring.count",
+            Self::WakeSleeperSeen => "wake.sleeper",
+            Self::WakeTokenTaken => "wake.token",
+            Self::WakeBitTaken => "wake.bit",
+            Self::WakeEpochRaised => "wake.epoch",
+            Self::WakeSent => "wake.sent",
+            Self::WakeTokenReturned => "wake.returned",
+            Self::ClaimTaken => "ring.claim",
+            Self::ClaimHinted => "ring.hint",
+            Self::ShardTaken => "shard.take",
+            Self::ShardReleased => "shard.release",
+            Self::TakeCopied => "take.copy",
+            Self::TakeDescribed => "take.describe",
+            Self::TakeHeld => "take.hold",
+            Self::TakeGivenBack => "take.give_back",
+            Self::TakeStarted => "take.start",
+            Self::FinishBefore => "finish.before",
+            Self::FinishAfter => "finish.after",
+            Self::RedeliveryStarted => "redelivery.start",
+            Self::ParkKeyRead => "park.key",
+            Self::ParkBitSet => "park.bit",
+            Self::ParkFenced => "park.fence",
+            Self::ParkCancelled => "park.cancel",
+            Self::ParkWoken => "park.woken",
+            Self::ParkBitCleared => "park.clear_bit",
+            Self::ParkTokenCleared => "park.clear_token",
+            Self::SeatTaken => "seat.take",
+            Self::SeatFilled => "seat.fill",
+            Self::SeatPublished => "seat.publish",
+            Self::SeatMoving => "seat.move",
+            Self::SeatMoved => "seat.moved",
+            Self::SeatFreed => "seat.free",
+        }
+    }
+
+    /// The point of this name.
+    pub fn named(name: &str) -> Option<Point> {
+        Self::ALL.into_iter().find(|point| point.name() == name)
+    }
 }
 
 #[cfg(any(loom, feature = "crash-points"))]
@@ -138,6 +188,7 @@ mod armed {
         if POINT.load(Ordering::Relaxed) == u32::from(point as u8) {
             end_if_due(point);
         }
+        crate::shm::failpoint::pass(point);
     }
 
     #[cold]
@@ -190,5 +241,13 @@ mod tests {
         for (index, point) in Point::ALL.into_iter().enumerate() {
             assert_eq!(point as usize, index);
         }
+    }
+
+    #[test]
+    fn every_point_is_found_by_its_own_name() {
+        for point in Point::ALL {
+            assert_eq!(Point::named(point.name()), Some(point));
+        }
+        assert_eq!(Point::named("ring"), None);
     }
 }

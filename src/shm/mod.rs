@@ -41,6 +41,8 @@ mod consumer;
 mod counter;
 pub mod crash_point;
 mod event_count;
+#[cfg(not(loom))]
+pub mod failpoint;
 mod histogram;
 #[cfg(not(loom))]
 mod lock_table;

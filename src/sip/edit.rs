@@ -244,11 +244,21 @@ impl Edits {
     /// Notes where the message came from on its topmost Via (RFC 3261 18.2.1, RFC 3581 4).
     pub fn stamp_top_via(&mut self, message: &Message<'_>, stamp: ViaStamp) -> Result<(), EditError> {
         let (_, via, _) = top_via(message)?;
+        self.stamp_via(message, &via, stamp)
+    }
+
+    /// The same on one of its other Vias.
+    pub fn stamp_via(
+        &mut self,
+        message: &Message<'_>,
+        via: &Via<'_>,
+        stamp: ViaStamp,
+    ) -> Result<(), EditError> {
         if stamp.is_empty() {
             return Ok(());
         }
         let span = message.span_of(via.raw).ok_or(EditError::Span)?;
-        let text = self.keep_text(|texts| append_stamped_via(texts, &via, stamp));
+        let text = self.keep_text(|texts| append_stamped_via(texts, via, stamp));
         self.put(span, text);
         Ok(())
     }
@@ -405,7 +415,7 @@ mod tests {
     }
 
     fn stamp() -> ViaStamp {
-        ViaStamp { received: "192.0.2.9".parse().ok(), rport: Some(7) }
+        ViaStamp { received: "192.0.2.9".parse().ok(), rport: Some(7), overload: None }
     }
 
     #[test]

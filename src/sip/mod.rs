@@ -31,6 +31,7 @@ pub mod message;
 pub mod method;
 pub mod name_addr;
 mod octets;
+pub mod overload;
 pub mod params;
 mod start_line;
 pub mod status;

@@ -9,6 +9,7 @@
 use super::octets::{
     address, count_while, host_length, is_space, is_token_octet, port, trim_end, trim_start,
 };
+use super::overload::Overload;
 use super::params::Params;
 use super::params::find_outside_quotes;
 use std::fmt;
@@ -58,6 +59,8 @@ pub struct ViaStamp {
     pub received: Option<IpAddr>,
     /// The port it came from, for `rport`.
     pub rport: Option<u16>,
+    /// What its sender is told about overload; in responses only.
+    pub overload: Option<Overload>,
 }
 
 impl ViaStamp {
@@ -67,7 +70,7 @@ impl ViaStamp {
         let asked = via.rport != Rport::Absent;
         let differs = via.host_address() != Some(source.ip());
         let received = (asked || via.received.is_some() || differs).then(|| source.ip());
-        Self { received, rport: asked.then(|| source.port()) }
+        Self { received, rport: asked.then(|| source.port()), overload: None }
     }
 
     /// What is due when the port is noted without being asked for.
@@ -77,7 +80,7 @@ impl ViaStamp {
 
     /// Whether there is nothing to note.
     pub fn is_empty(&self) -> bool {
-        self.received.is_none() && self.rport.is_none()
+        self.received.is_none() && self.rport.is_none() && self.overload.is_none()
     }
 }
 

@@ -6,6 +6,7 @@ use super::edit::{BodyEdit, Change, Edits};
 use super::header::HeaderId;
 use super::message::{Header, HeaderError, Message};
 use super::octets::{trim, trim_end, trim_start};
+use super::overload::Overload;
 use super::status::Status;
 use super::via::{Via, ViaStamp};
 use std::io::Write;
@@ -232,7 +233,9 @@ pub(super) fn append_stamped_via(out: &mut Vec<u8>, via: &Via<'_>, stamp: ViaSta
     for param in via.params {
         let is_received = param.is_named(b"received") && stamp.received.is_some();
         let is_rport = param.is_named(b"rport") && stamp.rport.is_some();
-        let Some(start) = offset_in(via.raw, param.raw).filter(|_| is_received || is_rport) else { continue };
+        let is_overload = stamp.overload.is_some() && Overload::is_about(&param);
+        let is_replaced = is_received || is_rport || is_overload;
+        let Some(start) = offset_in(via.raw, param.raw).filter(|_| is_replaced) else { continue };
         let kept_end = match memchr::memrchr(b';', &via.raw[written..start]) {
             Some(semicolon) => written + semicolon,
             None => start,
@@ -250,6 +253,9 @@ pub(super) fn append_stamped_via(out: &mut Vec<u8>, via: &Via<'_>, stamp: ViaSta
     if let Some(received) = stamp.received {
         out.extend_from_slice(b";received=");
         append_address(out, received);
+    }
+    if let Some(overload) = stamp.overload {
+        overload.append(out);
     }
 }
 

@@ -30,6 +30,11 @@ impl SharedNumber {
         self.cell().store(value, Ordering::Relaxed);
     }
 
+    /// Adds to it for every process; the value after that.
+    pub fn add(&self, amount: i64) -> i64 {
+        self.cell().fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
+    }
+
     #[inline]
     fn cell(&self) -> &AtomicI64 {
         // SAFETY: the mapping is page-aligned, holds at least these 8 bytes as long as `self` lives, any bytes are a
@@ -50,5 +55,7 @@ mod tests {
             number.set(value);
             assert_eq!(number.get(), value);
         }
+        number.set(40);
+        assert_eq!((number.add(2), number.get()), (42, 42));
     }
 }

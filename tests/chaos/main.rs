@@ -4,6 +4,8 @@
 //!  scripts/chaos            every row, release build
 //!  scripts/chaos R2 R8      these rows
 //!  CHAOS_SEED=7 scripts/chaos
+//!  CHAOS_SOAK=50000000 scripts/chaos R17      messages of the soak
+//!  CHAOS_DIALOGS=100000 scripts/chaos R22     dialogs of the row about order
 //! ```
 //!
 //! A row does something bad to a running server under load, counts what became of every message, and says whether the
@@ -18,14 +20,22 @@ mod scripts;
 #[allow(dead_code, unused_imports, reason = "shared with the tests of the server, which use more of it")]
 mod support;
 
+mod changes;
+mod failpoints;
 mod kills;
 mod life;
 mod mutants;
+mod order;
 mod overload;
+mod stuck;
+mod surroundings;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::Signal;
 
 /// One row of the scoreboard.
 struct Row {
@@ -60,11 +70,42 @@ impl Dice {
     }
 }
 
+/// Says now and then that it is time, for what is looked at while a load runs.
+struct Beat {
+    every: Duration,
+    next_at: Instant,
+}
+
+impl Beat {
+    fn every(every: Duration) -> Beat {
+        Beat { every, next_at: Instant::now() + every }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let is_due = Instant::now() >= self.next_at;
+        if is_due {
+            self.next_at = Instant::now() + self.every;
+        }
+        is_due
+    }
+}
+
+/// All rows, in the order of their numbers.
 fn rows() -> Vec<Row> {
-    [kills::ROWS, overload::ROWS, life::ROWS, mutants::ROWS]
-        .into_iter()
-        .flat_map(|rows| rows.iter().map(Row::copied))
-        .collect()
+    let subjects = [
+        kills::ROWS,
+        failpoints::ROWS,
+        stuck::ROWS,
+        overload::ROWS,
+        life::ROWS,
+        changes::ROWS,
+        surroundings::ROWS,
+        order::ROWS,
+        mutants::ROWS,
+    ];
+    let mut rows: Vec<Row> = subjects.into_iter().flat_map(|rows| rows.iter().map(Row::copied)).collect();
+    rows.sort_by_key(|row| row.id[1..].parse::<u32>().unwrap_or(u32::MAX));
+    rows
 }
 
 impl Row {
@@ -75,6 +116,7 @@ impl Row {
     /// Runs it; a panic inside is a row below its target.
     fn run(&self, seed: u64) -> bool {
         let started_at = Instant::now();
+        let _limit = Limit::start(self.id);
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.measure)(&mut Dice(seed | 1))));
         let finding = outcome.unwrap_or_else(|_| Finding::new(false, "the row itself failed, see above"));
         let verdict = if finding.is_met { "ok  " } else { "MISS" };
@@ -83,6 +125,43 @@ impl Row {
         println!("          seed {seed}, {:.1} s", started_at.elapsed().as_secs_f64());
         finding.is_met
     }
+}
+
+/// How long a row may take, a longer soak apart.
+const ROW_LIMIT: Duration = Duration::from_secs(180);
+
+/// Ends everything when a row takes too long: a row that hangs is below its target.
+struct Limit {
+    is_over: Option<Sender<()>>,
+}
+
+impl Limit {
+    fn start(id: &'static str) -> Limit {
+        let (is_over, waiting) = std::sync::mpsc::channel();
+        let limit = if id == "R17" { ROW_LIMIT + life::soak_limit() } else { ROW_LIMIT };
+        std::thread::spawn(move || {
+            if waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                println!("MISS {id:4} still not done after {limit:?}");
+                let own = std::process::id() as i32;
+                let below = support::processes::tree(own).into_iter().filter(|pid| *pid != own);
+                below.for_each(|pid| support::processes::send_signal(pid, Signal::SIGKILL));
+                std::process::exit(1);
+            }
+        });
+        Limit { is_over: Some(is_over) }
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        drop(self.is_over.take());
+    }
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -101,7 +180,11 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    let is_wanted = |row: &&Row| wanted.is_empty() || wanted.iter().any(|id| row.id.eq_ignore_ascii_case(id));
+    // The one row that needs another build is run when it is asked for.
+    let is_usual = |row: &Row| cfg!(feature = "crash-points") || row.id != failpoints::ROWS[0].id;
+    let is_wanted = |row: &&Row| {
+        (wanted.is_empty() && is_usual(row)) || wanted.iter().any(|id| row.id.eq_ignore_ascii_case(id))
+    };
     let (mut passed, mut failed) = (0, 0);
     for row in rows.iter().filter(is_wanted) {
         if row.run(seed) { passed += 1 } else { failed += 1 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::scripts::{HEAD, answered_by_workers, two_groups};
 use super::support::{Load, Request, SOON, Server, check_config, processes, wait_until};
-use super::{Dice, Finding, Row, milliseconds};
+use super::{Dice, Finding, Row, median, milliseconds};
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -25,7 +25,7 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "R7",
         what: "a group asked for twice what it can do, for 5 s",
-        target: "at least 80 % of its capacity answered with 200, the rest with 503, unrelated 0 lost",
+        target: "at least 95 % of its capacity answered with 200, the rest with 503, p99 of all 100 ms, unrelated 0 lost",
         peer: "54 % lost, 57 % of unrelated traffic lost",
         measure: overload,
     },
@@ -65,37 +65,48 @@ fn stopped(_: &mut Dice) -> Finding {
     Finding::new(tally.lost.is_empty(), format!("{} lost of {}", tally.lost.len(), tally.sent))
 }
 
+/// The group moves and is stuck in turn, so that what else the machine does is in both figures.
+const TURNS: usize = 3;
+
 fn stuck(_: &mut Dice) -> Finding {
     let server = Server::start(&two_groups(2, 2, 4096));
-    let outside = |name: &str| {
-        let load = Load::new(name, 4_000).rate(2_000.0).request(|name| Request::new("REGISTER", name));
-        load.run(&server.caller())
+    let (mut lost, mut moving, mut stuck) = (0, Vec::new(), Vec::new());
+    let mut outside = |name: String, p99: &mut Vec<Duration>| {
+        let load = Load::new(&name, 2_000).rate(2_000.0).request(|name| Request::new("REGISTER", name));
+        let tally = load.run(&server.caller());
+        lost += tally.lost.len();
+        p99.push(tally.latency(0.99));
     };
-    let before = outside("r6-before");
-    server.children_titled("worker calls/").iter().for_each(|pid| processes::freeze(*pid));
-    let calls = server.caller();
-    (0..2_000)
-        .for_each(|index| calls.send(&calls.bytes(&Request::new("INVITE", &format!("{index}.r6-stuck")))));
-    wait_until("they wait in the queue", SOON, || server.group("calls")["delegated"] == 2_000);
-    let after = outside("r6-after");
-    server.children_titled("worker calls/").iter().for_each(|pid| processes::thaw(*pid));
-    let (p99_before, p99_after) = (before.latency(0.99), after.latency(0.99));
+    for turn in 0..TURNS {
+        outside(format!("r6-moving-{turn}"), &mut moving);
+        let workers = server.children_titled("worker calls/");
+        workers.iter().for_each(|pid| processes::freeze(*pid));
+        let calls = server.caller();
+        (0..700).for_each(|index| {
+            calls.send(&calls.bytes(&Request::new("INVITE", &format!("{index}.r6-{turn}"))));
+        });
+        let delegated = 700 * (turn as u64 + 1);
+        wait_until("they wait in the queue", SOON, || server.group("calls")["delegated"] == delegated);
+        outside(format!("r6-stuck-{turn}"), &mut stuck);
+        workers.iter().for_each(|pid| processes::thaw(*pid));
+        wait_until("the queue is empty", SOON, || server.group("calls")["depth"] == 0);
+    }
+    let (p99_moving, p99_stuck) = (median(&moving), median(&stuck));
     let value = format!(
-        "{} lost of {} outside of it, p99 {} before, {} after",
-        after.lost.len(),
-        after.sent,
-        milliseconds(p99_before),
-        milliseconds(p99_after)
+        "{lost} lost of {} outside of it, p99 there {} while it moves, {} while it is stuck",
+        2 * TURNS * 2_000,
+        milliseconds(p99_moving),
+        milliseconds(p99_stuck)
     );
-    let limit = (p99_before * 2).max(Duration::from_millis(5));
-    Finding::new(after.lost.is_empty() && p99_after <= limit, value)
+    let limit = (p99_moving * 2).max(Duration::from_millis(5));
+    Finding::new(lost == 0 && p99_stuck <= limit, value)
 }
 
 fn overload(_: &mut Dice) -> Finding {
     let script = format!(
         r#"{HEAD}loadmodule "cfgutils"
 children=2
-async_workers_group="name=calls;workers=2;queue=64"
+async_workers_group="name=calls;workers=2;queue=16"
 event_route[core:pre-routing] {{
     if (is_method("INVITE")) {{
         if (sworker_task("calls")) drop;
@@ -111,28 +122,34 @@ request_route {{
 "#
     );
     let server = Server::start(&script);
-    let capacity = {
+    let capacity = || {
         let load = Load::new("r7-capacity", 1_000).window(8).request(|name| Request::new("INVITE", name));
         let started_at = Instant::now();
         let tally = load.run(&server.caller());
         tally.answered as f64 / started_at.elapsed().as_secs_f64()
     };
+    let capacity_before = capacity();
     let processed_before = processed(&server);
     let started_at = Instant::now();
-    let mixed = Load::new("r7", (capacity * 10.5) as usize).rate(capacity * 2.1).request(|name| {
-        let number: usize = name.split('.').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-        Request::new(if number.is_multiple_of(21) { "OPTIONS" } else { "INVITE" }, name)
-    });
+    let mixed =
+        Load::new("r7", (capacity_before * 10.5) as usize).rate(capacity_before * 2.1).request(|name| {
+            let number: usize = name.split('.').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+            Request::new(if number.is_multiple_of(21) { "OPTIONS" } else { "INVITE" }, name)
+        });
     let tally = mixed.run(&server.caller());
     let goodput = (processed(&server) - processed_before) as f64 / started_at.elapsed().as_secs_f64();
+    // Before and after, as the machine may do other things meanwhile.
+    let capacity = (capacity_before + capacity()) / 2.0;
     let share = goodput / capacity;
+    let p99 = tally.latency(0.99);
     let value = format!(
-        "capacity {capacity:.0}/s, answered with 200 {goodput:.0}/s ({:.0} %), {} of {} not answered at all",
+        "capacity {capacity:.0}/s, answered with 200 {goodput:.0}/s ({:.0} %), p99 {}, {} of {} not answered at all",
         share * 100.0,
+        milliseconds(p99),
         tally.lost.len(),
         tally.sent
     );
-    Finding::new(share >= 0.8 && tally.lost.is_empty(), value)
+    Finding::new(share >= 0.95 && p99 <= Duration::from_millis(100) && tally.lost.is_empty(), value)
 }
 
 fn processed(server: &Server) -> u64 {

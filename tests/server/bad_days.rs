@@ -3,16 +3,14 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::scripts::{HEAD, answered_by_workers, two_groups};
-use crate::support::{
-    Caller, Folder, Load, Request, SOON, Server, Tool, control_path, daemon_path, processes, top_path,
-    wait_for, wait_until,
-};
+use crate::support::{Folder, Load, Logging, Request, SOON, Server, Tool, processes, top_path, wait_until};
 
 /// Sets a limit of a running process, as `prlimit` takes it.
 #[track_caller]
@@ -29,59 +27,6 @@ fn limit_of_nobody(server: &Server, limit: &str) {
     let words = ["--reuid=nobody", "--regid=nogroup", "--clear-groups", "prlimit", "--pid", &master, limit];
     let finished = Tool::start(server.folder(), "setpriv", "setpriv", &words).finish(SOON);
     assert_eq!(finished.code, Some(0), "{}", finished.output);
-}
-
-/// A server whose log goes where the test says.
-struct Logging {
-    folder: Folder,
-    child: Child,
-}
-
-impl Logging {
-    #[track_caller]
-    fn into(script: &str, log: impl Into<Stdio>) -> Logging {
-        let folder = Folder::new();
-        folder.write("server.cfg", script);
-        let child = Command::new(daemon_path())
-            .args(["-DD", "-E", "-ddd", "-f", "server.cfg", "-w", ".", "-Y", "run", "-l", "udp:127.0.0.1:0"])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(File::create(folder.file("report")).expect("a file can be made"))
-            .stderr(log)
-            .spawn()
-            .expect("the server can be started");
-        let logging = Logging { folder, child };
-        wait_until("it answers", SOON, || logging.ask(&["core.version"]).is_some());
-        logging
-    }
-
-    fn ask(&self, command: &[&str]) -> Option<serde_json::Value> {
-        let words = [&["-Y", "run"], command].concat();
-        let finished = Tool::start(&self.folder, "sworkerctl", control_path(), &words).finish(SOON);
-        (finished.code == Some(0)).then(|| serde_json::from_str(&finished.output).expect("an answer is JSON"))
-    }
-
-    fn caller(&self) -> Caller {
-        wait_for("it says where it listens", SOON, || {
-            let report = self.folder.read("report");
-            let address = report.lines().find_map(|line| line.trim().strip_prefix("udp: "))?;
-            Some(Caller::new(address.parse().expect("an address")))
-        })
-    }
-
-    fn counter(&self, name: &str) -> u64 {
-        self.ask(&["stats.fetch", name]).and_then(|values| values[name].as_u64()).unwrap_or_default()
-    }
-}
-
-impl Drop for Logging {
-    fn drop(&mut self) {
-        processes::send_signal(self.child.id() as i32, Signal::SIGTERM);
-        let status = self.child.wait();
-        if !std::thread::panicking() {
-            assert!(status.is_ok_and(|status| status.success()), "it ends in order");
-        }
-    }
 }
 
 /// Each message leaves a line of some length in the log.
@@ -107,6 +52,55 @@ fn a_full_disk_under_the_log_holds_up_nobody() {
     let server = Logging::into(&talkative(), full);
     Load::new("full", 1_000).run(&server.caller()).assert_nothing_lost();
     wait_until("lost lines are counted", SOON, || server.counter("core.log_lines_dropped") > 0);
+}
+
+#[test]
+fn a_syslog_that_goes_is_found_again_when_it_is_back() {
+    let folder = Folder::new();
+    let path = folder.file("syslog");
+    let bind = || {
+        let daemon = UnixDatagram::bind(&path).expect("a socket can be bound in a folder of our own");
+        daemon.set_read_timeout(Some(Duration::from_millis(1))).expect("a time above zero is taken");
+        daemon
+    };
+    let daemon = bind();
+    let server =
+        Server::on(&talkative()).argument(&format!("--log-engine=syslog:{}", path.display())).start();
+    drop(daemon);
+    std::fs::remove_file(&path).expect("our own socket can be removed");
+    Load::new("gone", 500).run(&server.caller()).assert_nothing_lost();
+    wait_until("lost lines are counted", SOON, || server.counter("core.log_lines_dropped") > 0);
+
+    let daemon = bind();
+    let caller = server.caller();
+    let (mut asked, mut buffer) = (0, vec![0; 70_000]);
+    wait_until("a line comes again", SOON, || {
+        asked += 1;
+        caller.ask(&Request::new("OPTIONS", &format!("back-{asked}")));
+        daemon.recv(&mut buffer).is_ok_and(|size| memchr::memmem::find(&buffer[..size], b"back-").is_some())
+    });
+}
+
+#[test]
+fn a_queue_whose_bytes_are_used_up_is_full_and_gives_all_of_them_back() {
+    // Room for 64 messages of a usual size, not for 64 of twenty kilobytes.
+    let server = Server::start(&answered_by_workers(1, 1, 64));
+    let caller = server.caller();
+    let large = |name: &str| caller.bytes(&Request::new("OPTIONS", name).body(&"x".repeat(20_000)));
+    for round in 0..3 {
+        let worker = server.worker("calls", 1);
+        let full_before = server.counter("sworker.full");
+        processes::freeze(worker);
+        (0..64).for_each(|index| caller.send(&large(&format!("large-{round}-{index}"))));
+        wait_until("there is no room for some", SOON, || server.counter("sworker.full") > full_before);
+        processes::thaw(worker);
+        let answers: Vec<u16> = (0..64).map(|_| caller.receive().status()).collect();
+        assert_eq!(answers, vec![200; 64], "round {round}");
+        wait_until("the queue is empty", SOON, || server.group("calls")["depth"] == 0);
+    }
+    let full = server.counter("sworker.full");
+    (0..3).for_each(|index| assert_eq!(caller.ask_bytes(&large(&format!("calm-{index}"))).status(), 200));
+    assert_eq!(server.counter("sworker.full"), full, "there is room again");
 }
 
 #[test]

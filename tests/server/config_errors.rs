@@ -1,7 +1,7 @@
 //! What is wrong with a script is said where it is wrong, with help, and the server does not start.
 
 use crate::scripts::{HEAD, two_groups};
-use crate::support::check_config;
+use crate::support::{Folder, SOON, Tool, check_config, daemon_path};
 
 /// Where the rows' own lines begin in the checked script.
 fn first_line() -> usize {
@@ -100,4 +100,25 @@ fn what_is_accepted_without_effect_is_a_notice_and_no_mistake() {
     let finished =
         check_config(&format!("{HEAD}mem_join=1\ntcp_rd_buf_size=16384\nrequest_route {{ exit; }}\n"));
     assert_eq!(finished.code, Some(0), "{}", finished.output);
+}
+
+#[test]
+fn failpoints_that_do_not_exist_refuse_the_start_and_what_exists_is_told() {
+    let rows = [
+        ("ring.publsh:abort@17", "unknown point \"ring.publsh\", points are ring.attach_tail, "),
+        ("ring.publish:explode@17", "unknown action \"explode\", actions are abort, kill"),
+        ("ring.publish", "\"ring.publish\" is not of the form POINT:ACTION@COUNT"),
+        // Right, but this program was built without them.
+        ("ring.publish:abort@17", "this program has no failpoints"),
+    ];
+    let usual = if cfg!(feature = "crash-points") { &rows[..3] } else { &rows[..] };
+    for (words, expected) in usual {
+        let folder = Folder::new();
+        folder.write("calls.cfg", "request_route { exit; }\n");
+        let environment = [("SWORKER_FAIL".to_string(), words.to_string())];
+        let arguments = ["-DD", "-E", "-f", "calls.cfg", "-Y", "run", "-l", "udp:127.0.0.1:0"];
+        let done = Tool::start_in(&folder, "sworkerd", daemon_path(), &arguments, &environment).finish(SOON);
+        let error = format!("sworkerd: error: SWORKER_FAIL: {expected}");
+        assert!(done.code == Some(255) && done.output.contains(&error), "{words}: {done:?}");
+    }
 }

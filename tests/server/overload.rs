@@ -1,7 +1,7 @@
 //! More than a group can do: what is refused, answered, dropped or too old, as its settings say.
 
 use crate::scripts::HEAD;
-use crate::support::{Caller, Request, SOON, Server, processes, wait_until};
+use crate::support::{Caller, Message, Request, SOON, Server, processes, wait_for, wait_until};
 
 /// One worker, a queue of 16, and these settings. What `sworker_task()` refuses is answered with its code.
 fn script(settings: &str) -> String {
@@ -132,6 +132,21 @@ fn what_belongs_to_something_begun_goes_first() {
 }
 
 #[test]
+fn what_belongs_to_something_begun_is_taken_while_what_is_new_is_refused() {
+    let (server, caller, worker) = full("full=reply;priority=on");
+    caller.send(&caller.bytes(&Request::new("INVITE", "new")));
+    let refused = caller.receive();
+    assert_eq!((refused.status(), refused.header("Call-ID")), (503, "new"));
+    for name in ["bye-1", "bye-2"] {
+        caller.send(&caller.bytes(&Request::new("BYE", name)));
+    }
+    wait_until("they are delegated", SOON, || server.group("calls")["delegated"] == 18);
+    assert_eq!(server.group("calls")["refused"], 1);
+    processes::thaw(worker);
+    assert_eq!(names(&answers(&caller, 18), 200).iter().filter(|name| name.starts_with("bye")).count(), 2);
+}
+
+#[test]
 fn how_long_messages_wait_and_scripts_take_is_told() {
     let server = Server::start(&script(""));
     let caller = server.caller();
@@ -146,4 +161,50 @@ fn how_long_messages_wait_and_scripts_take_is_told() {
         let (p50, max) = (group[what]["p50"].as_u64().unwrap(), group[what]["max"].as_u64().unwrap());
         assert!(p50 > 0 && p50 <= max && max < 10_000_000, "{what} in {group}");
     }
+}
+
+/// The value of a parameter in the topmost Via of an answer.
+fn via_parameter(answer: &Message, name: &str) -> Option<String> {
+    let lead = format!("{name}=");
+    answer.header("Via").split(';').find_map(|part| part.strip_prefix(&lead)).map(str::to_string)
+}
+
+#[test]
+fn a_neighbour_that_asks_is_told_how_much_to_keep_back_and_when_it_is_over() {
+    const ASKS: &str = ";rport;oc;oc-algo=\"loss\"";
+    let server = Server::start(&script("oc=on;full=reply"));
+    let (neighbour, other) = (server.caller(), server.caller());
+    let asking = |name: &str| Request::new("OPTIONS", name).via_parameters(ASKS);
+    let calm = neighbour.ask(&asking("calm"));
+    assert_eq!(via_parameter(&calm, "oc").as_deref(), Some("0"));
+    assert_eq!(via_parameter(&calm, "oc-validity").as_deref(), Some("0"));
+    assert_eq!(via_parameter(&calm, "oc-algo").as_deref(), Some("\"loss\""));
+    assert_eq!(via_parameter(&other.ask(&Request::new("OPTIONS", "silent")), "oc"), None);
+
+    // Given a full queue, when more comes, then who can is told how much to keep back, and all others to wait.
+    let worker = server.worker("calls", 1);
+    processes::freeze(worker);
+    send(&server, &other, 0..16, 18);
+    let mut asked = 0;
+    let told = wait_for("the neighbour is told", SOON, || {
+        asked += 1;
+        let answer = neighbour.ask(&asking(&format!("full-{asked}")));
+        assert_eq!((answer.status(), answer.header("Retry-After")), (503, ""));
+        (via_parameter(&answer, "oc")? != "0").then_some(answer)
+    });
+    let percent: u8 = via_parameter(&told, "oc").and_then(|text| text.parse().ok()).expect("a number");
+    assert!((1..=95).contains(&percent), "{told:?}");
+    assert_eq!(via_parameter(&told, "oc-validity").as_deref(), Some("1000"));
+    assert_eq!(other.ask(&Request::new("OPTIONS", "waits")).header("Retry-After"), "2");
+    server.wait_for_log("neighbours are asked to keep back");
+
+    processes::thaw(worker);
+    answers(&other, 16);
+    server.wait_for_log("overload is over");
+    let over = neighbour.ask(&asking("over"));
+    assert_eq!((over.status(), via_parameter(&over, "oc").as_deref()), (200, Some("0")));
+    let sequence =
+        |answer: &Message| via_parameter(answer, "oc-seq").and_then(|text| text.parse::<f64>().ok());
+    assert!(sequence(&calm) < sequence(&told) && sequence(&told) < sequence(&over));
+    assert!(server.counter("core.overload_told") >= 3);
 }

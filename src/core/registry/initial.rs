@@ -6,6 +6,7 @@ use crate::script::host::ValueRef;
 use crate::shm::{LockTable, SharedInput, SharedReading, ValueTable};
 
 use super::super::live_settings::is_setting;
+use super::super::overload::OverloadWord;
 use super::super::shared::SharedState;
 use super::super::value::Value;
 use super::Registry;
@@ -33,7 +34,8 @@ impl Registry {
             };
             table.write(FIRST_PROCESS, *slot, input).map_err(io::Error::other)?;
         }
-        let state = SharedState { values: table, locks: LockTable::create(self.lock_count)? };
+        let overload = OverloadWord::create(&self.settings().groups)?;
+        let state = SharedState { values: table, locks: LockTable::create(self.lock_count)?, overload };
         self.begin_live_settings(&state)?;
         Ok(state)
     }

@@ -10,6 +10,7 @@
 //! | `max_age_ms` | 0 (off) or milliseconds, 0 | what waited longer is not processed |
 //! | `order` | `none`, `callid`, a variable such as `fu` | which messages are processed one after another |
 //! | `priority` | `off`, `on` | what belongs to something begun goes first |
+//! | `oc` | `off`, `on` | neighbours that ask are told how much to keep back (RFC 7339) |
 //! | `nonblock`, `usleep` | numbers | known elsewhere, without effect |
 //!
 //! Names of keys are read without regard to case. Unknown keys are kept out with a remark, so that a file written
@@ -26,7 +27,7 @@ const GROUP_NAME_SIZE_MAX: usize = 63;
 const ATTEMPTS_MAX: u32 = 100;
 /// The shortest deadline: below it a worker would be ended for waiting on a busy machine.
 const DEADLINE_MS_MIN: u32 = 20;
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "name",
     "workers",
     "max_workers",
@@ -37,6 +38,7 @@ const KEYS: [&str; 12] = [
     "max_age_ms",
     "order",
     "priority",
+    "oc",
     "nonblock",
     "usleep",
 ];
@@ -80,7 +82,8 @@ fn set(group: &mut GroupSetting, key: &str, value: &str, remarks: &mut Vec<Strin
         "full" => group.full = full_policy(value)?,
         "max_age_ms" => group.max_age_ms = number("max_age_ms", value, 0, u32::MAX)?,
         "order" => group.order = order(value)?,
-        "priority" => group.has_priority = is_on(value)?,
+        "priority" => group.has_priority = is_on("priority", value)?,
+        "oc" => group.tells_overload = is_on("oc", value)?,
         // A full queue is always answered at once here, so both values mean the same.
         "nonblock" => drop(number("nonblock", value, 0, 1)?),
         "usleep" => {
@@ -119,11 +122,11 @@ fn order(value: &str) -> Result<Order, String> {
     }
 }
 
-fn is_on(value: &str) -> Result<bool, String> {
+fn is_on(key: &str, value: &str) -> Result<bool, String> {
     match value.to_ascii_lowercase().as_str() {
         "on" | "yes" | "1" => Ok(true),
         "off" | "no" | "0" => Ok(false),
-        _ => Err(format!("priority takes on or off, not \"{value}\"")),
+        _ => Err(format!("{key} takes on or off, not \"{value}\"")),
     }
 }
 
@@ -201,7 +204,7 @@ mod tests {
         check("name=reg;shape=round;ques=5", Ok(("reg", 1, QUEUE_DEFAULT, 2)));
         check("name=reg;usleep=100", Ok(("reg", 1, QUEUE_DEFAULT, 1)));
         check(
-            "name=reg;deadline_ms=30000;attempts=2;full=return;max_age_ms=0;order=none;priority=off",
+            "name=reg;deadline_ms=30000;attempts=2;full=return;max_age_ms=0;order=none;priority=off;oc=off",
             Ok(("reg", 1, QUEUE_DEFAULT, 0)),
         );
     }
@@ -225,6 +228,7 @@ mod tests {
         check("order=fu", |group| group.order = Order::Variable("$fu".to_string()));
         check("order=$hdr(X)", |group| group.order = Order::Variable("$hdr(X)".to_string()));
         check("priority=on", |group| group.has_priority = true);
+        check("oc=on", |group| group.tells_overload = true);
     }
 
     #[test]
@@ -253,6 +257,7 @@ mod tests {
         check("name=reg;full=block", Err("full takes return, drop_oldest or reply, not \"block\""));
         check("name=reg;order=", Err("order takes none, callid or a variable such as fu"));
         check("name=reg;priority=high", Err("priority takes on or off, not \"high\""));
+        check("name=reg;oc=loss", Err("oc takes on or off, not \"loss\""));
         check(&format!("name={}", "n".repeat(64)), Err("the name of a group has at most 63 bytes"));
     }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::core::context::Target;
 use crate::core::counters::BROKEN_RECEIVED;
-use crate::core::counters::CounterId;
+use crate::core::counters::{CounterId, OVERLOAD_TOLD};
 use crate::core::datagram::{Circumstances, Transport};
 use crate::core::groups::{Delegation, GroupIndex};
 use crate::core::identity::ProcessKind;
@@ -430,6 +430,29 @@ fn replies_are_forwarded_by_their_via_unless_the_script_says_no() {
             let expected = "192.0.2.8:5099 SIP/2.0 200 OK|Via: SIP/2.0/UDP 192.0.2.9:5070;rport=5099;";
             assert!(sent.starts_with(expected), "{sent}");
         }
+    }
+}
+
+#[test]
+fn a_neighbour_that_asks_is_told_about_overload_in_replies_made_here_and_in_those_sent_on() {
+    const ASKS: &str = "192.0.2.9:5070;oc;oc-algo=\"loss\"";
+    let groups = "async_workers_group=\"name=calls;workers=1;oc=on\"\n";
+    let mut bench = Bench::receiver(&format!("{groups}request_route {{ answer(200); }}"));
+    // The parameters that came from below stand in our own Via, which goes.
+    let from_below = REPLY.replacen("z9hG4bKb1.0", "z9hG4bKb1.0;oc=90;oc-algo=\"loss\"", 1);
+    bench.receive(&from_below.replacen("192.0.2.9:5070", ASKS, 1));
+    bench.receive(&request("OPTIONS").replacen(";branch", ";oc;branch", 1));
+    let sent = bench.sent();
+    for text in &sent {
+        let (_, told) = text.split_once(";oc=0;oc-algo=\"loss\";oc-validity=0;oc-seq=").expect(text);
+        assert!(!told.contains("oc=") && !text.contains(";oc;"), "{text}");
+    }
+    assert_eq!((sent.len(), bench.count_of(OVERLOAD_TOLD)), (2, 2));
+
+    for (text, groups) in [(REPLY.replacen("192.0.2.9:5070", ASKS, 1), ""), (REPLY.to_string(), groups)] {
+        let mut bench = Bench::receiver(&format!("{groups}request_route {{ exit; }}"));
+        bench.receive(&text);
+        assert!(!bench.sent()[0].contains("oc="), "neither where it is off nor to who does not ask");
     }
 }
 

@@ -7,10 +7,13 @@
 //! Nothing here sleeps to let something happen: [`wait_for`] asks again until a condition holds or its deadline is
 //! over. Ports come from the kernel. A test that fails leaves its folder behind and says where.
 
+pub mod apart;
 mod caller;
+mod clock;
 pub mod deviations;
 mod folder;
 mod load;
+mod logging;
 pub mod processes;
 mod server;
 mod sip;
@@ -19,8 +22,10 @@ mod tool;
 use std::time::{Duration, Instant};
 
 pub use caller::Caller;
+pub use clock::MovedClock;
 pub use folder::Folder;
 pub use load::Load;
+pub use logging::Logging;
 pub use server::{Server, check_config, control_path, daemon_path, sworkerd, top_path};
 pub use sip::{Message, Request};
 pub use tool::{Finished, Tool};
