@@ -23,6 +23,7 @@ pub mod credentials;
 pub mod cseq;
 pub mod edit;
 mod error;
+mod find;
 pub mod framing;
 pub mod header;
 mod index;
