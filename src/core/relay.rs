@@ -327,8 +327,8 @@ impl Context<'_> {
     fn write_and_send(&mut self, edits: &Edits, listener: u16, to: SocketAddr) -> Result<(), RelayFailure> {
         let mut out = std::mem::take(&mut self.process.output);
         out.clear();
-        write::message(&self.message, edits, &mut out);
-        let sent = self.send(listener, to, &out);
+        let written = write::message(&self.message, edits, &mut out).map_err(RelayFailure::from);
+        let sent = written.and_then(|()| self.send(listener, to, &out));
         self.process.output = out;
         sent
     }
