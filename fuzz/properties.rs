@@ -77,7 +77,7 @@ fn read_address(address: &NameAddr<'_>) {
 /// Answers and forwards it; both results must be messages again.
 fn write_everything(message: &Message<'_>) {
     let (mut edits, mut out) = (Edits::new(), Vec::new());
-    write::message(message, &edits, &mut out);
+    write::message(message, &edits, &mut out).expect("no edit puts text in as it is");
     assert_eq!(out, message.bytes());
     let source = "192.0.2.9:5060".parse().expect("an address");
     let mut response = write::Response::new(Status::BAD_REQUEST);
@@ -96,7 +96,7 @@ fn write_everything(message: &Message<'_>) {
     edits.push_via(message, b"SIP/2.0/UDP us;branch=z9hG4bK1").expect("a Via");
     edits.repair_content_length(message);
     out.clear();
-    write::message(message, &edits, &mut out);
+    write::message(message, &edits, &mut out).expect("no edit puts text in as it is");
     let forwarded = Message::parse(&out);
     if let Err(error) = &forwarded {
         // One Via more may be one too many; nothing else can be wrong with it.
@@ -193,7 +193,7 @@ pub fn edit(bytes: &[u8]) {
     };
     let Some(expected) = expected else { return assert!(edits.is_empty(), "a refused edit leaves nothing") };
     let mut out = Vec::new();
-    write::message(&message, &edits, &mut out);
+    write::message(&message, &edits, &mut out).expect("no edit puts text in as it is");
     let written = match Message::parse(&out) {
         Ok(written) => written,
         Err(error) => {

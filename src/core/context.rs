@@ -419,7 +419,7 @@ impl<'m> Context<'m> {
         }
         let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
         let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
-        write::message(&self.message, &self.edits, &mut text);
+        write::message(&self.message, &self.edits, &mut text).map_err(|_| ChangesRefused::Broken)?;
         let text = room.get_or_init(|| text);
         self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
         self.edits.clear();

@@ -168,7 +168,7 @@ impl Context<'_> {
     /// Makes sure that what the script made of the message is one, before somebody else has to read it.
     fn write_changed(&self) -> Result<Vec<u8>, NotHandedOn> {
         let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
-        write::message(&self.message, &self.edits, &mut text);
+        write::message(&self.message, &self.edits, &mut text).map_err(|_| NotHandedOn::Broken)?;
         let answers = self.settings().answers_broken_requests;
         let is_whole = Message::parse(&text).is_ok_and(|message| {
             check_readable(&message).is_ok() && (!answers || check_framing(&message).is_ok())

@@ -1,8 +1,12 @@
 //! Answering and sending on, without state: replies made here (RFC 3261 8.2.6), requests (16.11), replies by their
 //! Via (16.11, 18.2.2).
 //!
-//! Addresses are used as they are; host names are looked up by the system's resolver, which holds the process for as
-//! long as that takes.
+//! Addresses are used as they are. Replies go to addresses alone: a host name in a Via is whatever its sender wrote,
+//! and nobody but the sender may hold up this process by it. Where a script sends a request to a host name, the system's
+//! resolver is asked, which holds the process for at most [two seconds for each name server](crate::sys::resolver).
+//!
+//! `maddr` and `ttl` of a Via are not followed (RFC 3261 18.2.2 would): the reference does not, no element that is alive
+//! sends them, and whoever did could have the answers to his requests delivered to anybody.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -200,11 +204,13 @@ impl Context<'_> {
         }
     }
 
-    /// To the sender, by the port it asked for; else by the port it names in Via (RFC 3261 18.2.2, RFC 3581 4).
+    /// To the sender, by the port it asked for; else by the port it names in Via (RFC 3261 18.2.2, RFC 3581 4). With
+    /// `reply_to_via` to the address it names there, if it names one.
     fn reply_address(&self, via: &Via<'_>) -> Result<SocketAddr, RelayFailure> {
         let source = self.circumstances().source;
         if self.settings().reply_to_via {
-            return resolve(via.host, via.port.unwrap_or(DEFAULT_PORT));
+            let address = via.host_address().unwrap_or(source.ip());
+            return Ok(SocketAddr::new(address, via.port.unwrap_or(DEFAULT_PORT)));
         }
         if self.is_rport_forced || via.rport != Rport::Absent {
             return Ok(source);
@@ -341,14 +347,13 @@ impl Context<'_> {
     fn write_and_send(&mut self, edits: &Edits, listener: u16, to: SocketAddr) -> Result<(), RelayFailure> {
         let mut out = std::mem::take(&mut self.process.output);
         out.clear();
-        write::message(&self.message, edits, &mut out);
+        let written = write::message(&self.message, edits, &mut out).map_err(RelayFailure::from);
         let is_asked = self.process.on_send.is_some()
             && (self.message.is_request() || self.settings().is_reply_shown_on_send);
-        let sent = if is_asked && !self.may_leave(listener, to, &mut out) {
-            Err(RelayFailure::Withheld(to))
-        } else {
-            self.send(listener, to, &out)
-        };
+        let sent = written.and_then(|()| match is_asked && !self.may_leave(listener, to, &mut out) {
+            true => Err(RelayFailure::Withheld(to)),
+            false => self.send(listener, to, &out),
+        });
         self.process.output = out;
         sent
     }
@@ -486,6 +491,9 @@ mod tests {
             ("SIP/2.0/UDP h.example:5070;received=10.0.0.2;branch=x", "10.0.0.2:5070"),
             ("SIP/2.0/UDP h.example:5070;rport=99;received=10.0.0.2", "10.0.0.2:99"),
             ("SIP/2.0/UDP 10.0.0.1:5070;rport", "10.0.0.1:5070"),
+            ("SIP/2.0/UDP 10.0.0.1:5070;maddr=239.255.255.1;ttl=1", "10.0.0.1:5070"),
+            ("SIP/2.0/UDP h.example;received=10.0.0.2;maddr=10.0.0.3", "10.0.0.2:5060"),
+            ("SIP/2.0/UDP h.example", "could not resolve \"h.example\""),
             ("SIP/2.0/TCP 10.0.0.1", "transport \"TCP\" is not served yet"),
         ];
         for (via, expected) in rows {
@@ -537,6 +545,26 @@ mod tests {
         assert!(reply_after(&format!("{branches} answer(302);")).contains(contact));
         assert!(!reply_after(&format!("{branches} answer(404);")).contains("Contact"));
         assert!(!reply_after("answer(302);").contains("Contact"));
+    }
+
+    #[test]
+    fn a_reply_goes_to_the_sender_or_to_an_address_in_its_via() {
+        let rows = [
+            ("", "SIP/2.0/UDP 10.9.9.9:5099", "127.0.0.1:5099"),
+            ("", "SIP/2.0/UDP 10.9.9.9:5099;rport", "127.0.0.1:17070"),
+            ("", "SIP/2.0/UDP 10.9.9.9:5099;maddr=10.8.8.8", "127.0.0.1:5099"),
+            ("reply_to_via=yes\n", "SIP/2.0/UDP 10.9.9.9:5099;rport", "10.9.9.9:5099"),
+            ("reply_to_via=yes\n", "SIP/2.0/UDP [2001:db8::9]", "[2001:db8::9]:5060"),
+            ("reply_to_via=yes\n", "SIP/2.0/UDP localhost:5099", "127.0.0.1:5099"),
+            ("reply_to_via=yes\n", "SIP/2.0/UDP 10.9.9.9;maddr=10.8.8.8", "10.9.9.9:5060"),
+        ];
+        for (settings, via, expected) in rows {
+            let script = format!("{settings}loadmodule \"replier.so\"\nrequest_route {{ answer(200); }}");
+            let mut stage = Stage::new(MODULES, &script);
+            let line = OPTIONS.lines().find(|line| line.starts_with("Via:")).expect("a Via");
+            stage.receive(&OPTIONS.replacen(line, &format!("Via: {via};branch=z9hG4bK1"), 1));
+            assert_eq!(stage.sent_one().to.to_string(), expected, "{settings}{via}");
+        }
     }
 
     #[test]

@@ -50,6 +50,7 @@ use crate::sip::branch::Secret;
 use crate::sys::clock::realtime_ns;
 use crate::sys::credentials::{self, Identity};
 use crate::sys::process::{ProcessId, SingleThreaded};
+use crate::sys::resolver;
 use crate::sys::sandbox;
 use crate::sys::session::{self, ErrorOutput};
 use crate::sys::signal;
@@ -116,6 +117,9 @@ fn step(what: &'static str) -> impl Fn(io::Error) -> StartError {
 /// Does what the command line says; the exit status.
 pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
     let words: Vec<_> = words.into_iter().collect();
+    if let Ok(proof) = SingleThreaded::prove() {
+        resolver::shorten_lookups(&proof);
+    }
     let command_line = match CommandLine::parse(words.clone()) {
         Ok(command_line) => command_line,
         Err(error) => {

@@ -4,6 +4,10 @@
 //! was received, so whoever reads a header field after an edit still sees the old one until the message has been
 //! written and parsed again. Cleared edits keep their memory: the next message costs no allocation.
 //!
+//! Most changes cannot break a message, whatever text they bring. Text that goes into the header part as it is
+//! ([`Edits::replace`]) and another Content-Length can: what would come of them is looked at before they are taken, and
+//! again when the message is written, since a later change may meet them.
+//!
 //! ```
 //! use sworker::sip::{Edits, Message, write};
 //!
@@ -12,7 +16,7 @@
 //! edits.push_via(&message, b"SIP/2.0/UDP us;branch=z9hG4bK1")?;
 //! edits.remove_named(&message, b"X");
 //! let mut out = Vec::new();
-//! write::message(&message, &edits, &mut out);
+//! write::message(&message, &edits, &mut out)?;
 //! assert_eq!(out, b"BYE sip:b SIP/2.0\r\nVia: SIP/2.0/UDP us;branch=z9hG4bK1\r\n\r\n");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -21,7 +25,7 @@ use super::header::HeaderId;
 use super::message::{Header, HeaderError, Message};
 use super::octets::{is_space, is_token};
 use super::via::{Via, ViaStamp};
-use super::write::{append_header, append_lines, append_stamped_via};
+use super::write::{self, append_header, append_lines, append_stamped_via, append_whole_lines};
 use std::fmt;
 use std::ops::Range;
 
@@ -34,6 +38,8 @@ pub struct Edits {
     texts: Vec<u8>,
     request_uri: Option<Range<usize>>,
     pub(super) body: BodyEdit,
+    /// Whether a script wrote lines or parts of them, so that what comes of it has to be looked at.
+    is_suspect: bool,
 }
 
 /// One place where something else stands in the written message.
@@ -69,6 +75,8 @@ pub enum EditError {
     Name,
     /// The text would end its line and start another.
     LineEnd,
+    /// Somebody would read the edited message as another one than was meant; with the reason.
+    Ambiguous(&'static str),
     /// A response has no Request-URI.
     NotARequest,
     /// The topmost Via is missing or cannot be read.
@@ -87,6 +95,7 @@ impl Edits {
         self.texts.clear();
         self.request_uri = None;
         self.body = BodyEdit::Keep;
+        self.is_suspect = false;
     }
 
     /// Whether the message would be written as it was received.
@@ -114,32 +123,47 @@ impl Edits {
 
     /// Adds a header field before all others; behind those already added there.
     pub fn add_first(&mut self, message: &Message<'_>, name: &[u8], value: &[u8]) -> Result<(), EditError> {
-        check_header(name, value)?;
-        let text = self.keep_text(|texts| append_header(texts, name, value));
-        self.insert(message.headers_start(), text);
-        Ok(())
+        self.add_header(message, message.headers_start(), name, value)
     }
 
     /// Adds a header field behind all others.
     pub fn add_last(&mut self, message: &Message<'_>, name: &[u8], value: &[u8]) -> Result<(), EditError> {
+        self.add_header(message, message.headers_end(), name, value)
+    }
+
+    fn add_header(
+        &mut self,
+        message: &Message<'_>,
+        at: usize,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<(), EditError> {
         check_header(name, value)?;
-        let text = self.keep_text(|texts| append_header(texts, name, value));
-        self.insert(message.headers_end(), text);
+        if HeaderId::from_name(name) == HeaderId::ContentLength {
+            return self.attempt(message, |edits| {
+                edits.insert_header(at, name, value);
+                Ok(())
+            });
+        }
+        self.insert_header(at, name, value);
         Ok(())
+    }
+
+    fn insert_header(&mut self, at: usize, name: &[u8], value: &[u8]) {
+        let text = self.keep_text(|texts| append_header(texts, name, value));
+        self.insert(at, text);
     }
 
     /// Adds whole header lines, as a script wrote them, before all others.
     ///
     /// Empty lines are left out and line ends made whole, so that the text cannot end the header lines.
     pub fn add_lines_first(&mut self, message: &Message<'_>, lines: &[u8]) {
-        let text = self.keep_text(|texts| append_lines(texts, lines));
-        self.insert(message.headers_start(), text);
+        self.add_lines(message.headers_start(), lines);
     }
 
     /// Adds whole header lines, as a script wrote them, behind all others.
     pub fn add_lines_last(&mut self, message: &Message<'_>, lines: &[u8]) {
-        let text = self.keep_text(|texts| append_lines(texts, lines));
-        self.insert(message.headers_end(), text);
+        self.add_lines(message.headers_end(), lines);
     }
 
     /// Adds whole header lines before a header line of the message.
@@ -150,8 +174,7 @@ impl Edits {
         lines: &[u8],
     ) -> Result<(), EditError> {
         let span = line_span(message, header)?;
-        let text = self.keep_text(|texts| append_lines(texts, lines));
-        self.insert(span.start, text);
+        self.add_lines(span.start, lines);
         Ok(())
     }
 
@@ -163,9 +186,14 @@ impl Edits {
         lines: &[u8],
     ) -> Result<(), EditError> {
         let span = line_span(message, header)?;
-        let text = self.keep_text(|texts| append_lines(texts, lines));
-        self.insert(span.end, text);
+        self.add_lines(span.end, lines);
         Ok(())
+    }
+
+    fn add_lines(&mut self, at: usize, lines: &[u8]) {
+        let text = self.keep_text(|texts| append_lines(texts, lines));
+        self.insert(at, text);
+        self.is_suspect = true;
     }
 
     /// Removes one header line, and every change inside it.
@@ -194,13 +222,56 @@ impl Edits {
         }
         line_span(message, header)?;
         let span = message.span_of(header.value).ok_or(EditError::ForeignHeader)?;
-        self.replace(message, span, value)
+        if header.id == HeaderId::ContentLength {
+            return self.replace(message, span, value);
+        }
+        let text = self.keep_text(|texts| append_whole_lines(texts, value));
+        self.put(span, text);
+        Ok(())
     }
 
     /// Replaces a span of [`Message::bytes`]; of two equal spans the last counts.
     ///
-    /// The text is taken as it is. A change in the body makes Content-Length be written anew.
+    /// The text is taken as it is, unless others would read the message it makes as another one. A change in the body
+    /// makes Content-Length be written anew.
     pub fn replace(
+        &mut self,
+        message: &Message<'_>,
+        span: Range<usize>,
+        text: &[u8],
+    ) -> Result<(), EditError> {
+        self.replace_each(message, [(span, text)])
+    }
+
+    /// Replaces several spans, as [`Edits::replace`] does one: all of them or, with an error, none.
+    pub fn replace_each<T: AsRef<[u8]>>(
+        &mut self,
+        message: &Message<'_>,
+        pieces: impl IntoIterator<Item = (Range<usize>, T)>,
+    ) -> Result<(), EditError> {
+        self.attempt(message, |edits| {
+            pieces
+                .into_iter()
+                .try_for_each(|(span, text)| edits.replace_unchecked(message, span, text.as_ref()))
+        })
+    }
+
+    /// Makes changes, looks at what would be written, and takes them back where it must not be.
+    fn attempt(
+        &mut self,
+        message: &Message<'_>,
+        change: impl FnOnce(&mut Self) -> Result<(), EditError>,
+    ) -> Result<(), EditError> {
+        let before = self.clone();
+        self.is_suspect = true;
+        let changed = change(self).and_then(|()| write::message(message, self, &mut Vec::new()));
+        if changed.is_err() {
+            *self = before;
+        }
+        changed
+    }
+
+    fn replace_unchecked(
         &mut self,
         message: &Message<'_>,
         span: Range<usize>,
@@ -298,6 +369,11 @@ impl Edits {
         }
     }
 
+    /// Whether what is written has to be looked at.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.is_suspect
+    }
+
     pub(super) fn changes(&self) -> &[Change] {
         &self.changes
     }
@@ -369,13 +445,17 @@ fn check_header(name: &[u8], value: &[u8]) -> Result<(), EditError> {
     if is_token(name) { check_value(value) } else { Err(EditError::Name) }
 }
 
-/// A value may be folded, but not go on in a line of its own.
+/// A value may be folded, but neither go on in a line of its own nor have a line of white space alone, which some
+/// take for the end of the header lines.
 fn check_value(value: &[u8]) -> Result<(), EditError> {
     let ends_line = |at: usize| match (value[at], value.get(at + 1)) {
         (b'\r', next) => next != Some(&b'\n'),
         (_, next) => !matches!(next, Some(b' ' | b'\t')),
     };
-    if memchr::memchr2_iter(b'\r', b'\n', value).any(ends_line) { Err(EditError::LineEnd) } else { Ok(()) }
+    let is_blank = |line: &[u8]| line.iter().all(|&byte| is_space(byte));
+    let is_broken = memchr::memchr2_iter(b'\r', b'\n', value).any(ends_line)
+        || value.split(|&byte| byte == b'\n').skip(1).any(is_blank);
+    if is_broken { Err(EditError::LineEnd) } else { Ok(()) }
 }
 
 impl fmt::Display for EditError {
@@ -385,6 +465,7 @@ impl fmt::Display for EditError {
             EditError::ForeignHeader => f.write_str("header line is not one of this message"),
             EditError::Name => f.write_str("header name is no token"),
             EditError::LineEnd => f.write_str("text is empty or would end its line"),
+            EditError::Ambiguous(reason) => f.write_str(reason),
             EditError::NotARequest => f.write_str("a response has no request-uri"),
             EditError::Via(error) => error.fmt(f),
         }
@@ -406,7 +487,7 @@ mod tests {
         let mut edits = Edits::new();
         edit(&mut edits, &message);
         let mut out = Vec::new();
-        write::message(&message, &edits, &mut out);
+        write::message(&message, &edits, &mut out).unwrap();
         String::from_utf8_lossy(&out).replace("\r\n", "|")
     }
 
@@ -575,6 +656,6 @@ mod tests {
             edited("A b SIP/2.0\r\n\r\n", |edits, message| edits.add_lines_first(message, lines))
         };
         assert_eq!(lines(b"X: 1\rY: 2\r\r\n"), "A b SIP/2.0|X: 1 Y: 2 ||");
-        assert_eq!(lines(b" X: 1\r\n\r\nbody\r\n more\r\n"), "A b SIP/2.0|X: 1|body| more||");
+        assert_eq!(lines(b" X: 1\r\n\r\nY: 2\r\n more\r\n"), "A b SIP/2.0|X: 1|Y: 2| more||");
     }
 }

@@ -167,12 +167,13 @@ fn body_size(head: &[u8]) -> Result<Option<u32>, FrameError> {
     let mut agreed = None;
     let mut at = memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1);
     while at < head.len() {
-        let line = read_line(head, at);
-        at = line.next;
+        let text = &head[at..];
+        let line = read_line(text);
+        at += line.size;
         if line.id != HeaderId::ContentLength {
             continue;
         }
-        let size = decimal(line.value).ok_or(FrameError::BadLength)?;
+        let size = decimal(&text[line.value]).ok_or(FrameError::BadLength)?;
         if agreed.is_some_and(|first| first != size) {
             return Err(FrameError::Conflict);
         }

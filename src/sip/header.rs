@@ -1,7 +1,7 @@
 //! THE table of header fields: identity, canonical name, compact form, and whether commas separate values.
 //!
-//! Names are found without regard to case, in their long or compact form, without allocating: a small hash over
-//! length, first and last letter picks the candidate and one comparison confirms it.
+//! Names are found without regard to case, in their long or compact form: a name is taken as three words of eight
+//! octets, a product of them picks the row and one comparison confirms it. Nothing in it depends on the name's length.
 
 /// How the value of a header field may be made up (RFC 3261 7.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,17 +145,19 @@ pub const HEADER_ID_COUNT: usize = NAMES.len() + 1;
 impl HeaderId {
     /// The identity of a name in any case, long or compact; white space around it is the caller's to remove.
     pub fn from_name(name: &[u8]) -> HeaderId {
-        if let [letter] = name {
-            return compact(*letter);
-        }
-        let mut slot = slot_of(name);
-        loop {
-            let Some(row) = usize::from(SLOTS[slot]).checked_sub(1) else { return HeaderId::Other };
-            let (known, id, _) = NAMES[row];
-            if is_same_name(known.as_bytes(), name) {
-                return id;
-            }
-            slot = (slot + 1) % SLOT_COUNT;
+        HeaderId::from_start(name, name.len())
+    }
+
+    /// The identity of the name of a size that a text starts with.
+    ///
+    /// What follows the name does not count, but where there is enough of it, nothing has to be copied to look at the
+    /// name as words; every header line of every message comes through here.
+    #[inline]
+    pub(super) fn from_start(text: &[u8], size: usize) -> HeaderId {
+        match size {
+            1 => compact(text[0]),
+            2..=NAME_SIZE_MAX => NameWords::read(text, size).find(size),
+            _ => HeaderId::Other,
         }
     }
 
@@ -175,38 +177,86 @@ impl HeaderId {
     }
 }
 
-/// Whether two names are equal but for the case of letters, the first being one of the table: letters and `-` only.
-///
-/// Words of eight octets are compared at once, the last overlapping the one before; every header line of every
-/// message comes through here.
-fn is_same_name(known: &[u8], name: &[u8]) -> bool {
-    if known.len() != name.len() {
-        return false;
-    }
-    let Some(last) = known.len().checked_sub(8) else {
-        return known.iter().zip(name).all(|(&known, &name)| (known ^ name) & !((known & 0x40) >> 1) == 0);
-    };
-    let mut at = 0;
-    while at < last {
-        if !is_same_word(known, name, at) {
-            return false;
+/// The size of the longest name of the table.
+const NAME_SIZE_MAX: usize = 24;
+
+/// A name in lower case, filled up with zeros.
+#[derive(Clone, Copy)]
+struct NameWords([u64; 3]);
+
+impl NameWords {
+    #[inline]
+    fn read(text: &[u8], size: usize) -> Self {
+        match text.first_chunk() {
+            Some(octets) => Self::of(octets, size),
+            None => {
+                let mut octets = [0; NAME_SIZE_MAX];
+                octets[..size].copy_from_slice(&text[..size]);
+                Self::of(&octets, size)
+            }
         }
-        at += 8;
     }
-    is_same_word(known, name, last)
+
+    #[inline]
+    const fn of(octets: &[u8; NAME_SIZE_MAX], size: usize) -> Self {
+        let (words, _) = octets.as_chunks::<8>();
+        let masks = &MASKS[size];
+        Self([
+            lower_case(u64::from_le_bytes(words[0]) & masks[0]),
+            lower_case(u64::from_le_bytes(words[1]) & masks[1]),
+            lower_case(u64::from_le_bytes(words[2]) & masks[2]),
+        ])
+    }
+
+    #[inline]
+    fn find(self, size: usize) -> HeaderId {
+        let mut slot = self.slot();
+        loop {
+            let known = &SLOTS[slot];
+            // Zeros at the end of a name must not pass for what a shorter one is filled up with.
+            if known.words.is(self) && known.size == size {
+                return known.id;
+            }
+            if known.size == 0 {
+                return HeaderId::Other;
+            }
+            slot = (slot + 1) % SLOT_COUNT;
+        }
+    }
+
+    /// Compared as words: the derived comparison would go through memory that has just been written in halves.
+    #[inline]
+    fn is(self, other: Self) -> bool {
+        let [first, second, third] = self.0;
+        (first ^ other.0[0]) | (second ^ other.0[1]) | (third ^ other.0[2]) == 0
+    }
+
+    const fn slot(self) -> usize {
+        let mixed = self.0[0] ^ self.0[1].rotate_left(13) ^ self.0[2].rotate_left(29);
+        (mixed.wrapping_mul(MULTIPLIER) >> (64 - SLOT_COUNT.trailing_zeros())) as usize
+    }
 }
 
-fn is_same_word(known: &[u8], name: &[u8], at: usize) -> bool {
-    let (Some(known), Some(name)) = (word(known, at), word(name, at)) else { return false };
-    // Of the octets in the table only letters have bit 6; where it is set, bit 5 is their case.
-    let case_bits = (known & 0x4040_4040_4040_4040) >> 1;
-    (known ^ name) & !case_bits == 0
+/// Sets bit 5 wherever bit 6 is set, and so turns exactly the letters `A` to `Z` into those of the table: the other
+/// octets of its names, digits and `-`, have no bit 6 and are left as they are.
+const fn lower_case(word: u64) -> u64 {
+    word | (word & 0x4040_4040_4040_4040) >> 1
 }
 
-fn word(text: &[u8], at: usize) -> Option<u64> {
-    let octets = text.get(at..at + 8)?;
-    octets.try_into().ok().map(u64::from_le_bytes)
-}
+/// Which octets of its three words belong to a name of each size.
+static MASKS: [[u64; 3]; NAME_SIZE_MAX + 1] = {
+    let mut masks = [[0; 3]; NAME_SIZE_MAX + 1];
+    let mut size = 0;
+    while size <= NAME_SIZE_MAX {
+        let mut octet = 0;
+        while octet < size {
+            masks[size][octet / 8] |= 0xff << (octet % 8 * 8);
+            octet += 1;
+        }
+        size += 1;
+    }
+    masks
+};
 
 fn compact(letter: u8) -> HeaderId {
     COMPACT.get(usize::from(letter.to_ascii_lowercase())).copied().unwrap_or(HeaderId::Other)
@@ -226,29 +276,38 @@ static COMPACT: [HeaderId; 128] = {
 
 const SLOT_COUNT: usize = 512;
 
-/// Row number plus one of the name that hashes here, or 0; collisions move to the next slot.
-static SLOTS: [u8; SLOT_COUNT] = {
-    let mut slots = [0; SLOT_COUNT];
+/// Gives every name of the table a slot of its own. A new name may share one: the next free one is then taken.
+const MULTIPLIER: u64 = 0x5abb_3140_104c_556d;
+
+/// A name of the table where its words lead; of size 0 where none does.
+#[derive(Clone, Copy)]
+struct Slot {
+    words: NameWords,
+    size: usize,
+    id: HeaderId,
+}
+
+static SLOTS: [Slot; SLOT_COUNT] = {
+    let mut slots = [Slot { words: NameWords([0; 3]), size: 0, id: HeaderId::Other }; SLOT_COUNT];
     let mut row = 0;
     while row < NAMES.len() {
-        let mut slot = slot_of(NAMES[row].0.as_bytes());
-        while slots[slot] != 0 {
+        let known = known_slot(&NAMES[row]);
+        let mut slot = known.words.slot();
+        while slots[slot].size != 0 {
             slot = (slot + 1) % SLOT_COUNT;
         }
-        slots[slot] = row as u8 + 1;
+        slots[slot] = known;
         row += 1;
     }
     slots
 };
 
-const fn slot_of(name: &[u8]) -> usize {
-    if name.is_empty() {
-        return 0;
-    }
-    let first = (name[0] | 0x20) as usize;
-    let middle = (name[name.len() / 2] | 0x20) as usize;
-    let last = (name[name.len() - 1] | 0x20) as usize;
-    (name.len() * 41 + first * 7 + middle * 19 + last * 5) % SLOT_COUNT
+const fn known_slot(row: &(&str, HeaderId, Option<u8>)) -> Slot {
+    let (name, id, _) = *row;
+    let size = name.len();
+    let mut octets = [0; NAME_SIZE_MAX];
+    octets.split_at_mut(size).0.copy_from_slice(name.as_bytes());
+    Slot { words: NameWords::of(&octets, size), size, id }
 }
 
 #[cfg(test)]
@@ -299,11 +358,34 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_keeps_chains_short() {
-        let longest = HEADERS.iter().map(|row| {
-            let home = slot_of(row.name.as_bytes());
-            (0..).find(|step| SLOTS[(home + step) % SLOT_COUNT] as usize == row.id as usize).unwrap()
-        });
-        assert!(longest.max() <= Some(3));
+    fn names_are_found_where_other_text_follows_or_none() {
+        for row in HEADERS {
+            for after in ["", ":", ": value of some length that fills three words\r\n", "\0\0\0"] {
+                let text = format!("{}{after}", row.name);
+                assert_eq!(HeaderId::from_start(text.as_bytes(), row.name.len()), row.id, "{text:?}");
+            }
+            assert_eq!(HeaderId::from_name(format!("{}\0", row.name).as_bytes()), HeaderId::Other);
+            let changed = |at: usize| {
+                let mut name = row.name.as_bytes().to_vec();
+                (0..=u8::MAX).filter(move |byte| {
+                    name[at] = *byte;
+                    HeaderId::from_name(&name) == row.id
+                })
+            };
+            for (at, byte) in row.name.bytes().enumerate() {
+                let cases = if byte.is_ascii_alphabetic() { 2 } else { 1 };
+                assert_eq!(changed(at).count(), cases, "octet {at} of {}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_share_few_slots() {
+        let steps = |slot: &Slot| {
+            let home = slot.words.slot();
+            (0..).find(|step| SLOTS[(home + step) % SLOT_COUNT].id == slot.id)
+        };
+        let longest = SLOTS.iter().filter(|slot| slot.size > 0).map(steps).max();
+        assert!(longest.flatten() <= Some(3));
     }
 }

@@ -1,32 +1,38 @@
-//! Where the header lines of a message stand: found in one pass, kept as entries of 16 bytes.
+//! Where the header lines of a message stand: found in one pass, kept as entries of 12 bytes.
 //!
 //! The first 64 lines are kept in place, so that most messages allocate nothing; further ones go to a vector. A
 //! table tells the first line of each known header field without a search.
 
+use super::find::{find, find_word};
 use super::header::{HEADER_ID_COUNT, HeaderId};
-use super::octets::{find_name_end, trim_end, trim_start};
+use super::octets::is_space;
+use std::ops::Range;
 
 /// How many header lines are indexed without allocating.
 const INLINE_COUNT: usize = 64;
 
-/// Says that no header line of an identity has been seen.
-pub(super) const NONE: u16 = u16::MAX;
+/// How many header lines can be told apart: a 16-bit number, of which 0 means none.
+pub(super) const HEADER_COUNT_MAX: usize = u16::MAX as usize - 1;
 
 /// Where header lines stand: the first 64 in place, the rest in a vector, and the first of each identity.
+///
+/// An empty one is all zeros, which costs least to make.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     count: usize,
     inline: [Entry; INLINE_COUNT],
     more: Vec<Entry>,
+    /// The position of the first line of each identity plus one, or 0.
     first: [u16; HEADER_ID_COUNT],
 }
 
-/// Where one header line stands, in bytes from the start line. It ends where the next one starts.
+/// Where one header line stands, in bytes from the start line, and its value, in bytes from the start of the line.
+/// The line ends where the next one starts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub offset: u32,
-    pub value_offset: u32,
-    pub value_size: u32,
+    pub value_start: u16,
+    pub value_end: u16,
     pub name_size: u16,
     pub id: HeaderId,
     /// Leaves no padding, so that an empty index is one block of zeros.
@@ -34,97 +40,113 @@ pub(super) struct Entry {
 }
 
 impl Index {
+    #[inline]
     pub(super) fn new() -> Self {
         let empty = Entry {
             offset: 0,
-            value_offset: 0,
-            value_size: 0,
+            value_start: 0,
+            value_end: 0,
             name_size: 0,
             id: HeaderId::Other,
             _reserved: 0,
         };
-        Self { count: 0, inline: [empty; INLINE_COUNT], more: Vec::new(), first: [NONE; HEADER_ID_COUNT] }
+        Self { count: 0, inline: [empty; INLINE_COUNT], more: Vec::new(), first: [0; HEADER_ID_COUNT] }
     }
 
     pub(super) fn len(&self) -> usize {
         self.count
     }
 
+    #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
-        let first = &mut self.first[entry.id as usize];
-        if *first == NONE {
-            // Positions beyond the last 16-bit one cannot be reached: limits end before.
-            *first = u16::try_from(self.count).unwrap_or(NONE);
-        }
         match self.inline.get_mut(self.count) {
             Some(slot) => *slot = entry,
             None => self.more.push(entry),
         }
         self.count += 1;
+        let first = &mut self.first[entry.id as usize];
+        if *first == 0 {
+            // Positions beyond the last 16-bit one cannot be reached: limits end before.
+            *first = u16::try_from(self.count).unwrap_or(0);
+        }
     }
 
+    #[inline]
     pub(super) fn entry(&self, position: usize) -> &Entry {
         self.inline.get(position).unwrap_or_else(|| &self.more[position - INLINE_COUNT])
     }
 
+    #[inline]
     pub(super) fn first(&self, id: HeaderId) -> Option<usize> {
-        let position = self.first[id as usize];
-        (position != NONE).then_some(usize::from(position))
+        usize::from(self.first[id as usize]).checked_sub(1)
     }
 }
 
 impl Entry {
-    /// Reads the line that starts at an offset, and where the next one starts.
-    pub(super) fn read(bytes: &[u8], offset: usize) -> (Entry, usize) {
-        let line = read_line(bytes, offset);
-        let entry = Entry {
+    /// What is kept of a line; `None` for one whose size does not fit.
+    #[inline]
+    pub(super) fn of(line: &Line, offset: usize) -> Option<Entry> {
+        (line.size <= usize::from(u16::MAX)).then_some(Entry {
             offset: offset as u32,
-            value_offset: line.value_offset as u32,
-            value_size: line.value.len() as u32,
-            // A name that does not fit is longer than any limit on lines.
-            name_size: u16::try_from(line.name_size).unwrap_or(0),
+            value_start: line.value.start as u16,
+            value_end: line.value.end as u16,
+            name_size: line.name_size as u16,
             id: line.id,
             _reserved: 0,
-        };
-        (entry, line.next)
+        })
     }
 }
 
-/// One header line as [`read_line`] finds it.
-pub(super) struct Line<'a> {
+/// One header line as [`read_line`] finds it; places count from its start.
+pub(super) struct Line {
     pub id: HeaderId,
     pub name_size: usize,
-    pub value_offset: usize,
-    pub value: &'a [u8],
-    pub next: usize,
+    pub value: Range<usize>,
+    pub size: usize,
 }
 
-/// Reads the header line that starts at an offset. Without a colon it has no name and is all value.
+/// Reads the header line that a text starts with. Without a colon it has no name and is all value.
 #[inline]
-pub(super) fn read_line(bytes: &[u8], offset: usize) -> Line<'_> {
-    let name_end = offset + find_name_end(&bytes[offset..]);
-    let next = line_end(bytes, name_end);
-    let has_colon = bytes.get(name_end) == Some(&b':');
-    let (name, value_start) = match has_colon {
-        true => (trim_name(&bytes[offset..name_end]), name_end + 1),
-        false => (&bytes[..0], offset),
+pub(super) fn read_line(text: &[u8]) -> Line {
+    let name_end = find_word(text, *b":\n").unwrap_or(text.len());
+    let size = line_end(text, name_end);
+    let (name_size, value_start) = match text.get(name_end) {
+        Some(b':') => (trim_name(&text[..name_end]).len(), name_end + 1),
+        _ => (0, 0),
     };
-    let value_to_end = trim_start(&bytes[value_start..next]);
     Line {
-        id: HeaderId::from_name(name),
-        name_size: name.len(),
-        // A value that is not there stands behind the colon: what is put there must not start the next line.
-        value_offset: if value_to_end.is_empty() { value_start } else { next - value_to_end.len() },
-        value: trim_end(value_to_end),
-        next,
+        id: HeaderId::from_start(text, name_size),
+        name_size,
+        value: without_space(&text[..size], value_start),
+        size,
     }
+}
+
+/// What is left of a line from an offset without the white space on either side.
+#[inline]
+fn without_space(line: &[u8], from: usize) -> Range<usize> {
+    let line_end_size = match line {
+        [.., b'\r', b'\n'] => 2,
+        [.., b'\n'] => 1,
+        _ => 0,
+    };
+    let (mut start, mut end) = (from, line.len() - line_end_size);
+    while start < end && is_space(line[start]) {
+        start += 1;
+    }
+    while start < end && is_space(line[end - 1]) {
+        end -= 1;
+    }
+    // A value that is not there stands behind the colon: what is put there must not start the next line.
+    if start < end { start..end } else { from..from }
 }
 
 /// Where the line that goes on at an offset ends, the lines folded into it included (RFC 3261 7.3.1).
+#[inline]
 fn line_end(bytes: &[u8], offset: usize) -> usize {
     let mut at = offset;
     loop {
-        let Some(size) = memchr::memchr(b'\n', &bytes[at..]) else { return bytes.len() };
+        let Some(size) = find(&bytes[at..], *b"\n") else { return bytes.len() };
         at += size + 1;
         if !is_continuation(bytes, at) {
             return at;
@@ -148,20 +170,22 @@ pub(super) fn empty_line_size(text: &[u8]) -> Option<usize> {
 /// A header name without the white space and control octets that may stand between it and the colon.
 ///
 /// They are no part of the name for matching, or a field could hide from its removal behind them.
+#[inline]
 pub(super) fn trim_name(name: &[u8]) -> &[u8] {
-    let size = name.iter().rposition(|&byte| byte > b' ' && byte != 0x7f).map_or(0, |last| last + 1);
-    &name[..size]
+    let is_visible = |byte: u8| byte > b' ' && byte != 0x7f;
+    match name {
+        [.., last] if is_visible(*last) => name,
+        _ => &name[..name.iter().rposition(|&byte| is_visible(byte)).map_or(0, |last| last + 1)],
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(bytes: &str, expected: (&str, &str, usize)) {
-        let line = read_line(bytes.as_bytes(), 0);
-        let name = &bytes[..line.name_size];
-        assert!(bytes.as_bytes()[line.value_offset..].starts_with(line.value));
-        assert_eq!((name, &*String::from_utf8_lossy(line.value), line.next), expected, "{bytes:?}");
+    fn check(text: &str, expected: (&str, &str, usize)) {
+        let line = read_line(text.as_bytes());
+        assert_eq!((&text[..line.name_size], &text[line.value], line.size), expected, "{text:?}");
     }
 
     #[test]
@@ -175,10 +199,15 @@ mod tests {
         check("no colon\r\n: x", ("", "no colon", 10));
         check(": x\r\n", ("", "x", 5));
         check("A:b:c\r\n", ("A", "b:c", 7));
+        check("", ("", "", 0));
     }
 
     #[test]
-    fn an_entry_has_no_padding() {
-        assert_eq!(size_of::<Entry>(), 16);
+    fn an_entry_is_small_and_holds_the_longest_line() {
+        assert_eq!(size_of::<Entry>(), 12);
+        let line = |size| Line { id: HeaderId::Via, name_size: size - 1, value: size..size, size };
+        let entry = Entry::of(&line(65_535), 7).unwrap();
+        assert_eq!((entry.offset, entry.name_size, entry.value_end), (7, 65_534, 65_535));
+        assert!(Entry::of(&line(65_536), 7).is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Values separated by commas (RFC 3261 7.3.1), with commas inside quotes and angle brackets left alone.
 
+use super::find::find;
 use super::octets::{quoted_length, trim};
 
 /// Iterates over the values of one header field; empty ones are passed over.
@@ -34,12 +35,12 @@ impl<'a> Iterator for ListValues<'a> {
 /// Where the first value ends: at a comma outside of quotes and brackets, or at the end of the text.
 pub(super) fn find_comma(text: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(found) = memchr::memchr3(b',', b'"', b'<', &text[at..]) {
+    while let Some(found) = find(&text[at..], *b",\"<") {
         at += found;
         let step = match text[at] {
             b',' => return at,
             b'"' => quoted_length(&text[at..]),
-            _ => memchr::memchr(b'>', &text[at..]).map(|end| end + 1),
+            _ => find(&text[at..], *b">").map(|end| end + 1),
         };
         // A quote or bracket that never closes takes the rest with it.
         let Some(step) = step else { break };

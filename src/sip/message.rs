@@ -1,6 +1,6 @@
 //! A message: its start line and an index of its header lines, over borrowed bytes.
 //!
-//! [`Message::parse`] makes one pass: each header line costs a look-up in the table of names and an entry of 16
+//! [`Message::parse`] makes one pass: each header line costs a look-up in the table of names and an entry of 12
 //! bytes. The topmost Via, From, To and CSeq are read at once, since no message is handled without them; other values
 //! are read when asked for. Up to 64 lines nothing is allocated.
 //!
@@ -19,8 +19,9 @@
 
 use super::cseq::CSeq;
 pub use super::error::{HeaderError, ParseError, ParseErrorKind};
+use super::find::find;
 use super::header::HeaderId;
-use super::index::{Entry, Index, NONE, empty_line_size, is_continuation, trim_name};
+use super::index::{Entry, HEADER_COUNT_MAX, Index, empty_line_size, is_continuation, read_line, trim_name};
 use super::list::ListValues;
 use super::method::Method;
 use super::name_addr::{NameAddr, NameAddrs};
@@ -110,74 +111,68 @@ impl<'a> Message<'a> {
     pub fn parse_within(received: &'a [u8], limits: &Limits) -> Result<Self, ParseError> {
         let leading_size = leading_size(received);
         let bytes = &received[leading_size..];
-        let fail = |kind, offset| ParseError { kind, offset: leading_size + offset };
-        if bytes.is_empty() {
-            return Err(fail(ParseErrorKind::Empty, 0));
-        }
-        if bytes.len() > limits.message_size_max.min(u32::MAX as usize) {
-            return Err(fail(ParseErrorKind::TooLarge, 0));
-        }
-        let line_end = memchr::memchr(b'\n', bytes).ok_or(fail(ParseErrorKind::NoLineEnd, bytes.len()))?;
-        let line = bytes[..line_end].strip_suffix(b"\r").unwrap_or(&bytes[..line_end]);
-        let start_line = StartLine::parse(line).map_err(|error| fail(error.into(), 0))?;
-        let headers_start = line_end + 1;
-        if is_continuation(bytes, headers_start) {
-            return Err(fail(ParseErrorKind::FoldedStartLine, headers_start));
-        }
-        Self::index(
-            Message {
-                bytes,
-                leading_size,
-                start_line,
-                index: Index::new(),
-                headers_start,
-                headers_end: headers_start,
-                body_start: headers_start,
-                has_broken_line: false,
-                identity: Identity::UNREAD,
-            },
-            limits,
-        )
+        let fail = |(kind, offset)| ParseError { kind, offset: leading_size + offset };
+        let (start_line, headers_start) = read_start_line(bytes, limits).map_err(fail)?;
+        Self::index(bytes, leading_size, (start_line, headers_start), limits)
     }
 
-    /// Fills the index. The result is built where it is returned: a message is too big to be moved about.
-    fn index(message: Self, limits: &Limits) -> Result<Self, ParseError> {
-        let mut result = Ok(message);
-        if let Ok(message) = &mut result
+    /// The message is built and filled where it is returned, in a function without another way out: it is too big
+    /// to be moved about.
+    #[inline]
+    fn index(
+        bytes: &'a [u8],
+        leading_size: usize,
+        (start_line, headers_start): (StartLine<'a>, usize),
+        limits: &Limits,
+    ) -> Result<Self, ParseError> {
+        let mut parsed = Ok(Message {
+            bytes,
+            leading_size,
+            start_line,
+            index: Index::new(),
+            headers_start,
+            headers_end: bytes.len(),
+            body_start: bytes.len(),
+            has_broken_line: false,
+            identity: Identity::UNREAD,
+        });
+        if let Ok(message) = &mut parsed
             && let Err((kind, offset)) = message.read_headers(limits)
         {
-            result = Err(ParseError { kind, offset: message.leading_size + offset });
+            parsed = Err(ParseError { kind, offset: leading_size + offset });
         }
-        result
+        parsed
     }
 
+    #[inline]
     fn read_headers(&mut self, limits: &Limits) -> Result<(), (ParseErrorKind, usize)> {
+        let header_count_max = limits.header_count_max.min(HEADER_COUNT_MAX);
         let mut at = self.headers_start;
         let mut via_count = 0;
-        self.headers_end = self.bytes.len();
-        self.body_start = self.bytes.len();
         while at < self.bytes.len() {
-            if let Some(size) = empty_line_size(&self.bytes[at..]) {
+            let text = &self.bytes[at..];
+            if let Some(size) = empty_line_size(text) {
                 self.headers_end = at;
                 self.body_start = at + size;
                 break;
             }
-            let (entry, next) = Entry::read(self.bytes, at);
-            via_count += usize::from(entry.id == HeaderId::Via);
-            // The names of the table are tokens.
-            self.has_broken_line |=
-                entry.id == HeaderId::Other && !is_token(&self.bytes[at..at + usize::from(entry.name_size)]);
-            if next - at > limits.header_size_max {
-                return Err((ParseErrorKind::HeaderTooLarge, at));
+            let line = read_line(text);
+            let entry = Entry::of(&line, at).filter(|_| line.size <= limits.header_size_max);
+            let entry = entry.ok_or((ParseErrorKind::HeaderTooLarge, at))?;
+            match line.id {
+                HeaderId::Via => via_count += 1,
+                // The names of the table are tokens.
+                HeaderId::Other => self.has_broken_line |= !is_token(&text[..line.name_size]),
+                _ => {}
             }
             if via_count > limits.via_count_max {
                 return Err((ParseErrorKind::TooManyVias, at));
             }
-            if self.index.len() >= limits.header_count_max.min(usize::from(NONE)) {
+            if self.index.len() >= header_count_max {
                 return Err((ParseErrorKind::TooManyHeaders, at));
             }
             self.index.push(entry);
-            at = next;
+            at += line.size;
         }
         self.read_identity();
         Ok(())
@@ -474,12 +469,12 @@ impl<'a> Message<'a> {
         let next = position + 1;
         let end =
             if next < self.index.len() { self.index.entry(next).offset as usize } else { self.headers_end };
-        let value_start = entry.value_offset as usize;
+        let line = &self.bytes[start..end];
         Header {
             id: entry.id,
-            name: &self.bytes[start..start + usize::from(entry.name_size)],
-            value: &self.bytes[value_start..value_start + entry.value_size as usize],
-            line: &self.bytes[start..end],
+            name: &line[..usize::from(entry.name_size)],
+            value: &line[usize::from(entry.value_start)..usize::from(entry.value_end)],
+            line,
         }
     }
 }
@@ -514,6 +509,27 @@ impl<'a> Header<'a> {
         }
         Cow::Owned(text)
     }
+}
+
+/// The start line, and where the header lines start.
+fn read_start_line<'a>(
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Result<(StartLine<'a>, usize), (ParseErrorKind, usize)> {
+    if bytes.is_empty() {
+        return Err((ParseErrorKind::Empty, 0));
+    }
+    if bytes.len() > limits.message_size_max.min(u32::MAX as usize) {
+        return Err((ParseErrorKind::TooLarge, 0));
+    }
+    let line_end = find(bytes, *b"\n").ok_or((ParseErrorKind::NoLineEnd, bytes.len()))?;
+    let line = bytes[..line_end].strip_suffix(b"\r").unwrap_or(&bytes[..line_end]);
+    let start_line = StartLine::parse(line).map_err(|error| (error.into(), 0))?;
+    let headers_start = line_end + 1;
+    if is_continuation(bytes, headers_start) {
+        return Err((ParseErrorKind::FoldedStartLine, headers_start));
+    }
+    Ok((start_line, headers_start))
 }
 
 /// RFC 3261 7.5: line ends before the start line are ignored; zeros and spaces are, too.

@@ -16,13 +16,16 @@
 //!
 //! **Invariant:** no I/O, no clock, no randomness; addresses, ports and secret keys come as arguments.
 //! **Invariant:** nothing from the network panics, and no accessor hands out an empty value as if it were one.
+//! **Invariant:** no sequence of edits makes a message that others read as another one than was meant.
 //! **Invariant:** every pass over a message is linear in its size; header, Via and header-size counts have limits.
 
+mod ambiguity;
 pub mod branch;
 pub mod credentials;
 pub mod cseq;
 pub mod edit;
 mod error;
+mod find;
 pub mod framing;
 pub mod header;
 mod index;

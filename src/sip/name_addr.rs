@@ -2,6 +2,7 @@
 //!
 //! Without angle brackets the parameters belong to the header field, not to the URI (RFC 3261 20).
 
+use super::find::{find, find_or_end};
 use super::list::find_comma;
 use super::octets::{quoted_length, trim, trim_end, trim_start, unquote};
 use super::params::Params;
@@ -119,7 +120,7 @@ impl<'a> Iterator for NameAddrs<'a> {
 /// Where the `<` of a name-addr stands; `None` for an addr-spec.
 fn find_bracket(text: &[u8]) -> Result<Option<usize>, NameAddrError> {
     if text.first() != Some(&b'"') {
-        let first = memchr::memchr3(b'<', b';', b',', text);
+        let first = find(text, *b"<;,");
         return Ok(first.filter(|&at| text[at] == b'<'));
     }
     let quoted = quoted_length(text).ok_or(NameAddrError::Unbalanced)?;
@@ -134,12 +135,12 @@ type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
 fn split_brackets(text: &[u8], open: usize) -> Result<Parts<'_>, NameAddrError> {
     let inner = &text[open + 1..];
-    let close = memchr::memchr(b'>', inner).ok_or(NameAddrError::Unbalanced)?;
+    let close = find(inner, *b">").ok_or(NameAddrError::Unbalanced)?;
     Ok((trim_end(&text[..open]), trim(&inner[..close]), &inner[close + 1..]))
 }
 
 fn split_bare(text: &[u8]) -> Parts<'_> {
-    let end = memchr::memchr2(b';', b',', text).unwrap_or(text.len());
+    let end = find_or_end(text, *b";,");
     (&[], trim_end(&text[..end]), &text[end..])
 }
 

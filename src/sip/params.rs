@@ -1,5 +1,6 @@
 //! Parameters `;name=value;flag;name="quoted value"` behind a URI or a header value (RFC 3261 25.1).
 
+use super::find::{find, find_word};
 use super::octets::{count_while, is_space, quoted_length, trim, trim_end, trim_start, unquote};
 
 /// A run of parameters, each led by `;`. Copyable; iterating borrows nothing but the message.
@@ -26,8 +27,9 @@ impl<'a> Param<'a> {
     }
 
     /// Whether it has this name; case does not matter.
+    #[inline]
     pub fn is_named(&self, name: &[u8]) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+        self.name == name || self.name.eq_ignore_ascii_case(name)
     }
 }
 
@@ -103,9 +105,9 @@ impl<'a> Iterator for ParamIter<'a> {
             if self.rest.is_empty() {
                 return None;
             }
-            let (raw, next) = split_param(self.rest);
+            let (param, next) = split_first(self.rest);
             self.rest = next;
-            if let Some(param) = parse_param(trim_end(raw)) {
+            if !param.name.is_empty() {
                 return Some(param);
             }
         }
@@ -118,18 +120,25 @@ fn split_param(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(end)
 }
 
-fn parse_param(raw: &[u8]) -> Option<Param<'_>> {
-    let equals = count_while(raw, |byte| byte != b'=' && byte != b'"');
-    let name = trim_end(&raw[..equals]);
-    if name.is_empty() {
-        return None;
-    }
-    let value = (raw.get(equals) == Some(&b'=')).then(|| trim(&raw[equals + 1..]));
-    Some(Param { name, value, raw })
+/// The parameter that a text starts with, its name perhaps empty, and what follows from the next `;` on.
+#[inline]
+fn split_first(text: &[u8]) -> (Param<'_>, &[u8]) {
+    let name_end = find_word(text, *b"=;\"").unwrap_or(text.len());
+    let (end, value_start) = match text.get(name_end) {
+        Some(b'=') => {
+            let start = name_end + 1;
+            (start + find_outside_quotes(&text[start..], b';'), Some(start))
+        }
+        Some(b'"') => (name_end + find_outside_quotes(&text[name_end..], b';'), None),
+        _ => (name_end, None),
+    };
+    let (raw, rest) = text.split_at(end);
+    let value = value_start.map(|start| trim(&raw[start..]));
+    (Param { name: trim_end(&raw[..name_end]), value, raw: trim_end(raw) }, rest)
 }
 
 fn has_open_quote(text: &[u8]) -> bool {
-    memchr::memchr(b'"', text).is_some_and(|start| quoted_length(&text[start..]).is_none())
+    find(text, *b"\"").is_some_and(|start| quoted_length(&text[start..]).is_none())
 }
 
 /// Where the wanted octet first stands outside of quoted strings, or the length of the text.
@@ -137,7 +146,7 @@ fn has_open_quote(text: &[u8]) -> bool {
 /// A quote that never closes hides the rest of the text, as it would hide it from a strict reader.
 pub(super) fn find_outside_quotes(text: &[u8], wanted: u8) -> usize {
     let mut at = 0;
-    while let Some(found) = memchr::memchr2(wanted, b'"', &text[at..]) {
+    while let Some(found) = find(&text[at..], [wanted, b'"']) {
         at += found;
         if text[at] == wanted {
             return at;

@@ -2,8 +2,9 @@
 //!
 //! A line is refused only when nobody could answer it. What is merely wrong is noted as a [`StartLineFault`].
 
+use super::find::find;
 use super::method::Method;
-use super::octets::{is_digits, is_space, is_token, trim, trim_end, trim_start};
+use super::octets::{count_while, is_digits, is_space, is_token, is_token_octet, trim, trim_end, trim_start};
 use super::status::Status;
 
 /// The first line of a message.
@@ -76,12 +77,12 @@ impl<'a> StartLine<'a> {
 impl<'a> RequestLine<'a> {
     fn parse(line: &'a [u8]) -> Result<Self, StartLineError> {
         let line = trim_end(line);
-        let first = memchr::memchr2(b' ', b'\t', line).ok_or(StartLineError::Method)?;
-        let last = memchr::memrchr2(b' ', b'\t', line).ok_or(StartLineError::Method)?;
-        let (method, version) = (&line[..first], &line[last + 1..]);
-        if !is_token(method) {
+        let first = count_while(line, is_token_octet);
+        if first == 0 || !matches!(line.get(first), Some(b' ' | b'\t')) {
             return Err(StartLineError::Method);
         }
+        let last = line.iter().rposition(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(first);
+        let (method, version) = (&line[..first], &line[last + 1..]);
         let between = line.get(first + 1..last).ok_or(StartLineError::RequestUri)?;
         let uri = trim(between);
         if uri.is_empty() {
@@ -113,13 +114,16 @@ impl<'a> StatusLine<'a> {
 
 /// `NAME/digits.digits`, which SIP and HTTP share.
 fn is_version(text: &[u8]) -> bool {
-    let Some(slash) = memchr::memchr(b'/', text) else { return false };
+    if text == b"SIP/2.0" {
+        return true;
+    }
+    let Some(slash) = find(text, *b"/") else { return false };
     let (name, number) = (&text[..slash], &text[slash + 1..]);
     is_token(name) && !number.is_empty() && number.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 fn version_fault(version: &[u8]) -> Option<StartLineFault> {
-    if version.eq_ignore_ascii_case(b"SIP/2.0") {
+    if version == b"SIP/2.0" || version.eq_ignore_ascii_case(b"SIP/2.0") {
         None
     } else if version.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
         Some(StartLineFault::Version)
@@ -130,7 +134,7 @@ fn version_fault(version: &[u8]) -> Option<StartLineFault> {
 
 fn uri_fault(uri: &[u8]) -> Option<StartLineFault> {
     // A bare CR inside the line counts: it would end the line for somebody else.
-    memchr::memchr3(b' ', b'\t', b'\r', uri).map(|_| StartLineFault::UriSpace)
+    find(uri, *b" \t\r").map(|_| StartLineFault::UriSpace)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Everything is appended to a buffer of the caller, who can reuse it for the next message.
 
-use super::edit::{BodyEdit, Change, Edits};
+use super::ambiguity;
+use super::edit::{BodyEdit, Change, EditError, Edits};
 use super::header::HeaderId;
 use super::message::{Header, HeaderError, Message};
 use super::octets::{trim, trim_end, trim_start};
@@ -15,12 +16,28 @@ use std::ops::Range;
 
 /// Appends a message as its edits make it; without edits byte for byte as it was received.
 ///
-/// Edits belong to the message they were made for.
-pub fn message(message: &Message<'_>, edits: &Edits, out: &mut Vec<u8>) {
-    let bytes = message.bytes();
+/// Edits belong to the message they were made for. Nothing is appended where they make a message that others would
+/// read as another one.
+pub fn message(message: &Message<'_>, edits: &Edits, out: &mut Vec<u8>) -> Result<(), EditError> {
     if edits.is_empty() {
-        return out.extend_from_slice(bytes);
+        out.extend_from_slice(message.bytes());
+        return Ok(());
     }
+    let start = out.len();
+    let headers_end = append_edited(message, edits, out);
+    if !edits.is_suspect() {
+        return Ok(());
+    }
+    let checked = ambiguity::check(message, &out[start..], headers_end - start);
+    if checked.is_err() {
+        out.truncate(start);
+    }
+    checked
+}
+
+/// Appends an edited message; says where its header lines end in the output.
+fn append_edited(message: &Message<'_>, edits: &Edits, out: &mut Vec<u8>) -> usize {
+    let bytes = message.bytes();
     let (head, tail) =
         edits.changes().split_at(edits.changes().partition_point(|c| c.at < message.headers_end()));
     let (added, inside_body) = tail.split_at(tail.partition_point(|c| c.at == message.headers_end()));
@@ -29,24 +46,21 @@ pub fn message(message: &Message<'_>, edits: &Edits, out: &mut Vec<u8>) {
     added.iter().for_each(|change| out.extend_from_slice(change.text(edits)));
     let content = message.body_start()..bytes.len();
     match &edits.body {
-        BodyEdit::Replace(text) => {
-            let body = edits.text(text);
-            append_content_length(out, body.len());
-            out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(body);
-        }
+        BodyEdit::Replace(text) => append_content_length(out, edits.text(text).len()),
         BodyEdit::Recount => {
             let mut size = 0;
             splice(bytes, content.clone(), inside_body, edits, |piece| size += piece.len());
             append_content_length(out, size);
-            out.extend_from_slice(b"\r\n");
-            splice(bytes, content, inside_body, edits, |piece| out.extend_from_slice(piece));
         }
-        BodyEdit::Keep => {
-            out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(&bytes[content]);
-        }
+        BodyEdit::Keep => {}
     }
+    let headers_end = out.len();
+    out.extend_from_slice(b"\r\n");
+    match &edits.body {
+        BodyEdit::Replace(text) => out.extend_from_slice(edits.text(text)),
+        _ => splice(bytes, content, inside_body, edits, |piece| out.extend_from_slice(piece)),
+    }
+    headers_end
 }
 
 /// A response that a request is answered with.
@@ -186,7 +200,7 @@ fn append_copy(out: &mut Vec<u8>, header: &Header<'_>) {
 }
 
 /// Appends text with every line end made CR LF.
-fn append_whole_lines(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn append_whole_lines(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     while let Some(end) = memchr::memchr(b'\n', rest) {
         out.extend_from_slice(rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]));
@@ -219,7 +233,7 @@ pub(super) fn append_lines(out: &mut Vec<u8>, lines: &[u8]) {
 pub(super) fn append_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
-    out.extend_from_slice(trim(value));
+    append_whole_lines(out, trim(value));
     out.extend_from_slice(b"\r\n");
 }
 

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod receive;
+pub mod resolver;
 pub mod sandbox;
 pub mod session;
 pub mod shared_number;

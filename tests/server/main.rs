@@ -26,6 +26,7 @@ mod order;
 mod overload;
 mod poison;
 mod pre_routing;
+mod races;
 mod reload;
 mod replies;
 mod scaling;

@@ -289,7 +289,11 @@ pub static GLOBALS: &[GlobalRow] = &[
         &mut s.is_reply_shown_on_send
     }),
     silent_when(0, &["http_reply_parse", "http_reply_hack"], "http is not served yet"),
-    flag_row(&["reply_to_via"], "reply to the host in Via instead of to the sender", |s| &mut s.reply_to_via),
+    flag_row(
+        &["reply_to_via"],
+        "reply to the address in Via, if it has one, instead of to the sender",
+        |s| &mut s.reply_to_via,
+    ),
     flag_row(&["check_via"], "accept only replies whose top Via is this server", |s| &mut s.check_via),
     flag_row(
         &["answer_broken_requests"],

@@ -105,8 +105,10 @@ fn answer_first(context: &Context<'_>, id: HeaderId, out: &mut Vec<u8>) -> Readi
 }
 
 fn updated(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    write::message(&context.message, &context.edits, out);
-    Reading::Text
+    match write::message(&context.message, &context.edits, out) {
+        Ok(()) => Reading::Text,
+        Err(_) => Reading::Null,
+    }
 }
 
 fn message_part(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {

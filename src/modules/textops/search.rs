@@ -319,12 +319,11 @@ fn replace_matches(
     let Some(regex) = module.regex(context, &arguments[0]) else { return Outcome::FALSE };
     let found = matches(&regex, &context.message, parts, count);
     let is_found = !found.is_empty();
-    for span in found {
-        if let Err(error) = context.edits.replace(&context.message, span, arguments[1].text()) {
-            return outcome(context, "replace", Err(error));
-        }
+    let pieces = found.into_iter().map(|span| (span, arguments[1].text()));
+    match context.edits.replace_each(&context.message, pieces) {
+        Ok(()) => is_found.into(),
+        Err(error) => outcome(context, "replace", Err(error)),
     }
-    is_found.into()
 }
 
 fn substitute_in(
@@ -334,21 +333,22 @@ fn substitute_in(
     parts: &[Part],
 ) -> Outcome {
     let Some(substitution) = module.substitution(context, &arguments[0]) else { return Outcome::FALSE };
-    let mut is_changed = false;
+    let mut pieces = Vec::new();
     for part in parts {
         let whole = part.span(&context.message);
-        for (span, text) in substitution.changes(&context.message.bytes()[whole.clone()]) {
-            let span = whole.start + span.start..whole.start + span.end;
-            if let Err(error) = context.edits.replace(&context.message, span, &text) {
-                return outcome(context, "subst", Err(error));
-            }
-            is_changed = true;
-        }
-        if is_changed && !substitution.is_global() {
+        let changes = substitution.changes(&context.message.bytes()[whole.clone()]);
+        let placed =
+            |(span, text): (Range<usize>, _)| (whole.start + span.start..whole.start + span.end, text);
+        pieces.extend(changes.into_iter().map(placed));
+        if !pieces.is_empty() && !substitution.is_global() {
             break;
         }
     }
-    is_changed.into()
+    let is_changed = !pieces.is_empty();
+    match context.edits.replace_each(&context.message, pieces) {
+        Ok(()) => is_changed.into(),
+        Err(error) => outcome(context, "subst", Err(error)),
+    }
 }
 
 /// Where in the message the expression matches.

@@ -79,12 +79,9 @@ pub(super) fn assign(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> O
     }
     let found = values(&context.message, name);
     let Some(chosen) = chosen(which, found.len()) else { return Outcome::FALSE };
-    for one in &found[chosen] {
-        if let Err(error) = context.edits.replace(&context.message, one.span.clone(), value) {
-            return outcome(context, "assign_hf_value", Err(error));
-        }
-    }
-    Outcome::TRUE
+    let pieces: Vec<_> = found[chosen].iter().map(|one| (one.span.clone(), value)).collect();
+    let assigned = context.edits.replace_each(&context.message, pieces);
+    outcome(context, "assign_hf_value", assigned)
 }
 
 const NO_PLACE: &str = "write Name, Name[1], Name[-1] or Name[*]";
