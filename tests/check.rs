@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::Value;
 use sworker::core::load::{LoadRequest, Report, ReportFormat, Root, examine, load, print_canonical};
+use sworker::core::settings::Written;
 use sworker::modules::MODULES;
 
 /// Stands before the scripts of the table.
@@ -97,7 +98,7 @@ fn the_stock_script_lacks_modules_and_nothing_else() {
     switches.sort();
     switches.dedup();
     assert!(switches.len() > 15, "{switches:?}");
-    let defines = switches.into_iter().map(|name| (name, None)).collect();
+    let defines = switches.iter().map(|name| Written::new("-A", name, (name.clone(), None))).collect();
     let root = Root::File(path.to_owned());
     let report = examine(LoadRequest { defines, ..LoadRequest::new(root, MODULES) }, ReportFormat::Json);
     let report: Value = serde_json::from_str(&report.text).unwrap();

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use crate::script::ast::RouteKind;
 use crate::script::catalog::{
-    Advice, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
+    Advice, FunctionId, ParameterKind, Remark, RouteSet, TransformationId, VariableHandle, Yields,
 };
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
 
@@ -30,6 +30,7 @@ use super::variables::{self, Key, KeyRule, Scope, Subject, Variable};
 use super::words;
 
 mod catalog;
+mod finish;
 mod initial;
 mod refusals;
 
@@ -56,7 +57,7 @@ pub struct Registry {
     loaded_at_s: u64,
     lock_count: u32,
     customs: Vec<Custom>,
-    notices: Vec<String>,
+    notices: Vec<(crate::script::catalog::Subject, Remark)>,
 }
 
 /// What was found once: rows are only ever added behind the others, so an answer stays right.
@@ -213,18 +214,9 @@ impl Registry {
         self.customs.iter().find(is_it).map(|custom| custom.value.as_ref())
     }
 
-    /// What is worth telling about the whole top level, without a place of its own.
-    pub fn notices(&self) -> &[String] {
-        &self.notices
-    }
-
     /// At least so many locks are wanted.
     pub(super) fn reserve_locks(&mut self, count: u32) {
         self.lock_count = self.lock_count.max(count);
-    }
-
-    pub(super) fn take_modules_of_command_line(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.overrides.load_modules)
     }
 
     /// A process begins: every module is told.

@@ -135,11 +135,16 @@ impl NumberFile {
         Ok(Predecessor::Stale(process.number()))
     }
 
-    /// Writes `number`.
+    /// Writes `number`; the error says what the path is and why it cannot be written.
     pub fn write(path: &Path, number: i32) -> Result<NumberFile, String> {
-        let refused = |error: io::Error| format!("could not write {}: {error}", path.display());
+        let refused = |error: io::Error| format!("{}: {error}", path.display());
         let path = std::path::absolute(path).map_err(refused)?;
-        fs::write(&path, format!("{number}\n")).map_err(refused)?;
+        fs::write(&path, format!("{number}\n")).map_err(|error| match path.parent() {
+            Some(directory) if error.kind() == io::ErrorKind::NotFound => {
+                format!("{}: there is no directory {}", path.display(), directory.display())
+            }
+            _ => refused(error),
+        })?;
         Ok(NumberFile { path, number, writer: ProcessId::own() })
     }
 
@@ -225,7 +230,11 @@ mod tests {
 
         drop(NumberFile::write(&path, 42).unwrap());
         assert!(!path.exists());
-        assert!(NumberFile::write(&folder.path().join("no/such/pid"), 1).is_err());
+        let refused = NumberFile::write(&folder.path().join("no/such/pid"), 1).unwrap_err();
+        assert!(
+            refused.contains(&format!("there is no directory {}/no/such", folder.path().display())),
+            "{refused}"
+        );
     }
 
     #[test]

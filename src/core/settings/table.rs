@@ -3,10 +3,12 @@
 //! Names that mean nothing here are accepted with a notice that says why; a name that is not in the table is a
 //! mistake. Manuals and help come from these rows.
 
-use super::draft::Draft;
+use super::draft::{Draft, PORT, TLS_PORT};
 use super::group::QUEUE_MAX;
+use super::reading::{Unfit, engine, facility, flag, header, level, number, port, text};
 use super::{PROCESSES_MAX, Settings};
-use crate::core::log::{Engine, Facility, Level};
+use crate::core::log::Level;
+use crate::core::nearest::{listed, suggestion};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
 
@@ -38,7 +40,7 @@ pub enum Kind {
     /// A level of lines.
     Level(fn(&mut Settings) -> &mut Level),
     /// Anything else; it may remark.
-    Special(fn(&mut Draft, &Constant) -> Result<Option<String>, String>),
+    Special(fn(&mut Draft, &Constant) -> Result<Option<String>, Unfit>),
     /// Accepted without effect; silent when it is set to what holds here anyway.
     Ignored {
         /// What holds here anyway.
@@ -52,8 +54,35 @@ pub fn row_named(name: &str) -> Option<&'static GlobalRow> {
 }
 
 impl GlobalRow {
+    /// What holds when a script does not say, as a script would write it; nothing where there is none.
+    pub fn default_value(&self) -> Option<String> {
+        let mut settings = Settings::default();
+        let quoted = |text: &str| format!("\"{text}\"");
+        match &self.kind {
+            Kind::Flag(field) => Some(if *field(&mut settings) { "yes" } else { "no" }.to_string()),
+            Kind::Number { field, .. } => Some(field(&mut settings).to_string()),
+            Kind::Text(field) => field(&mut settings).as_deref().map(quoted),
+            Kind::Level(field) => Some(field(&mut settings).number().to_string()),
+            Kind::Special(_) => match self.names[0] {
+                "port" => Some(PORT.to_string()),
+                "tls_port_no" => Some(TLS_PORT.to_string()),
+                "workdir" => Some(quoted(&settings.workdir)),
+                "rundir" => Some(quoted(&settings.rundir)),
+                "server_id" => Some(settings.server_id.to_string()),
+                "log_facility" => Some(settings.log_facility.name()),
+                "log_engine_type" => Some("\"standard\"".to_string()),
+                "sip_parser_log" => settings.sip_parser_log.map(|level| level.number().to_string()),
+                "server_header" => Some(quoted(&String::from_utf8_lossy(&settings.server_header))),
+                "user_agent_header" => Some(quoted(&String::from_utf8_lossy(&settings.user_agent_header))),
+                "cfgengine" => Some("\"native\"".to_string()),
+                _ => None,
+            },
+            Kind::Ignored { .. } => None,
+        }
+    }
+
     /// Checks a value and puts it where it belongs.
-    pub(super) fn apply(&self, draft: &mut Draft, value: &Constant) -> Result<Option<String>, String> {
+    pub(super) fn apply(&self, draft: &mut Draft, value: &Constant) -> Result<Option<String>, Unfit> {
         let settings = &mut draft.settings;
         match &self.kind {
             Kind::Flag(field) => *field(settings) = flag(value)?,
@@ -99,7 +128,7 @@ const fn text_row(
 const fn special(
     names: &'static [&'static str],
     documentation: &'static str,
-    set: fn(&mut Draft, &Constant) -> Result<Option<String>, String>,
+    set: fn(&mut Draft, &Constant) -> Result<Option<String>, Unfit>,
 ) -> GlobalRow {
     GlobalRow { names, documentation, kind: Kind::Special(set) }
 }
@@ -139,12 +168,12 @@ pub static GLOBALS: &[GlobalRow] = &[
     }),
     flag_row(&["fork"], "no: one process, for debugging", |s| &mut s.is_forking),
     special(&["async_workers"], "workers of the group default", |draft, value| {
-        draft.size_default_group(number(value, 0, PROCESSES_MAX)?)
+        Ok(draft.size_default_group(number(value, 0, PROCESSES_MAX)?)?)
     }),
     special(
         &["async_workers_group"],
         "defines a group of workers: name=reg;workers=4;queue=8192",
-        |draft, value| draft.add_group(&text(value)?),
+        |draft, value| Ok(draft.add_group(&text(value)?)?),
     ),
     ignored(&["async_nonblock"], "a full queue is always answered at once"),
     silent_when(0, &["async_usleep"], "workers are woken, they do not poll"),
@@ -169,7 +198,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         Ok(None)
     }),
     special(&["alias", "domain"], "names that are this server", |draft, value| {
-        each(value, &mut |one| draft.add_alias(&text(one)?).map(|()| None))
+        each(value, &mut |one| Ok(draft.add_alias(&text(one)?).map(|()| None)?))
     }),
     silent_when(
         0,
@@ -217,9 +246,7 @@ pub static GLOBALS: &[GlobalRow] = &[
     flag_row(&["log_stderror"], "log to stderr instead of syslog", |s| &mut s.log_stderror),
     flag_row(&["log_color"], "colour on stderr", |s| &mut s.log_color),
     special(&["log_facility"], "syslog facility", |draft, value| {
-        let name = text(value)?;
-        draft.settings.log_facility =
-            Facility::parse(&name).ok_or_else(|| format!("unknown facility \"{name}\""))?;
+        draft.settings.log_facility = facility(value)?;
         Ok(None)
     }),
     text_row(&["log_name"], "name in syslog lines", |s| &mut s.log_name),
@@ -240,7 +267,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         &["log_engine_type"],
         "what lines become and where they go: standard, stderr, syslog, journald or json",
         |draft, value| {
-            draft.settings.log_engine = Engine::parse(&text(value)?)?;
+            draft.settings.log_engine = engine(value)?;
             Ok(None)
         },
     ),
@@ -325,7 +352,10 @@ pub static GLOBALS: &[GlobalRow] = &[
     ignored(&["coreparam"], "its tunings have no counterpart"),
     special(&["cfgengine"], "language of the routes; only native", |_, value| match text(value)?.as_str() {
         "native" | "default" => Ok(None),
-        other => Err(format!("routes in \"{other}\" are not run here; only native ones are")),
+        other => Err(Unfit {
+            reason: format!("routes in \"{other}\" are not run here"),
+            help: Some("only native ones are: write cfgengine \"native\"".to_string()),
+        }),
     }),
     // Streams.
     silent_when(1, &["disable_tcp"], STREAMS),
@@ -446,7 +476,7 @@ pub static GLOBALS: &[GlobalRow] = &[
             draft.settings.server_id = *number;
             Ok(None)
         }
-        _ => Err("takes a number".to_string()),
+        _ => Err("takes a number".into()),
     }),
     number_row(&["exit_timeout", "ser_kill_timeout"], "seconds a stop may take", (1, 86_400), |s| {
         &mut s.exit_timeout_s
@@ -484,14 +514,14 @@ impl Kind {
     }
 }
 
-fn listen(draft: &mut Draft, value: &Constant) -> Result<Option<String>, String> {
+fn listen(draft: &mut Draft, value: &Constant) -> Result<Option<String>, Unfit> {
     each(value, &mut |one| match one {
-        Constant::Socket(literal) => draft.listen(literal),
-        other => draft.listen(&SocketLiteral { bind: text(other)?, ..SocketLiteral::default() }),
+        Constant::Socket(literal) => Ok(draft.listen(literal)?),
+        other => Ok(draft.listen(&SocketLiteral { bind: text(other)?, ..SocketLiteral::default() })?),
     })
 }
 
-fn socket(draft: &mut Draft, value: &Constant) -> Result<Option<String>, String> {
+fn socket(draft: &mut Draft, value: &Constant) -> Result<Option<String>, Unfit> {
     let Constant::Fields(fields) = value else { return listen(draft, value) };
     let mut literal = SocketLiteral::default();
     let mut remark = None;
@@ -504,23 +534,27 @@ fn socket(draft: &mut Draft, value: &Constant) -> Result<Option<String>, String>
             "virtual" => literal.is_virtual = flag(value)?,
             "agname" | "vrf" => remark = Some(format!("{name} has no effect here")),
             _ => {
-                return Err(format!(
-                    "unknown field \"{name}\"; fields are bind, advertise, name, workers, virtual"
-                ));
+                let fields = ["bind", "advertise", "name", "workers", "virtual", "agname", "vrf"];
+                return Err(Unfit {
+                    reason: format!("unknown field \"{name}\""),
+                    help: Some(
+                        suggestion(name, fields).unwrap_or_else(|| format!("fields are {}", listed(fields))),
+                    ),
+                });
             }
         }
     }
     Ok(draft.listen(&literal)?.or(remark))
 }
 
-fn socket_text(value: &Constant) -> Result<String, String> {
+fn socket_text(value: &Constant) -> Result<String, Unfit> {
     match value {
         Constant::Socket(literal) => Ok(literal.bind.clone()),
         other => text(other),
     }
 }
 
-fn name_flag(draft: &mut Draft, text: &str) -> Result<(), String> {
+fn name_flag(draft: &mut Draft, text: &str) -> Result<(), Unfit> {
     let flags = &mut draft.settings.named_flags;
     let (name, number) = match text.split_once(':') {
         Some((name, number)) => {
@@ -533,7 +567,7 @@ fn name_flag(draft: &mut Draft, text: &str) -> Result<(), String> {
         }
     };
     if flags.iter().any(|(known, _)| known == name) {
-        return Err(format!("flag \"{name}\" is named twice"));
+        return Err(format!("flag \"{name}\" is named twice").into());
     }
     flags.push((name.to_string(), number));
     Ok(())
@@ -542,8 +576,8 @@ fn name_flag(draft: &mut Draft, text: &str) -> Result<(), String> {
 /// Applies `set` to each of several values, or to the one; the last remark is kept.
 fn each(
     value: &Constant,
-    set: &mut dyn FnMut(&Constant) -> Result<Option<String>, String>,
-) -> Result<Option<String>, String> {
+    set: &mut dyn FnMut(&Constant) -> Result<Option<String>, Unfit>,
+) -> Result<Option<String>, Unfit> {
     let values = match value {
         Constant::List(values) => values.as_slice(),
         one => std::slice::from_ref(one),
@@ -553,64 +587,6 @@ fn each(
         remark = set(value)?.or(remark);
     }
     Ok(remark)
-}
-
-fn flag(value: &Constant) -> Result<bool, String> {
-    match value {
-        Constant::Number(number) => Ok(*number != 0),
-        Constant::Text(bytes) if matches!(bytes.as_slice(), b"yes" | b"on" | b"true" | b"enable" | b"1") => {
-            Ok(true)
-        }
-        Constant::Text(bytes)
-            if matches!(bytes.as_slice(), b"no" | b"off" | b"false" | b"disable" | b"0") =>
-        {
-            Ok(false)
-        }
-        _ => Err("takes yes or no".to_string()),
-    }
-}
-
-fn number(value: &Constant, least: u32, most: u32) -> Result<u32, String> {
-    let bounds = format!("takes a number from {least} to {most}");
-    match value {
-        Constant::Number(number) => match u32::try_from(*number) {
-            Ok(fits) if (least..=most).contains(&fits) => Ok(fits),
-            _ => Err(format!("{bounds}, not {number}")),
-        },
-        _ => Err(bounds),
-    }
-}
-
-fn port(value: &Constant) -> Result<u16, String> {
-    number(value, 1, 65_535).map(|port| port as u16)
-}
-
-fn text(value: &Constant) -> Result<String, String> {
-    match value {
-        Constant::Text(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-        Constant::Word(word) => Ok(word.clone()),
-        Constant::Number(number) => Ok(number.to_string()),
-        _ => Err("takes text".to_string()),
-    }
-}
-
-fn level(value: &Constant) -> Result<Level, String> {
-    match value {
-        Constant::Number(number) => Ok(Level::from_number(*number)),
-        Constant::Word(name) => Level::parse(name).ok_or_else(|| format!("unknown level \"{name}\"")),
-        _ => Err("takes a level from -5 to 3".to_string()),
-    }
-}
-
-fn header(value: &Constant) -> Result<Vec<u8>, String> {
-    let Constant::Text(bytes) = value else { return Err("takes text".to_string()) };
-    if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        return Err("a header is one line".to_string());
-    }
-    if !bytes.is_empty() && !bytes.contains(&b':') {
-        return Err("takes a whole header, such as \"Server: name\"".to_string());
-    }
-    Ok(bytes.clone())
 }
 
 // A ring must be able to hold what a group may ask for.
@@ -640,13 +616,5 @@ mod tests {
         assert_eq!(draft.settings.named_flags, [("a".to_string(), 1), ("b".to_string(), 31)]);
         assert!(draft.set("flags", &Constant::Word("a:2".into())).is_err());
         assert!(draft.set("flags", &Constant::Word("c:32".into())).is_err());
-    }
-
-    #[test]
-    fn headers_are_whole_lines() {
-        let rows = [("Server: x", true), ("", true), ("Server", false), ("Server: x\r\nEvil: y", false)];
-        for (written, is_taken) in rows {
-            assert_eq!(header(&Constant::Text(written.into())).is_ok(), is_taken, "{written}");
-        }
     }
 }
