@@ -289,7 +289,8 @@ impl Rejected {
 fn limits(settings: &Settings) -> Limits {
     Limits {
         steps: STEPS_MAX,
-        while_loops: settings.max_while_loops,
+        // Without a limit of its own a loop is still bounded by the steps of the run.
+        while_loops: if settings.max_while_loops == 0 { STEPS_MAX } else { settings.max_while_loops },
         recursion: settings.max_recursive_level,
         return_mode: if settings.is_raw_return_mode { ReturnMode::Raw } else { ReturnMode::Truth },
         ..Limits::default()

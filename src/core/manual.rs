@@ -16,7 +16,7 @@ use super::counters;
 use super::functions;
 use super::module::{Module, ModuleEntry, ModuleFunction, ModuleVariable, Parameter, ParameterSetter};
 use super::nearest::nearest;
-use super::settings::table::{GLOBALS, GlobalRow, Kind};
+use super::settings::table::{GLOBALS, GlobalRow, Kind, Takes};
 use super::transformations::{self, Transformation};
 use super::variables::{self, KeyRule, Scope};
 use super::words;
@@ -400,7 +400,14 @@ fn global_entry(row: &GlobalRow) -> Entry {
         Kind::Text(_) => ("\"text\"".to_string(), None),
         Kind::Level(_) => ("level".to_string(), None),
         Kind::Special(_) => ("…".to_string(), None),
-        Kind::Ignored { .. } => ("…".to_string(), Some("accepted without effect: ")),
+        Kind::Ignored { takes, .. } => {
+            let value = match takes {
+                Takes::Number => "number",
+                Takes::Text => "\"text\"",
+                Takes::Anything => "…",
+            };
+            (value.to_string(), Some("accepted without effect: "))
+        }
     };
     let described = Described { name: row.names[0], aliases: &row.names[1..], text: row.documentation };
     let mut lines = described.lines();

@@ -30,38 +30,42 @@ impl Module for Xlog {
     const NAME: &'static str = "xlog";
     const DOCUMENTATION: &'static str = "writes formatted text to the log";
     const PARAMETERS: &'static [Parameter<Self>] = &[
-        Parameter::integer("buf_size", "longest text in bytes; what is longer is cut", |module, size| {
-            module.text_size_max =
-                usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| Complaint {
-                    message: format!("buf_size cannot be {size}"),
-                    help: Some("a number of bytes above 0".to_string()),
-                })?;
-            Ok(())
-        }),
-        Parameter::text(
-            "prefix",
-            "what stands before the text, by default \"<script>: \"",
-            |module, prefix| {
-                module.label = prefix.to_vec();
+        Parameter::<Self>::integer(
+            "buf_size",
+            "longest text in bytes; what is longer is cut",
+            |module, size| {
+                module.text_size_max =
+                    usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| Complaint {
+                        message: format!("buf_size cannot be {size}"),
+                        help: Some("a number of bytes above 0".to_string()),
+                    })?;
                 Ok(())
             },
-        ),
+        )
+        .default("4096"),
+        Parameter::<Self>::text("prefix", "what stands before the text", |module, prefix| {
+            module.label = prefix.to_vec();
+            Ok(())
+        })
+        .default("\"<script>: \""),
         Parameter::text("log_facility", "facility of syslog for all lines of the script", |module, name| {
             module.facility = Some(parse_facility(name)?);
             Ok(())
         }),
-        Parameter::integer(
+        Parameter::<Self>::integer(
             "methods_filter",
             "bits of the methods that are logged, -1 all",
             |module, bits| {
                 module.methods = bits;
                 Ok(())
             },
-        ),
-        Parameter::integer("auto_newline", "1 ends each text with a newline", |module, on| {
+        )
+        .default("-1"),
+        Parameter::<Self>::integer("auto_newline", "1 ends each text with a newline", |module, on| {
             module.is_newline_added.set(on != 0);
             Ok(())
-        }),
+        })
+        .default("0"),
         Parameter::ignored(
             "prefix_mode",
             "the prefix is taken as it stands; variables belong into log_prefix",

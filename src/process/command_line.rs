@@ -78,7 +78,7 @@ pub struct CommandLine {
     pub send_buffer_max: Option<u32>,
     /// Number of this server, `$sel(cfg_get.core.server_id)`.
     pub server_id: Option<i64>,
-    /// Modules to load after those of the script.
+    /// Modules to load before those of the script.
     pub modules: Vec<Written<String>>,
     /// Module, name and value of each `--modparam`.
     pub module_parameters: Vec<Written<ModuleParameter>>,
@@ -355,7 +355,7 @@ const FLAGS: &[Flag] = &[
     long("subst", Some("/PATTERN/TEXT/FLAGS"), |c, v| { c.substitutions.push(Written::new("--subst", v, v.to_owned())); Ok(()) },
         "change texts in quotes as #!subst in the script does; flags are i (any case), g (everywhere), s"),
     valued('L', "PATH", |c, v| { c.module_path = Some(v.to_owned()); Ok(()) }, "where scripts look for modules (they are built in here)"),
-    long("loadmodule", Some("NAME"), |c, v| { c.modules.push(Written::new("--loadmodule", v, v.to_owned())); Ok(()) }, "load a module as loadmodule in the script does"),
+    long("loadmodule", Some("NAME"), |c, v| { c.modules.push(Written::new("--loadmodule", v, v.to_owned())); Ok(()) }, "load a module before the script is read, as loadmodule in it does"),
     long("modparam", Some("MODULE:NAME:TYPE:VALUE"), |c, v| { c.module_parameters.push(Written::new("--modparam", v, module_parameter(v)?)); Ok(()) },
         "set a module's parameter; TYPE is s (text) or i (integer)"),
     valued('a', "yes|no", |c, v| { if yes_or_no(v)? { c.notices.push("-a yes has no effect: name aliases one by one".to_owned()); } Ok(()) },

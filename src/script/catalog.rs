@@ -304,6 +304,11 @@ pub trait Catalog {
     /// is none (`INVITE`, `UDP`, `INET6`) is text if the other side yields `TextAnyCase`.
     fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint>;
 
+    /// The only words that `==` beside this core word can meet; none where anything can.
+    fn values_of_word(&self, _name: &str) -> &'static [&'static str] {
+        &[]
+    }
+
     /// A select: the variable it stands for.
     fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint>;
 

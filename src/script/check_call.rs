@@ -81,7 +81,7 @@ impl Checker<'_> {
 
     fn note_use(&mut self, call: &Call, handle: &FunctionHandle) {
         if let Advice::Alias(advice) = handle.advice {
-            let notice = Diagnostic::notice(call.name.span, format!("{}() is another name", call.name.text));
+            let notice = Diagnostic::notice(call.name.span, format!("{}() is an old name", call.name.text));
             self.diagnostics.push(notice.with_help(format!("write {advice}()")));
         }
         if let (Some(route), true) = (self.route, handle.routes != RouteSet::ANY) {

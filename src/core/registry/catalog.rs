@@ -38,7 +38,11 @@ impl Catalog for Registry {
     fn load_module(&mut self, path: &str) -> Result<Option<Remark>, Complaint> {
         let name = module_name(path);
         if self.modules.iter().any(|module| module.name == name) {
-            return Err(Complaint { message: format!("module \"{name}\" is loaded twice"), help: None });
+            let by_option =
+                self.overrides.load_modules.iter().find(|written| module_name(&written.value) == name);
+            let help =
+                by_option.map(|written| format!("{} of the command line loads it too", written.option));
+            return Err(Complaint { message: format!("module \"{name}\" is loaded twice"), help });
         }
         let Some(entry) = self.available.iter().find(|entry| entry.name == name) else {
             if elsewhere::is_without_effect(name) {
@@ -180,6 +184,10 @@ impl Catalog for Registry {
         let index = self.variables.iter().position(|target| target.is_named(word.variable));
         let Some(index) = index else { return Err(elsewhere::not_here_yet(&format!("the word \"{name}\""))) };
         Ok(VariableHandle { yields: word.yields, is_writable: false, ..self.handle(index, 0) })
+    }
+
+    fn values_of_word(&self, name: &str) -> &'static [&'static str] {
+        words::values_of(name)
     }
 
     fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint> {
@@ -377,7 +385,8 @@ impl Registry {
                     help: None,
                 });
             }
-            (_, KeyShape::None) => {
+            (KeyRule::Slot | KeyRule::Shared | KeyRule::Text | KeyRule::Path, KeyShape::Literal(b""))
+            | (_, KeyShape::None) => {
                 return Err(complaint(
                     format!("${name} needs a name in parentheses"),
                     &format!("write ${name}(name)"),
@@ -694,6 +703,8 @@ pub(super) mod tests {
             ("f_word", Computed, ""),
             ("f_word", Literal(b"c"), "$f_word has no part \"c\"; its parts are \"a\", \"b\""),
             ("f_slot", Literal(b"x"), ""),
+            ("f_slot", Literal(b""), "$f_slot needs a name in parentheses; write $f_slot(name)"),
+            ("f_text", Literal(b""), "$f_text needs a name in parentheses; write $f_text(name)"),
             (
                 "f_slot",
                 Computed,

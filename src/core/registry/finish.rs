@@ -15,12 +15,12 @@ pub(super) const GROUP_PARAMETER: &str = "async_workers_group";
 impl Registry {
     /// `--loadmodule`, before anything else is read.
     pub fn load_modules_of_command_line(&mut self) -> Vec<LateComplaint> {
-        let wanted = std::mem::take(&mut self.overrides.load_modules);
-        let load = |written: Written<String>| {
+        let wanted = self.overrides.load_modules.clone();
+        let load = |written: &Written<String>| {
             let complaint = self.load_module(&written.value).err()?;
             Some(LateComplaint { about: written.argument(), complaint })
         };
-        wanted.into_iter().filter_map(load).collect()
+        wanted.iter().filter_map(load).collect()
     }
 
     /// Settings are decided, parameters of the command line set, keys of groups looked up, modules planned.

@@ -39,7 +39,7 @@ fn near_or_all<'n>(word: &str, names: &[&'n str], what: &str) -> String {
 }
 
 /// The value as it was written, for a message.
-fn shown(value: &Constant) -> String {
+pub fn shown(value: &Constant) -> String {
     match value {
         Constant::Number(number) => number.to_string(),
         Constant::Text(bytes) => format!("\"{}\"", String::from_utf8_lossy(bytes)),
@@ -123,6 +123,27 @@ const LEVELS: &[&str] = &[
     "critical", "error", "warning", "notice", "info", "debug",
 ];
 
+/// A type of service: a number or one of its names.
+pub fn type_of_service(value: &Constant) -> Result<u8, Unfit> {
+    let Constant::Word(word) = value else { return number(value, 0, 255).map(|number| number as u8) };
+    let row = TYPES_OF_SERVICE.iter().find(|(name, _)| name == word);
+    row.map(|(_, number)| *number).ok_or_else(|| {
+        let names: Vec<&str> = TYPES_OF_SERVICE.iter().map(|(name, _)| *name).collect();
+        unfit(
+            format!("takes a number from 0 to 255 or its name, not {word}"),
+            near_or_all(word, &names, "names"),
+        )
+    })
+}
+
+/// The names of RFC 1349, as the C library spells them.
+const TYPES_OF_SERVICE: &[(&str, u8)] = &[
+    ("IPTOS_LOWDELAY", 0x10),
+    ("IPTOS_THROUGHPUT", 0x08),
+    ("IPTOS_RELIABILITY", 0x04),
+    ("IPTOS_MINCOST", 0x02),
+];
+
 /// A facility of syslog.
 pub fn facility(value: &Constant) -> Result<Facility, Unfit> {
     let name = text(value)?;
@@ -195,6 +216,12 @@ mod tests {
         check(facility(&word("LOG_LOCAL9")), "unknown facility \"LOG_LOCAL9\"", "did you mean \"LOG_LOCAL");
         check(facility(&word("NOWHERE")), "unknown facility \"NOWHERE\"", "facilities are \"LOG_KERN\"");
         check(engine(&quoted("jsn")), "unknown log engine \"jsn\"", "did you mean \"json\"? engines are");
+        check(
+            type_of_service(&word("IPTOS_LOWDELY")),
+            "takes a number from 0 to 255 or its name, not IPTOS_LOWDELY",
+            "\"IPTOS_LOWDELAY\"? names",
+        );
+        check(type_of_service(&Constant::Number(256)), "takes a number from 0 to 255, not 256", "");
         check(header(&Constant::Number(1)), "takes text, not 1", "\"Server: name\"");
     }
 
@@ -206,6 +233,8 @@ mod tests {
         assert_eq!(level(&word("info")), Ok(Level::Info));
         assert_eq!(facility(&word("local7")).map(Facility::number), Ok(23));
         assert_eq!(engine(&quoted("json")), Ok(Engine::Json));
+        assert_eq!(type_of_service(&word("IPTOS_LOWDELAY")), Ok(16));
+        assert_eq!(type_of_service(&Constant::Number(184)), Ok(184));
     }
 
     #[test]

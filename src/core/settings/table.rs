@@ -5,7 +5,9 @@
 
 use super::draft::{Draft, PORT, TLS_PORT};
 use super::group::QUEUE_MAX;
-use super::reading::{Unfit, engine, facility, flag, header, level, number, port, text};
+use super::reading::{
+    Unfit, engine, facility, flag, header, level, number, port, shown, text, type_of_service,
+};
 use super::{PROCESSES_MAX, Settings};
 use crate::core::log::Level;
 use crate::core::nearest::{listed, suggestion};
@@ -43,9 +45,22 @@ pub enum Kind {
     Special(fn(&mut Draft, &Constant) -> Result<Option<String>, Unfit>),
     /// Accepted without effect; silent when it is set to what holds here anyway.
     Ignored {
+        /// What it takes elsewhere.
+        takes: Takes,
         /// What holds here anyway.
         silent_when: Option<i64>,
     },
+}
+
+/// What a parameter without effect takes, so that a mistake in it is one here too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// A number, or yes and no.
+    Number,
+    /// Text in quotes.
+    Text,
+    /// Whatever is written.
+    Anything,
 }
 
 /// The row of a name.
@@ -90,7 +105,8 @@ impl GlobalRow {
             Kind::Text(field) => *field(settings) = Some(text(value)?),
             Kind::Level(field) => *field(settings) = level(value)?,
             Kind::Special(set) => return set(draft, value),
-            Kind::Ignored { silent_when } => {
+            Kind::Ignored { takes, silent_when } => {
+                takes.check(value)?;
                 let is_silent =
                     matches!((value, silent_when), (Constant::Number(n), Some(silent)) if n == silent);
                 return Ok((!is_silent).then(|| format!("no effect here: {}", self.documentation)));
@@ -134,11 +150,24 @@ const fn special(
 }
 
 const fn ignored(names: &'static [&'static str], why: &'static str) -> GlobalRow {
-    GlobalRow { names, documentation: why, kind: Kind::Ignored { silent_when: None } }
+    ignored_kind(names, Takes::Number, why)
+}
+
+const fn ignored_text(names: &'static [&'static str], why: &'static str) -> GlobalRow {
+    ignored_kind(names, Takes::Text, why)
+}
+
+const fn ignored_anything(names: &'static [&'static str], why: &'static str) -> GlobalRow {
+    ignored_kind(names, Takes::Anything, why)
+}
+
+const fn ignored_kind(names: &'static [&'static str], takes: Takes, why: &'static str) -> GlobalRow {
+    GlobalRow { names, documentation: why, kind: Kind::Ignored { takes, silent_when: None } }
 }
 
 const fn silent_when(value: i64, names: &'static [&'static str], why: &'static str) -> GlobalRow {
-    GlobalRow { names, documentation: why, kind: Kind::Ignored { silent_when: Some(value) } }
+    let kind = Kind::Ignored { takes: Takes::Number, silent_when: Some(value) };
+    GlobalRow { names, documentation: why, kind }
 }
 
 const MEMORY: &str = "memory comes from the system, there are no pools to tune";
@@ -177,8 +206,8 @@ pub static GLOBALS: &[GlobalRow] = &[
     ),
     ignored(&["async_nonblock"], "a full queue is always answered at once"),
     silent_when(0, &["async_usleep"], "workers are woken, they do not poll"),
-    ignored(&["async_tkv_gname"], TASKS),
-    ignored(&["async_tkv_evcb"], TASKS),
+    ignored_text(&["async_tkv_gname"], TASKS),
+    ignored_text(&["async_tkv_evcb"], TASKS),
     silent_when(0, &["udp_receiver_mode"], THREADS),
     silent_when(0, &["route_locks_size"], "messages of a call are not serialised yet"),
     ignored(&["fork_delay"], WAITING),
@@ -220,12 +249,12 @@ pub static GLOBALS: &[GlobalRow] = &[
     ),
     silent_when(0, &["auto_bind_ipv6"], "without listen= every IPv6 address is bound anyway"),
     silent_when(0, &["bind_ipv6_link_local"], "link-local addresses are not bound"),
-    ignored(&["ipv6_hex_style"], "IPv6 addresses are written as RFC 5952 says"),
-    ignored(&["mcast"], MULTICAST),
+    ignored_anything(&["ipv6_hex_style"], "IPv6 addresses are written as RFC 5952 says"),
+    ignored_text(&["mcast"], MULTICAST),
     ignored(&["mcast_loopback"], MULTICAST),
     ignored(&["mcast_ttl"], MULTICAST),
     special(&["tos"], "type of service of what is sent", |draft, value| {
-        draft.settings.tos = Some(number(value, 0, 255)? as u8);
+        draft.settings.tos = Some(type_of_service(value)?);
         Ok(None)
     }),
     silent_when(0, &["pmtu_discovery"], "the system's default holds"),
@@ -236,7 +265,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         &mut s.send_buffer_size_max
     }),
     silent_when(0, &["udp_mtu"], STREAMS),
-    ignored(&["udp_mtu_try_proto"], STREAMS),
+    ignored_anything(&["udp_mtu_try_proto"], STREAMS),
     silent_when(0, &["udp4_raw"], "raw sockets are not used"),
     ignored(&["udp4_raw_mtu"], "raw sockets are not used"),
     ignored(&["udp4_raw_ttl"], "raw sockets are not used"),
@@ -294,7 +323,12 @@ pub static GLOBALS: &[GlobalRow] = &[
     silent_when(0, &["verbose_startup"], "the start is as short as it can be"),
     silent_when(1, &["msg_time"], "the time of receipt is always kept"),
     // Limits and the engine of scripts.
-    number_row(&["max_while_loops"], "turns of one while", (1, 100_000_000), |s| &mut s.max_while_loops),
+    number_row(
+        &["max_while_loops"],
+        "turns of one while; 0 for no limit of its own",
+        (0, 100_000_000),
+        |s| &mut s.max_while_loops,
+    ),
     number_row(&["max_recursive_level"], "depth of route() in each other", (1, 10_000), |s| {
         &mut s.max_recursive_level
     }),
@@ -340,16 +374,16 @@ pub static GLOBALS: &[GlobalRow] = &[
         &mut s.force_rport
     }),
     flag_row(&["local_rport"], "put ;rport into our own Via", |s| &mut s.local_rport),
-    ignored(&["xavp_via_params"], VIA_XAVP),
-    ignored(&["xavp_via_fields"], VIA_XAVP),
-    ignored(&["xavp_via_reply_params"], VIA_XAVP),
-    ignored(&["uri_host_extra_chars"], PARSER),
-    ignored(&["hdr_name_extra_chars"], PARSER),
+    ignored_text(&["xavp_via_params"], VIA_XAVP),
+    ignored_text(&["xavp_via_fields"], VIA_XAVP),
+    ignored_text(&["xavp_via_reply_params"], VIA_XAVP),
+    ignored_text(&["uri_host_extra_chars"], PARSER),
+    ignored_text(&["hdr_name_extra_chars"], PARSER),
     special(&["flags"], "named flags of messages: flags a:1, b:2", |draft, value| {
         each(value, &mut |one| name_flag(draft, &text(one)?).map(|()| None))
     }),
-    ignored(&["avpflags"], "avps have no flags"),
-    ignored(&["coreparam"], "its tunings have no counterpart"),
+    ignored_anything(&["avpflags"], "avps have no flags"),
+    ignored_anything(&["coreparam"], "its tunings have no counterpart"),
     special(&["cfgengine"], "language of the routes; only native", |_, value| match text(value)?.as_str() {
         "native" | "default" => Ok(None),
         other => Err(Unfit {
@@ -393,23 +427,23 @@ pub static GLOBALS: &[GlobalRow] = &[
     ignored(&["tcp_connection_match"], STREAMS),
     ignored(&["tcp_reuse_port"], STREAMS),
     ignored(&["tcp_no_connect"], STREAMS),
-    ignored(&["tcp_source_ipv4"], STREAMS),
-    ignored(&["tcp_source_ipv6"], STREAMS),
+    ignored_anything(&["tcp_source_ipv4"], STREAMS),
+    ignored_anything(&["tcp_source_ipv6"], STREAMS),
     ignored(&["tcp_script_mode"], STREAMS),
     ignored(&["tcp_close_rst"], STREAMS),
     ignored(&["tcp_clone_rcvbuf"], STREAMS),
     ignored(&["tcp_wait_data"], STREAMS),
     ignored(&["tcp_fd_cache"], STREAMS),
-    ignored(&["tcp_poll_method"], STREAMS),
-    ignored(&["tcp_accept_protocols", "tcp_accept_protos"], STREAMS),
+    ignored_anything(&["tcp_poll_method"], STREAMS),
+    ignored_text(&["tcp_accept_protocols", "tcp_accept_protos"], STREAMS),
     ignored(&["tcp_accept_hep3"], STREAMS),
     ignored(&["tcp_accept_haproxy"], STREAMS),
-    ignored(&["tls_method"], TLS),
+    ignored_anything(&["tls_method"], TLS),
     ignored(&["tls_verify"], TLS),
     ignored(&["tls_require_certificate"], TLS),
-    ignored(&["tls_certificate"], TLS),
-    ignored(&["tls_private_key"], TLS),
-    ignored(&["tls_ca_list"], TLS),
+    ignored_text(&["tls_certificate"], TLS),
+    ignored_text(&["tls_private_key"], TLS),
+    ignored_text(&["tls_ca_list"], TLS),
     ignored(&["tls_handshake_timeout"], TLS),
     ignored(&["tls_send_timeout"], TLS),
     ignored(&["tlslog", "tls_log"], TLS),
@@ -503,10 +537,22 @@ pub static GLOBALS: &[GlobalRow] = &[
     silent_when(0, &["rpc_exec_delta"], RPC),
     ignored(&["rpc_exec_locks"], RPC),
     ignored(&["rpc_exec_locks_mode"], RPC),
-    ignored(&["version_table"], "no database is used yet"),
+    ignored_text(&["version_table"], "no database is used yet"),
     ignored(&["sql_buffer_size"], "no database is used yet"),
-    ignored(&["stats_name_separator"], "names of counters are written with dots"),
+    ignored_text(&["stats_name_separator"], "names of counters are written with dots"),
 ];
+
+impl Takes {
+    fn check(self, value: &Constant) -> Result<(), Unfit> {
+        match (self, value) {
+            (Takes::Anything, _)
+            | (Takes::Number, Constant::Number(_))
+            | (Takes::Text, Constant::Text(_)) => Ok(()),
+            (Takes::Number, other) => Err(format!("takes a number, not {}", shown(other)).into()),
+            (Takes::Text, other) => Err(format!("takes text in quotes, not {}", shown(other)).into()),
+        }
+    }
+}
 
 impl Kind {
     const fn row(self, names: &'static [&'static str], documentation: &'static str) -> GlobalRow {
@@ -605,6 +651,29 @@ mod tests {
             for name in row.names {
                 assert!(seen.insert(name), "{name} stands twice");
             }
+        }
+    }
+
+    #[test]
+    fn a_parameter_without_effect_takes_what_it_takes_elsewhere() {
+        let mut draft = Draft::new(Box::new(crate::core::settings::listen::SystemResolver));
+        let text = |text: &str| Constant::Text(text.as_bytes().to_vec());
+        let rows = [
+            ("memlog", Constant::Number(5), ""),
+            ("memlog", text("5"), "memlog: takes a number, not \"5\""),
+            ("auto_aliases", Constant::Word("maybe".into()), "auto_aliases: takes a number, not maybe"),
+            ("version_table", text("version"), ""),
+            (
+                "version_table",
+                Constant::Word("version".into()),
+                "version_table: takes text in quotes, not version",
+            ),
+            ("tls_method", Constant::Word("TLSv1".into()), ""),
+            ("tls_method", text("TLSv1"), ""),
+        ];
+        for (name, value, expected) in rows {
+            let said = draft.set(name, &value).err().map(|complaint| complaint.message).unwrap_or_default();
+            assert_eq!(said, expected, "{name} {value:?}");
         }
     }
 
