@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::protocol::{self, Fault, Request};
+use crate::core::nearest::nearest;
 use crate::shm::{GroupStatistics, Histogram};
 
 /// What commands may ask the server they run in. Nothing here waits for another process.
@@ -204,8 +205,12 @@ fn run(server: &dyn Server, request: &Request) -> Result<Value, Fault> {
     let command = COMMANDS
         .iter()
         .find(|command| command.name == request.method)
-        .ok_or_else(|| Fault::unknown_method(&request.method))?;
+        .ok_or_else(|| unknown(&request.method))?;
     (command.run)(server, &request.parameters)
+}
+
+fn unknown(method: &str) -> Fault {
+    Fault::unknown_method(method, nearest(method, COMMANDS.iter().map(|command| command.name)))
 }
 
 /// Checks that the arguments begin with the name of the one setting that can change.
@@ -321,7 +326,7 @@ fn help(_: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
     };
     match COMMANDS.iter().find(|command| command.name == name) {
         Some(command) => Ok(command.documentation.into()),
-        None => Err(Fault::unknown_method(name)),
+        None => Err(unknown(name)),
     }
 }
 

@@ -289,6 +289,11 @@ pub trait Catalog {
     /// The function of this name with so many arguments.
     fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Complaint>;
 
+    /// Whether a function takes bare words as text, as those of the core do: `log(L_INFO, "x")`.
+    fn takes_words(&self, _function: FunctionId) -> bool {
+        true
+    }
+
     /// Prepares a literal argument of a function (parameter kind `Prepared`): `Ok(Some(n))` hands `n` to every call.
     fn prepare(
         &mut self,

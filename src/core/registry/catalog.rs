@@ -144,6 +144,11 @@ impl Catalog for Registry {
         })
     }
 
+    fn takes_words(&self, function: FunctionId) -> bool {
+        let code = self.functions.get(function.0 as usize).map(|target| target.code);
+        matches!(code, Some(FunctionCode::Core(_)))
+    }
+
     fn prepare(
         &mut self,
         function: FunctionId,
