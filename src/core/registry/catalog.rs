@@ -180,11 +180,7 @@ impl Catalog for Registry {
 
     fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint> {
         let Some(word) = words::WORDS.iter().find(|word| word.name == name) else {
-            let known = words::WORDS.iter().map(|word| word.name);
-            return Err(Complaint {
-                message: format!("unknown word \"{name}\""),
-                help: suggestion(name, known),
-            });
+            return Err(self.unknown_word(name));
         };
         let index = self.variables.iter().position(|target| target.is_named(word.variable));
         let Some(index) = index else { return Err(elsewhere::not_here_yet(&format!("the word \"{name}\""))) };
@@ -361,10 +357,7 @@ impl Registry {
     fn custom_handle(&mut self, group: &str, name: &str) -> Result<VariableHandle, Complaint> {
         let is_it = |custom: &Custom| custom.group == group && custom.name == name;
         let Some(index) = self.customs.iter().position(is_it) else {
-            return Err(complaint(
-                format!("there is no custom variable {group}.{name}"),
-                "define it at top level: `group.name = 5 desc \"what it is\"`",
-            ));
+            return Err(self.unknown_custom(group, name));
         };
         self.variables.push(VariableTarget {
             name: words::CUSTOM_NAME,
@@ -769,6 +762,10 @@ pub(super) mod tests {
         assert_eq!(registry.word("src_ip").unwrap().yields, Yields::Address);
         assert_eq!(registry.word("myself").unwrap().yields, Yields::Myself);
         assert_eq!(said(registry.word("src_pi")), "unknown word \"src_pi\"; did you mean \"src_ip\"?");
+        assert_eq!(
+            said(registry.word("f_plain")),
+            "unknown word \"f_plain\"; a variable begins with $: $f_plain"
+        );
         for word in words::WORDS {
             assert_eq!(said(registry.word(word.name)), "", "{}", word.name);
         }

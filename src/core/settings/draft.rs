@@ -21,6 +21,21 @@ pub const PORT: u16 = 5060;
 /// Port of tls sockets that name none.
 pub const TLS_PORT: u16 = 5061;
 
+/// What other servers call what is called differently here.
+const FOREIGN_NAMES: &[(&str, &str)] = &[
+    ("log_level", "debug"),
+    ("loglevel", "debug"),
+    ("log_stderr", "log_stderror"),
+    ("stderror_enabled", "log_stderror"),
+    ("syslog_facility", "log_facility"),
+    ("udp_workers", "children"),
+    ("workers", "children"),
+    ("processes", "children"),
+    ("bind", "listen"),
+    ("worker_group", "async_workers_group"),
+    ("shutdown_timeout", "exit_timeout"),
+];
+
 /// Settings in the making.
 pub struct Draft {
     /// What is decided already.
@@ -80,9 +95,13 @@ impl Draft {
     pub fn set(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint> {
         let Some(row) = row_named(name) else {
             let names = GLOBALS.iter().flat_map(|row| row.names.iter().copied());
+            let meant = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == name);
             return Err(Complaint {
                 message: format!("unknown global parameter \"{name}\""),
-                help: suggestion(name, names),
+                help: match meant {
+                    Some((_, ours)) => Some(format!("did you mean \"{ours}\"?")),
+                    None => suggestion(name, names),
+                },
             });
         };
         let worded =
@@ -347,6 +366,11 @@ mod tests {
         let complaint = draft.set("childern", &Constant::Number(1)).unwrap_err();
         assert_eq!(complaint.message, "unknown global parameter \"childern\"");
         assert_eq!(complaint.help.as_deref(), Some("did you mean \"children\"?"));
+        for (foreign, ours) in FOREIGN_NAMES {
+            assert!(row_named(ours).is_some() && row_named(foreign).is_none(), "{foreign} {ours}");
+        }
+        let complaint = draft.set("log_level", &Constant::Number(1)).unwrap_err();
+        assert_eq!(complaint.help.as_deref(), Some("did you mean \"debug\"?"));
         let rows: [(&str, Constant, &str); 6] = [
             ("children", Constant::Number(0), "children: takes a number from 1 to 1024, not 0"),
             ("children", text("many"), "children: takes a number from 1 to 1024, not \"many\""),
