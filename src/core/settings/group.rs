@@ -342,7 +342,9 @@ mod tests {
     #[test]
     fn all_that_is_to_be_said_is_said_where_it_is() {
         use Severity::{Error, Notice, Warning};
-        let rows: &[(&str, &[(Severity, &str, &str)])] = &[
+        /// Severity, piece of the text, part of the message.
+        type Said = (Severity, &'static str, &'static str);
+        let rows: &[(&str, &[Said])] = &[
             ("name=reg; workers=0 ;queue=8", &[(Error, "0", "workers takes a number")]),
             ("name=reg;workers", &[(Error, "workers", "has no value")]),
             ("name=;workers=4", &[(Error, "name=", "cannot be empty")]),

@@ -30,7 +30,7 @@ fn unfit(reason: String, help: impl Into<String>) -> Unfit {
 }
 
 /// What is near a name, and which there are.
-fn near_or_all<'n>(word: &str, names: &[&'n str], what: &str) -> String {
+fn near_or_all(word: &str, names: &[&str], what: &str) -> String {
     let all = format!("{what} are {}", listed(names.iter().copied()));
     match suggestion(word, names.iter().copied()) {
         Some(near) => format!("{near} {all}"),
