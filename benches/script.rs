@@ -1,6 +1,7 @@
 //! What a script costs: nanoseconds per statement and per message, and that a warm interpreter allocates nothing.
 //!
-//! Time is CPU time of this process, so that other work on the machine does not count. The world is small (a table look-up per variable), so this is the cost of the machine, not of SIP.
+//! Time is CPU time of this process, so that other work on the machine does not count. The world is small (a table
+//! look-up per variable), so this is the cost of the machine, not of SIP.
 
 #[path = "tools/allocations.rs"]
 mod allocations;
@@ -143,6 +144,11 @@ impl Bench {
         bench
     }
 
+    /// A hundred times the same.
+    fn of_statement(statement: &str) -> Bench {
+        Bench::new(&format!("request_route {{ {} }}", statement.repeat(100)))
+    }
+
     fn message(&mut self) -> i64 {
         let route = self.program.request_route().expect("a request_route");
         self.interpreter.run(&self.program, route, &mut self.host).code
@@ -150,14 +156,21 @@ impl Bench {
 }
 
 fn show_that_nothing_is_allocated() {
-    let mut bench = Bench::new(STOCK);
+    show_no_allocations("a message through the stock routes", &mut Bench::new(STOCK));
+    for (name, statement) in STATEMENTS {
+        show_no_allocations(name, &mut Bench::of_statement(statement));
+    }
+}
+
+/// Runs a warm program a thousand times.
+fn show_no_allocations(name: &str, bench: &mut Bench) {
     let before = allocations::count();
-    for _ in 0..10_000 {
+    for _ in 0..1_000 {
         black_box(bench.message());
     }
     let count = allocations::count() - before;
-    println!("allocations of 10000 messages through a warm interpreter: {count}");
-    assert_eq!(count, 0, "the interpreter allocates in its steady state");
+    println!("script/allocations of 1000 runs, {name}: {count}");
+    assert_eq!(count, 0, "{name}: the interpreter allocates in its steady state");
 }
 
 fn main() {
@@ -169,7 +182,7 @@ fn main() {
     });
     let mut group = criterion.benchmark_group("script/statement");
     for (name, statement) in STATEMENTS {
-        let mut bench = Bench::new(&format!("request_route {{ {} }}", statement.repeat(100)));
+        let mut bench = Bench::of_statement(statement);
         group.throughput(Throughput::Elements(100));
         group.bench_function(name, |bencher| bencher.iter(|| black_box(bench.message())));
     }

@@ -16,7 +16,7 @@ use sworker::core::settings::listen::Resolver;
 use sworker::modules::MODULES;
 use sworker::script::check::check;
 use sworker::script::parser::{ParseOptions, parse};
-use sworker::script::source::{NoIncludes, SourceMap};
+use sworker::script::source::SourceMap;
 use sworker::sip::framing::{Frame, FrameLimits, Framer, MissingLength};
 use sworker::sip::message::{Header, ParseErrorKind};
 use sworker::sip::name_addr::NameAddr;
@@ -215,7 +215,7 @@ pub fn edit(bytes: &[u8]) {
 pub fn load_script(bytes: &[u8]) {
     let mut source = SourceMap::new();
     let root = source.add_file("fuzz.cfg", bytes.to_vec());
-    let options = ParseOptions { defines: Vec::new(), environment: Vec::new(), loader: &NoIncludes };
+    let options = ParseOptions::default();
     let (ast, diagnostics) = parse(&mut source, root, &options);
     let mut registry = Registry::new(MODULES, Default::default(), Box::new(NoNames));
     let checked = check(&ast, &source, &mut registry);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use serde_json::Value;
 use sworker::core::load::{LoadRequest, Report, ReportFormat, Root, examine, load, print_canonical};
+use sworker::core::settings::Written;
 use sworker::modules::MODULES;
 
 /// Stands before the scripts of the table.
@@ -42,7 +43,14 @@ fn folder(name: &str) -> PathBuf {
 
 /// Verdict and script of every row.
 fn matrix() -> Vec<(String, String)> {
-    let text = fs::read_to_string(folder("accept_reject.txt")).unwrap();
+    let parameters = rows_of("parameters.txt").into_iter();
+    let parameters =
+        parameters.map(|(verdict, line)| (verdict, format!("{line}\nrequest_route {{ exit; }}")));
+    rows_of("accept_reject.txt").into_iter().chain(parameters).collect()
+}
+
+fn rows_of(name: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(folder(name)).unwrap();
     let rows = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let split = |row: &str| {
         let (verdict, script) = row.split_once(' ').unwrap_or_else(|| panic!("odd row {row}"));
@@ -97,7 +105,7 @@ fn the_stock_script_lacks_modules_and_nothing_else() {
     switches.sort();
     switches.dedup();
     assert!(switches.len() > 15, "{switches:?}");
-    let defines = switches.into_iter().map(|name| (name, None)).collect();
+    let defines = switches.iter().map(|name| Written::new("-A", name, (name.clone(), None))).collect();
     let root = Root::File(path.to_owned());
     let report = examine(LoadRequest { defines, ..LoadRequest::new(root, MODULES) }, ReportFormat::Json);
     let report: Value = serde_json::from_str(&report.text).unwrap();
@@ -150,11 +158,11 @@ fn each_mistake_is_told_once_where_it_is_with_what_is_near() {
         ("loadmodule \"textopps\"\nrequest_route { exit; }", "\"textopps\"", "unknown module", "\"textops\""),
         (
             "modparam(\"sl\", \"default_coed\", 1)\nrequest_route { exit; }",
-            "modparam(\"sl\", \"default_coed\", 1)",
+            "\"default_coed\"",
             "no parameter \"default_coed\"",
             "\"default_code\"",
         ),
-        ("childern=2\nrequest_route { exit; }", "childern=2", "unknown global parameter", "\"children\""),
+        ("childern=2\nrequest_route { exit; }", "childern", "unknown global parameter", "\"children\""),
         (
             "request_route { route(REALY); }\nroute[RELAY] { exit; }\nrequest_route { route(RELAY); }",
             "REALY",
@@ -169,13 +177,13 @@ fn each_mistake_is_told_once_where_it_is_with_what_is_near() {
         ),
         (
             "loadmodule \"sworker\"\nasync_workers_group=\"name=calls;workers=0;queue=8\"\nevent_route[core:pre-routing] { if (sworker_task(\"calls\")) drop; }\nrequest_route { exit; }",
-            "workers=0",
+            "0",
             "workers takes a number",
             "",
         ),
         (
             "async_workers_group=\"name=a;workers=1\"\nasync_workers_group=\"workers=1;name=a\"\nrequest_route { exit; }",
-            "name=a",
+            "a",
             "defined twice",
             "",
         ),
@@ -191,6 +199,40 @@ fn each_mistake_is_told_once_where_it_is_with_what_is_near() {
             "unknown variable $nosuch",
             "",
         ),
+        (
+            "async_workers_group=\"name=a;order=call-id\"\nrequest_route { exit; }",
+            "call-id",
+            "order: ",
+            "did you mean \"callid\"?",
+        ),
+        (
+            "async_workers_group=\"name=a;full=replay\"\nrequest_route { exit; }",
+            "replay",
+            "full takes",
+            "\"reply\"",
+        ),
+        (
+            "async_workers_group=\"name=a;priority\"\nrequest_route { exit; }",
+            "priority",
+            "no value",
+            "priority=",
+        ),
+        ("debug=high\nrequest_route { exit; }", "high", "a level from -5 to 3", "L_INFO"),
+        ("log_facility=LOG_LOCAL9\nrequest_route { exit; }", "LOG_LOCAL9", "unknown facility", "LOG_LOCAL0"),
+        ("children=\"4\"\nrequest_route { exit; }", "\"4\"", "from 1 to 1024", "without quotes"),
+        ("log_stderror=perhaps\nrequest_route { exit; }", "perhaps", "yes or no", "or 1"),
+        (
+            "modparam(\"sll\", \"default_code\", 1)\nrequest_route { exit; }",
+            "\"sll\"",
+            "no loaded module",
+            "\"sl\"",
+        ),
+        (
+            "modparam(\"sl\", \"default_code\", \"x\")\nrequest_route { exit; }",
+            "\"x\"",
+            "takes an integer",
+            "",
+        ),
         ("request_route { $si = \"1\"; }", "$si", "$si can be read, not assigned", ""),
         (
             "reply_route { sl_send_reply(\"200\", \"OK\"); }\nrequest_route { exit; }",
@@ -204,6 +246,10 @@ fn each_mistake_is_told_once_where_it_is_with_what_is_near() {
             "route() cannot be used in onsend_route",
             "",
         ),
+        ("request_route { sl_send_reply(200, OK); }", "OK", "`OK` is no value", "\"OK\""),
+        ("request_route { if (proto == UPD) drop; }", "UPD", "`proto` is never `UPD`", "did you mean UDP?"),
+        ("request_route { if (af != INET4) drop; }", "INET4", "`af` is never `INET4`", "INET, INET6"),
+        ("request_route { $var() = 1; }", "$var()", "$var needs a name", "$var(name)"),
         ("request_route { if (snd_ip == 1.2.3.4) drop; }", "snd_ip", "only in onsend_route", ""),
         (
             "request_route { $var(x) = $sel(cfg_get.a.b); }",
@@ -257,6 +303,20 @@ fn doubts_are_warnings_and_change_nothing() {
         (delegating("if (sworker_task(\"calls\")) { exit; }"), "no `drop` follows"),
         (delegating("if (swork_task(\"calls\")) { xlog(\"x\"); }"), "no `drop` follows"),
         (delegating("if (!sworker_task(\"calls\")) { xlog(\"x\"); }"), "no `drop` follows"),
+        (delegating("if (sworker_task(\"calls\") > 0) exit;"), "no `drop` follows"),
+        (delegating("if (sworker_task(\"calls\") == 0) xlog(\"x\"); else exit;"), "no `drop` follows"),
+        (delegating("if (sworker_task(\"calls\") == 1) drop;"), ""),
+        (
+            delegating("drop; } request_route { if (sworker_task(\"calls\")) drop;"),
+            "only event_route[core:pre-routing]",
+        ),
+        (
+            delegating("drop; } reply_route { if (sworker_task(\"calls\")) drop;"),
+            "only event_route[core:pre-routing]",
+        ),
+        ("request_route { if ($rU = \"a\") exit; }".to_owned(), "this condition assigns"),
+        ("request_route { while ($var(x) = 1) break; }".to_owned(), "this condition assigns"),
+        ("request_route { if (($rU = \"a\")) exit; }".to_owned(), ""),
         (delegating("if (sworker_task(\"calls\")) { xlog(\"x\"); drop; }"), ""),
         (delegating("if (sworker_task(\"calls\")) { xlog(\"x\"); } drop;"), ""),
         (delegating("{ if (!sworker_task(\"calls\")) { xlog(\"x\"); } } drop;"), ""),
@@ -266,6 +326,19 @@ fn doubts_are_warnings_and_change_nothing() {
                 "route(GO); if ($rc == 1) drop; } route[GO] { if (sworker_task(\"calls\")) return 1; return -1;",
             ),
             "",
+        ),
+        (
+            "async_workers_group=\"name=a;queues=8\"\nrequest_route { exit; }".to_owned(),
+            "unknown key \"queues\"",
+        ),
+        (
+            "async_workers_group=\"name=a;workers=1;workers=2\"\nrequest_route { exit; }".to_owned(),
+            "given twice",
+        ),
+        ("children=2".to_owned(), "there is no request_route"),
+        (
+            "event_route[core:pre-routing] { exit; }\nreply_route { exit; }".to_owned(),
+            "there is no request_route",
         ),
         (
             "event_route[core:pre-rounting] { drop; }\nrequest_route { exit; }".to_owned(),
@@ -313,6 +386,86 @@ fn text_at(text: &str, diagnostic: &Value) -> String {
     assert_eq!(number("line"), number("end_line"), "{diagnostic}");
     let line = text.lines().nth(number("line") - 1).unwrap();
     line.chars().skip(number("column") - 1).take(number("end_column") - number("column")).collect()
+}
+
+// ---- the command line ------------------------------------------------------------------------------------------------
+
+/// What is said of a script that is started with one option; the option is checked by the real command line.
+fn with_option(option: &str, script: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.cfg");
+    fs::write(&path, script).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sworkerd"));
+    let words = option.split_ascii_whitespace();
+    let output = command.arg("-c").arg("-f").arg(&path).args(words).stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_mistake_of_the_command_line_is_shown_there() {
+    const SCRIPT: &str =
+        "listen=udp:127.0.0.1:5060\nloadmodule \"sl\"\nloadmodule \"sworker\"\nrequest_route { exit; }\n";
+    // The option as it is shown, what is marked in it, what is said.
+    let rows = [
+        ("-l udp:no_such_host:5060", "udp:no_such_host:5060", "could not resolve"),
+        ("--alias a:b", "a:b", "not a port"),
+        ("--domain a:b", "a:b", "not a port"),
+        ("--loadmodule xlgo", "xlgo", "unknown module \"xlgo\"\n"),
+        ("--modparam slx:default_code:i:500", "slx", "no loaded module"),
+        ("--modparam sl:default_coed:i:500", "default_coed", "no parameter \"default_coed\""),
+        ("--modparam sl:default_code:s:500", "500", "takes an integer"),
+        ("--modparam sl:default_code:i:5", "5", "default_code cannot be 5"),
+        ("--modparam sworker:xdata:s:$ru", "$ru", "cannot be the xdata variable"),
+        ("--subst /a(/b/", "/a(/b/", "this pattern cannot be read"),
+        ("--subst /a/b", "/a/b", "not complete"),
+    ];
+    for (option, marked, message) in rows {
+        let said = with_option(option, SCRIPT);
+        let column = option.find(' ').unwrap() + 1;
+        let column = option[column..].rfind(marked).unwrap() + column;
+        let shown = format!("{option}\n{}{}\n", " ".repeat(column), "^".repeat(marked.len()));
+        let line = said.lines().find(|line| line.contains("error: ")).unwrap_or_default();
+        assert!(line.starts_with("command line: error: "), "{option}\n{said}");
+        assert!(said.contains(message) && said.contains(&shown), "{option}\n{shown}\n{said}");
+    }
+}
+
+#[test]
+fn the_value_of_a_define_of_the_command_line_is_shown_with_it() {
+    let said = with_option("-A CALL=xlgo", "request_route { CALL(\"x\"); }\n");
+    assert!(said.contains("t.cfg:1:17: error: unknown function xlgo()"), "{said}");
+    assert!(said.contains("command line: note: in the value of `CALL`, defined here"), "{said}");
+    let said = with_option("--loadmodule xlog.so", "loadmodule \"xlog\"\nrequest_route { exit; }\n");
+    assert!(said.contains("t.cfg:1:12: error: module \"xlog\" is loaded twice"), "{said}");
+    assert!(said.contains("help: --loadmodule xlog.so of the command line loads it too"), "{said}");
+    let said = with_option("--substdef /A/5/", "#!define A 6\nrequest_route { exit; }\n");
+    assert!(said.contains("`A` is already defined"), "{said}");
+    assert!(said.contains("command line: note: first defined here"), "{said}");
+}
+
+#[test]
+fn a_substitution_of_the_command_line_changes_texts() {
+    let script = "request_route { xlog(\"here\"); sl_send_reply(\"200\", \"OK\"); }\n";
+    let text = format!("{HEAD}{script}");
+    let subst = |written: &str| Written::new("--subst", written, written.to_owned());
+    let changed = LoadRequest {
+        substitutions: vec![subst("/h(.)r/H\\1R/"), subst("!OK!Fine!")],
+        ..request("t.cfg", text)
+    };
+    let printed = print_canonical(changed).unwrap();
+    assert!(printed.contains("\"HeRe\"") && printed.contains("\"Fine\""), "{printed}");
+}
+
+#[test]
+fn an_empty_script_is_none() {
+    for text in ["", "\n", "#!KAMAILIO\n# nothing\n", "#!define A 1\n", "/* */"] {
+        let report = told(text);
+        assert!(
+            !report.is_good && report.text.contains("error: the script t.cfg is empty"),
+            "{text:?}\n{}",
+            report.text
+        );
+    }
 }
 
 // ---- includes -------------------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ fn one_mistake_is_one_diagnostic() {
             "no `drop` follows when sworker_task() succeeds: the message is processed here as well",
             "sworker_task",
         ),
-        ("if (swork_task(\"calls\")) drop;", "swork_task() is another name", "swork_task"),
+        ("if (swork_task(\"calls\")) drop;", "swork_task() is an old name", "swork_task"),
         (
             "if ($rU =~ \"^\\\\d+$\") exit;",
             "\"\\d\" is the letter \"d\" in these regular expressions",
@@ -190,7 +190,7 @@ fn one_mistake_is_one_diagnostic() {
         ("break;", "`break` outside of a loop or switch ends the route", "break;"),
     ];
     for (body, message, marked) in rows {
-        let text = format!("request_route {{ {body} }}");
+        let text = format!("{} {{ {body} }}", route_for(body));
         let mut source = SourceMap::new();
         let root = source.add_file("t.cfg", text.as_str());
         let (ast, mut diagnostics) = parse(&mut source, root, &ParseOptions::default());
@@ -205,6 +205,11 @@ fn one_mistake_is_one_diagnostic() {
             "{body}\n{rendered}"
         );
     }
+}
+
+/// Where such a statement belongs.
+fn route_for(body: &str) -> &'static str {
+    if body.contains("work") { "event_route[core:pre-routing]" } else { "request_route" }
 }
 
 #[test]
@@ -232,10 +237,14 @@ fn what_is_right_is_accepted_in_silence() {
         "while ($var(i) < 3) { $var(i) = $var(i) + 1; if ($var(i) == 2) break; }",
         "switch ($rm) { case \"A\": case \"B\": xlog(\"x\"); break; case /\"^C\": exit; default: drop; }",
         "{ } ; if ($rU) { }",
+        "if (sworker_task(\"calls\") > 0) { drop; }",
+        "if (sworker_task(\"calls\") == 0) { xlog(\"full\"); } else { drop; }",
+        "if (($var(x) = 1)) { exit; }",
+        "while (true) { if ($var(x) == no) break; } $var(x) = on;",
     ];
     for body in rows {
         let (program, said) =
-            load("t.cfg", &format!("request_route {{ {body} }}"), &mut TestCatalog::default());
+            load("t.cfg", &format!("{} {{ {body} }}", route_for(body)), &mut TestCatalog::default());
         assert_eq!(said, "", "{body}");
         assert!(program.is_some(), "{body}");
     }

@@ -16,7 +16,9 @@ const HELP: &str = "\
 usage: sworkerctl [options] COMMAND [ARGUMENT...]
 
   -s SOCKET     control socket of the server
-  -Y DIRECTORY  run directory of the server, in which its socket is
+  -Y DIRECTORY  run directory of the server, in which its socket is; without it
+                /run/sworker for root, $XDG_RUNTIME_DIR/sworker or sworker-UID
+                in the directory for temporary files for others
   -j            print the result as one line of JSON instead of many
   -r            print text bare, without the quotes of JSON
   -t SECONDS    wait so long for the answer (default 5)

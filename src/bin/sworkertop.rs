@@ -12,13 +12,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use sworker::core::instance;
-use sworker::shm::{GroupFigures, ProcessFigures, Snapshot, StatisticsViewer};
+use sworker::shm::{GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsViewer};
 
 const HELP: &str = "\
 usage: sworkertop [options]
 
   -1            print once and exit; without it the figures are drawn again and again
-  -Y DIRECTORY  run directory of the server
+  -Y DIRECTORY  run directory of the server; without it /run/sworker for root,
+                $XDG_RUNTIME_DIR/sworker or sworker-UID in the directory for
+                temporary files for others
   -i INSTANCE   name under which the server publishes, instead of -Y
   -n SECONDS    draw so often (default 1)
   -h            print this and exit
@@ -26,6 +28,8 @@ usage: sworkertop [options]
 
 struct Order {
     instance: String,
+    /// The run directory looked at, unless the instance was named.
+    run_directory: Option<PathBuf>,
     is_once: bool,
     pause: Duration,
 }
@@ -42,7 +46,7 @@ fn main() -> ExitCode {
             return ExitCode::from(255);
         }
     };
-    let shown = if order.is_once { show_once(&order.instance) } else { show_on_and_on(&order) };
+    let shown = if order.is_once { show_once(&order) } else { show_on_and_on(&order) };
     match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -54,19 +58,25 @@ fn main() -> ExitCode {
 
 fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<Order>, String> {
     let (mut name, mut is_once, mut pause) = (None, false, Duration::from_secs(1));
+    let mut run_directory = instance::default_run_directory();
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(None),
             lexopt::Arg::Short('1') => is_once = true,
-            lexopt::Arg::Short('Y') => name = Some(instance::name(&PathBuf::from(value(&mut parser)?))),
+            lexopt::Arg::Short('Y') => run_directory = PathBuf::from(value(&mut parser)?),
             lexopt::Arg::Short('i') => name = Some(value(&mut parser)?.to_string_lossy().into_owned()),
             lexopt::Arg::Short('n') => pause = seconds(&value(&mut parser)?)?,
             other => return Err(other.unexpected().to_string()),
         }
     }
-    let instance = name.unwrap_or_else(|| instance::name(&instance::default_run_directory()));
-    Ok(Some(Order { instance, is_once, pause }))
+    Ok(Some(match name {
+        Some(instance) => Order { instance, run_directory: None, is_once, pause },
+        None => {
+            let instance = instance::name(&run_directory);
+            Order { instance, run_directory: Some(run_directory), is_once, pause }
+        }
+    }))
 }
 
 fn value(parser: &mut lexopt::Parser) -> Result<OsString, String> {
@@ -80,16 +90,25 @@ fn seconds(text: &OsString) -> Result<Duration, String> {
         .ok_or_else(|| "-n needs a number of seconds, at least 0.05".to_owned())
 }
 
-fn show_once(instance: &str) -> Result<(), String> {
-    let snapshot = StatisticsViewer::attach(instance).map_err(|error| error.to_string())?;
-    print(&page(&snapshot))
+fn show_once(order: &Order) -> Result<(), String> {
+    print(&page(&attach(order)?))
+}
+
+/// The figures as they are now, or why there are none.
+fn attach(order: &Order) -> Result<Snapshot, String> {
+    StatisticsViewer::attach(&order.instance).map_err(|error| match (&error, &order.run_directory) {
+        (StatisticsError::NotFound(_), Some(directory)) => {
+            format!("{error}, run directory {}; -Y names another", directory.display())
+        }
+        _ => error.to_string(),
+    })
 }
 
 /// Redraws in place. The viewer attaches anew each time, so that it follows a server that was started again.
 fn show_on_and_on(order: &Order) -> Result<(), String> {
     const HOME_AND_CLEAR: &str = "\x1b[H\x1b[2J";
     loop {
-        let snapshot = StatisticsViewer::attach(&order.instance).map_err(|error| error.to_string())?;
+        let snapshot = attach(order)?;
         print(&format!("{HOME_AND_CLEAR}{}", page(&snapshot)))?;
         if !snapshot.is_alive {
             return Ok(());
@@ -189,6 +208,18 @@ fn in_words(nanoseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_is_not_there_is_told_with_where_it_was_looked_for() {
+        let attached = |words: &str| {
+            let words = words.split_ascii_whitespace().map(OsString::from);
+            attach(&parse(words).unwrap().unwrap()).err().unwrap_or_default()
+        };
+        let told = attached("-Y /no/such/place");
+        assert!(told.ends_with("run directory /no/such/place; -Y names another"), "{told}");
+        let told = attached("-i no-such-server -Y /no/such/place");
+        assert!(told.contains("\"no-such-server\"") && !told.contains("/no/such"), "{told}");
+    }
 
     #[test]
     fn a_page_shows_groups_and_processes() {

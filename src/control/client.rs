@@ -28,7 +28,15 @@ impl fmt::Display for ClientError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ClientError::CouldNotConnect(path, error) => {
-                write!(out, "could not connect to {}: {error}", path.display())
+                write!(out, "could not connect to {}: {error}", path.display())?;
+                match (error.kind(), path.parent()) {
+                    (io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, Some(directory)) => write!(
+                        out,
+                        "; no server runs with run directory {}, -Y names another",
+                        directory.display()
+                    ),
+                    _ => Ok(()),
+                }
             }
             ClientError::Broken(error) => write!(out, "could not talk to the server: {error}"),
             ClientError::NoAnswer => write!(out, "the server gave no answer"),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::counter_commands;
 use super::protocol::{self, Fault, Request};
 use super::setting_commands::{self, Change, SettingRow};
+use crate::core::nearest::nearest;
 use crate::shm::{GroupStatistics, Histogram};
 
 /// What commands may ask the server they run in. Nothing here waits for another process.
@@ -304,8 +305,12 @@ fn run(server: &dyn Server, request: &Request) -> Result<Value, Fault> {
     let command = COMMANDS
         .iter()
         .find(|command| command.name == request.method)
-        .ok_or_else(|| Fault::unknown_method(&request.method))?;
+        .ok_or_else(|| unknown(&request.method))?;
     (command.run)(server, &request.parameters)
+}
+
+fn unknown(method: &str) -> Fault {
+    Fault::unknown_method(method, nearest(method, COMMANDS.iter().map(|command| command.name)))
 }
 
 /// A level, as a number or as its text.
@@ -378,7 +383,7 @@ fn help(_: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
     };
     match COMMANDS.iter().find(|command| command.name == name) {
         Some(command) => Ok(command.documentation.into()),
-        None => Err(Fault::unknown_method(name)),
+        None => Err(unknown(name)),
     }
 }
 

@@ -40,11 +40,10 @@ impl Fault {
     }
 
     /// There is no such command. The first words are those that operators' tools look for.
-    pub fn unknown_method(method: &str) -> Fault {
-        Fault {
-            code: -32601,
-            message: format!("Method Not Found: \"{method}\"; system.listMethods shows all"),
-        }
+    pub fn unknown_method(method: &str, near: Option<&str>) -> Fault {
+        let hint = near.map_or(String::new(), |near| format!("did you mean \"{near}\"? "));
+        let message = format!("Method Not Found: \"{method}\"; {hint}system.listMethods shows all");
+        Fault { code: -32601, message }
     }
 
     /// The arguments are not what the command needs.
@@ -175,7 +174,9 @@ mod tests {
 
     #[test]
     fn answers_come_back_as_they_were_given() {
-        for answer in [Ok(json!({"a": [1, "x\n"]})), Ok(Value::Null), Err(Fault::unknown_method("x"))] {
+        for answer in
+            [Ok(json!({"a": [1, "x\n"]})), Ok(Value::Null), Err(Fault::unknown_method("x", Some("y")))]
+        {
             let line = write_answer(&json!(1), &answer);
             assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
             assert_eq!(read_answer(&line), answer);

@@ -12,13 +12,13 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::script::ast::{Ast, Span};
-use crate::script::catalog::{Catalog, Complaint};
+use crate::script::ast::{Ast, Item, ItemKind, RouteKind, Span};
+use crate::script::catalog::{LateComplaint, Subject};
 use crate::script::check::{check, compile_template};
 use crate::script::diagnostic::{self, Diagnostic, Note, Severity};
 use crate::script::diagnostic_json;
 use crate::script::interpreter::{Limits, ReturnMode};
-use crate::script::parser::{FILE_SIZE_MAX, ParseOptions, parse};
+use crate::script::parser::{FILE_SIZE_MAX, GivenDefine, ParseOptions, parse};
 use crate::script::print::print;
 use crate::script::program::{CompiledTemplate, Program};
 use crate::script::source::{LoadError, LoadedFile, Loader, SourceMap, candidates};
@@ -26,7 +26,7 @@ use crate::script::source::{LoadError, LoadedFile, Loader, SourceMap, candidates
 use super::module::ModuleEntry;
 use super::registry::Registry;
 use super::settings::listen::{Resolver, SystemResolver};
-use super::settings::{Overrides, Settings};
+use super::settings::{Overrides, Settings, Written};
 use super::sources::{Reading, RootText};
 
 /// Statements in one run of a route.
@@ -46,12 +46,17 @@ pub enum Root {
     },
 }
 
+/// Name and value of a define.
+pub type Define = (String, Option<String>);
+
 /// What to load, and with what.
 pub struct LoadRequest {
     /// The script.
     pub root: Root,
-    /// Defines of the command line (`-A NAME=value`).
-    pub defines: Vec<(String, Option<String>)>,
+    /// Defines of the command line (`-A NAME=value`, `--substdef`).
+    pub defines: Vec<Written<Define>>,
+    /// Substitutions of the command line (`--subst`).
+    pub substitutions: Vec<Written<String>>,
     /// Modules a script may load.
     pub modules: &'static [ModuleEntry],
     /// What the command line decides over the script.
@@ -68,6 +73,7 @@ impl LoadRequest {
         LoadRequest {
             root,
             defines: Vec::new(),
+            substitutions: Vec::new(),
             modules,
             overrides: Overrides::default(),
             resolver: Box::new(SystemResolver),
@@ -164,7 +170,7 @@ pub fn examine(request: LoadRequest, format: ReportFormat) -> Report {
 /// The script in canonical form, includes and defines resolved, for `--cfg-print`. Only what cannot be read is a
 /// mistake here.
 pub fn print_canonical(request: LoadRequest) -> Result<String, Rejected> {
-    let read = read(&request.root, request.defines, request.reading).map_err(Rejected::because)?;
+    let read = read(&request).map_err(Rejected::because)?;
     let (errors, remarks) = rendered(&read.diagnostics, &read.source);
     if errors.is_empty() { Ok(print(&read.ast)) } else { Err(Rejected { errors, remarks }) }
 }
@@ -177,15 +183,51 @@ struct ReadScript {
     diagnostics: Vec<Diagnostic>,
 }
 
-fn read(root: &Root, defines: Vec<(String, Option<String>)>, reading: Reading) -> Result<ReadScript, String> {
-    let (text, owner) = reading.root(|| read_root(root))?;
+fn read(request: &LoadRequest) -> Result<ReadScript, String> {
+    let reading = request.reading.clone();
+    let (text, owner) = reading.root(|| read_root(&request.root))?;
     let loader = FileLoader { owner, reading };
-    let name = root.name();
+    let name = request.root.name();
     let mut source = SourceMap::new();
     let file = source.add_file(name.as_str(), text);
-    let options = ParseOptions { defines, environment: environment(), loader: &loader };
+    add_options(request, &mut source);
+    let options = ParseOptions {
+        defines: request.defines.iter().map(|written| given(written, &source)).collect(),
+        substitutions: request
+            .substitutions
+            .iter()
+            .map(|one| (one.value.clone(), place(one, &source)))
+            .collect(),
+        environment: environment(),
+        loader: &loader,
+    };
     let (ast, diagnostics) = parse(&mut source, file, &options);
     Ok(ReadScript { name, source, ast, diagnostics })
+}
+
+/// The options in which a mistake may be found later are places too.
+fn add_options(request: &LoadRequest, source: &mut SourceMap) {
+    let defines = request.defines.iter().map(|one| one.option.as_str());
+    let substitutions = request.substitutions.iter().map(|one| one.option.as_str());
+    let options: Vec<&str> = defines.chain(substitutions).chain(request.overrides.options()).collect();
+    if !options.is_empty() {
+        source.add_command_line(&options);
+    }
+}
+
+fn given(written: &Written<Define>, source: &SourceMap) -> GivenDefine {
+    let (name, value) = written.value.clone();
+    GivenDefine { name, value, written_at: place(written, source) }
+}
+
+/// Where the value of an option stands.
+fn place<T>(written: &Written<T>, source: &SourceMap) -> Span {
+    place_of(&written.argument(), source)
+}
+
+fn place_of(about: &Subject, source: &SourceMap) -> Span {
+    let Subject::Option { option, part } = about else { return Span::default() };
+    source.option_span(option, part.clone()).unwrap_or_default()
 }
 
 /// A script with everything that is known about it.
@@ -200,16 +242,19 @@ struct Judged {
 }
 
 fn judge(request: LoadRequest) -> Result<Judged, String> {
+    let ReadScript { name, source, ast, mut diagnostics } = read(&request)?;
+    diagnostics.extend(doubt_about_the_whole(&name, &ast, &diagnostics));
     let resolver = request.reading.resolver(request.resolver);
-    let ReadScript { name, source, ast, mut diagnostics } =
-        read(&request.root, request.defines, request.reading)?;
     let mut registry = Registry::new(request.modules, request.overrides, resolver);
-    diagnostics.extend(load_modules_of_command_line(&mut registry));
+    diagnostics.extend(registry.load_modules_of_command_line().into_iter().map(
+        |LateComplaint { about, complaint }| {
+            let error = Diagnostic::error(place_of(&about, &source), complaint.message);
+            Diagnostic { help: complaint.help, ..error }
+        },
+    ));
     let checked = check(&ast, &source, &mut registry);
     diagnostics.extend(checked.diagnostics);
     let log_prefix = compile_log_prefix(&mut registry, &mut diagnostics);
-    let nowhere = Span::default();
-    diagnostics.extend(registry.notices().iter().map(|notice| Diagnostic::notice(nowhere, notice.as_str())));
     diagnostic::sort(&mut diagnostics, &source);
     spare_foreign_files(&mut diagnostics, &source);
     Ok(Judged { name, source, diagnostics, program: checked.program, registry, log_prefix })
@@ -252,7 +297,8 @@ impl Rejected {
 fn limits(settings: &Settings) -> Limits {
     Limits {
         steps: STEPS_MAX,
-        while_loops: settings.max_while_loops,
+        // Without a limit of its own a loop is still bounded by the steps of the run.
+        while_loops: if settings.max_while_loops == 0 { STEPS_MAX } else { settings.max_while_loops },
         recursion: settings.max_recursive_level,
         return_mode: if settings.is_raw_return_mode { ReturnMode::Raw } else { ReturnMode::Truth },
         ..Limits::default()
@@ -264,14 +310,22 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
-fn load_modules_of_command_line(registry: &mut Registry) -> Vec<Diagnostic> {
-    let loaded = registry.load_modules_of_command_line();
-    loaded.into_iter().map(|complaint| without_place(complaint, Severity::Error)).collect()
-}
-
-fn without_place(complaint: Complaint, severity: Severity) -> Diagnostic {
-    let error = Diagnostic::error(Default::default(), complaint.message);
-    Diagnostic { severity, help: complaint.help, ..error }
+/// A script that says nothing is none. One without a `request_route` runs and answers no request.
+fn doubt_about_the_whole(name: &str, ast: &Ast, found: &[Diagnostic]) -> Option<Diagnostic> {
+    let nowhere = Span::default();
+    if found.iter().any(Diagnostic::is_error) {
+        // What could not be read may be the very thing that is missed.
+        return None;
+    }
+    let is_main =
+        |item: &Item| matches!(&item.kind, ItemKind::Route(route) if route.kind == RouteKind::Request);
+    if ast.items.is_empty() {
+        let error = Diagnostic::error(nowhere, format!("the script {name} is empty"));
+        return Some(error.with_help("write at least `request_route { … }`"));
+    }
+    let warning = "there is no request_route: no request will be processed or answered";
+    let help = "write `request_route { … }`; the one of a file that is included counts too";
+    (!ast.items.iter().any(is_main)).then(|| Diagnostic::warning(nowhere, warning).with_help(help))
 }
 
 fn compile_log_prefix(
@@ -383,14 +437,6 @@ fn refused(error: std::io::Error) -> LoadError {
     }
 }
 
-/// `--loadmodule` before anything else is read.
-impl Registry {
-    fn load_modules_of_command_line(&mut self) -> Vec<Complaint> {
-        let wanted = self.take_modules_of_command_line();
-        wanted.into_iter().filter_map(|path| self.load_module(&path).err()).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::settings::listen::tests::TestMachine;
@@ -488,7 +534,10 @@ mod tests {
             name: "t".into(),
             text: b"listen=udp:127.0.0.1:1\nrequest_route { exit; }".to_vec(),
         };
-        let overrides = Overrides { load_modules: vec!["nonsense".to_string()], ..Overrides::default() };
+        let overrides = Overrides {
+            load_modules: vec![Written::new("--loadmodule", "nonsense", "nonsense".to_string())],
+            ..Overrides::default()
+        };
         let rejected = load(LoadRequest { overrides, ..LoadRequest::new(root.clone(), &[]) }).err().unwrap();
         assert!(rejected.errors.concat().contains("unknown module \"nonsense\""));
         let overrides = Overrides { children: Some(7), ..Overrides::default() };

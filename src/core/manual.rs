@@ -16,7 +16,7 @@ use super::counters;
 use super::functions;
 use super::module::{Module, ModuleEntry, ModuleFunction, ModuleVariable, Parameter, ParameterSetter};
 use super::nearest::nearest;
-use super::settings::table::{GLOBALS, GlobalRow, Kind};
+use super::settings::table::{GLOBALS, GlobalRow, Kind, Takes};
 use super::transformations::{self, Transformation};
 use super::variables::{self, KeyRule, Scope};
 use super::words;
@@ -367,7 +367,10 @@ fn parameter_entry<M>(row: &Parameter<M>, module: &str) -> Entry {
         names: vec![row.name.to_string()],
         shape: format!("modparam(\"{module}\", \"{}\", {value})", row.name),
         owner: format!("module {module}"),
-        lines: vec![line],
+        lines: [Some(line), row.default.map(|value| format!("default: {value}"))]
+            .into_iter()
+            .flatten()
+            .collect(),
     }
 }
 
@@ -397,11 +400,19 @@ fn global_entry(row: &GlobalRow) -> Entry {
         Kind::Text(_) => ("\"text\"".to_string(), None),
         Kind::Level(_) => ("level".to_string(), None),
         Kind::Special(_) => ("…".to_string(), None),
-        Kind::Ignored { .. } => ("…".to_string(), Some("accepted without effect: ")),
+        Kind::Ignored { takes, .. } => {
+            let value = match takes {
+                Takes::Number => "number",
+                Takes::Text => "\"text\"",
+                Takes::Anything => "…",
+            };
+            (value.to_string(), Some("accepted without effect: "))
+        }
     };
     let described = Described { name: row.names[0], aliases: &row.names[1..], text: row.documentation };
     let mut lines = described.lines();
     lines[0].insert_str(0, note.unwrap_or_default());
+    lines.extend(row.default_value().map(|value| format!("default: {value}")));
     Entry {
         names: described.names(),
         shape: format!("{} = {value}", row.names[0]),
@@ -440,7 +451,7 @@ mod tests {
         .routes(RouteSet::REQUEST)
         .advice(Advice::TestThenDrop)];
         const PARAMETERS: &'static [Parameter<Self>] = &[
-            Parameter::integer("size", "the size", |_, _| Ok(())),
+            Parameter::integer("size", "the size", |_, _| Ok(())).default("5"),
             Parameter::ignored("old", "nobody needs it"),
         ];
         const COUNTERS: &'static [CounterRow] = &[CounterRow::new("sample.shown", "what was shown")];
@@ -471,7 +482,11 @@ mod tests {
             (Part::Variables, "var", &["$var(name)", "read and written", "kept beyond the message"]),
             (Part::Variables, "src_ip", &["src_ip", "stands for $si"]),
             (Part::Variables, "@ruri.user", &["@ruri.user", "stands for $rU"]),
-            (Part::Parameters, "size", &["modparam(\"sample\", \"size\", integer)", "    the size\n"]),
+            (
+                Part::Parameters,
+                "size",
+                &["modparam(\"sample\", \"size\", integer)", "    the size\n", "    default: 5\n"],
+            ),
             (Part::Parameters, "old", &["accepted without effect: nobody needs it"]),
             (
                 Part::Modules,
@@ -479,7 +494,9 @@ mod tests {
                 &["loadmodule \"sample.so\"", "functions: show", "parameters: old, size"],
             ),
             (Part::Transformations, "{s.substr}", &["{s.substr,a,a}", "core"]),
-            (Part::Globals, "children", &["children = 1…1024"]),
+            (Part::Globals, "children", &["children = 1…1024", "    default: 8\n"]),
+            (Part::Globals, "log_facility", &["default: LOG_DAEMON"]),
+            (Part::Globals, "reply_to_via", &["yes|no", "default: no"]),
             (Part::Globals, "mem_log", &["accepted without effect", "also mem_log"]),
             (Part::Counters, "sample.shown", &["what was shown"]),
         ];

@@ -171,6 +171,8 @@ pub struct Parameter<M: 'static> {
     pub name: &'static str,
     /// What it decides, one line.
     pub documentation: &'static str,
+    /// What holds when no script sets it, as a script would write it.
+    pub default: Option<&'static str>,
     /// How it is set.
     pub set: ParameterSetter<M>,
 }
@@ -194,7 +196,7 @@ impl<M: 'static> Parameter<M> {
         documentation: &'static str,
         set: fn(&mut M, i64) -> Result<(), Complaint>,
     ) -> Self {
-        Parameter { name, documentation, set: ParameterSetter::Integer(set) }
+        Parameter { name, documentation, default: None, set: ParameterSetter::Integer(set) }
     }
 
     /// A parameter that takes text.
@@ -203,7 +205,7 @@ impl<M: 'static> Parameter<M> {
         documentation: &'static str,
         set: fn(&mut M, &[u8]) -> Result<(), Complaint>,
     ) -> Self {
-        Parameter { name, documentation, set: ParameterSetter::Text(set) }
+        Parameter { name, documentation, default: None, set: ParameterSetter::Text(set) }
     }
 
     /// A parameter that takes integers and text.
@@ -212,12 +214,18 @@ impl<M: 'static> Parameter<M> {
         documentation: &'static str,
         set: fn(&mut M, &Constant) -> Result<(), Complaint>,
     ) -> Self {
-        Parameter { name, documentation, set: ParameterSetter::Any(set) }
+        Parameter { name, documentation, default: None, set: ParameterSetter::Any(set) }
+    }
+
+    /// With what holds when no script sets it.
+    pub const fn default(mut self, value: &'static str) -> Self {
+        self.default = Some(value);
+        self
     }
 
     /// A parameter that is accepted without effect.
     pub const fn ignored(name: &'static str, why: &'static str) -> Self {
-        Parameter { name, documentation: why, set: ParameterSetter::Ignored(why) }
+        Parameter { name, documentation: why, default: None, set: ParameterSetter::Ignored(why) }
     }
 }
 

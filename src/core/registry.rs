@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use crate::script::ast::RouteKind;
 use crate::script::catalog::{
-    Advice, Complaint, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
+    Advice, Complaint, FunctionId, ParameterKind, Remark, RouteSet, TransformationId, VariableHandle, Yields,
 };
 use crate::script::check::compile_template;
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
@@ -34,6 +34,7 @@ use super::variables::{self, Key, KeyRule, Scope, Subject, Variable};
 use super::words;
 
 mod catalog;
+mod finish;
 mod initial;
 mod refusals;
 
@@ -68,7 +69,7 @@ pub struct Registry {
     pub(super) live_settings: Vec<LiveSetting>,
     templates: Vec<CompiledTemplate>,
     level_colours: Vec<(Level, Vec<u8>)>,
-    notices: Vec<String>,
+    notices: Vec<(crate::script::catalog::Subject, Remark)>,
 }
 
 /// What was found once: rows are only ever added behind the others, so an answer stays right.
@@ -274,11 +275,6 @@ impl Registry {
         Some(CounterId((first + found) as u32))
     }
 
-    /// What is worth telling about the whole top level, without a place of its own.
-    pub fn notices(&self) -> &[String] {
-        &self.notices
-    }
-
     /// At least so many locks are wanted.
     pub(super) fn reserve_locks(&mut self, count: u32) {
         self.lock_count = self.lock_count.max(count);
@@ -317,10 +313,6 @@ impl Registry {
     /// The name of the route of this number, as a function was handed it.
     pub fn route_name(&self, number: u32) -> Option<&str> {
         self.route_names.get(number as usize).map(String::as_str)
-    }
-
-    pub(super) fn take_modules_of_command_line(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.overrides.load_modules)
     }
 
     /// A process begins: every module is told.

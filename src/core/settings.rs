@@ -14,11 +14,12 @@ pub mod draft;
 pub mod group;
 pub mod listen;
 pub mod overrides;
+pub mod reading;
 pub mod table;
 
 pub use alias::Alias;
 pub use draft::{DEFAULT_GROUP, Draft};
-pub use overrides::Overrides;
+pub use overrides::{Overrides, Written};
 
 /// One socket to listen on. Where a script names several (`listen=(a, b)`, an interface with two addresses), there
 /// are several of these.

@@ -49,6 +49,15 @@ pub const WORDS: &[Word] = &[
     word("to_af", "@to_af", Yields::TextAnyCase),
 ];
 
+/// The only words that a word can be equal to, where that is known.
+pub fn values_of(word: &str) -> &'static [&'static str] {
+    match word {
+        "proto" | "snd_proto" | "to_proto" => &["UDP", "TCP", "TLS", "SCTP", "WS", "WSS"],
+        "af" | "snd_af" | "to_af" => &["INET", "INET6"],
+        _ => &[],
+    }
+}
+
 /// Selects that stand for a variable.
 pub const SELECTS: &[(&str, &str)] = &[
     ("method", "rm"),
@@ -139,5 +148,8 @@ mod tests {
             assert!(WORDS[..index].iter().all(|other| other.name != word.name), "{}", word.name);
         }
         assert!(VARIABLES.iter().all(|row| row.name.starts_with('@')));
+        for word in WORDS.iter().filter(|word| !values_of(word.name).is_empty()) {
+            assert_eq!(word.yields, Yields::TextAnyCase, "{}", word.name);
+        }
     }
 }

@@ -51,17 +51,18 @@ impl Module for CfgUtils {
     const NAME: &'static str = "cfgutils";
     const DOCUMENTATION: &'static str = "chance, hashes, waiting, and locks between processes";
     const PARAMETERS: &'static [Parameter<Self>] = &[
-        Parameter::integer(
+        Parameter::<Self>::integer(
             "initial_probability",
-            "probability of rand_event in percent, by default 10",
+            "probability of rand_event in percent",
             |module, percent| {
                 check_percent(percent).map_err(|message| Complaint { message, help: None })?;
                 module.initial_probability = percent;
                 module.probability.set(percent);
                 Ok(())
             },
-        ),
-        Parameter::integer(
+        )
+        .default("10"),
+        Parameter::<Self>::integer(
             "initial_gflags",
             "flags of the server that are set when it begins, as an integer",
             |module, flags| {
@@ -71,7 +72,8 @@ impl Module for CfgUtils {
                 })?;
                 Ok(())
             },
-        ),
+        )
+        .default("0"),
         Parameter::ignored("hash_file", "the hash of the script is not kept"),
         Parameter::integer(
             "lock_set_size",

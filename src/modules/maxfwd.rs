@@ -25,17 +25,15 @@ const BROKEN: Outcome = Outcome(-2);
 impl Module for MaxForwards {
     const NAME: &'static str = "maxfwd";
     const DOCUMENTATION: &'static str = "checks and counts down Max-Forwards";
-    const PARAMETERS: &'static [Parameter<Self>] = &[Parameter::integer(
-        "max_limit",
-        "largest value passed on, 1 to 255; by default 70",
-        |module, limit| {
+    const PARAMETERS: &'static [Parameter<Self>] =
+        &[Parameter::<Self>::integer("max_limit", "largest value passed on, 1 to 255", |module, limit| {
             module.limit = hops(limit).ok_or_else(|| Complaint {
                 message: format!("max_limit cannot be {limit}"),
                 help: Some("a number from 1 to 255".to_string()),
             })?;
             Ok(())
-        },
-    )];
+        })
+        .default("70")];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "mf_process_maxfwd_header",

@@ -92,34 +92,35 @@ impl Module for Sanity {
     const NAME: &'static str = "sanity";
     const DOCUMENTATION: &'static str = "refuses broken requests with the answer they are owed";
     const PARAMETERS: &'static [Parameter<Self>] = &[
-        Parameter::integer(
+        Parameter::<Self>::integer(
             "autodrop",
-            "1, the default: a failed check ends the script; 0: it is false",
+            "1: a failed check ends the script; 0: it is false",
             |module, value| {
                 module.is_autodrop = value != 0;
                 Ok(())
             },
-        ),
-        Parameter::integer(
+        )
+        .default("1"),
+        Parameter::<Self>::integer(
             "noreply",
-            "1: a failed check is answered by sanity_reply() alone; 0, the default",
+            "1: a failed check is answered by sanity_reply() alone",
             |module, value| {
                 module.is_noreply = value != 0;
                 Ok(())
             },
-        ),
-        Parameter::integer(
-            "default_checks",
-            "sum of the checks made without a number; by default 3047",
-            set_checks,
-        ),
-        Parameter::integer("default_msg_checks", "the same as default_checks", set_checks),
-        Parameter::integer(
+        )
+        .default("0"),
+        Parameter::<Self>::integer("default_checks", "sum of the checks made without a number", set_checks)
+            .default("3047"),
+        Parameter::<Self>::integer("default_msg_checks", "the same as default_checks", set_checks)
+            .default("3047"),
+        Parameter::<Self>::integer(
             "uri_checks",
-            "whose URIs check 1024 reads: 1 request, 2 From, 4 To, 8 Contact; by default 7",
+            "whose URIs check 1024 reads: 1 request, 2 From, 4 To, 8 Contact",
             set_uris,
-        ),
-        Parameter::integer("default_uri_checks", "the same as uri_checks", set_uris),
+        )
+        .default("7"),
+        Parameter::<Self>::integer("default_uri_checks", "the same as uri_checks", set_uris).default("7"),
         Parameter::text(
             "proxy_require",
             "extensions that Proxy-Require may name, separated by commas",

@@ -33,13 +33,14 @@ impl Module for Stateless {
     const NAME: &'static str = "sl";
     const DOCUMENTATION: &'static str = "answers requests without keeping state";
     const PARAMETERS: &'static [Parameter<Self>] = &[
-        Parameter::integer("default_code", "status of sl_reply_error, by default 500", |module, code| {
+        Parameter::<Self>::integer("default_code", "status of sl_reply_error", |module, code| {
             module.default_status = status_of(code).ok_or_else(|| Complaint {
                 message: format!("default_code cannot be {code}"),
                 help: Some("a status from 100 to 699".to_string()),
             })?;
             Ok(())
-        }),
+        })
+        .default("500"),
         Parameter::text(
             "default_reason",
             "reason of sl_reply_error, by default that of its status",

@@ -26,7 +26,6 @@ use crate::core::module::{
 };
 use crate::core::planning::{Planning, StoredPlace};
 use crate::core::preparation::Preparation;
-use crate::core::settings::Order;
 use crate::core::throttle::Throttle;
 use crate::core::variables::Scope;
 
@@ -128,7 +127,6 @@ impl Module for Sworker {
             too_large: planning.counter("sworker.too_large"),
             misplaced: planning.counter("sworker.misplaced"),
         });
-        planning.services().order_keys = order_keys(planning)?;
         if let Some(name) = &self.xdata_name {
             planning.about("xdata");
             let place = planning.place(name)?;
@@ -215,20 +213,6 @@ impl Sworker {
             );
         }
     }
-}
-
-/// The variable by which each group keeps messages in order, where it names one.
-fn order_keys(planning: &mut Planning<'_>) -> Result<Vec<Option<StoredPlace>>, Complaint> {
-    let orders: Vec<_> =
-        planning.settings().groups.iter().map(|group| (group.name.clone(), group.order.clone())).collect();
-    let key = |(name, order): (String, Order)| match order {
-        Order::None | Order::CallId => Ok(None),
-        Order::Variable(written) => planning.place(&written).map(Some).map_err(|complaint| Complaint {
-            message: format!("worker group \"{name}\": order: {}", complaint.message),
-            ..complaint
-        }),
-    };
-    orders.into_iter().map(key).collect()
 }
 
 fn check_xdata(name: &str, place: &StoredPlace) -> Result<(), Complaint> {

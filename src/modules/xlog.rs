@@ -41,46 +41,56 @@ impl Module for Xlog {
     const NAME: &'static str = "xlog";
     const DOCUMENTATION: &'static str = "writes formatted text to the log";
     const PARAMETERS: &'static [Parameter<Self>] = &[
-        Parameter::integer("buf_size", "longest text in bytes; what is longer is cut", |module, size| {
-            module.text_size_max =
-                usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| Complaint {
-                    message: format!("buf_size cannot be {size}"),
-                    help: Some("a number of bytes above 0".to_string()),
-                })?;
-            Ok(())
-        }),
-        Parameter::text(
-            "prefix",
-            "what stands before the text, by default \"<script>: \"",
-            |module, prefix| {
-                module.label = prefix.to_vec();
+        Parameter::<Self>::integer(
+            "buf_size",
+            "longest text in bytes; what is longer is cut",
+            |module, size| {
+                module.text_size_max =
+                    usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| Complaint {
+                        message: format!("buf_size cannot be {size}"),
+                        help: Some("a number of bytes above 0".to_string()),
+                    })?;
                 Ok(())
             },
-        ),
+        )
+        .default("4096"),
+        Parameter::<Self>::text("prefix", "what stands before the text", |module, prefix| {
+            module.label = prefix.to_vec();
+            Ok(())
+        })
+        .default("\"<script>: \""),
         Parameter::text("log_facility", "facility of syslog for all lines of the script", |module, name| {
             module.facility = Some(parse_facility(name)?);
             Ok(())
         }),
-        Parameter::integer(
+        Parameter::<Self>::integer(
             "methods_filter",
             "bits of the methods that xlogm keeps silent about, -1 all; cfg.set_now_int changes it",
             |module, bits| {
                 module.skipped_methods = bits;
                 Ok(())
             },
-        ),
-        Parameter::integer("auto_newline", "1 ends each text with a newline", |module, on| {
+        )
+        .default("-1"),
+        Parameter::<Self>::integer("auto_newline", "1 ends each text with a newline", |module, on| {
             module.is_newline_added.set(on != 0);
             Ok(())
-        }),
-        Parameter::integer("prefix_mode", "1: variables in the prefix are evaluated", |module, mode| {
-            module.is_label_evaluated = mode != 0;
-            Ok(())
-        }),
-        Parameter::integer("long_format", "1: xlogl and xdbgl tell the file, too", |module, on| {
+        })
+        .default("0"),
+        Parameter::<Self>::integer(
+            "prefix_mode",
+            "1: variables in the prefix are evaluated",
+            |module, mode| {
+                module.is_label_evaluated = mode != 0;
+                Ok(())
+            },
+        )
+        .default("0"),
+        Parameter::<Self>::integer("long_format", "1: xlogl and xdbgl tell the file, too", |module, on| {
             module.is_file_told = on != 0;
             Ok(())
-        }),
+        })
+        .default("0"),
         Parameter::text(
             "log_colors",
             "colours by level on a terminal, letters as in $C(xy): L_ERR=rx;L_WARN=yx",

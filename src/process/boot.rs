@@ -164,9 +164,9 @@ fn write_out(text: &str) -> Result<i32, StartError> {
 }
 
 fn check(command_line: &CommandLine) -> Result<i32, StartError> {
-    let report = load::examine(request(command_line)?, command_line.report_format);
+    let report = load::examine(request(command_line)?, command_line.report_format.unwrap_or_default());
     let status = if report.is_good { 0 } else { daemon::EXIT_FAILED };
-    if command_line.report_format == ReportFormat::Json {
+    if command_line.report_format == Some(ReportFormat::Json) {
         write_out(&report.text)?;
         return Ok(status);
     }
@@ -430,16 +430,17 @@ fn number_files(
                 path.display()
             );
         }
-        files.push(write_number(path, ProcessId::own().number())?);
+        files.push(write_number("pid file", path, ProcessId::own().number())?);
     }
     if let Some(path) = &command_line.group_id_file {
-        files.push(write_number(path, session::process_group())?);
+        files.push(write_number("group id file", path, session::process_group())?);
     }
     Ok(files)
 }
 
-fn write_number(path: &Path, number: i32) -> Result<NumberFile, StartError> {
-    NumberFile::prepare(path, number).map_err(StartError::Place)
+fn write_number(what: &str, path: &Path, number: i32) -> Result<NumberFile, StartError> {
+    NumberFile::prepare(path, number)
+        .map_err(|reason| StartError::Place(format!("could not write {what} {reason}")))
 }
 
 fn identity(settings: &Settings) -> Result<Identity, StartError> {

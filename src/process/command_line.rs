@@ -7,10 +7,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::core::load::Define;
 use crate::core::load::ReportFormat;
 use crate::core::log::Engine;
 use crate::core::manual::{PARTS, Part};
-use crate::core::settings::listen;
+use crate::core::nearest::nearest;
+use crate::core::settings::overrides::ModuleParameter;
+use crate::core::settings::{PROCESSES_MAX, Written, listen};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
 
@@ -27,8 +30,8 @@ pub struct CommandLine {
     pub replayed_file: PathBuf,
     /// The script; the built-in example without one.
     pub script: Script,
-    /// How `-c` reports.
-    pub report_format: ReportFormat,
+    /// How `-c` reports, where that is said.
+    pub report_format: Option<ReportFormat>,
     /// The one entry of the manual that is asked for.
     pub manual_name: Option<String>,
     /// How many `-D`.
@@ -60,23 +63,25 @@ pub struct CommandLine {
     /// Receivers per UDP socket.
     pub receivers: Option<u32>,
     /// Places to listen, besides those of the script.
-    pub listeners: Vec<SocketLiteral>,
+    pub listeners: Vec<Written<SocketLiteral>>,
     /// Directory, or several, of modules.
     pub module_path: Option<String>,
     /// `-A NAME` and `-A NAME=VALUE`, `--substdef`.
-    pub defines: Vec<(String, Option<String>)>,
+    pub defines: Vec<Written<Define>>,
+    /// `--subst`.
+    pub substitutions: Vec<Written<String>>,
     /// Further names of this server.
-    pub aliases: Vec<String>,
+    pub aliases: Vec<Written<String>>,
     /// Limit of receive buffers in bytes.
     pub receive_buffer_max: Option<u32>,
     /// Limit of send buffers in bytes.
     pub send_buffer_max: Option<u32>,
     /// Number of this server, `$sel(cfg_get.core.server_id)`.
     pub server_id: Option<i64>,
-    /// Modules to load after those of the script.
-    pub modules: Vec<String>,
+    /// Modules to load before those of the script.
+    pub modules: Vec<Written<String>>,
     /// Module, name and value of each `--modparam`.
-    pub module_parameters: Vec<(String, String, Constant)>,
+    pub module_parameters: Vec<Written<ModuleParameter>>,
     /// Whether replies must have our Via on top.
     pub is_via_checked: bool,
     /// What was accepted and does nothing, for the operator to know.
@@ -156,7 +161,10 @@ impl CommandLine {
                 command_line.notices.push(format!("{} is accepted and has no effect", flag.shown_name()));
             }
         }
-        Ok(command_line)
+        match (command_line.report_format, command_line.task) {
+            (Some(_), task) if task != Task::Check => Err(UsageError::format_of_nothing()),
+            _ => Ok(command_line),
+        }
     }
 
     /// Behind `-x functions` a word names one entry; anywhere else it is a mistake.
@@ -198,14 +206,26 @@ impl UsageError {
     fn bare_word(word: &OsString) -> UsageError {
         let word = word.to_string_lossy();
         let hint = match &*word {
-            "start" | "stop" | "restart" => ": starting and stopping is the service manager's work",
-            _ => "; -h shows the options",
+            "start" | "stop" | "restart" => {
+                ": starting and stopping is the service manager's work".to_owned()
+            }
+            path if path.contains(['.', '/']) => format!("; a script is given with -f: sworkerd -f {path}"),
+            _ => "; -h shows the options".to_owned(),
         };
         UsageError(format!("unknown word \"{word}\"{hint}"))
     }
 
     fn unknown(name: &str) -> UsageError {
-        UsageError(format!("unknown option {name}; -h shows all"))
+        let known: Vec<String> =
+            FLAGS.iter().filter_map(|flag| flag.name).map(|long| format!("--{long}")).collect();
+        UsageError(match nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => format!("unknown option {name}; did you mean {near}? -h shows all"),
+            None => format!("unknown option {name}; -h shows all"),
+        })
+    }
+
+    fn format_of_nothing() -> UsageError {
+        UsageError("option --format says how -c reports: give -c too".to_owned())
     }
 
     fn missing_value(flag: &Flag) -> UsageError {
@@ -308,7 +328,7 @@ const FLAGS: &[Flag] = &[
     long("replay", Some("FILE"), |c, v| { (c.task, c.replayed_file) = (Task::Replay, v.into()); Ok(()) },
         "give a message that was set aside (quarantine/….sip) to the script once more, in one process without sockets; \
          print what would be sent"),
-    long("format", Some("text|json"), |c, v| { c.report_format = report_format(v)?; Ok(()) },
+    long("format", Some("text|json"), |c, v| { c.report_format = Some(report_format(v)?); Ok(()) },
         "how -c reports: text for people on error output, json for editors and CI on standard output"),
     long("cfg-print", None, |c, _| { c.task = Task::PrintScript; Ok(()) },
         "print the script in canonical form, includes read and defines replaced, exit 0 or 255"),
@@ -325,26 +345,30 @@ const FLAGS: &[Flag] = &[
     long("log-engine", Some("NAME[:DATA]"), |c, v| { c.log_engine = Some(log_engine(v)?); Ok(()) },
         "what lines of the log become: standard, stderr, syslog[:SOCKET], journald[:SOCKET] or json; beats the script's"),
     long("debug", Some("LEVEL"), |c, v| { c.debug = Some(number(v)?); Ok(()) }, "log level from -5 (alert) to 3 (debug); beats the script's"),
-    valued('l', "ADDRESS", |c, v| { c.listeners.push(listen::parse_command_line(v)?); Ok(()) },
+    valued('l', "ADDRESS", |c, v| { c.listeners.push(Written::new("-l", v, listen::parse_command_line(v)?)); Ok(()) },
         "listen here too: [proto:]host[:port][/advertised[:port]][/name]; may be repeated; port 0 lets the kernel choose"),
-    valued('n', "COUNT", |c, v| { c.receivers = Some(positive(v)?); Ok(()) }, "receivers per UDP socket; beats the script's children"),
-    valued('A', "NAME[=VALUE]", |c, v| { c.defines.push(define(v)?); Ok(()) }, "define NAME as #!define does; may be repeated"),
-    long("substdef", Some("/NAME/VALUE/"), |c, v| { c.defines.push(substitution(v)?); Ok(()) }, "define NAME with this value"),
-    long("substdefs", Some("/NAME/VALUE/"), |c, v| { let (n, w) = substitution(v)?; c.defines.push((n, w.map(|w| format!("\"{w}\"")))); Ok(()) },
+    valued('n', "COUNT", |c, v| { c.receivers = Some(process_count(v)?); Ok(()) }, "receivers per UDP socket; beats the script's children"),
+    valued('A', "NAME[=VALUE]", |c, v| { c.defines.push(Written::new("-A", v, define(v)?)); Ok(()) }, "define NAME as #!define does; may be repeated"),
+    long("substdef", Some("/NAME/VALUE/"), |c, v| { c.defines.push(Written::new("--substdef", v, substitution(v)?)); Ok(()) }, "define NAME with this value"),
+    long("substdefs", Some("/NAME/VALUE/"), |c, v| { let (n, w) = substitution(v)?; c.defines.push(Written::new("--substdefs", v, (n, w.map(|w| format!("\"{w}\""))))); Ok(()) },
         "define NAME with this value in quotes"),
+    long("subst", Some("/PATTERN/TEXT/FLAGS"), |c, v| { c.substitutions.push(Written::new("--subst", v, v.to_owned())); Ok(()) },
+        "change texts in quotes as #!subst in the script does; flags are i (any case), g (everywhere), s"),
     valued('L', "PATH", |c, v| { c.module_path = Some(v.to_owned()); Ok(()) }, "where scripts look for modules (they are built in here)"),
-    long("loadmodule", Some("NAME"), |c, v| { c.modules.push(v.to_owned()); Ok(()) }, "load a module as loadmodule in the script does"),
-    long("modparam", Some("MODULE:NAME:TYPE:VALUE"), |c, v| { c.module_parameters.push(module_parameter(v)?); Ok(()) },
+    long("loadmodule", Some("NAME"), |c, v| { c.modules.push(Written::new("--loadmodule", v, v.to_owned())); Ok(()) }, "load a module before the script is read, as loadmodule in it does"),
+    long("modparam", Some("MODULE:NAME:TYPE:VALUE"), |c, v| { c.module_parameters.push(Written::new("--modparam", v, module_parameter(v)?)); Ok(()) },
         "set a module's parameter; TYPE is s (text) or i (integer)"),
     valued('a', "yes|no", |c, v| { if yes_or_no(v)? { c.notices.push("-a yes has no effect: name aliases one by one".to_owned()); } Ok(()) },
         "whether the names of our addresses become aliases; here they never do, so \"no\" is what happens"),
-    long("alias", Some("NAME"), |c, v| { c.aliases.push(v.to_owned()); Ok(()) }, "a name of this server; may be repeated"),
-    long("domain", Some("NAME"), |c, v| { c.aliases.push(v.to_owned()); Ok(()) }, "the same as --alias"),
-    valued('P', "FILE", |c, v| { c.pid_file = Some(v.into()); Ok(()) }, "write the master's process id there; removed at the orderly end"),
+    long("alias", Some("NAME"), |c, v| { c.aliases.push(Written::new("--alias", v, v.to_owned())); Ok(()) }, "a name of this server; may be repeated"),
+    long("domain", Some("NAME"), |c, v| { c.aliases.push(Written::new("--domain", v, v.to_owned())); Ok(()) }, "the same as --alias"),
+    valued('P', "FILE", |c, v| { c.pid_file = Some(v.into()); Ok(()) }, "write the master's process id there, in a directory that exists; removed at the orderly end"),
     valued('G', "FILE", |c, v| { c.group_id_file = Some(v.into()); Ok(()) }, "write the process group id there"),
     valued('w', "DIRECTORY", |c, v| { c.work_directory = Some(v.into()); Ok(()) }, "directory to work in; a daemon without it works in /"),
     valued('Y', "DIRECTORY", |c, v| { c.run_directory = Some(v.into()); Ok(()) },
-        "directory for the control socket; one per server; made with mode 0700 when missing"),
+        "run directory, for the control socket and messages set aside; one per server; made with mode 0700 when missing; \
+         without it rundir of the script, else /run/sworker for root, $XDG_RUNTIME_DIR/sworker or sworker-UID in the \
+         directory for temporary files for others"),
     valued('t', "DIRECTORY", |c, v| { c.root_directory = Some(v.into()); Ok(()) }, "make this directory the root once everything is open"),
     valued('u', "USER", |c, v| { c.user = Some(v.to_owned()); Ok(()) }, "user (name or number) to become once everything is open"),
     valued('g', "GROUP", |c, v| { c.group = Some(v.to_owned()); Ok(()) }, "group (name or number) to become"),
@@ -372,7 +396,6 @@ const FLAGS: &[Flag] = &[
     ignored(Some('O'), None, Some("LEVEL"), "optimisation of scripts: always on"),
     ignored(Some('r'), None, None, "look up the name of the sender: never done"),
     ignored(Some('R'), None, None, "look up names in Via: never done"),
-    ignored(None, Some("subst"), Some("/PATTERN/TEXT/"), "substitution in the script's text: use --substdef or -A"),
     ignored(None, Some("atexit"), Some("yes|no"), "exit handlers: there are none"),
     ignored(None, Some("all-errors"), None, "all errors are always reported"),
     ignored(None, Some("iuid"), Some("TEXT"), "unique id prefix: made by the server"),
@@ -408,6 +431,11 @@ fn positive(text: &str) -> Result<u32, String> {
     number(text).ok().filter(|&count| count > 0).ok_or_else(|| "a number above 0 is needed".to_owned())
 }
 
+fn process_count(text: &str) -> Result<u32, String> {
+    let wanted = || format!("a number from 1 to {PROCESSES_MAX} is needed");
+    number(text).ok().filter(|count| (1..=PROCESSES_MAX).contains(count)).ok_or_else(wanted)
+}
+
 /// `NAME` or `NAME:DATA`.
 fn log_engine(text: &str) -> Result<(Engine, Option<String>), String> {
     let (name, data) = match text.split_once(':') {
@@ -426,7 +454,7 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 }
 
 /// `MODULE:NAME:TYPE:VALUE`.
-fn module_parameter(text: &str) -> Result<(String, String, Constant), String> {
+fn module_parameter(text: &str) -> Result<ModuleParameter, String> {
     let mut parts = text.splitn(4, ':');
     let mut part = || parts.next().ok_or_else(|| "MODULE:NAME:TYPE:VALUE is needed".to_owned());
     let (module, name, kind, value) = (part()?, part()?, part()?, part()?);
@@ -438,7 +466,7 @@ fn module_parameter(text: &str) -> Result<(String, String, Constant), String> {
     Ok((module.to_owned(), name.to_owned(), value))
 }
 
-fn define(text: &str) -> Result<(String, Option<String>), String> {
+fn define(text: &str) -> Result<Define, String> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (text, None),
@@ -450,7 +478,7 @@ fn define(text: &str) -> Result<(String, Option<String>), String> {
 }
 
 /// `/NAME/VALUE/`, the first character being the separator.
-fn substitution(text: &str) -> Result<(String, Option<String>), String> {
+fn substitution(text: &str) -> Result<Define, String> {
     let shape = || "/NAME/VALUE/ is needed".to_owned();
     let separator = text.chars().next().ok_or_else(shape)?;
     let parts: Vec<&str> = text.split(separator).collect();
@@ -559,10 +587,12 @@ mod tests {
         check("-ano", |_| {});
         check("-a yes", |c| c.notices = vec!["-a yes has no effect: name aliases one by one".into()]);
         check("--modparam=sworker:xdata:s:$var(a:b) --modparam m:n:i:7", |c| {
-            let row = |module: &str, name: &str, value| (module.to_owned(), name.to_owned(), value);
+            let row = |text: &str, module: &str, name: &str, value| {
+                Written::new("--modparam", text, (module.to_owned(), name.to_owned(), value))
+            };
             c.module_parameters = vec![
-                row("sworker", "xdata", Constant::Text(b"$var(a:b)".to_vec())),
-                row("m", "n", Constant::Number(7)),
+                row("sworker:xdata:s:$var(a:b)", "sworker", "xdata", Constant::Text(b"$var(a:b)".to_vec())),
+                row("m:n:i:7", "m", "n", Constant::Number(7)),
             ];
         });
         check("-K", |c| c.is_via_checked = true);
@@ -570,15 +600,29 @@ mod tests {
             (c.is_logging_to_stderr, c.is_log_coloured, c.receivers) = (true, true, Some(4));
         });
         check("-A WITH_X -A PORT=5070 -AA=b=c", |c| {
-            let row = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
-            c.defines = vec![row("WITH_X", None), row("PORT", Some("5070")), row("A", Some("b=c"))];
+            let row = |text: &str, name: &str, value: Option<&str>| {
+                Written::new("-A", text, (name.to_owned(), value.map(str::to_owned)))
+            };
+            c.defines = vec![
+                row("WITH_X", "WITH_X", None),
+                row("PORT=5070", "PORT", Some("5070")),
+                row("A=b=c", "A", Some("b=c")),
+            ];
         });
         check("--substdef=/A/b/ --substdefs !C!d/e!", |c| {
-            let row = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
-            c.defines = vec![row("A", "b"), row("C", "\"d/e\"")];
+            let row = |option: &str, text: &str, name: &str, value: &str| {
+                Written::new(option, text, (name.to_owned(), Some(value.to_owned())))
+            };
+            c.defines =
+                vec![row("--substdef", "/A/b/", "A", "b"), row("--substdefs", "!C!d/e!", "C", "\"d/e\"")];
+        });
+        check("--subst=/a/b/g", |c| {
+            c.substitutions = vec![Written::new("--subst", "/a/b/g", "/a/b/g".to_owned())];
         });
         check("-l udp:127.0.0.1:0 -l [::1]", |c| {
-            let socket = |bind: &str| SocketLiteral { bind: bind.to_owned(), ..SocketLiteral::default() };
+            let socket = |bind: &str| {
+                Written::new("-l", bind, SocketLiteral { bind: bind.to_owned(), ..SocketLiteral::default() })
+            };
             c.listeners = vec![socket("udp:127.0.0.1:0"), socket("[::1]")];
         });
         check("-P p -w w -Y y -u u -g g -t t", |c| {
@@ -589,7 +633,10 @@ mod tests {
             c.group = Some("g".into());
             c.root_directory = Some("t".into());
         });
-        check("--alias a --domain=b", |c| c.aliases = vec!["a".into(), "b".into()]);
+        check("--alias a --domain=b", |c| {
+            c.aliases =
+                vec![Written::new("--alias", "a", "a".into()), Written::new("--domain", "b", "b".into())];
+        });
         check("--replay q.sip -f x.cfg", |c| {
             (c.task, c.replayed_file) = (Task::Replay, "q.sip".into());
             c.script = Script::File("x.cfg".into());
@@ -600,7 +647,7 @@ mod tests {
         check("--options-as man", |c| c.task = Task::Options(Form::Page));
         check("-h", |c| c.task = Task::Help);
         check("--version", |c| c.task = Task::Version);
-        check("-c --format=json", |c| (c.task, c.report_format) = (Task::Check, ReportFormat::Json));
+        check("-c --format=json", |c| (c.task, c.report_format) = (Task::Check, Some(ReportFormat::Json)));
         check("--cfg-print -f x", |c| {
             (c.task, c.script) = (Task::PrintScript, Script::File("x".into()));
         });
@@ -613,10 +660,9 @@ mod tests {
 
     #[test]
     fn flags_for_others_are_taken_with_a_notice() {
-        let words =
-            "-m 64 -M8 -x fm -X fm -N 2 -TS -Q 1 -W epoll -O 1 -rR --subst=/a/b/ --atexit=no --all-errors";
+        let words = "-m 64 -M8 -x fm -X fm -N 2 -TS -Q 1 -W epoll -O 1 -rR --atexit=no --all-errors";
         let command_line = parse(words).unwrap();
-        assert_eq!(command_line.notices.len(), 15);
+        assert_eq!(command_line.notices.len(), 14);
         assert_eq!(command_line.notices[0], "-m is accepted and has no effect");
         assert_eq!(CommandLine { notices: vec![], ..command_line }, CommandLine::default());
     }
@@ -627,7 +673,7 @@ mod tests {
             ("-z", "unknown option -z; -h shows all"),
             ("-Dz", "unknown option -z; -h shows all"),
             ("--nonsense", "unknown option --nonsense; -h shows all"),
-            ("--subst", "option --subst needs a value: /PATTERN/TEXT/"),
+            ("--subst", "option --subst needs a value: /PATTERN/TEXT/FLAGS"),
             ("--a=1", "option --a stands for several; -h shows all"),
             ("-f", "option -f needs a value: FILE"),
             (
@@ -638,7 +684,12 @@ mod tests {
             ("--options-as=texinfo", "bad value \"texinfo\" of option --options-as: man or bash is needed"),
             ("start", "unknown word \"start\": starting and stopping is the service manager's work"),
             ("-D stop", "unknown word \"stop\": starting and stopping is the service manager's work"),
-            ("x.cfg", "unknown word \"x.cfg\"; -h shows the options"),
+            ("x.cfg", "unknown word \"x.cfg\"; a script is given with -f: sworkerd -f x.cfg"),
+            ("-DD /etc/x", "unknown word \"/etc/x\"; a script is given with -f: sworkerd -f /etc/x"),
+            ("nonsense", "unknown word \"nonsense\"; -h shows the options"),
+            ("--format=json", "option --format says how -c reports: give -c too"),
+            ("--cfg-print --format text", "option --format says how -c reports: give -c too"),
+            ("--modparm=a:b:i:1", "unknown option --modparm; did you mean --modparam? -h shows all"),
             ("-x functions a b", "unknown word \"b\"; -h shows the options"),
             (
                 "-x nonsense",
@@ -646,8 +697,8 @@ mod tests {
                  transformations, globals, counters is needed",
             ),
             ("--format=xml", "bad value \"xml\" of option --format: text or json is needed"),
-            ("-n 0", "bad value \"0\" of option -n: a number above 0 is needed"),
-            ("-n many", "bad value \"many\" of option -n: a number above 0 is needed"),
+            ("-n 0", "bad value \"0\" of option -n: a number from 1 to 1024 is needed"),
+            ("-n many", "bad value \"many\" of option -n: a number from 1 to 1024 is needed"),
             ("-a maybe", "bad value \"maybe\" of option -a: yes or no is needed"),
             ("-A =x", "bad value \"=x\" of option -A: a name of letters, digits and _ is needed"),
             (

@@ -73,7 +73,12 @@ impl NumberFile {
 
     /// Makes ready to write `number`; what is there stays until [`NumberFile::take`].
     pub fn prepare(path: &Path, number: i32) -> Result<NumberFile, String> {
-        let refused = |error: io::Error| format!("could not write {}: {error}", path.display());
+        let refused = |error: io::Error| match path.parent() {
+            Some(directory) if error.kind() == io::ErrorKind::NotFound => {
+                format!("{}: there is no directory {}", path.display(), directory.display())
+            }
+            _ => format!("{}: {error}", path.display()),
+        };
         // A link goes on to point where it does.
         let path = fs::canonicalize(path).or_else(|_| std::path::absolute(path)).map_err(refused)?;
         let stage = match fs::metadata(&path) {

@@ -76,6 +76,7 @@ impl ScriptSource {
         LoadRequest {
             root: self.root.clone(),
             defines: self.command_line.defines.clone(),
+            substitutions: self.command_line.substitutions.clone(),
             modules: modules::MODULES,
             overrides: overrides(&self.command_line),
             resolver: Box::new(SystemResolver),

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::ast::RouteKind;
+use super::diagnostic::Severity;
 
 /// Number of a function in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -192,6 +193,46 @@ pub enum Subject {
     },
     /// The last statement that sets a global parameter of this name.
     Global(String),
+    /// Some bytes of the text that a global parameter is set to.
+    PartOfGlobal {
+        /// Name of the parameter.
+        name: String,
+        /// The text.
+        text: Vec<u8>,
+        /// Which bytes of it.
+        part: Range<usize>,
+    },
+    /// Some bytes of an option of the command line.
+    Option {
+        /// The option with its value, as the source map was told.
+        option: String,
+        /// Which bytes of it.
+        part: Range<usize>,
+    },
+}
+
+/// What a `modparam` that was refused got wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterFault {
+    /// No loaded module is meant.
+    Module,
+    /// The module has no such parameter.
+    Name,
+    /// The parameter does not take this value.
+    Value,
+}
+
+/// Something about a part of the text that a global parameter is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How serious it is; an error is among the reasons for which the value is refused.
+    pub severity: Severity,
+    /// Which bytes of the text.
+    pub part: Range<usize>,
+    /// What is to be said: lower case, no full stop.
+    pub message: String,
+    /// What would help.
+    pub help: Option<String>,
 }
 
 /// A name that the catalog refused.
@@ -240,8 +281,28 @@ pub trait Catalog {
     /// `modparam("sworker", "xdata", …)` exists) is checked here.
     fn finish_top_level(&mut self) -> Vec<LateComplaint>;
 
+    /// What there is to say about the whole top level that is no mistake; asked once it is finished.
+    fn late_remarks(&self) -> Vec<(Subject, Remark)> {
+        Vec::new()
+    }
+
+    /// What a refused parameter of modules got wrong.
+    fn fault_in_parameter(&self, _modules: &str, _name: &str) -> ParameterFault {
+        ParameterFault::Value
+    }
+
+    /// Whether a global parameter has this name.
+    fn is_global(&self, _name: &str) -> bool {
+        true
+    }
+
     /// The function of this name with so many arguments.
     fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Complaint>;
+
+    /// Whether a function takes bare words as text, as those of the core do: `log(L_INFO, "x")`.
+    fn takes_words(&self, _function: FunctionId) -> bool {
+        true
+    }
 
     /// Prepares a literal argument of a function (parameter kind `Prepared`): `Ok(Some(n))` hands `n` to every call.
     fn prepare(
@@ -257,6 +318,11 @@ pub trait Catalog {
     /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for. Beside `==`, a word that
     /// is none (`INVITE`, `UDP`, `INET6`) is text if the other side yields `TextAnyCase`.
     fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint>;
+
+    /// The only words that `==` beside this core word can meet; none where anything can.
+    fn values_of_word(&self, _name: &str) -> &'static [&'static str] {
+        &[]
+    }
 
     /// A select: the variable it stands for.
     fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint>;
@@ -276,7 +342,13 @@ pub trait Catalog {
         Vec::new()
     }
 
-    /// Which bytes of the text that a global parameter refused are the mistake, where that is known.
+    /// All that is to be said about the parts of a text that a global parameter is set to, refused or not.
+    fn findings_in_global(&self, _name: &str, _text: &[u8]) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// Which bytes of a text that a global parameter refused are the mistake, where that is known and each part is
+    /// right by itself.
     fn mistake_in_global(&self, _name: &str, _text: &[u8]) -> Option<Range<usize>> {
         None
     }

@@ -46,6 +46,7 @@ impl Checker<'_> {
             return Advice::None;
         }
         self.note_use(call, &handle);
+        self.refuse_bare_words(call, &handle);
         let mut arguments: Vec<ArgumentShape> = call
             .arguments
             .iter()
@@ -65,7 +66,11 @@ impl Checker<'_> {
         let number = self.assembler.call(CallShape { function: handle.id, arguments, operand_count });
         self.emit(Instruction::Call(number));
         self.finish_call(codes);
-        self.advice_of(&handle, call.arguments.len())
+        let advice = self.advice_of(&handle, call.arguments.len());
+        if advice == Advice::TestThenDrop {
+            self.warn_of_late_delegation(call);
+        }
+        advice
     }
 
     fn place_of_call(&mut self, span: Span) -> ArgumentShape {
@@ -92,9 +97,42 @@ impl Checker<'_> {
         self.nothing();
     }
 
+    /// `sl_send_reply(200, OK)`: only functions of the core take words as they stand.
+    fn refuse_bare_words(&mut self, call: &Call, handle: &FunctionHandle) {
+        if self.catalog.takes_words(handle.id) {
+            return;
+        }
+        for argument in &call.arguments {
+            if let ExpressionKind::Word(name) = &argument.kind {
+                let message = format!("`{}` is no value", name.text);
+                let help = format!("text stands in quotes: \"{}\"; a variable begins with $", name.text);
+                self.error_with_help(argument.span, message, help);
+            }
+        }
+    }
+
+    /// Where the message was received and routes run, it is delegated no more.
+    fn warn_of_late_delegation(&mut self, call: &Call) {
+        let Some(route) = self.route else { return };
+        let (kind, name) = self.program.describe(route);
+        let is_early = match kind {
+            RouteKind::Event => name == PRE_ROUTING,
+            // Whoever calls it may be pre-routing.
+            RouteKind::Named => true,
+            _ => false,
+        };
+        if !is_early {
+            let message = format!(
+                "{}() does nothing here but fail: only event_route[{PRE_ROUTING}] delegates",
+                call.name.text
+            );
+            self.warn(call.name.span, message, Some("move the call there"));
+        }
+    }
+
     fn note_use(&mut self, call: &Call, handle: &FunctionHandle) {
         if let Advice::Alias(advice) = handle.advice {
-            let notice = Diagnostic::notice(call.name.span, format!("{}() is another name", call.name.text));
+            let notice = Diagnostic::notice(call.name.span, format!("{}() is an old name", call.name.text));
             self.diagnostics.push(notice.with_help(format!("write {advice}()")));
         }
         if let (Some(route), true) = (self.route, handle.routes != RouteSet::ANY) {
@@ -208,6 +246,9 @@ enum RouteName {
     Literal(String),
     OnStack,
 }
+
+/// The event in which a message can be delegated.
+const PRE_ROUTING: &str = "core:pre-routing";
 
 /// Names in words, cut short.
 fn listed(introduction: &str, names: &[String]) -> String {

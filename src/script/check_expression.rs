@@ -10,6 +10,7 @@ use super::ast::{
 use super::catalog::{Complaint, VariableHandle, Yields};
 use super::check::{Checker, NESTING_MAX};
 use super::check_route::Constant;
+use super::diagnostic::nearest;
 use super::network::Network;
 use super::pattern::{self, LetterCase};
 use super::program::{Instruction, KeySource, PlaceShape, PositionShape};
@@ -278,6 +279,9 @@ impl Checker<'_> {
         wanted: Wanted,
     ) -> Known {
         use BinaryOperator::*;
+        if matches!(operator, Equal | NotEqual) {
+            self.refuse_value_of_word(left_span, right);
+        }
         match operator {
             Or => self.logical(Instruction::JumpIfTrue, left, left_span, right),
             And => self.logical(Instruction::JumpIfFalse, left, left_span, right),
@@ -312,6 +316,22 @@ impl Checker<'_> {
                 Known::of(Kind::Integer)
             }
         }
+    }
+
+    /// `proto == UPD` would never hold.
+    fn refuse_value_of_word(&mut self, left: Span, right: &Expression) {
+        let (Some(source), ExpressionKind::Word(value)) = (self.source, &ungrouped(right).kind) else {
+            return;
+        };
+        let word = String::from_utf8_lossy(source.text(left)).into_owned();
+        let values = self.catalog.values_of_word(&word);
+        if values.is_empty() || values.iter().any(|known| known.eq_ignore_ascii_case(&value.text)) {
+            return;
+        }
+        let near = nearest(&value.text, values.iter().copied());
+        let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
+        let message = format!("`{word}` is never `{}`", value.text);
+        self.error_with_help(value.span, message, format!("{near}it is one of {}", values.join(", ")));
     }
 
     fn logical(

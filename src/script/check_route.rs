@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::ast::{
-    Call, Case, Expression, ExpressionKind, Item, ItemKind, Label, Route, RouteKind, Span, Statement,
-    StatementKind, UnaryOperator,
+    BinaryOperator, Call, Case, Expression, ExpressionKind, Item, ItemKind, Label, Route, RouteKind, Span,
+    Statement, StatementKind, UnaryOperator,
 };
 use super::catalog::{Advice, Complaint, Remark};
 use super::check::{Breakable, Checker, NESTING_MAX};
@@ -171,6 +171,7 @@ impl Checker<'_> {
         while let StatementKind::If { condition, then, otherwise } = &current.kind {
             self.mark_line(condition.span);
             self.warn_of_delegation_without_drop(condition, then, otherwise.as_deref());
+            self.warn_of_assignment(condition);
             let begin = self.assembler.jump(Instruction::Begin);
             let kind = self.integer_expression(condition).kind;
             self.warn_of_constant_condition(condition, kind);
@@ -205,6 +206,19 @@ impl Checker<'_> {
         }
     }
 
+    /// `if ($x = 1)` is a slip more often than not; a second pair of parentheses says that it is meant.
+    fn warn_of_assignment(&mut self, condition: &Expression) {
+        let inner = match &condition.kind {
+            ExpressionKind::Group(inner) => inner,
+            _ => condition,
+        };
+        if matches!(inner.kind, ExpressionKind::Assign { .. }) {
+            let help =
+                "to compare, write `==`; when it is meant, put it into parentheses of its own: `(($x = 1))`";
+            self.warn(inner.span, "this condition assigns", Some(help));
+        }
+    }
+
     fn warn_of_constant_condition(&mut self, condition: &Expression, kind: Kind) {
         if kind == Kind::Text && self.constant(condition).is_some() {
             self.warn(
@@ -219,6 +233,7 @@ impl Checker<'_> {
         self.emit(Instruction::Succeed);
         self.emit(Instruction::EnterLoop);
         let start = self.assembler.here();
+        self.warn_of_assignment(condition);
         let begin = self.assembler.jump(Instruction::Begin);
         self.integer_expression(condition);
         let end = self.assembler.jump(Instruction::JumpUnless);
@@ -467,8 +482,11 @@ impl Checker<'_> {
                     current = inner;
                     is_success = !is_success;
                 }
-                ExpressionKind::Binary(super::ast::BinaryOperator::And, _, right) if is_success => {
-                    current = right
+                ExpressionKind::Binary(BinaryOperator::And, _, right) if is_success => current = right,
+                ExpressionKind::Binary(operator, left, right) => {
+                    let ExpressionKind::Number(number) = right.kind else { return None };
+                    is_success = is_success == truth_beside(*operator, number)?;
+                    current = left;
                 }
                 ExpressionKind::Call(call) => {
                     let count = call.arguments.len();
@@ -479,6 +497,18 @@ impl Checker<'_> {
                 _ => return None,
             }
         }
+    }
+}
+
+/// Whether a comparison of a call with a number asks for its success or for its failure.
+fn truth_beside(operator: BinaryOperator, number: i64) -> Option<bool> {
+    match (operator, number) {
+        (BinaryOperator::Greater, 0) | (BinaryOperator::GreaterOrEqual | BinaryOperator::Equal, 1) => {
+            Some(true)
+        }
+        (BinaryOperator::NotEqual, 0) => Some(true),
+        (BinaryOperator::Equal, 0) | (BinaryOperator::NotEqual | BinaryOperator::Less, 1) => Some(false),
+        _ => None,
     }
 }
 
@@ -553,9 +583,13 @@ fn every_branch_ends(mut statement: &Statement, depth_left: u32) -> Option<Endin
 impl Checker<'_> {
     fn judge_usage(&mut self, routes: &[&Route]) {
         self.judge_function_calls();
+        let mut judged = HashSet::new();
         for route in routes {
             let (kind, name) = identity(route);
             let Some(id) = self.program.route(kind, name.as_bytes()) else { continue };
+            if !judged.insert(id) {
+                continue;
+            }
             let is_called = self.usage.named.contains(&id) || self.usage.computed_kinds.contains(&kind);
             let has_caller = matches!(
                 kind,

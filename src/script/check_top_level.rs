@@ -1,10 +1,10 @@
 //! Modules, parameters and globals, in the order written.
 
-use super::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Piece, Span, Text, Variable};
-use super::catalog::{Complaint, Constant, LateComplaint, Refused, Remark, Subject};
+use super::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Name, Piece, Span, Text, Variable};
+use super::catalog::{Complaint, Constant, Finding, LateComplaint, ParameterFault, Refused, Remark, Subject};
 use super::check::Checker;
 use super::check_variable::literal;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Severity};
 use super::template;
 
 impl Checker<'_> {
@@ -13,7 +13,10 @@ impl Checker<'_> {
             self.item(item);
         }
         for LateComplaint { about, complaint } in self.catalog.finish_top_level() {
-            self.refuse(place_of(&about, items), complaint);
+            self.refuse(self.place_of(&about, items), complaint);
+        }
+        for (about, Remark(message)) in self.catalog.late_remarks() {
+            self.diagnostics.push(Diagnostic::notice(self.place_of(&about, items), message));
         }
     }
 
@@ -26,23 +29,12 @@ impl Checker<'_> {
                 self.settle(item.span, result);
             }
             ItemKind::ModuleParameter { modules, name, value, evaluated } => {
-                let value = if *evaluated { self.evaluated_constant(value) } else { Some(constant(value)) };
-                let (modules, name) = (text_of(modules), text_of(name));
-                let Some(value) = value else { return };
-                match self.catalog.set_module_parameter(&modules, &name, &value) {
-                    Err(complaint)
-                        if self.is_absent(Refused::ModulePattern(&modules), item.span, &complaint) => {}
-                    result => self.settle(item.span, result),
-                }
+                let value_of =
+                    if *evaluated { self.evaluated_constant(value) } else { Some(constant(value)) };
+                let Some(constant) = value_of else { return };
+                self.module_parameter(item.span, modules, name, value, &constant);
             }
-            ItemKind::Global { name, value } => {
-                let result = self.catalog.set_global(&name.text, &constant(value));
-                let span = match (&result, &value.kind) {
-                    (Err(_), GlobalValueKind::Text(text)) => self.mistake_in(&name.text, text),
-                    _ => None,
-                };
-                self.settle(span.unwrap_or(item.span), result);
-            }
+            ItemKind::Global { name, value } => self.global(item.span, name, value),
             ItemKind::Custom { group, name, value, description } => {
                 let told = description.as_ref().map(|text| String::from_utf8_lossy(&text.bytes));
                 let (value, told) = (constant(value), told.unwrap_or_default());
@@ -60,6 +52,61 @@ impl Checker<'_> {
             Err(complaint) if self.is_absent(Refused::Module(&name), path.span, &complaint) => {}
             result => self.settle(path.span, result),
         }
+    }
+
+    fn module_parameter(
+        &mut self,
+        span: Span,
+        modules: &Text,
+        name: &Text,
+        value: &GlobalValue,
+        constant: &Constant,
+    ) {
+        let (pattern, parameter) = (text_of(modules), text_of(name));
+        let result = self.catalog.set_module_parameter(&pattern, &parameter, constant);
+        let Err(complaint) = result else { return self.settle(span, result) };
+        if self.is_absent(Refused::ModulePattern(&pattern), span, &complaint) {
+            return;
+        }
+        let at_fault = match self.catalog.fault_in_parameter(&pattern, &parameter) {
+            ParameterFault::Module => modules.span,
+            ParameterFault::Name => name.span,
+            ParameterFault::Value => value.span,
+        };
+        self.refuse(at_fault, complaint);
+    }
+
+    fn global(&mut self, span: Span, name: &Name, value: &GlobalValue) {
+        let result = self.catalog.set_global(&name.text, &constant(value));
+        let is_told = match &value.kind {
+            GlobalValueKind::Text(text) => self.tell_findings(&name.text, text),
+            _ => false,
+        };
+        match (&result, &value.kind) {
+            (Err(_), _) if is_told => {}
+            (Err(_), GlobalValueKind::Text(text)) => {
+                let part = self.mistake_in(&name.text, text);
+                self.settle(part.unwrap_or(self.global_at_fault(name, value)), result);
+            }
+            (Err(_), _) => self.settle(self.global_at_fault(name, value), result),
+            (Ok(_), _) => self.settle(span, result),
+        }
+    }
+
+    /// Says what there is to say about parts of a text; whether a mistake is among that.
+    fn tell_findings(&mut self, name: &str, text: &Text) -> bool {
+        let findings = self.catalog.findings_in_global(name, &text.bytes);
+        let has_mistake = findings.iter().any(|finding| finding.severity == Severity::Error);
+        for Finding { severity, part, message, help } in findings {
+            let place = self.source.and_then(|source| template::part_of_text(text, source, part));
+            let diagnostic = Diagnostic::error(place.unwrap_or(text.span), message);
+            self.diagnostics.push(Diagnostic { severity, help, ..diagnostic });
+        }
+        has_mistake
+    }
+
+    fn global_at_fault(&self, name: &Name, value: &GlobalValue) -> Span {
+        if self.catalog.is_global(&name.text) { value.span } else { name.span }
     }
 
     /// The place inside a text at which a global parameter found its mistake.
@@ -119,8 +166,31 @@ impl Checker<'_> {
     }
 }
 
+impl Checker<'_> {
+    fn place_of(&self, about: &Subject, items: &[Item]) -> Span {
+        let place = match about {
+            Subject::Option { option, part } => {
+                self.source.and_then(|source| source.option_span(option, part.clone()))
+            }
+            Subject::PartOfGlobal { name, text, part } => {
+                items.iter().rev().find_map(|item| match &item.kind {
+                    ItemKind::Global {
+                        name: set,
+                        value: GlobalValue { kind: GlobalValueKind::Text(written), .. },
+                    } if set.text == *name && written.bytes == *text => {
+                        template::part_of_text(written, self.source?, part.clone()).or(Some(written.span))
+                    }
+                    _ => None,
+                })
+            }
+            _ => None,
+        };
+        place.unwrap_or_else(|| statement_about(about, items))
+    }
+}
+
 /// The statement that a late complaint is about.
-fn place_of(about: &Subject, items: &[Item]) -> Span {
+fn statement_about(about: &Subject, items: &[Item]) -> Span {
     let is_it = |item: &&Item| match (about, &item.kind) {
         (Subject::Module(module), ItemKind::LoadModule { path, .. }) => {
             let path = text_of(path);

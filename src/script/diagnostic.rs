@@ -192,6 +192,7 @@ fn place(source: &SourceMap, span: Span) -> String {
         return String::new();
     }
     match source.location(span) {
+        Some(location) if source.is_command_line(span) => format!("{}: ", location.file),
         Some(location) => format!("{}:{}:{}: ", location.file, location.line, location.column),
         None => String::new(),
     }

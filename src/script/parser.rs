@@ -22,11 +22,24 @@ pub use super::preprocess::{FILE_SIZE_MAX, INCLUDE_DEPTH_MAX};
 use super::source::{FileId, Loader, NoIncludes, SourceMap};
 use super::token::{Token, TokenKind, Tokens};
 
+/// A define that the command line gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenDefine {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Option<String>,
+    /// Where it is given; nowhere is the default.
+    pub written_at: Span,
+}
+
 /// What a script is read with.
 #[derive(Clone)]
 pub struct ParseOptions<'o> {
-    /// Defines of the command line: name, value.
-    pub defines: Vec<(String, Option<String>)>,
+    /// Defines of the command line.
+    pub defines: Vec<GivenDefine>,
+    /// Substitutions of the command line, `/pattern/replacement/flags`, and where each is written.
+    pub substitutions: Vec<(String, Span)>,
     /// The environment, for `#!defenv`.
     pub environment: Vec<(String, String)>,
     /// Reads included files.
@@ -35,7 +48,12 @@ pub struct ParseOptions<'o> {
 
 impl Default for ParseOptions<'_> {
     fn default() -> Self {
-        ParseOptions { defines: Vec::new(), environment: Vec::new(), loader: &NoIncludes }
+        ParseOptions {
+            defines: Vec::new(),
+            substitutions: Vec::new(),
+            environment: Vec::new(),
+            loader: &NoIncludes,
+        }
     }
 }
 
@@ -46,8 +64,8 @@ impl ParseOptions<'_> {
             Some((name, value)) => (name, Some(value.to_string())),
             None => (argument, None),
         };
-        self.defines.retain(|(known, _)| known != name);
-        self.defines.push((name.to_string(), value));
+        self.defines.retain(|known| known.name != name);
+        self.defines.push(GivenDefine { name: name.to_string(), value, written_at: Span::default() });
     }
 }
 

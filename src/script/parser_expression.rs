@@ -350,7 +350,10 @@ impl Parser<'_> {
             name.span = self.source.join(name.span, second.span);
             name.text = format!("{}:{}", name.text, second.text);
         }
-        Ok(ExpressionKind::Word(name))
+        Ok(match number_of_word(&name.text) {
+            Some(number) => ExpressionKind::Number(number),
+            None => ExpressionKind::Word(name),
+        })
     }
 
     fn call(&mut self) -> Parsed<ExpressionKind> {
@@ -539,3 +542,11 @@ pub const OPERATORS_MAX: usize = 500;
 
 /// Tokens looked at for one address.
 const ADDRESS_TOKENS_MAX: usize = 24;
+/// The words of the language that are numbers wherever a value stands.
+fn number_of_word(word: &str) -> Option<i64> {
+    match word {
+        "yes" | "true" | "on" | "enable" => Some(1),
+        "no" | "false" | "off" | "disable" => Some(0),
+        _ => None,
+    }
+}

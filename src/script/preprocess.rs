@@ -97,14 +97,15 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
     ) -> Preprocessor<'p, 'o> {
         let nowhere = Span::default();
         let automatic = automatic_defines().into_iter();
-        let given = options.defines.iter().cloned();
+        let given = options.defines.iter().map(|one| (one.name.clone(), one.value.clone(), one.written_at));
         let defines = automatic
+            .map(|(name, value)| (name, value, nowhere))
             .chain(given)
-            .map(|(name, value)| {
-                (name, Define { value: value.map(|value| Arc::from(value.as_bytes())), definition: nowhere })
+            .map(|(name, value, definition)| {
+                (name, Define { value: value.map(|value| Arc::from(value.as_bytes())), definition })
             })
             .collect();
-        Preprocessor {
+        let mut preprocessor = Preprocessor {
             source,
             options,
             diagnostics,
@@ -117,7 +118,11 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
             expanded_size: 0,
             is_exhausted: false,
             included_size: 0,
+        };
+        for (written, at) in &options.substitutions {
+            preprocessor.add_substitution(written, *at);
         }
+        preprocessor
     }
 
     fn run(&mut self) {
@@ -575,24 +580,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         };
         let written = String::from_utf8_lossy(written).into_owned();
         let span = rest.part(0, rest.text.len());
-        let [pattern, replacement, flags] = match substitution::split(&written) {
-            Some(parts) => parts,
-            None => {
-                let help = "it has the form `/pattern/replacement/flags`; the first character separates";
-                return self.error(span, "this substitution is not complete", Some(help));
-            }
-        };
-        match Substitution::new(pattern, replacement, flags) {
-            Ok(_) if self.substitutions.len() >= SUBSTITUTIONS_MAX => {
-                return self.error(
-                    span,
-                    &format!("there are more than {SUBSTITUTIONS_MAX} substitutions"),
-                    None,
-                );
-            }
-            Ok(substitution) => self.substitutions.push(substitution),
-            Err(reason) => return self.error(span, &reason, None),
-        }
+        let Some([pattern, replacement, _]) = self.add_substitution(&written, span) else { return };
         let value = match directive {
             Directive::SubstituteDefine => replacement.to_string(),
             Directive::SubstituteDefineQuoted => quote(replacement),
@@ -602,6 +590,27 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
             return self.error(span, &format!("`{pattern}` cannot be the name of a define"), None);
         }
         self.define_as(pattern, Some(&value), rest);
+    }
+
+    /// Puts a substitution into force; its parts.
+    fn add_substitution<'w>(&mut self, written: &'w str, span: Span) -> Option<[&'w str; 3]> {
+        let Some(parts) = substitution::split(written) else {
+            let help = "it has the form `/pattern/replacement/flags`; the first character separates";
+            self.error(span, "this substitution is not complete", Some(help));
+            return None;
+        };
+        match Substitution::new(parts[0], parts[1], parts[2]) {
+            Ok(_) if self.substitutions.len() >= SUBSTITUTIONS_MAX => {
+                let message = format!("there are more than {SUBSTITUTIONS_MAX} substitutions");
+                self.error(span, &message, None);
+            }
+            Ok(substitution) => {
+                self.substitutions.push(substitution);
+                return Some(parts);
+            }
+            Err(reason) => self.error(span, &reason, None),
+        }
+        None
     }
 
     fn error(&mut self, span: Span, message: &str, help: Option<&str>) {

@@ -13,7 +13,11 @@
 //! so that the place behind the last byte of a region belongs to that region.
 
 use super::ast::Span;
+use std::ops::Range;
 use std::sync::Arc;
+
+/// What the command line is called where a file would be named.
+pub const COMMAND_LINE: &str = "command line";
 
 /// Number of a file in a [`SourceMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +72,7 @@ struct Region {
     lines: Vec<u32>,
     origin: Origin,
     is_foreign: bool,
+    is_command_line: bool,
 }
 
 impl Region {
@@ -96,6 +101,31 @@ impl SourceMap {
     /// Adds a file that another names at `at`.
     pub fn add_include(&mut self, name: impl Into<String>, text: impl Into<Vec<u8>>, at: Span) -> FileId {
         FileId(self.add(name.into(), Arc::from(text.into()), Origin::Include { at }))
+    }
+
+    /// Adds the options that the script is read with, one a line, so that a mistake in one is shown there.
+    pub fn add_command_line(&mut self, options: &[&str]) {
+        let file = self.add_file(COMMAND_LINE, options.join("\n"));
+        if let Some(region) = self.regions.get_mut(file.0 as usize) {
+            region.is_command_line = true;
+        }
+    }
+
+    /// The place of some bytes of an option that [`SourceMap::add_command_line`] was told.
+    pub fn option_span(&self, option: &str, part: Range<usize>) -> Option<Span> {
+        let region = self.regions.iter().find(|region| region.is_command_line)?;
+        let text = std::str::from_utf8(&region.text).ok()?;
+        let begins = region.lines.iter().find(|start| {
+            let rest = &text[**start as usize..];
+            rest.strip_prefix(option).is_some_and(|behind| behind.is_empty() || behind.starts_with('\n'))
+        })?;
+        let start = region.base + begins;
+        Some(Span { start: start + part.start as u32, end: start + part.end.min(option.len()) as u32 })
+    }
+
+    /// Whether a place is on the command line.
+    pub fn is_command_line(&self, span: Span) -> bool {
+        self.region_at(self.file_span(span).start).is_some_and(|index| self.regions[index].is_command_line)
     }
 
     /// This file belongs to somebody else than the script: little of it is to be shown.
@@ -132,7 +162,15 @@ impl SourceMap {
                 .chain(memchr::memchr_iter(b'\n', &text).map(|offset| offset as u32 + 1))
                 .collect(),
         };
-        self.regions.push(Region { name, base, text, lines, origin, is_foreign: false });
+        self.regions.push(Region {
+            name,
+            base,
+            text,
+            lines,
+            origin,
+            is_foreign: false,
+            is_command_line: false,
+        });
         self.regions.len() as u32 - 1
     }
 
@@ -345,6 +383,27 @@ mod tests {
         assert_eq!(source.chain(use_site).len(), 0);
         assert_eq!(source.file_name(root), "a.cfg");
         assert_eq!(source.join(span(9, 10), span(base, base + 1)), span(9, 14));
+    }
+
+    #[test]
+    fn options_are_places_too() {
+        let mut source = SourceMap::new();
+        source.add_file("a.cfg", "exit;");
+        source.add_command_line(&["-A X=-A", "--modparam sl:code:i:1", "-A X"]);
+        let rows = [
+            ("-A X", 0..4, Some("-A X")),
+            ("-A X=-A", 5..7, Some("-A")),
+            ("--modparam sl:code:i:1", 14..18, Some("code")),
+            ("--modparam sl:code:i:1", 11..900, Some("sl:code:i:1")),
+            ("--modparam sl", 0..1, None),
+            ("--alias x", 0..1, None),
+        ];
+        for (option, part, expected) in rows {
+            let found = source.option_span(option, part.clone());
+            assert_eq!(found.map(|span| source.text(span)), expected.map(str::as_bytes), "{option} {part:?}");
+            assert!(found.is_none_or(|span| source.is_command_line(span)), "{option}");
+        }
+        assert!(!source.is_command_line(span(0, 4)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the field's own acceptance units ask of a server, started the way those start it.
 //!
-//! A daemon behind a pipe: `sworkerd -P PID -w DIR -Y DIR -f FILE -a no -ddd -E 2>&1 | tee LOG`. It has written its pid
+//! A daemon behind a pipe: `sworkerd -P PID -w DIR -Y DIR -f ./FILE -a no -ddd -E 2>&1 | tee LOG`. It has written its pid
 //! file within a second, gets its messages, is stopped by `kill $(cat PID)`, and then its log is searched.
 
 use std::time::{Duration, Instant};
@@ -24,13 +24,17 @@ impl Unit {
     fn start(script: &str) -> Unit {
         let folder = Folder::new();
         folder.write("unit.cfg", script);
+        // Only the port is not as in the field: there it is 5060.
+        let run = folder.file("run");
+        std::fs::create_dir(&run).expect("a directory can be made in the test's folder");
+        let run = run.display();
         let line = format!(
-            "{} -P k.pid -w . -Y run -f unit.cfg -a no -ddd -E -l udp:127.0.0.1:0 2>&1 | tee unit.log",
+            "{} -P {run}/k.pid -w {run} -Y {run} -f ./unit.cfg -a no -ddd -E -l udp:127.0.0.1:0 2>&1 | tee unit.log",
             daemon_path().display()
         );
         let started_at = Instant::now();
         let shell = Tool::start(&folder, "shell", "/bin/sh", &["-c", &line]);
-        let pid = wait_for("the pid file is written", SOON, || folder.read("k.pid").trim().parse().ok());
+        let pid = wait_for("the pid file is written", SOON, || folder.read("run/k.pid").trim().parse().ok());
         let took = started_at.elapsed();
         assert!(took < Duration::from_secs(1), "the pid file came after {took:?}");
         let address = wait_for("it listens", SOON, || processes::udp_sockets(pid).first().copied());

@@ -81,6 +81,8 @@ fn a_wrong_question_gets_a_clear_answer() {
     let server = Server::start(&answered_by_the_receiver());
     let rows: &[(&[&str], &str)] = &[
         (&["no.such.command"], "Method Not Found"),
+        (&["core.pss"], "Method Not Found: \"core.pss\"; did you mean \"core.ps"),
+        (&["system.methodHelp", "group.lst"], "did you mean \"group.list\"?"),
         (&["stats.fetch", "no.such"], "no.such"),
         (&[], "usage"),
     ];
@@ -97,6 +99,11 @@ fn without_a_server_it_says_so() {
     let finished = Tool::start(&folder, "sworkerctl", control_path(), &["-Y", "run", "core.ps"]).finish(SOON);
     assert!(finished.code.is_some_and(|code| code != 0), "{finished:?}");
     assert!(finished.output.contains("could not connect"), "{}", finished.output);
+    assert!(
+        finished.output.contains("no server runs with run directory run, -Y names another"),
+        "{}",
+        finished.output
+    );
 }
 
 #[test]

@@ -56,12 +56,16 @@ pub const ENGINES: &[EngineRow] = &[
 ];
 
 impl Engine {
+    /// The name of every engine.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        ENGINES.iter().map(|row| row.names[0])
+    }
+
     /// The engine of a name; the reason names those there are.
     pub fn parse(name: &str) -> Result<Engine, String> {
         let row = ENGINES.iter().find(|row| row.names.contains(&name));
         row.map(|row| row.engine).ok_or_else(|| {
-            let names = ENGINES.iter().map(|row| row.names[0]);
-            format!("unknown log engine \"{name}\"; engines are {}", nearest::listed(names))
+            format!("unknown log engine \"{name}\"; engines are {}", nearest::listed(Engine::names()))
         })
     }
 }

@@ -144,6 +144,17 @@ impl Facility {
         FACILITIES.iter().find(|(name, _)| *name == bare).map(|(_, number)| Facility(*number))
     }
 
+    /// Every name, without `LOG_`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FACILITIES.iter().map(|(name, _)| *name)
+    }
+
+    /// The name of the facility: `LOG_DAEMON`.
+    pub fn name(self) -> String {
+        let row = FACILITIES.iter().find(|(_, number)| *number == self.0);
+        format!("LOG_{}", row.map_or("", |(name, _)| *name))
+    }
+
     /// The number of the facility itself.
     pub const fn number(self) -> u8 {
         self.0

@@ -6,19 +6,19 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::script::ast::RouteKind;
 use crate::script::catalog::{
-    Catalog, Complaint, Constant, FunctionHandle, FunctionId, KeyShape, LateComplaint, Refused, Remark,
-    Subject, TransformationId, VariableHandle, Yields,
+    Catalog, Complaint, Constant, Finding, FunctionHandle, FunctionId, KeyShape, LateComplaint,
+    ParameterFault, Refused, Remark, Subject, TransformationId, VariableHandle, Yields,
 };
 
 use super::super::elsewhere;
 use super::super::module::Loaded;
 use super::super::nearest::{listed, suggestion};
-use super::super::planning::Planning;
 use super::super::preparation::{Preparation, complaint};
-use super::super::settings::group::faulty_part;
+use super::super::settings::{group, table};
 use super::super::value::Value;
 use super::super::variables::{KeyRule, Scope, structured};
 use super::super::words;
+use super::finish::GROUP_PARAMETER;
 use super::refusals::unknown_event;
 use super::{FunctionCode, FunctionTarget, ModuleSlot, Registry, StoredKey, VariableCode, VariableTarget};
 use regex::Regex;
@@ -36,7 +36,11 @@ impl Catalog for Registry {
     fn load_module(&mut self, path: &str) -> Result<Option<Remark>, Complaint> {
         let name = module_name(path);
         if self.modules.iter().any(|module| module.name == name) {
-            return Err(Complaint { message: format!("module \"{name}\" is loaded twice"), help: None });
+            let by_option =
+                self.overrides.load_modules.iter().find(|written| module_name(&written.value) == name);
+            let help =
+                by_option.map(|written| format!("{} of the command line loads it too", written.option));
+            return Err(Complaint { message: format!("module \"{name}\" is loaded twice"), help });
         }
         let Some(entry) = self.available.iter().find(|entry| entry.name == name) else {
             if elsewhere::is_without_effect(name) {
@@ -55,11 +59,7 @@ impl Catalog for Registry {
         name: &str,
         value: &Constant,
     ) -> Result<Option<Remark>, Complaint> {
-        let pattern = Regex::new(&format!("^(?:{modules})$")).map_err(|_| {
-            complaint(format!("\"{modules}\" is not a pattern of module names"), "write \"m1|m2\"")
-        })?;
-        let meant: Vec<usize> =
-            (0..self.modules.len()).filter(|&index| pattern.is_match(self.modules[index].name)).collect();
+        let meant = self.meant_modules(modules)?;
         if meant.is_empty() {
             return Err(self.module_not_loaded(modules));
         }
@@ -104,23 +104,28 @@ impl Catalog for Registry {
     }
 
     fn finish_top_level(&mut self) -> Vec<LateComplaint> {
-        let Some(draft) = self.draft.take() else { return Vec::new() };
-        // What is decided stays known also after a mistake: its groups and flags are not mistakes too.
-        self.settings = draft.settings.clone();
-        let mut complaints = Vec::new();
-        match draft.finish(&self.overrides) {
-            Ok((settings, notices)) => {
-                self.settings = settings;
-                self.notices.extend(notices);
-            }
-            Err(mistakes) => complaints.extend(mistakes.into_iter().map(|message| LateComplaint {
-                about: Subject::Global("listen".to_string()),
-                complaint: Complaint { message, help: None },
-            })),
+        self.finish()
+    }
+
+    fn late_remarks(&self) -> Vec<(Subject, Remark)> {
+        self.notices.clone()
+    }
+
+    fn fault_in_parameter(&self, modules: &str, name: &str) -> ParameterFault {
+        let meant = self.meant_modules(modules).unwrap_or_default();
+        let has_it = |index: &usize| {
+            let instance = self.modules[*index].instance.as_ref();
+            instance.is_some_and(|one| one.parameters().iter().any(|row| row.name == name))
+        };
+        match (meant.is_empty(), meant.iter().all(has_it)) {
+            (true, _) => ParameterFault::Module,
+            (false, false) => ParameterFault::Name,
+            (false, true) => ParameterFault::Value,
         }
-        complaints.extend(self.set_parameters_of_command_line());
-        complaints.extend(self.plan_modules());
-        complaints
+    }
+
+    fn is_global(&self, name: &str) -> bool {
+        table::row_named(name).is_some()
     }
 
     fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Complaint> {
@@ -138,6 +143,11 @@ impl Catalog for Registry {
             advice: target.advice,
             is_told_place: target.is_told_place,
         })
+    }
+
+    fn takes_words(&self, function: FunctionId) -> bool {
+        let code = self.functions.get(function.0 as usize).map(|target| target.code);
+        matches!(code, Some(FunctionCode::Core(_)))
     }
 
     fn prepare(
@@ -171,15 +181,15 @@ impl Catalog for Registry {
 
     fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint> {
         let Some(word) = words::WORDS.iter().find(|word| word.name == name) else {
-            let known = words::WORDS.iter().map(|word| word.name);
-            return Err(Complaint {
-                message: format!("unknown word \"{name}\""),
-                help: suggestion(name, known),
-            });
+            return Err(self.unknown_word(name));
         };
         let index = self.variables.iter().position(|target| target.is_named(word.variable));
         let Some(index) = index else { return Err(elsewhere::not_here_yet(&format!("the word \"{name}\""))) };
         Ok(VariableHandle { yields: word.yields, is_writable: false, ..self.handle(index, 0) })
+    }
+
+    fn values_of_word(&self, name: &str) -> &'static [&'static str] {
+        words::values_of(name)
     }
 
     fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint> {
@@ -237,7 +247,14 @@ impl Catalog for Registry {
 
     fn mistake_in_global(&self, name: &str, text: &[u8]) -> Option<Range<usize>> {
         let text = std::str::from_utf8(text).ok()?;
-        if name == "async_workers_group" { faulty_part(text) } else { None }
+        if name == GROUP_PARAMETER { group::value_of(text, "name") } else { None }
+    }
+
+    fn findings_in_global(&self, name: &str, text: &[u8]) -> Vec<Finding> {
+        match std::str::from_utf8(text) {
+            Ok(text) if name == GROUP_PARAMETER => group::read_group(text).findings,
+            _ => Vec::new(),
+        }
     }
 
     fn value_at_load(&self, variable: &str, key: &[u8]) -> Option<Vec<u8>> {
@@ -251,6 +268,14 @@ impl Catalog for Registry {
 
 /// Modules.
 impl Registry {
+    /// Which loaded modules a pattern such as `m1|m2` means.
+    fn meant_modules(&self, pattern: &str) -> Result<Vec<usize>, Complaint> {
+        let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|_| {
+            complaint(format!("\"{pattern}\" is not a pattern of module names"), "write \"m1|m2\"")
+        })?;
+        Ok((0..self.modules.len()).filter(|&index| regex.is_match(self.modules[index].name)).collect())
+    }
+
     fn add_module(&mut self, instance: Box<dyn Loaded>) {
         let module = self.modules.len();
         for (function, row) in instance.functions().into_iter().enumerate() {
@@ -302,34 +327,6 @@ impl Registry {
         Ok(ignored
             .map(|why| Remark(format!("parameter \"{name}\" of {module_name} has no effect here: {why}"))))
     }
-
-    fn set_parameters_of_command_line(&mut self) -> Vec<LateComplaint> {
-        let wanted = std::mem::take(&mut self.overrides.module_parameters);
-        let set = |(modules, name, value): (String, String, Constant)| {
-            let complaint = self.set_module_parameter(&modules, &name, &value).err()?;
-            Some(LateComplaint { about: Subject::Nowhere, complaint })
-        };
-        wanted.into_iter().filter_map(set).collect()
-    }
-
-    /// Each module plans while it is away from its slot, so that it can ask the whole registry.
-    fn plan_modules(&mut self) -> Vec<LateComplaint> {
-        let mut complaints = Vec::new();
-        for index in 0..self.modules.len() {
-            let Some(mut instance) = self.modules[index].instance.take() else { continue };
-            let mut planning = Planning { registry: self, parameter: None };
-            if let Err(complaint) = instance.plan(&mut planning) {
-                let module = instance.name().to_string();
-                let about = match planning.parameter {
-                    Some(name) => Subject::Parameter { module, name: name.to_string() },
-                    None => Subject::Module(module),
-                };
-                complaints.push(LateComplaint { about, complaint });
-            }
-            self.modules[index].instance = Some(instance);
-        }
-        complaints
-    }
 }
 
 /// Functions and variables.
@@ -364,10 +361,7 @@ impl Registry {
     fn custom_handle(&mut self, group: &str, name: &str) -> Result<VariableHandle, Complaint> {
         let Some(slot) = self.live_setting(group.as_bytes(), name.as_bytes()).map(|setting| setting.slot)
         else {
-            return Err(complaint(
-                format!("there is no custom variable {group}.{name}"),
-                "define it at top level: `group.name = 5 desc \"what it is\"`",
-            ));
+            return Err(self.unknown_custom(group, name));
         };
         self.variables.push(VariableTarget {
             name: words::CUSTOM_NAME,
@@ -393,7 +387,8 @@ impl Registry {
                     help: None,
                 });
             }
-            (_, KeyShape::None) => {
+            (KeyRule::Slot | KeyRule::Shared | KeyRule::Text | KeyRule::Path, KeyShape::Literal(b""))
+            | (_, KeyShape::None) => {
                 return Err(complaint(
                     format!("${name} needs a name in parentheses"),
                     &format!("write ${name}(name)"),
@@ -483,10 +478,10 @@ pub(super) mod tests {
     use crate::core::module::{
         Module, ModuleEntry, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind,
     };
+    use crate::core::planning::Planning;
     use crate::core::settings::Overrides;
     use crate::core::settings::listen::tests::TestMachine;
     use crate::core::value::answer_text;
-    use crate::script::ast::SocketLiteral;
 
     /// A module with a row of each kind.
     struct First {
@@ -539,9 +534,11 @@ pub(super) mod tests {
 
         fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
             self.counter = Some(planning.counter("first.acted"));
+            planning.about("size");
             if self.size > 100 {
                 return Err(Complaint { message: format!("size {} is too large", self.size), help: None });
             }
+            planning.about("name");
             let name = String::from_utf8_lossy(&self.name).into_owned();
             if name.is_empty() { Ok(()) } else { planning.place(&name).map(drop) }
         }
@@ -559,7 +556,8 @@ pub(super) mod tests {
         }
     }
 
-    static MODULES: &[ModuleEntry] = &[ModuleEntry::of::<First>(), ModuleEntry::of::<Second>()];
+    pub(in crate::core::registry) static MODULES: &[ModuleEntry] =
+        &[ModuleEntry::of::<First>(), ModuleEntry::of::<Second>()];
 
     pub(in crate::core::registry) fn registry() -> Registry {
         Registry::new(MODULES, Overrides::default(), Box::new(TestMachine))
@@ -706,6 +704,8 @@ pub(super) mod tests {
             ("f_word", Computed, ""),
             ("f_word", Literal(b"c"), "$f_word has no part \"c\"; its parts are \"a\", \"b\""),
             ("f_slot", Literal(b"x"), ""),
+            ("f_slot", Literal(b""), "$f_slot needs a name in parentheses; write $f_slot(name)"),
+            ("f_text", Literal(b""), "$f_text needs a name in parentheses; write $f_text(name)"),
             (
                 "f_slot",
                 Computed,
@@ -769,6 +769,10 @@ pub(super) mod tests {
         assert_eq!(registry.word("src_ip").unwrap().yields, Yields::Address);
         assert_eq!(registry.word("myself").unwrap().yields, Yields::Myself);
         assert_eq!(said(registry.word("src_pi")), "unknown word \"src_pi\"; did you mean \"src_ip\"?");
+        assert_eq!(
+            said(registry.word("f_plain")),
+            "unknown word \"f_plain\"; a variable begins with $: $f_plain"
+        );
         for word in words::WORDS {
             assert_eq!(said(registry.word(word.name)), "", "{}", word.name);
         }
@@ -783,20 +787,5 @@ pub(super) mod tests {
             said(registry.transformation("s.lem", 0)),
             "unknown transformation {s.lem}; did you mean \"s.len\"?"
         );
-    }
-
-    #[test]
-    fn the_command_line_sets_parameters_last() {
-        let overrides = Overrides {
-            module_parameters: vec![("first".to_string(), "size".to_string(), Constant::Number(101))],
-            listen: vec![SocketLiteral { bind: "127.0.0.1:5099".to_string(), ..SocketLiteral::default() }],
-            ..Overrides::default()
-        };
-        let mut registry = Registry::new(MODULES, overrides, Box::new(TestMachine));
-        registry.load_module("first").unwrap();
-        let messages: Vec<String> =
-            registry.finish_top_level().into_iter().map(|one| one.complaint.message).collect();
-        assert_eq!(messages, ["size 101 is too large"]);
-        assert_eq!(registry.settings().listeners[0].address.port(), 5099);
     }
 }

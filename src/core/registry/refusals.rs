@@ -7,6 +7,7 @@ use super::super::elsewhere;
 use super::super::module::{FunctionSummary, ModuleEntry};
 use super::super::nearest::{listed, nearest, suggestion};
 use super::super::preparation::complaint;
+use super::super::words;
 use super::Registry;
 use super::catalog::{EVENTS, module_name};
 
@@ -55,6 +56,25 @@ impl Registry {
 
 /// Functions and variables.
 impl Registry {
+    pub(super) fn unknown_word(&self, name: &str) -> Complaint {
+        let known = words::WORDS.iter().map(|word| word.name);
+        let is_variable = self.variables.iter().any(|target| target.is_named(name) && !target.is_word());
+        let help = match is_variable {
+            true => Some(format!("a variable begins with $: ${name}")),
+            false => suggestion(name, known),
+        };
+        Complaint { message: format!("unknown word \"{name}\""), help }
+    }
+
+    pub(super) fn unknown_custom(&self, group: &str, name: &str) -> Complaint {
+        let wanted = format!("{group}.{name}");
+        let known: Vec<String> =
+            self.live_settings.iter().map(|custom| format!("{}.{}", custom.group, custom.name)).collect();
+        let near = suggestion(&wanted, known.iter().map(String::as_str));
+        let help = near.unwrap_or("define it at top level: `group.name = 5 desc \"what it is\"`".to_string());
+        complaint(format!("there is no custom variable {wanted}"), &help)
+    }
+
     pub(super) fn wrong_count(&self, name: &str, argument_count: usize) -> Complaint {
         let of_name = self.functions.iter().filter(|target| target.is_named(name));
         let mut counts: Vec<usize> = of_name.map(|target| target.parameters.len()).collect();
@@ -94,6 +114,7 @@ impl Registry {
             return elsewhere::not_here_yet(&format!("variable ${name} (module \"{module}\")"));
         }
         let known = self.variables.iter().filter(|target| !target.is_word()).map(|target| target.name);
+        let known = std::iter::once("null").chain(known);
         let near = nearest(name, known);
         let help = near.map(|near| format!("did you mean ${near}?"));
         Complaint { message: format!("unknown variable ${name}"), help }

@@ -2,18 +2,39 @@
 
 use std::collections::HashSet;
 
-use super::group::parse_group;
+use super::group::{parse_group, read_group};
 use super::listen::{Resolver, resolve, split_address};
 use super::overrides::Overrides;
+use super::reading::Unfit;
 use super::table::{GLOBALS, Kind, row_named};
 use super::{Alias, GROUPS_MAX, GroupSetting, LISTENERS_MAX, ListenerSetting, QUEUE_DEFAULT, Settings};
 use crate::core::datagram::Transport;
 use crate::core::nearest::suggestion;
 use crate::script::ast::SocketLiteral;
-use crate::script::catalog::{Complaint, Constant, Remark};
+use crate::script::catalog::{Complaint, Constant, LateComplaint, Remark, Subject};
 
 /// Name of the group that `async_workers` sizes.
 pub const DEFAULT_GROUP: &str = "default";
+
+/// Port of sockets that name none.
+pub const PORT: u16 = 5060;
+/// Port of tls sockets that name none.
+pub const TLS_PORT: u16 = 5061;
+
+/// What other servers call what is called differently here.
+const FOREIGN_NAMES: &[(&str, &str)] = &[
+    ("log_level", "debug"),
+    ("loglevel", "debug"),
+    ("log_stderr", "log_stderror"),
+    ("stderror_enabled", "log_stderror"),
+    ("syslog_facility", "log_facility"),
+    ("udp_workers", "children"),
+    ("workers", "children"),
+    ("processes", "children"),
+    ("bind", "listen"),
+    ("worker_group", "async_workers_group"),
+    ("shutdown_timeout", "exit_timeout"),
+];
 
 /// Settings in the making.
 pub struct Draft {
@@ -24,9 +45,30 @@ pub struct Draft {
     /// `socket_workers`, for the next socket only.
     pub(super) next_receivers: Option<u32>,
     sockets: Vec<DraftSocket>,
+    group_texts: Vec<(String, String)>,
     /// Names that were remarked upon: one notice each is enough.
     remarked: HashSet<&'static str>,
     resolver: Box<dyn Resolver>,
+}
+
+/// What is decided when the whole top level is known.
+pub struct Finished {
+    /// The settings.
+    pub settings: Settings,
+    /// Each group's name and the string that defines it.
+    pub group_texts: Vec<(String, String)>,
+    /// What is worth knowing.
+    pub notices: Vec<(Subject, Remark)>,
+    /// What is wrong.
+    pub mistakes: Vec<LateComplaint>,
+}
+
+fn late(about: Subject, message: String) -> LateComplaint {
+    LateComplaint { about, complaint: Complaint { message, help: None } }
+}
+
+fn last_listen() -> Subject {
+    Subject::Global("listen".to_string())
 }
 
 struct DraftSocket {
@@ -39,10 +81,11 @@ impl Draft {
     pub fn new(resolver: Box<dyn Resolver>) -> Draft {
         Draft {
             settings: Settings::default(),
-            port: 5060,
-            tls_port: 5061,
+            port: PORT,
+            tls_port: TLS_PORT,
             next_receivers: None,
             sockets: Vec::new(),
+            group_texts: Vec::new(),
             remarked: HashSet::new(),
             resolver,
         }
@@ -52,12 +95,17 @@ impl Draft {
     pub fn set(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint> {
         let Some(row) = row_named(name) else {
             let names = GLOBALS.iter().flat_map(|row| row.names.iter().copied());
+            let meant = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == name);
             return Err(Complaint {
                 message: format!("unknown global parameter \"{name}\""),
-                help: suggestion(name, names),
+                help: match meant {
+                    Some((_, ours)) => Some(format!("did you mean \"{ours}\"?")),
+                    None => suggestion(name, names),
+                },
             });
         };
-        let worded = |reason: String| Complaint { message: format!("{name}: {reason}"), help: None };
+        let worded =
+            |unfit: Unfit| Complaint { message: format!("{name}: {}", unfit.reason), help: unfit.help };
         let remark = row.apply(self, value).map_err(worded)?;
         let is_ignored = matches!(row.kind, Kind::Ignored { .. });
         match remark {
@@ -99,27 +147,27 @@ impl Draft {
 
     /// `async_workers_group`.
     pub(super) fn add_group(&mut self, text: &str) -> Result<Option<String>, String> {
-        let read = parse_group(text)?;
-        let name = &read.group.name;
+        let group = parse_group(text)?;
+        let name = &group.name;
         if self.settings.groups.iter().any(|group| group.name == *name) {
             return Err(format!("worker group \"{name}\" is defined twice"));
         }
         if self.settings.groups.len() == GROUPS_MAX {
             return Err(format!("more than {GROUPS_MAX} worker groups"));
         }
-        self.settings.groups.push(read.group);
-        Ok((!read.remarks.is_empty()).then(|| read.remarks.join("; ")))
+        self.group_texts.push((name.clone(), text.to_string()));
+        self.settings.groups.push(group);
+        Ok(None)
     }
 
     /// A group with a mistake in it is refused, but its name is known from then on: calls that name it are right.
     pub fn keep_name_of_group(&mut self, parameter: &str, value: &Constant) {
         let ("async_workers_group", Constant::Text(text)) = (parameter, value) else { return };
         let text = String::from_utf8_lossy(text);
-        let is_name = |part: &&str| part.trim().to_ascii_lowercase().starts_with("name");
-        let named = text.split(';').find(is_name).and_then(|part| parse_group(part).ok());
-        let is_new =
-            |group: &GroupSetting| !self.settings.groups.iter().any(|known| known.name == group.name);
-        if let Some(group) = named.map(|read| read.group).filter(is_new) {
+        let group = read_group(&text).group;
+        let is_known = self.settings.groups.iter().any(|known| known.name == group.name);
+        if !is_known && !group.name.is_empty() {
+            self.group_texts.push((group.name.clone(), text.into_owned()));
             self.settings.groups.push(group);
         }
     }
@@ -144,23 +192,24 @@ impl Draft {
     }
 
     /// The whole top level has been read: the command line has its say, and sockets get their ports.
-    pub fn finish(mut self, overrides: &Overrides) -> Result<(Settings, Vec<String>), Vec<String>> {
+    pub fn finish(mut self, overrides: &Overrides) -> Finished {
         let (mut notices, mut mistakes) = (Vec::new(), Vec::new());
-        for literal in &overrides.listen {
-            match self.listen(literal) {
-                Ok(notice) => notices.extend(notice),
-                Err(reason) => mistakes.push(format!("listen \"{}\": {reason}", literal.bind)),
+        for written in &overrides.listen {
+            match self.listen(&written.value) {
+                Ok(notice) => notices.extend(notice.map(|text| (written.argument(), Remark(text)))),
+                Err(reason) => mistakes.push(late(written.argument(), reason)),
             }
         }
-        for alias in &overrides.aliases {
-            mistakes.extend(self.add_alias(alias).err().map(|reason| format!("alias: {reason}")));
+        for written in &overrides.aliases {
+            mistakes
+                .extend(self.add_alias(&written.value).err().map(|reason| late(written.argument(), reason)));
         }
         overrides.apply(&mut self.settings);
         self.place_sockets(&mut notices, &mut mistakes);
-        if mistakes.is_empty() { Ok((self.settings, notices)) } else { Err(mistakes) }
+        Finished { settings: self.settings, group_texts: self.group_texts, notices, mistakes }
     }
 
-    fn place_sockets(&mut self, notices: &mut Vec<String>, mistakes: &mut Vec<String>) {
+    fn place_sockets(&mut self, notices: &mut Vec<(Subject, Remark)>, mistakes: &mut Vec<LateComplaint>) {
         if self.sockets.is_empty() && !self.remarked.contains("streams") {
             self.listen_everywhere();
         }
@@ -172,13 +221,15 @@ impl Draft {
             let is_known =
                 |known: &ListenerSetting| known.address == listener.address && known.address.port() != 0;
             if listeners.iter().any(is_known) {
-                notices.push(format!("udp:{} is listed twice and bound once", listener.address));
+                let text = format!("udp:{} is listed twice and bound once", listener.address);
+                notices.push((last_listen(), Remark(text)));
             } else {
                 listeners.push(listener);
             }
         }
         if listeners.is_empty() {
-            mistakes.push("there is nothing to listen on: no udp socket".to_string());
+            let reason = "there is nothing to listen on: no udp socket".to_string();
+            mistakes.push(late(last_listen(), reason));
         }
         self.settings.listeners = listeners;
     }
@@ -201,6 +252,7 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::super::listen::tests::TestMachine;
+    use super::super::overrides::Written;
     use super::*;
 
     fn socket(bind: &str) -> Constant {
@@ -220,7 +272,7 @@ mod tests {
     }
 
     fn sockets(values: &[(&str, Constant)], overrides: &Overrides) -> Vec<String> {
-        let (settings, _) = draft(values).finish(overrides).unwrap();
+        let settings = draft(values).finish(overrides).settings;
         settings.listeners.iter().map(|one| one.address.to_string()).collect()
     }
 
@@ -236,7 +288,7 @@ mod tests {
         ];
         assert_eq!(sockets(&script, &none), ["127.0.0.1:5070", "10.0.0.1:5080", "[2001:db8::1]:5080"]);
         let literal = SocketLiteral { bind: "127.0.0.1:5099".to_string(), ..SocketLiteral::default() };
-        let adds = Overrides { listen: vec![literal], ..Overrides::default() };
+        let adds = Overrides { listen: vec![Written::new("-l", "x", literal)], ..Overrides::default() };
         assert_eq!(sockets(&script, &adds).last().unwrap(), "127.0.0.1:5099");
     }
 
@@ -247,7 +299,7 @@ mod tests {
             ("listen", socket("127.0.0.1:1")),
             ("listen", socket("127.0.0.1:2")),
         ];
-        let (settings, _) = draft(&values).finish(&Overrides::default()).unwrap();
+        let settings = draft(&values).finish(&Overrides::default()).settings;
         let receivers: Vec<_> = settings.listeners.iter().map(|one| one.receivers).collect();
         assert_eq!(receivers, [Some(3), None]);
     }
@@ -260,8 +312,7 @@ mod tests {
             ("name".to_string(), text("s1")),
             ("workers".to_string(), Constant::Number(2)),
         ];
-        let (settings, _) =
-            draft(&[("socket", Constant::Fields(fields))]).finish(&Overrides::default()).unwrap();
+        let settings = draft(&[("socket", Constant::Fields(fields))]).finish(&Overrides::default()).settings;
         let listener = &settings.listeners[0];
         assert_eq!(listener.address.to_string(), "127.0.0.1:5066");
         assert_eq!(listener.advertise, Some(("public.example".to_string(), Some(5099))));
@@ -273,15 +324,15 @@ mod tests {
         let mut draft = draft(&[("listen", socket("127.0.0.1:5060"))]);
         assert!(draft.set("listen", &socket("tcp:127.0.0.1:5060")).unwrap().is_some());
         assert!(draft.set("listen", &socket("tls:127.0.0.1:5061")).unwrap().is_none());
-        let (settings, _) = draft.finish(&Overrides::default()).unwrap();
+        let settings = draft.finish(&Overrides::default()).settings;
         assert_eq!(settings.listeners.len(), 1);
     }
 
     #[test]
     fn a_script_with_streams_only_has_nothing_to_listen_on() {
-        let mistakes =
-            draft(&[("listen", socket("tcp:127.0.0.1"))]).finish(&Overrides::default()).unwrap_err();
-        assert_eq!(mistakes, ["there is nothing to listen on: no udp socket"]);
+        let finished = draft(&[("listen", socket("tcp:127.0.0.1"))]).finish(&Overrides::default());
+        let said: Vec<_> = finished.mistakes.iter().map(|late| late.complaint.message.as_str()).collect();
+        assert_eq!(said, ["there is nothing to listen on: no udp socket"]);
     }
 
     #[test]
@@ -315,16 +366,21 @@ mod tests {
         let complaint = draft.set("childern", &Constant::Number(1)).unwrap_err();
         assert_eq!(complaint.message, "unknown global parameter \"childern\"");
         assert_eq!(complaint.help.as_deref(), Some("did you mean \"children\"?"));
+        for (foreign, ours) in FOREIGN_NAMES {
+            assert!(row_named(ours).is_some() && row_named(foreign).is_none(), "{foreign} {ours}");
+        }
+        let complaint = draft.set("log_level", &Constant::Number(1)).unwrap_err();
+        assert_eq!(complaint.help.as_deref(), Some("did you mean \"debug\"?"));
         let rows: [(&str, Constant, &str); 6] = [
             ("children", Constant::Number(0), "children: takes a number from 1 to 1024, not 0"),
-            ("children", text("many"), "children: takes a number from 1 to 1024"),
-            ("log_stderror", text("perhaps"), "log_stderror: takes yes or no"),
+            ("children", text("many"), "children: takes a number from 1 to 1024, not \"many\""),
+            ("log_stderror", text("perhaps"), "log_stderror: takes yes or no, not \"perhaps\""),
             (
                 "log_facility",
                 Constant::Word("LOG_NOWHERE".to_string()),
                 "log_facility: unknown facility \"LOG_NOWHERE\"",
             ),
-            ("server_header", Constant::Number(1), "server_header: takes text"),
+            ("server_header", Constant::Number(1), "server_header: takes text, not 1"),
             ("port", Constant::Number(70_000), "port: takes a number from 1 to 65535, not 70000"),
         ];
         for (name, value, expected) in rows {
