@@ -140,7 +140,7 @@ const POINT_SCENARIOS: &[Scenario] = &[
 
 fn main() {
     let seed = environment_number("RING_SEED").unwrap_or_else(monotonic_ns);
-    println!("\nseed {seed}");
+    eprintln!("seed {seed}");
     let play = |scenario: &'static Scenario| move || run(scenario, seed, &mut [0; Point::OF_RINGS.len()]);
     let plays: Vec<_> = SCENARIOS.iter().map(|scenario| (scenario.name, play(scenario))).collect();
     let points = || every_crash_point(seed, &mut [0; Point::OF_RINGS.len()]);
