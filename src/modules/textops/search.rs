@@ -373,6 +373,12 @@ mod tests {
             "subst_uri(\"/x/y/\")",
             "subst_hf(\"X-Foo\", \"/o/a\\r\\nb/\", \"a\")",
             "set_body(\"x\", \"\")",
+            "replace(\"X-Foo: one\", \"\")",
+            "replace(\"X-Foo: one\", \"X-Foo: one\\r\\n\\r\\nevil\")",
+            "replace_all(\"X-Foo\", \"\")",
+            "replace_hdrs(\"Length: 10\", \"Length: 3\")",
+            "search_append(\"one\", \"\\r\\n\\r\\n\")",
+            "subst(\"/X-Foo: one/X-Foo: one\\r\\n\\r\\nevil/\")",
         ];
         for statement in rows {
             let (text, code) = changed(statement);
