@@ -463,6 +463,7 @@ impl<'a> Message<'a> {
         if via.is_of_sip_2() { Ok(via) } else { Err(ViaError::Protocol.into()) }
     }
 
+    #[inline]
     fn header_at(&self, position: usize) -> Header<'a> {
         let entry = self.index.entry(position);
         let start = entry.offset as usize;

@@ -98,6 +98,7 @@ pub struct ParamIter<'a> {
 impl<'a> Iterator for ParamIter<'a> {
     type Item = Param<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Param<'a>> {
         loop {
             let skipped = count_while(self.rest, |byte| byte == b';' || is_space(byte));
@@ -144,6 +145,7 @@ fn has_open_quote(text: &[u8]) -> bool {
 /// Where the wanted octet first stands outside of quoted strings, or the length of the text.
 ///
 /// A quote that never closes hides the rest of the text, as it would hide it from a strict reader.
+#[inline]
 pub(super) fn find_outside_quotes(text: &[u8], wanted: u8) -> usize {
     let mut at = 0;
     while let Some(found) = find(&text[at..], [wanted, b'"']) {

@@ -473,6 +473,12 @@ mod tests {
             "replace_str(\"\", \"x\", \"a\")",
             "replace_str(\"one\", \"x\", \"b\")",
             "replace_body_str(\"one\", \"x\", \"a\")",
+            "replace(\"X-Foo: one\", \"\")",
+            "replace(\"X-Foo: one\", \"X-Foo: one\\r\\n\\r\\nevil\")",
+            "replace_all(\"X-Foo\", \"\")",
+            "replace_hdrs(\"Length: 10\", \"Length: 3\")",
+            "search_append(\"one\", \"\\r\\n\\r\\n\")",
+            "subst(\"/X-Foo: one/X-Foo: one\\r\\n\\r\\nevil/\")",
         ];
         for statement in rows {
             let (text, code) = changed(statement);
