@@ -10,7 +10,7 @@ use super::{Dice, Finding, Row};
 pub const ROWS: &[Row] = &[Row {
     id: "R22",
     what: "many dialogs of 3 messages each, 8 workers that take 0 to 5 ms, in order and without it",
-    target: "0 of them overtaken, at least 90 % of the throughput without order",
+    target: "0 of them overtaken, at least 90 % of the throughput without order (median of 5 turns)",
     peer: "61 % overtaken",
     measure: order,
 }];
@@ -19,25 +19,28 @@ const MESSAGES_OF_A_DIALOG: usize = 3;
 /// So many dialogs begin before the first one is asked for its next message.
 const DIALOGS_AT_ONCE: usize = 60;
 
+/// With order and without it in turn, so that what else the machine does is in both figures.
+const TURNS: usize = 5;
+
 fn order(_: &mut Dice) -> Finding {
-    let dialogs = std::env::var("CHAOS_DIALOGS").ok().and_then(|text| text.parse().ok()).unwrap_or(5_000);
-    let without = play("none", dialogs / 5);
-    let with = play("callid", dialogs);
-    let ratio = with.per_second / without.per_second;
+    let dialogs = std::env::var("CHAOS_DIALOGS").ok().and_then(|text| text.parse().ok()).unwrap_or(6_000);
+    let (mut with, mut without, mut ratios) = (Played::default(), Played::default(), Vec::new());
+    for _ in 0..TURNS {
+        let (loose, ordered) = (play("none", dialogs / TURNS), play("callid", dialogs / TURNS));
+        ratios.push((ordered.per_second / loose.per_second * 100.0).round() as u32);
+        with.add(&ordered);
+        without.add(&loose);
+    }
+    let per_second = with.per_second / TURNS as f64;
     let value = format!(
-        "{} overtaken of {} ({} dialogs), {} lost, {:.0} % of the throughput without order ({:.0}/s, there {} of {} \
-         overtaken)",
-        with.overtaken,
-        with.answered,
-        dialogs,
-        with.lost,
-        ratio * 100.0,
-        without.per_second,
-        without.overtaken,
-        without.answered
+        "{} overtaken of {} ({dialogs} dialogs), {} lost, {per_second:.0}/s; percent of the throughput without order, in \
+         turns: {ratios:?}; there {} of {} overtaken",
+        with.overtaken, with.answered, with.lost, without.overtaken, without.answered
     );
+    ratios.sort();
+    let ratio = ratios[TURNS / 2];
     // Where nothing is overtaken without order, nothing could have been seen.
-    let is_met = with.overtaken == 0 && with.lost == 0 && without.overtaken > 0 && ratio >= 0.9;
+    let is_met = with.overtaken == 0 && with.lost == 0 && without.overtaken > 0 && ratio >= 90;
     Finding::new(is_met, value)
 }
 
@@ -47,6 +50,15 @@ struct Played {
     overtaken: usize,
     lost: usize,
     per_second: f64,
+}
+
+impl Played {
+    fn add(&mut self, other: &Played) {
+        self.answered += other.answered;
+        self.overtaken += other.overtaken;
+        self.lost += other.lost;
+        self.per_second += other.per_second;
+    }
 }
 
 fn play(order: &str, dialogs: usize) -> Played {
