@@ -481,7 +481,8 @@ mod tests {
 
     #[test]
     fn levels_have_the_colours_the_script_gives_them() {
-        let rows: [(&[u8], Option<(Level, &[u8])>); 6] = [
+        type Colour = Option<(Level, &'static [u8])>;
+        let rows: [(&[u8], Colour); 6] = [
             (b"L_ERR=cr", Some((Level::Error, b"cr"))),
             (b" L_WARN = px ", Some((Level::Warning, b"px"))),
             (b"L_ERR", None),
