@@ -9,6 +9,7 @@
 use std::net::IpAddr;
 
 use sworker::control::protocol;
+use sworker::core::continuation::Continuation;
 use sworker::core::datagram::Circumstances;
 use sworker::core::groups::Xdata;
 use sworker::core::registry::Registry;
@@ -266,6 +267,11 @@ pub fn decode_record(bytes: &[u8]) {
     let (head, rest) = bytes.split_at(bytes.len().min(sworker::core::datagram::CIRCUMSTANCES_SIZE));
     if let Ok(circumstances) = Circumstances::decode(head) {
         assert_eq!(Circumstances::decode(&circumstances.encode()), Ok(circumstances));
+    }
+    for part in [bytes, rest] {
+        if let Ok(continuation) = Continuation::decode(part) {
+            assert!(continuation.avps().count() + continuation.xavps().count() <= part.len());
+        }
     }
     if let Ok(xdata) = Xdata::decode(rest) {
         let mut again = Vec::new();
