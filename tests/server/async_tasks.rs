@@ -438,3 +438,38 @@ fn what_would_wait_too_long_over_a_reload_goes_on_early() {
     server.wait_for_log("generation 0 is gone");
     assert_eq!(server.log_count("lost:"), 0);
 }
+
+#[test]
+fn a_timer_killed_while_its_generation_leaves_has_a_successor() {
+    let server = Server::start(&waiting(1_500, "exit_timeout=20"));
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "leaving")));
+    wait_until("it waits", SOON, || server.counter("async.waiting") == 1);
+    let (timer, worker) = (server.child("timer"), server.worker("first", 1));
+    server.folder().write("server.cfg", script("request_route { sl_send_reply(\"200\", \"new\"); }\n"));
+    server.ask_control(&["core.reload"]);
+    server.wait_for_log("generation 0 finishes what it accepted and leaves");
+    processes::send_signal(timer, Signal::SIGKILL);
+    assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {worker}"));
+    server.wait_for_log("generation 0 is gone");
+    assert_eq!(server.log_count("lost:"), 0);
+}
+
+#[test]
+fn workers_that_left_come_back_for_what_does_not_fit_into_their_queue() {
+    let mut server = Server::start(
+        &script(
+            "stop_reply=no\nexit_timeout=6\n\
+             request_route { async_task_route(\"ONE\"); }\n\
+             route[ONE] { usleep(\"20000\"); async_task_group_route(\"TWO\", \"calls\"); sl_send_reply(\"503\", \"Busy\"); }\n\
+             route[TWO] { sl_send_reply(\"200\", \"OK\"); }\n",
+        )
+        .replace("name=calls;workers=2;queue=64", "name=calls;workers=1;queue=2"),
+    );
+    let caller = server.caller();
+    (0..40).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("back-{index}")))));
+    wait_until("they are accepted", SOON, || server.counter("async.handed_on") >= 40);
+    server.signal(Signal::SIGTERM);
+    assert!((0..40).all(|_| caller.receive().status() == 200));
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+}
