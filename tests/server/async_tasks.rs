@@ -473,3 +473,20 @@ fn workers_that_left_come_back_for_what_does_not_fit_into_their_queue() {
     assert!((0..40).all(|_| caller.receive().status() == 200));
     assert_eq!(server.wait_for_exit(SOON), Some(0));
 }
+
+/// Some ask every process of a server for a change of program, not the master alone.
+#[test]
+fn a_timer_that_is_told_to_leave_hurries_nobody() {
+    let server = Server::start(&waiting(1_500, ""));
+    let caller = server.caller();
+    let began = Instant::now();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "patient")));
+    wait_until("it waits", SOON, || server.counter("async.waiting") == 1);
+    let timer = server.child("timer");
+    processes::send_signal(timer, Signal::SIGUSR2);
+    wait_until("it has a successor", SOON, || {
+        server.children_titled("timer").first().is_some_and(|&other| other != timer)
+    });
+    assert_eq!(caller.receive().status(), 200);
+    assert!(began.elapsed() >= Duration::from_millis(1_500), "answered after {:?}", began.elapsed());
+}
