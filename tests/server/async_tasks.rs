@@ -490,3 +490,37 @@ fn a_timer_that_is_told_to_leave_hurries_nobody() {
     assert_eq!(caller.receive().status(), 200);
     assert!(began.elapsed() >= Duration::from_millis(1_500), "answered after {:?}", began.elapsed());
 }
+
+#[test]
+fn workers_held_back_for_order_begin_when_the_master_is_killed() {
+    let ordered = |routes: &str| {
+        script(routes)
+            .replace("name=first;workers=1;queue=64", "name=first;workers=1;queue=1024")
+            .replace("name=calls;workers=2;queue=64", "name=calls;workers=1;queue=2;order=callid")
+    };
+    let mut server = Server::start(&ordered(
+        "exit_timeout=20\nrequest_route { async_task_group_route(\"SLOW\", \"calls\"); }\n\
+         route[SLOW] { sl_send_reply(\"100\", \"begun\"); usleep(\"10000000\"); }\n",
+    ));
+    let caller = server.caller();
+    assert_eq!(caller.ask(&Request::new("OPTIONS", "slow")).status(), 100);
+    let former = server.receiver(1);
+    server.folder().write(
+        "server.cfg",
+        ordered(
+            "exit_timeout=20\nrequest_route { async_task_route(\"WAIT\"); }\n\
+             route[WAIT] { async_task_group_route(\"HELD\", \"calls\"); sl_send_reply(\"503\", \"Busy\"); }\n\
+             route[HELD] { sl_send_reply(\"200\", \"OK\"); }\n",
+        ),
+    );
+    server.ask_control(&["core.reload"]);
+    wait_until("the former receiver is gone", SOON, || !processes::is_alive(former));
+    // More than the timer's queue takes, whatever shard each one is in.
+    let count = 200;
+    (0..count).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("held-{index}")))));
+    wait_until("they wait", SOON, || server.counter("async.handed_on") == 2 * count + 1);
+    assert!(server.counter("async.waiting") > 0, "all of them fit into the queue");
+    processes::send_signal(server.master(), Signal::SIGKILL);
+    assert!((0..count).all(|_| caller.receive().status() == 200));
+    assert_eq!(server.wait_for_exit(SOON), None);
+}
