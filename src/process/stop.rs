@@ -174,7 +174,9 @@ impl Master {
             status = EXIT_UNDONE;
             self.say(
                 Level::Error,
-                format_args!("lost: {waiting_count} messages that had not come into the queue of their group"),
+                format_args!(
+                    "lost: {waiting_count} messages that had not come into the queue of their group"
+                ),
             );
         }
         self.kill_all(status);

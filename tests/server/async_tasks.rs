@@ -517,7 +517,8 @@ fn workers_held_back_for_order_begin_when_the_master_is_killed() {
     wait_until("the former receiver is gone", SOON, || !processes::is_alive(former));
     // More than the timer's queue takes, whatever shard each one is in.
     let count = 200;
-    (0..count).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("held-{index}")))));
+    (0..count)
+        .for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("held-{index}")))));
     wait_until("they wait", SOON, || server.counter("async.handed_on") == 2 * count + 1);
     assert!(server.counter("async.waiting") > 0, "all of them fit into the queue");
     processes::send_signal(server.master(), Signal::SIGKILL);
