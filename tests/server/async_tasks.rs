@@ -525,3 +525,15 @@ fn workers_held_back_for_order_begin_when_the_master_is_killed() {
     assert!((0..count).all(|_| caller.receive().status() == 200));
     assert_eq!(server.wait_for_exit(SOON), None);
 }
+
+#[test]
+fn what_still_waits_at_the_end_is_told() {
+    let mut server = Server::start(&waiting(60_000, "exit_timeout=1"));
+    let caller = server.caller();
+    (0..3).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("told-{index}")))));
+    wait_until("they wait", SOON, || server.counter("async.waiting") == 3);
+    processes::freeze(server.child("timer"));
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("lost: 3 messages that had not come into the queue of their group");
+    assert_ne!(server.wait_for_exit(SOON), Some(0));
+}
