@@ -257,3 +257,109 @@ fn what_would_make_another_message_is_refused() {
         assert!(matches!(refused, Err(EditError::Ambiguous(_))), "{found:?} by {text:?}: {refused:?}");
     }
 }
+
+/// Messages as they come, with everything that a lenient sender may do: the text of a request, cut at its line ends.
+fn as_senders_write_it() -> Vec<(&'static str, Vec<u8>)> {
+    let change = |found: &str, text: &str| REQUEST.replace(found, text).into_bytes();
+    let head = REQUEST.split_once("\r\n\r\n").expect("a body").0;
+    let many: String = (0..300).map(|number| format!("X-{number}: {number}\r\n")).collect();
+    let parts = "--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n";
+    let mut binary = format!("{}\r\n\r\n", head.replace("Length: 6", "Length: 256")).into_bytes();
+    binary.extend(0..=255u8);
+    vec![
+        ("usual", change("", "")),
+        ("line feeds only", change("\r\n", "\n")),
+        ("one line feed", change("Call-ID: c\r\n", "Call-ID: c\n")),
+        ("compact names", change("Content-Length", "l")),
+        ("no Content-Length", change("Content-Length: 6\r\n", "")),
+        ("two of them", change("Content-Length: 6", "l: 6\r\nContent-Length: 6")),
+        ("two that disagree", change("Content-Length: 6", "l: 5\r\nContent-Length: 6")),
+        ("a folded one", change("Length: 6", "Length:\r\n 6 ")),
+        ("one with spaces", change("Length: 6", "Length \t: 6\t ")),
+        ("one too large", change("Length: 6", "Length: 60")),
+        ("one too small", change("Length: 6", "Length: 2")),
+        ("line ends before it", format!("\r\n\r\n{REQUEST}").into_bytes()),
+        ("line ends behind it", format!("{REQUEST}\r\n\r\n").into_bytes()),
+        ("header lines without end", head.as_bytes().to_vec()),
+        ("header lines without empty line", format!("{head}\r\n").into_bytes()),
+        ("a body of parts", change("a\r\n\r\nb", parts)),
+        ("a binary body", binary),
+        ("other letters", change("\"A\"", "\"\u{e4}\u{20ac}\"")),
+        ("half a line end", change("X-Foo: one", "X-Foo: o\rne")),
+        ("a null", change("X-Foo: one", "X-Foo: o\0ne")),
+        ("a line without name", change("X-Foo: one", "nothing here")),
+        ("a blank line", change(" folded", " ")),
+        ("a space too many", change("SIP/2.0\r\nVia", "SIP/2.0 \r\nVia")),
+        ("a response", change("INVITE sip:bob@127.0.0.1 SIP/2.0", "SIP/2.0 200 OK")),
+        ("a bare response", change("INVITE sip:bob@127.0.0.1 SIP/2.0", "SIP/2.0 200")),
+        ("many lines", change("X-Foo: one\r\n folded\r\n", &many)),
+    ]
+}
+
+#[test]
+fn whatever_a_message_is_like_ordinary_edits_are_taken() {
+    type Edit = fn(&mut Edits, &Message<'_>) -> Result<(), EditError>;
+    let ordinary: [(&str, Edit); 12] = [
+        ("lines with all kinds of ends", |edits, message| {
+            edits.add_lines_last(message, b"X-A: 1\r\n");
+            edits.add_lines_last(message, b"X-B: 1\n");
+            edits.add_lines_first(message, b"X-C: 1\r\nX-D: 2\r\n folded");
+            Ok(())
+        }),
+        ("lines behind the last one", |edits, message| {
+            let last = message.headers().last().expect("a line");
+            edits.add_lines_after(message, &last, "X-New: \u{e4}\r\n".as_bytes())
+        }),
+        ("lines before the first one", |edits, message| {
+            let first = message.headers().next().expect("a line");
+            edits.add_lines_before(message, &first, b"X-New: 1\r\n")
+        }),
+        ("a line less", |edits, message| {
+            edits.add_lines_last(message, b"X-New: 1\r\n");
+            edits.remove_named(message, b"X-Foo");
+            Ok(())
+        }),
+        ("no Content-Length", |edits, message| {
+            edits.add_lines_last(message, b"X-New: 1\r\n");
+            edits.remove_named(message, b"Content-Length");
+            Ok(())
+        }),
+        ("another value", |edits, message| {
+            let header = message.headers_named(b"To").next().expect("it is there");
+            edits.replace(message, message.span_of(header.value).expect("its own"), b"<sip:x@y>;tag=7")
+        }),
+        ("another line", |edits, message| {
+            let header = message.headers_named(b"Call-ID").next().expect("it is there");
+            edits.replace(message, message.span_of(header.line).expect("its own"), b"Call-ID: d\r\n")
+        }),
+        ("another body", |edits, message| {
+            edits.add_lines_last(message, b"X-New: 1\r\n");
+            edits.set_body(message, Some(b"text/plain"), b"a\r\n\r\nb")
+        }),
+        ("no body", |edits, message| {
+            edits.add_lines_last(message, b"X-New: 1\r\n");
+            edits.remove_body(message);
+            Ok(())
+        }),
+        ("a longer body", |edits, message| match message.body_start() {
+            start if start < message.bytes().len() => edits.replace(message, start..start + 1, b"v\n\nw"),
+            _ => Ok(()),
+        }),
+        ("its own Via", |edits, message| {
+            edits.add_lines_first(message, b"Record-Route: <sip:us;lr>\r\n");
+            edits.push_via(message, b"SIP/2.0/UDP us;branch=z9hG4bK1")
+        }),
+        ("a Via less", |edits, message| {
+            edits.add_lines_last(message, b"X-New: 1\r\n");
+            edits.remove_top_via(message)
+        }),
+    ];
+    for (what, bytes) in as_senders_write_it() {
+        let message = Message::parse(&bytes).expect("a message");
+        for (edit, act) in ordinary {
+            let (mut edits, mut out) = (Edits::new(), Vec::new());
+            assert_eq!(act(&mut edits, &message), Ok(()), "{edit} in {what}");
+            assert_eq!(write::message(&message, &edits, &mut out), Ok(()), "{edit} in {what}");
+        }
+    }
+}

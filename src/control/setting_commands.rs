@@ -84,9 +84,11 @@ pub(super) fn set_delayed(server: &dyn Server, given: &[Value]) -> Result<Value,
     Ok(Value::Null)
 }
 
+/// One that cannot be made keeps no other one back; the first of them is told.
 pub(super) fn commit(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
     let waiting = server.waiting_changes().take();
-    waiting.iter().try_for_each(|change| apply(server, change).map(drop)).map(|()| Value::Null)
+    let faults: Vec<Fault> = waiting.iter().filter_map(|change| apply(server, change).err()).collect();
+    faults.into_iter().next().map_or(Ok(Value::Null), Err)
 }
 
 pub(super) fn rollback(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
@@ -220,6 +222,10 @@ mod tests {
             ("cfg.set_delayed_string", json!(["my", "note", "many"]), Ok(Value::Null)),
             ("cfg.commit", json!([]), Ok(Value::Null)),
             ("cfg.get", json!(["my"]), Ok(json!({"limit": 8, "note": "many"}))),
+            ("cfg.set_delayed_int", json!(["core", "debug", 10]), Ok(Value::Null)),
+            ("cfg.set_delayed_int", json!(["my", "limit", 9]), Ok(Value::Null)),
+            ("cfg.commit", json!([]), Err(-32602)),
+            ("cfg.get", json!(["my", "limit"]), Ok(json!(9))),
         ]);
     }
 

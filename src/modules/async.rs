@@ -136,7 +136,7 @@ impl Module for Async {
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_sleep",
-            "interrupts the route for so many seconds (1 to 86400); a worker of group default goes on behind the call, to the end of the route it stands in; false inside a loop and where nobody can go on",
+            "interrupts the route for so many seconds (1 to 86400); a worker of group default goes on behind the call, to the end of the route it stands in; false inside a loop, behind another operand and where nobody can go on",
             &[ParameterKind::Delay],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.sleep(context, arguments[0], Duration::from_secs)
@@ -286,7 +286,11 @@ impl Async {
             return self.fail(context, Failure::BadDelay, &NO_DELAY);
         };
         let Argument::Delay { point: Some(point), .. } = argument else {
-            return self.fail(context, Failure::Misplaced, &"nobody can go on in a loop");
+            return self.fail(
+                context,
+                Failure::Misplaced,
+                &"nobody can go on in a loop or behind another operand",
+            );
         };
         let interruption = context.registry().interruption(point);
         self.hand_on(context, self.group, Goal::Behind(interruption), delay)
@@ -541,6 +545,7 @@ mod tests {
         check("async_sleep(1); $var(a) = 1 / 0; log(2, \"@@2@@\"); exit; log(2, \"@@3@@\");", "", "2");
         // What is false goes on here.
         check("while (1) { if (!async_sleep(1)) log(2, \"@@loop@@\"); break; }", "loopc", "");
+        check("$var(x) = 5 + async_sleep(1); log(2, \"@@$var(x)@@\");", "5c", "");
         check("if (!async_sleep(0)) log(2, \"@@0@@\");", "0c", "");
         check(
             "async_sleep(1); while ($var(i) < 2) { $var(i) = $var(i) + 1; } log(2, \"@@$var(i)@@\");",

@@ -177,7 +177,9 @@ impl Totals {
     /// Adds what others counted.
     pub fn merge(&mut self, others: &Totals) {
         for (name, value) in &others.counters {
-            *self.counters.entry(name.clone()).or_default() += value;
+            let total = self.counters.entry(name.clone()).or_default();
+            // What began anew in one program may be less than nothing there.
+            *total = total.wrapping_add(*value);
         }
         for (name, figures) in &others.groups {
             let (mut figures, sums) = (figures.clone(), self.groups.entry(name.clone()).or_default());
@@ -319,6 +321,14 @@ mod tests {
         second.heritage.ledger.add_to(0, &mut calls);
         assert_eq!((second.heritage.ledger.counter(index), calls.delegated), (10, 2));
         assert_eq!(second.heritage.ledger.waiting(0), 0);
+
+        // What an operator began anew is less than nothing in the generation he did it in.
+        count(&first, "sworker.delegated", 10_u64.wrapping_neg());
+        let (mut less, mut sum) = (Totals::default(), Totals::default());
+        less.add(&first.heritage);
+        (0..2).for_each(|_| sum.merge(&less));
+        sum.write(&second.heritage, 0);
+        assert_eq!(second.heritage.ledger.counter(index), 10_u64.wrapping_neg());
 
         for nonsense in ["", "{}", "[]", "{\"counters\":{\"a\":-1},\"groups\":{}}"] {
             assert!(Totals::decode(nonsense).is_none(), "{nonsense}");

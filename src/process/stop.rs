@@ -56,7 +56,12 @@ impl Master {
         if step == 0 && self.are_receivers_needed(since) {
             return;
         }
+        if step <= 1 {
+            self.recall_the_timer();
+        }
         if step == 1 && self.is_somebody_waiting(since) {
+            // What fills their ring may be the reason.
+            self.recall_workers();
             return;
         }
         for index in 0..self.children.len() {
@@ -132,6 +137,19 @@ impl Master {
         }
     }
 
+    /// Without a timer nobody moves what waits: its place is filled as long as something does.
+    fn recall_the_timer(&mut self) {
+        let Some(room) = &self.heritage.waiting_room else { return };
+        if room.is_empty() {
+            return;
+        }
+        for index in 0..self.children.len() {
+            if matches!(self.children[index].role, Role::Timer { .. }) {
+                self.tell_supervisor(index, Event::Recalled);
+            }
+        }
+    }
+
     fn recall_group(&mut self, group: u16) {
         for index in 0..self.children.len() {
             if matches!(self.children[index].role, Role::Worker { group: other, .. } if other == group) {
@@ -149,6 +167,16 @@ impl Master {
             self.say(
                 Level::Error,
                 format_args!("lost: {depth} messages waiting in group {name}, and those in hand"),
+            );
+        }
+        let waiting_count = self.heritage.waiting_room.as_ref().map_or(0, WaitingRoom::taken_count);
+        if waiting_count > 0 {
+            status = EXIT_UNDONE;
+            self.say(
+                Level::Error,
+                format_args!(
+                    "lost: {waiting_count} messages that had not come into the queue of their group"
+                ),
             );
         }
         self.kill_all(status);

@@ -31,7 +31,8 @@ pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
     loop {
         // Asked first: who is told to leave looks once more after that.
         let is_last_look = is_asked_to_leave(&rules);
-        if is_last_look {
+        if is_orphaned(&rules) {
+            // Else that is the master's to say: this one may have been told by somebody else, and gets a successor.
             room.hurry();
         }
         let sweep = mover.sweep(monotonic_ns());

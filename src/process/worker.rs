@@ -40,7 +40,8 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     loop {
         // Asked first: who is told to leave looks into the rings once more after that.
         let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));
-        if !is_last_look && heritage.ledger.is_held(u32::from(group)) {
+        // Without a master nobody ends the wait for a former generation.
+        if !is_last_look && !is_orphaned(&rules) && heritage.ledger.is_held(u32::from(group)) {
             std::thread::sleep(HELD_PAUSE);
             follow_master(heritage, &rules);
             continue;

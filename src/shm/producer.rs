@@ -118,6 +118,26 @@ impl Producer {
         way.writers[lane].push(record, History { attempts: 1, blamed: 0 })
     }
 
+    /// The same for a message that waits elsewhere until there is room: a full ring is not counted as a refusal.
+    ///
+    /// # Panics
+    /// When the plan has no such group.
+    pub(crate) fn offer(
+        &mut self,
+        group: u32,
+        placement: Placement,
+        record: &Record<'_>,
+    ) -> Result<(), PushError> {
+        let way = &mut self.ways[group as usize];
+        let lane = way.lane(placement);
+        way.writers[lane].offer(record, History::default())
+    }
+
+    /// Which of the lines of its group a message joins; `None` when there is no such group.
+    pub(crate) fn lane(&self, group: u32, placement: Placement) -> Option<usize> {
+        Some(self.ways.get(group as usize)?.lane(placement))
+    }
+
     /// The number of the record that the next push of this process will be; `None` when there is no such group.
     pub(crate) fn next_record(&self, group: u32, placement: Placement) -> Option<u64> {
         let way = self.ways.get(group as usize)?;

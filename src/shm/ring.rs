@@ -366,15 +366,20 @@ impl RingWriter {
         self.tail
     }
 
-    /// Publishes a copy of `record`, or takes nothing. Never waits.
+    /// Publishes a copy of `record`, or takes nothing and counts why. Never waits.
     #[inline]
     pub(crate) fn push(&mut self, record: &Record<'_>, history: History) -> Result<(), PushError> {
-        let Some(size) = record.size().filter(|size| *size <= self.record_size_max) else {
-            self.ring.producer().too_large.add(1);
-            return Err(PushError::TooLarge);
-        };
+        self.offer(record, history).inspect_err(|reason| match reason {
+            PushError::Full => self.ring.producer().full.add(1),
+            PushError::TooLarge => self.ring.producer().too_large.add(1),
+        })
+    }
+
+    /// The same for a message that is offered until there is room: that there is none yet is nothing to count.
+    #[inline]
+    pub(crate) fn offer(&mut self, record: &Record<'_>, history: History) -> Result<(), PushError> {
+        let size = record.size().filter(|size| *size <= self.record_size_max).ok_or(PushError::TooLarge)?;
         let Some(position) = self.find_room(size).or_else(|| self.make_room(size)) else {
-            self.ring.producer().full.add(1);
             self.ring.producer().depth_max.set(self.ring.capacity().min(self.tail - self.head));
             return Err(PushError::Full);
         };

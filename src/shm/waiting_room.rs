@@ -11,7 +11,7 @@
 //!   accepted nothing, and the master frees its seat.
 //! - There is one mover, with rings of its own. MOVING names the record of its ring that the push will be, so a
 //!   successor knows whether the push happened: a message is moved exactly once, whoever dies.
-//! - A message leaves its seat only for a ring. A full ring leaves it where it is.
+//! - A message leaves its seat only for a ring. A full ring leaves it where it is, and all that come behind it there.
 //! - Nobody waits for anybody: who finds no seat is told so.
 //!
 //! The mover sleeps on one word. It *says until when, fences, looks at all seats*; an usher *publishes, fences, reads
@@ -186,7 +186,8 @@ impl WaitingRoom {
     /// The mover's end, taken over from a dead predecessor if there was one. There must be only one, and its producer
     /// must be the one its predecessor had, attached anew.
     pub fn mover(&self, producer: Producer) -> Mover {
-        let mut mover = Mover { room: self.clone(), producer, due: Vec::new(), is_touched: Vec::new() };
+        let (due, is_touched, is_full) = (Vec::new(), Vec::new(), Vec::new());
+        let mut mover = Mover { room: self.clone(), producer, due, is_touched, is_full };
         mover.recover();
         mover
     }
@@ -296,6 +297,8 @@ pub struct Mover {
     /// Room for what is due at one look.
     due: Vec<(u64, usize)>,
     is_touched: Vec<u32>,
+    /// Groups and lanes that were full at this look: nobody overtakes whom they held up.
+    is_full: Vec<(u32, usize)>,
 }
 
 /// What a look at all seats did and saw.
@@ -318,8 +321,9 @@ impl Mover {
         let mut sweep = Sweep { next_due_ns: self.look(until_ns), ..Sweep::default() };
         let mut due = std::mem::take(&mut self.due);
         due.sort_unstable();
-        for (_, index) in due.drain(..) {
-            match self.move_on(index) {
+        self.is_full.clear();
+        for (due_ns, index) in due.drain(..) {
+            match self.move_on(index, due_ns.min(now_ns)) {
                 Ok(()) => sweep.moved += 1,
                 Err(NotMoved::Full) => sweep.held_up += 1,
                 Err(NotMoved::Corrupt) => sweep.corrupt += 1,
@@ -392,9 +396,14 @@ impl Mover {
         (direction.group.load(Ordering::Relaxed), decode_placement(kind, hash))
     }
 
-    fn move_on(&mut self, index: usize) -> Result<(), NotMoved> {
+    /// `since_ns` is when the message should have come into its ring.
+    fn move_on(&mut self, index: usize, since_ns: u64) -> Result<(), NotMoved> {
         let word = &self.room.seats[index].word;
         let (group, placement) = self.direction(index);
+        let lane = (group, self.producer.lane(group, placement).unwrap_or_default());
+        if self.is_full.contains(&lane) {
+            return Err(NotMoved::Full);
+        }
         let size = self.room.directions[index].size.load(Ordering::Relaxed) as usize;
         // SAFETY: the seat was seen WAITING (Acquire), and this is the only process that takes it out of that state.
         let bytes = unsafe { self.room.bytes[index].view(0, size) };
@@ -409,12 +418,12 @@ impl Mover {
             meta: &bytes[parts.meta],
             body: &bytes[parts.body],
             xdata: &bytes[parts.xdata],
-            // The wait in the queue begins here.
-            received_at_ns: monotonic_ns(),
+            // The wait in the queue begins here, also while the queue is full.
+            received_at_ns: since_ns,
         };
         word.store(SeatWord::moving(next).0, Ordering::Release);
         pass(Point::SeatMoving);
-        match self.producer.push_to(group, placement, &record) {
+        match self.producer.offer(group, placement, &record) {
             Ok(()) => {
                 pass(Point::SeatMoved);
                 // Release: the message has been read to its end before an usher writes over it.
@@ -427,6 +436,7 @@ impl Mover {
             }
             Err(PushError::Full) => {
                 word.store(SeatWord::WAITING.0, Ordering::Release);
+                self.is_full.push(lane);
                 Err(NotMoved::Full)
             }
             Err(PushError::TooLarge) => {
@@ -572,6 +582,46 @@ mod tests {
         assert_eq!((scene.served(0), scene.room.taken_count()), (vec![0, 1], 2));
         assert_eq!(mover.sweep(9).moved, 2);
         assert_eq!(scene.served(0), [2, 3]);
+    }
+
+    #[test]
+    fn nobody_overtakes_a_message_that_a_full_ring_holds_up() {
+        let scene = scene(16, 64);
+        // Seven large ones fill the ring, and a small one would fit beside them.
+        for body in 0..9 {
+            let size = if body == 8 { 1 } else { RECORD_SIZE_MAX as usize - 100 };
+            scene.admit(u64::from(body), 0, &vec![body; size]).unwrap();
+        }
+        scene.admit(9, 1, &[9]).unwrap();
+        let mut mover = scene.mover();
+        let sweep = mover.sweep(9);
+        assert_eq!(sweep, Sweep { moved: 8, held_up: 2, ..Sweep::default() });
+        assert_eq!(scene.served(1), [9], "another group is not held up");
+        let mut served = scene.served(0);
+        while mover.sweep(9).moved > 0 {
+            served.extend(scene.served(0));
+        }
+        assert_eq!(served, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn who_is_held_up_grows_older_and_is_not_counted_as_refused() {
+        let scene = scene(4, 2);
+        let began_ns = monotonic_ns() - 5_000_000_000;
+        (0..3).for_each(|body| scene.admit(began_ns, 0, &[body]).unwrap());
+        let mut mover = scene.mover();
+        (0..3).for_each(|_| assert_eq!(mover.sweep(monotonic_ns()).held_up, 1));
+        assert_eq!(scene.served(0).len(), 2);
+        assert_eq!((mover.sweep(monotonic_ns()).moved, scene.queues.group_statistics(0).full), (1, 0));
+        let mut consumer = scene.queues.consumer(0, 0);
+        let delivery = consumer.next().unwrap();
+        assert!(delivery.queued_ns() >= 5_000_000_000, "{}", delivery.queued_ns());
+        delivery.finish();
+        // Nobody is older than it would have been without a hurry.
+        scene.admit(u64::MAX, 0, b"a").unwrap();
+        scene.room.hurry();
+        assert_eq!(mover.sweep(monotonic_ns()).moved, 1);
+        assert!(consumer.next().unwrap().queued_ns() < 5_000_000_000);
     }
 
     #[test]

@@ -438,3 +438,102 @@ fn what_would_wait_too_long_over_a_reload_goes_on_early() {
     server.wait_for_log("generation 0 is gone");
     assert_eq!(server.log_count("lost:"), 0);
 }
+
+#[test]
+fn a_timer_killed_while_its_generation_leaves_has_a_successor() {
+    let server = Server::start(&waiting(1_500, "exit_timeout=20"));
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "leaving")));
+    wait_until("it waits", SOON, || server.counter("async.waiting") == 1);
+    let (timer, worker) = (server.child("timer"), server.worker("first", 1));
+    server.folder().write("server.cfg", script("request_route { sl_send_reply(\"200\", \"new\"); }\n"));
+    server.ask_control(&["core.reload"]);
+    server.wait_for_log("generation 0 finishes what it accepted and leaves");
+    processes::send_signal(timer, Signal::SIGKILL);
+    assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {worker}"));
+    server.wait_for_log("generation 0 is gone");
+    assert_eq!(server.log_count("lost:"), 0);
+}
+
+#[test]
+fn workers_that_left_come_back_for_what_does_not_fit_into_their_queue() {
+    let mut server = Server::start(
+        &script(
+            "stop_reply=no\nexit_timeout=6\n\
+             request_route { async_task_route(\"ONE\"); }\n\
+             route[ONE] { usleep(\"20000\"); async_task_group_route(\"TWO\", \"calls\"); sl_send_reply(\"503\", \"Busy\"); }\n\
+             route[TWO] { sl_send_reply(\"200\", \"OK\"); }\n",
+        )
+        .replace("name=calls;workers=2;queue=64", "name=calls;workers=1;queue=2"),
+    );
+    let caller = server.caller();
+    (0..40).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("back-{index}")))));
+    wait_until("they are accepted", SOON, || server.counter("async.handed_on") >= 40);
+    server.signal(Signal::SIGTERM);
+    assert!((0..40).all(|_| caller.receive().status() == 200));
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+}
+
+/// Some ask every process of a server for a change of program, not the master alone.
+#[test]
+fn a_timer_that_is_told_to_leave_hurries_nobody() {
+    let server = Server::start(&waiting(1_500, ""));
+    let caller = server.caller();
+    let began = Instant::now();
+    caller.send(&caller.bytes(&Request::new("OPTIONS", "patient")));
+    wait_until("it waits", SOON, || server.counter("async.waiting") == 1);
+    let timer = server.child("timer");
+    processes::send_signal(timer, Signal::SIGUSR2);
+    wait_until("it has a successor", SOON, || {
+        server.children_titled("timer").first().is_some_and(|&other| other != timer)
+    });
+    assert_eq!(caller.receive().status(), 200);
+    assert!(began.elapsed() >= Duration::from_millis(1_500), "answered after {:?}", began.elapsed());
+}
+
+#[test]
+fn workers_held_back_for_order_begin_when_the_master_is_killed() {
+    let ordered = |routes: &str| {
+        script(routes)
+            .replace("name=first;workers=1;queue=64", "name=first;workers=1;queue=1024")
+            .replace("name=calls;workers=2;queue=64", "name=calls;workers=1;queue=2;order=callid")
+    };
+    let mut server = Server::start(&ordered(
+        "exit_timeout=20\nrequest_route { async_task_group_route(\"SLOW\", \"calls\"); }\n\
+         route[SLOW] { sl_send_reply(\"100\", \"begun\"); usleep(\"10000000\"); }\n",
+    ));
+    let caller = server.caller();
+    assert_eq!(caller.ask(&Request::new("OPTIONS", "slow")).status(), 100);
+    let former = server.receiver(1);
+    server.folder().write(
+        "server.cfg",
+        ordered(
+            "exit_timeout=20\nrequest_route { async_task_route(\"WAIT\"); }\n\
+             route[WAIT] { async_task_group_route(\"HELD\", \"calls\"); sl_send_reply(\"503\", \"Busy\"); }\n\
+             route[HELD] { sl_send_reply(\"200\", \"OK\"); }\n",
+        ),
+    );
+    server.ask_control(&["core.reload"]);
+    wait_until("the former receiver is gone", SOON, || !processes::is_alive(former));
+    // More than the timer's queue takes, whatever shard each one is in.
+    let count = 200;
+    (0..count)
+        .for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("held-{index}")))));
+    wait_until("they wait", SOON, || server.counter("async.handed_on") == 2 * count + 1);
+    assert!(server.counter("async.waiting") > 0, "all of them fit into the queue");
+    processes::send_signal(server.master(), Signal::SIGKILL);
+    assert!((0..count).all(|_| caller.receive().status() == 200));
+    assert_eq!(server.wait_for_exit(SOON), None);
+}
+
+#[test]
+fn what_still_waits_at_the_end_is_told() {
+    let mut server = Server::start(&waiting(60_000, "exit_timeout=1"));
+    let caller = server.caller();
+    (0..3).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("told-{index}")))));
+    wait_until("they wait", SOON, || server.counter("async.waiting") == 3);
+    processes::freeze(server.child("timer"));
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("lost: 3 messages that had not come into the queue of their group");
+    assert_ne!(server.wait_for_exit(SOON), Some(0));
+}
