@@ -216,6 +216,120 @@ fn an_heir_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
 }
 
 #[test]
+fn an_heir_whose_predecessor_died_before_it_began_takes_its_place() {
+    let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+    let parent = "$(cut -d' ' -f4 /proc/$$/stat)";
+    let words = format!("kill -KILL $PPID\nwhile [ \"{parent}\" = \"$PPID\" ]; do :; done");
+    replace_by_daemon_after(&server, &words);
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(server.wait_for_exit(SOON), None);
+    wait_until("the heir serves or is gone", SOON, || {
+        server.log_count("sworkerd: ready") == 2 || server.log().contains("sworkerd: error")
+    });
+    let heir = named_master(&server);
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200, "{}", server.log());
+    assert_has_all_names(&server, heir);
+    end(heir);
+}
+
+/// A program that says it is ready, is told that everything is its own, and does this instead of taking it.
+fn heir_that_does_not_take(words: &str) -> String {
+    format!(
+        "#!/bin/bash\nline=$(grep -o '\"line\":[0-9]*' /proc/self/fd/$SWORKER_HANDOVER | cut -d: -f2)\n\
+         printf '\\x01' >&$line\nread -r -N 1 -u $line\n{words}\n"
+    )
+}
+
+#[test]
+fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
+    let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+    let children = server.children_titled("worker ");
+    let takes_a_name = "echo $$ > server.pid\nkill -9 $$";
+    let rows = [
+        ("kill -9 $$", "it did not say why (SIGKILL)"),
+        ("exit 0", "it did not say why (exit status 0)"),
+        ("printf 'not now' >&$line\nexit 255", "not now (exit status 255)"),
+        (
+            "kill -TERM $PPID\nkill -HUP $PPID\necho $$ > server.pid\nexit 1",
+            "it did not say why (exit status 1)",
+        ),
+    ];
+    let rows = [rows[0], (takes_a_name, rows[0].1), rows[1], rows[2], rows[3]];
+    let last = rows.len();
+    for (count, (words, reason)) in (1..).zip(rows) {
+        replace_program(&server, &heir_that_does_not_take(words));
+        server.signal(Signal::SIGUSR2);
+        wait_until(reason, SOON, || server.log_count("did not take over: all stays as it was: ") == count);
+        let log = server.log();
+        let told = log.rsplit("did not take over: all stays as it was: ").next().unwrap_or_default();
+        assert!(told.contains(reason), "{reason:?} is not in {told}");
+        if count < last {
+            assert_eq!(
+                server.caller().ask(&Request::new("OPTIONS", &format!("{count}.after"))).status(),
+                200
+            );
+            assert_eq!(server.children_titled("worker "), children);
+            assert_has_all_names(&server, server.master());
+        }
+    }
+    // The last one asked for a stop, which had to wait until it was clear who serves.
+    assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
+    assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
+}
+
+#[test]
+fn an_heir_that_dies_leaves_nothing_about() {
+    let server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+    replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
+    server.signal(Signal::SIGUSR2);
+    let heir = wait_for("the heir is up", SOON, || heir(&server));
+    processes::send_signal(heir, Signal::SIGKILL);
+    processes::thaw(server.master());
+    server.wait_for_log("did not take over: all stays as it was: it did not say why (SIGKILL)");
+    assert_has_all_names(&server, server.master());
+}
+
+#[test]
+fn a_wish_for_another_script_is_not_lost_between_two_programs() {
+    for (words, signals) in [
+        ("kill -HUP $PPID", &[Signal::SIGUSR2][..]),
+        ("", &[Signal::SIGHUP, Signal::SIGUSR2]),
+        ("", &[Signal::SIGUSR2, Signal::SIGHUP]),
+    ] {
+        let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+        replace_by_daemon_after(&server, words);
+        signals.iter().for_each(|signal| server.signal(*signal));
+        assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
+        let heir = named_master(&server);
+        wait_until("it has another generation", SOON, || {
+            server.ask_control(&["core.generation"])["generation"] == 2
+        });
+        end(heir);
+    }
+}
+
+#[test]
+fn a_program_that_is_asked_to_stop_while_it_leaves_finishes_what_it_accepted() {
+    let mut server = Server::start(&answered_by_workers(1, 1, 64));
+    let worker = server.worker("calls", 1);
+    processes::freeze(worker);
+    let caller = server.caller();
+    (0..20).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("{index}.held")))));
+    wait_until("all are accepted", SOON, || server.counter("sworker.delegated") == 20);
+    server.signal(Signal::SIGUSR2);
+    server.wait_for_log("serves: finishing what was accepted");
+    let heir = named_master(&server);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("SIGTERM: still finishing what was accepted");
+    processes::thaw(worker);
+    let answers: Vec<u16> = (0..20).map(|_| caller.receive().status()).collect();
+    assert_eq!(answers, [200; 20]);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
+    end(heir);
+}
+
+#[test]
 fn a_stop_ends_an_upgrade_that_hangs() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     replace_program(&server, "#!/bin/sh\nexec sleep 1000\n");
