@@ -64,7 +64,7 @@ struct Successor {
 /// How far the master is with an upgrade.
 pub struct Upgrade {
     program: Program,
-    /// Somebody wishes an upgrade that waits for a reload to be done.
+    /// Somebody wishes an upgrade that waits for a reload, or for the end of an heir.
     is_wanted: bool,
     heir: Option<Heir>,
     /// Asked to stop while the heir was about to take the names: done if it does not.
@@ -197,11 +197,14 @@ impl Upgrade {
 }
 
 impl Master {
-    /// SIGUSR2. It waits for a reload that is under way, and is not wished twice.
+    /// SIGUSR2. It waits for a reload that is under way, and for an heir, which may be dead already: if that one takes
+    /// over, the wish is fulfilled.
     pub(super) fn wish_upgrade(&mut self) {
-        match self.upgrade.is_under_way() {
-            true => self.say(Level::Warning, format_args!("SIGUSR2: a new program is on its way already")),
-            false => self.upgrade.is_wanted = true,
+        self.upgrade.is_wanted = true;
+        if self.upgrade.is_under_way() {
+            let text =
+                "SIGUSR2: a new program is on its way; if it does not take over, another one is started";
+            self.say(Level::Notice, format_args!("{text}"));
         }
     }
 

@@ -5,13 +5,13 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::scripts::answered_by_workers;
 use crate::support::{
-    Folder, Load, Request, SOON, Server, Tool, daemon_path, processes, top_path, wait_for, wait_until,
+    Folder, Load, Request, SOON, Server, Tool, apart, daemon_path, processes, top_path, wait_for, wait_until,
 };
 
 /// The master that the pid file names.
@@ -389,6 +389,9 @@ fn server_of_nobody(arguments: &[&str]) -> Server {
 
 #[test]
 fn another_user_takes_over_from_itself() {
+    if !apart::is_root() {
+        return eprintln!("skipped: only root can become another user");
+    }
     let mut server = server_of_nobody(&[]);
     server.signal(Signal::SIGUSR2);
     assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
@@ -404,6 +407,9 @@ fn another_user_takes_over_from_itself() {
 
 #[test]
 fn a_program_outside_of_the_root_directory_cannot_take_over_and_nothing_changes() {
+    if !apart::is_root() {
+        return eprintln!("skipped: only root can have another root directory");
+    }
     let root = Folder::new();
     let server = server_of_nobody(&["--no-sandbox", "-t", root.path().to_str().unwrap()]);
     server.signal(Signal::SIGUSR2);
@@ -412,6 +418,115 @@ fn a_program_outside_of_the_root_directory_cannot_take_over_and_nothing_changes(
     );
     assert_eq!(named_master(&server), server.master());
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
+}
+
+/// What is killed in the middle of upgrades, one after the other: the heir, or the program before it; so many
+/// milliseconds after the heir began; whether SIGHUPs come meanwhile.
+const KILLS: [(bool, u64, bool); 12] = [
+    (true, 0, false),
+    (false, 0, false),
+    (true, 5, true),
+    (false, 5, true),
+    (true, 10, false),
+    (false, 10, false),
+    (true, 20, true),
+    (false, 20, true),
+    (true, 30, false),
+    (false, 30, false),
+    (true, 50, true),
+    (false, 50, true),
+];
+
+/// A storm of upgrades as it goes on under load.
+struct Storm<'s> {
+    server: &'s Server,
+    master: i32,
+    round: usize,
+    stage: Stage,
+}
+
+/// How far a round is.
+#[derive(Clone, Copy)]
+enum Stage {
+    Calm,
+    Asked,
+    Begun { heir: i32, at: Instant },
+    Killed { victim: i32, next: i32 },
+}
+
+impl Storm<'_> {
+    /// The heir of this round, as the log tells it.
+    fn heir(&self) -> Option<i32> {
+        let log = self.server.log();
+        let line = log.lines().filter(|line| line.contains(" begins to take over")).nth(self.round)?;
+        line.rsplit("process ").next()?.split(' ').next()?.parse().ok()
+    }
+
+    /// Kills one of both; who was killed, and who serves then. An heir that is the only one left is not killed: that
+    /// would be the end of the server, as it is at any time.
+    fn kill(&self, is_heir: bool, heir: i32) -> (i32, i32) {
+        processes::send_signal(self.master, Signal::SIGSTOP);
+        // One that has left is gone by now.
+        let is_moving = || matches!(processes::state(self.master), Some('R' | 'S' | 'D'));
+        wait_until("it stands still", SOON, || !is_moving());
+        let is_left_to = self.server.log().contains(&format!("process {heir} serves"));
+        let (victim, next) = if is_heir && !is_left_to { (heir, self.master) } else { (self.master, heir) };
+        processes::send_signal(victim, Signal::SIGKILL);
+        processes::thaw(self.master);
+        (victim, next)
+    }
+
+    fn go_on(&mut self) -> ControlFlow<()> {
+        let Some((is_heir, after_ms, has_hangups)) = KILLS.get(self.round).copied() else {
+            return ControlFlow::Break(());
+        };
+        match self.stage {
+            Stage::Calm => {
+                processes::send_signal(self.master, Signal::SIGUSR2);
+                self.stage = Stage::Asked;
+            }
+            Stage::Asked => {
+                if let Some(heir) = self.heir() {
+                    self.stage = Stage::Begun { heir, at: Instant::now() };
+                }
+            }
+            Stage::Begun { heir, at } => {
+                if has_hangups {
+                    processes::send_signal(self.master, Signal::SIGHUP);
+                }
+                if at.elapsed() >= Duration::from_millis(after_ms) {
+                    let (victim, next) = self.kill(is_heir, heir);
+                    self.stage = Stage::Killed { victim, next };
+                }
+            }
+            Stage::Killed { victim, next } => {
+                if !processes::is_alive(victim) && named_master(self.server) == next {
+                    (self.master, self.stage) = (next, Stage::Calm);
+                    self.round += 1;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// So many messages may be in the hands of processes that die with a master that is killed.
+const IN_HAND_MAX: usize = 64;
+
+#[test]
+fn whoever_is_killed_in_an_upgrade_somebody_serves() {
+    let mut server = Server::start(&answered_by_workers(2, 2, 1024));
+    let mut storm = Storm { server: &server, master: server.master(), round: 0, stage: Stage::Calm };
+    let load = Load::new("storm", 30_000).rate(1_000.0);
+    let tally = load.run_while(&server.caller(), |_| storm.go_on());
+    let (round, master) = (storm.round, storm.master);
+    eprintln!("{round} kills, {} lost of {}, longest gap {:?}", tally.lost.len(), tally.sent, tally.gap_max);
+    assert_eq!(round, KILLS.len(), "{}", server.log());
+    assert!(tally.lost.len() <= KILLS.len() * IN_HAND_MAX, "{} lost of {}", tally.lost.len(), tally.sent);
+    server.wait_for_exit(SOON);
+    Load::new("calm", 500).run(&server.caller()).assert_nothing_lost();
+    assert_has_all_names(&server, master);
+    end(master);
 }
 
 /// Asks a master that is no child of ours to stop, and waits until nobody of it is left.
