@@ -1,8 +1,9 @@
 //! What a running program leaves to the one that takes over from it: descriptors that stay open, and a file that names
 //! them.
 //!
-//! The variable [`VARIABLE`] holds the number of that file's descriptor. It counts only when there is such a file, and
-//! the process that wrote it is the parent: whoever finds an old value in its environment starts as usual.
+//! The variable [`VARIABLE`] holds the number of that file's descriptor. It counts only when there is such a file, and it
+//! was written by this very process before it became another program: whoever finds an old value in its environment
+//! starts as usual. Who is the parent by now says nothing, as a predecessor may die at any moment.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -67,7 +68,7 @@ impl Handover {
     fn read(found: &Value) -> io::Result<Option<Handover>> {
         let predecessor = found["predecessor"].as_i64().and_then(|number| i32::try_from(number).ok());
         let Some(predecessor) = predecessor.and_then(ProcessId::from_number) else { return Ok(None) };
-        if predecessor != ProcessId::parent() {
+        if !is_for_this_process(found, predecessor) {
             return Ok(None);
         }
         if found["version"] != VERSION {
@@ -105,6 +106,14 @@ impl Handover {
     }
 }
 
+/// A process keeps its number when it becomes another program. Older programs do not name the heir.
+fn is_for_this_process(found: &Value, predecessor: ProcessId) -> bool {
+    match found["heir"].as_i64() {
+        Some(heir) => heir == i64::from(ProcessId::own().number()),
+        None => predecessor == ProcessId::parent(),
+    }
+}
+
 /// Whether this number is that of a file made by [`hand_over`].
 fn is_handover(number: i32) -> bool {
     let name = format!("/memfd:{} (deleted)", FILE_NAME.to_string_lossy());
@@ -125,6 +134,7 @@ pub(super) fn hand_over(
         "version": VERSION,
         "script": script.map(|text| BASE64.encode(text)),
         "predecessor": heritage.master.number(),
+        "heir": ProcessId::own().number(),
         "generation": heritage.generation,
         "key": data_encoding::HEXLOWER.encode(&heritage.secret.key()),
         "commands": inherit::keep(heritage.commands.as_fd())?,
@@ -143,13 +153,18 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     #[test]
-    fn only_the_parents_word_counts_and_only_when_it_is_whole() {
+    fn only_a_word_for_this_process_counts_and_only_when_it_is_whole() {
         let parent = ProcessId::parent().number();
         assert!(Handover::read(&json!({})).unwrap().is_none());
         assert!(Handover::read(&json!({"predecessor": ProcessId::own().number()})).unwrap().is_none());
         let refused = |found: Value| Handover::read(&found).err().map(|error| error.to_string());
         let other = refused(json!({"predecessor": parent, "version": 1}));
         assert!(other.is_some_and(|text| text.ends_with("hands over in another way")));
+        let own = ProcessId::own().number();
+        let orphan = json!({"predecessor": i32::MAX, "heir": own, "version": 1});
+        assert!(refused(orphan).is_some_and(|text| text.ends_with("hands over in another way")));
+        let others = json!({"predecessor": parent, "heir": parent, "version": VERSION});
+        assert!(Handover::read(&others).unwrap().is_none());
         let short = json!({"predecessor": parent, "version": VERSION});
         assert!(refused(short).is_some_and(|text| text.ends_with("cannot be read")));
         let broken = json!({"predecessor": parent, "version": VERSION, "key": "00", "listeners": []});

@@ -94,6 +94,8 @@ pub struct Master {
     signals: SignalQueue,
     birth: Birth,
     started: Instant,
+    /// Somebody wishes the end; this program may be on its way there for another reason.
+    pub(super) is_stop_wanted: bool,
     /// The wish to stop was repeated.
     pub(super) is_hurried: bool,
     /// Not all processes came up, or were not to.
@@ -165,8 +167,7 @@ fn order(signal: Signal, phase: Phase) -> Order {
         (Signal::SIGTERM | Signal::SIGINT, Phase::Ending { .. }) => Order::Nothing,
         (Signal::SIGTERM | Signal::SIGINT, _) => Order::Stop,
         (Signal::SIGUSR1, _) => Order::LogFigures,
-        (Signal::SIGUSR2, Phase::Serving) => Order::Upgrade,
-        (Signal::SIGHUP, Phase::Stopping { .. } | Phase::Ending { .. }) => Order::Nothing,
+        (Signal::SIGUSR2, Phase::Serving | Phase::TakingOver { .. }) => Order::Upgrade,
         (Signal::SIGHUP, _) => Order::Reload,
         _ => Order::Nothing,
     }
@@ -201,6 +202,7 @@ impl Master {
             signals,
             birth,
             started: Instant::now(),
+            is_stop_wanted: false,
             is_hurried: false,
             is_start_given_up: false,
         })
@@ -366,10 +368,10 @@ impl Master {
     fn obey(&mut self, signal: Signal) {
         match order(signal, self.phase) {
             Order::Stop => self.begin_to_stop(signal),
-            Order::EndSoon => self.is_hurried = true,
+            Order::EndSoon => self.stop_sooner(signal),
             Order::LogFigures => self.log_figures(),
             Order::Reload => self.wish_reload(),
-            Order::Upgrade => self.begin_upgrade(),
+            Order::Upgrade => self.wish_upgrade(),
             Order::Nothing => {}
         }
     }
@@ -682,7 +684,8 @@ mod tests {
             (SIGUSR1, Phase::Serving, Order::LogFigures),
             (SIGUSR1, stopping, Order::LogFigures),
             (SIGHUP, Phase::Serving, Order::Reload),
-            (SIGHUP, stopping, Order::Nothing),
+            (SIGHUP, stopping, Order::Reload),
+            (SIGUSR2, Phase::TakingOver { since: Instant::now() }, Order::Upgrade),
             (SIGCHLD, Phase::Serving, Order::Nothing),
             (SIGUSR2, Phase::Serving, Order::Upgrade),
             (SIGUSR2, stopping, Order::Nothing),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::number_file::NumberFile;
 use crate::shm::StatisticsPublisher;
+use crate::sys::process::ProcessId;
 
 /// The names of one server.
 #[derive(Debug)]
@@ -45,6 +46,18 @@ impl Names {
     /// Those of them that are files.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(NumberFile::path).chain([self.command_socket.as_path()])
+    }
+
+    /// An heir that was told to take them is gone: they are ours again; what could not be taken, in words. Figures are
+    /// none of these.
+    pub fn take_back(&mut self) -> Vec<String> {
+        self.files.iter_mut().map(NumberFile::take_back).filter_map(Result::err).collect()
+    }
+
+    /// An heir that died has left beside them what it prepared.
+    pub fn sweep_after(&self, heir: ProcessId, figures: &StatisticsPublisher) {
+        self.files.iter().for_each(|file| file.sweep_after(heir));
+        figures.sweep_prepared();
     }
 
     /// The heir has them from now on.
@@ -91,6 +104,12 @@ mod tests {
         former.leave();
         former.remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("2\n", true));
+        fs::write(&path, "3\n").unwrap();
+        assert_eq!(heir.take_back(), Vec::<String>::new());
+        assert_eq!(named(), "2\n");
+        fs::write(folder.path().join("pid.3"), "3\n").unwrap();
+        heir.sweep_after(ProcessId::from_number(3).unwrap(), figures);
+        assert!(!folder.path().join("pid.3").exists() && path.exists());
         assert!(heir.are_ours() && !Names::prepared(vec![], socket.clone()).are_ours());
         heir.remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("", false));

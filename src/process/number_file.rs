@@ -103,6 +103,22 @@ impl NumberFile {
         Ok(())
     }
 
+    /// The number is in its file again, whoever wrote there since.
+    pub fn take_back(&mut self) -> Result<(), String> {
+        let mut again = NumberFile::prepare(&self.path, self.number)?;
+        again.take()?;
+        // What is dropped removes nothing.
+        self.leave();
+        *self = again;
+        Ok(())
+    }
+
+    /// Removes what a process that died had prepared: its own number, or that of the process group, which is ours, too.
+    pub fn sweep_after(&self, process: ProcessId) {
+        let _ = fs::remove_file(beside(&self.path, process.number()));
+        let _ = fs::remove_file(beside(&self.path, self.number));
+    }
+
     /// Another program has the file from now on.
     pub fn leave(&mut self) {
         self.stage = Stage::Left;
@@ -140,11 +156,15 @@ impl Drop for NumberFile {
 }
 
 fn write_beside(path: &Path, number: i32) -> io::Result<PathBuf> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{number}"));
-    let beside = path.with_file_name(name);
+    let beside = beside(path, number);
     fs::write(&beside, format!("{number}\n")).inspect_err(|_| drop(fs::remove_file(&beside)))?;
     Ok(beside)
+}
+
+fn beside(path: &Path, number: i32) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{number}"));
+    path.with_file_name(name)
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -130,6 +130,11 @@ impl Reload {
         }
     }
 
+    /// Whether one has begun and is not done.
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     /// Whether there is something to look after.
     pub fn is_busy(&self) -> bool {
         self.is_wanted || self.under_way.is_some()
@@ -138,9 +143,15 @@ impl Reload {
 
 /// The course of a reload.
 impl Master {
-    /// A signal or a command wishes another configuration. Wishes that come while one is under way become one more.
+    /// A signal or a command wishes another configuration. Wishes that come while one is under way become one more;
+    /// those that come when another program serves are its own.
     pub(super) fn wish_reload(&mut self) {
         self.reload.is_wanted = true;
+        match self.upgrade.successor() {
+            Some(successor) => self.hand_on_wish(successor),
+            None if self.is_stopping() => self.reload.is_wanted = false,
+            None => {}
+        }
     }
 
     /// One step, in each turn of the master.
@@ -152,8 +163,8 @@ impl Master {
         if let Phase::TakingOver { since } = self.phase {
             self.go_on_taking_over(since);
         }
-        let is_time =
-            self.reload.is_wanted && self.reload.under_way.is_none() && !self.upgrade.is_under_way();
+        let is_upgrading = self.upgrade.is_under_way() || self.upgrade.is_wanted();
+        let is_time = self.reload.is_wanted && !self.reload.is_under_way() && !is_upgrading;
         if is_time && self.phase == Phase::Serving && self.elders.len() < ELDERS_MAX {
             self.begin_reload();
         }
@@ -287,6 +298,14 @@ impl Master {
         }
     }
 
+    /// Whoever serves after this program does what was wished of this one and has not begun.
+    pub(super) fn hand_on_wish(&mut self, successor: ProcessId) {
+        if mem::take(&mut self.reload.is_wanted) {
+            // Who is gone already needs no other script.
+            let _ = signal::send(successor, Signal::SIGHUP);
+        }
+    }
+
     /// The server stops: nothing is begun any more.
     pub(super) fn give_up_reloading(&mut self) {
         self.reload.is_wanted = false;
@@ -405,6 +424,9 @@ impl Master {
     /// For a child that was just forked: what belongs to other generations is none of its business.
     pub(super) fn forget_others(&mut self) {
         self.elders.clear();
+        self.upgrade.forget_lines();
+        self.succession = None;
+        self.former = None;
     }
 }
 

@@ -25,6 +25,14 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Master {
     pub(super) fn begin_to_stop(&mut self, signal: Signal) {
+        if self.upgrade.has_put_off(signal) {
+            self.say(
+                Level::Notice,
+                format_args!("{signal}: leaving as soon as the new program has the names"),
+            );
+            return;
+        }
+        self.is_stop_wanted = true;
         if self.succession.is_some() {
             // Another program serves: nobody is told to go elsewhere.
             self.give_up_start(&format!("{signal} before this program serves"));
@@ -41,6 +49,17 @@ impl Master {
         if !is_started {
             self.say(Level::Warning, format_args!("the server had not started completely"));
         }
+    }
+
+    /// Asked while it leaves. Who leaves because another program serves was not asked before, and has its time.
+    pub(super) fn stop_sooner(&mut self, signal: Signal) {
+        if self.is_stop_wanted {
+            self.is_hurried = true;
+            return;
+        }
+        self.is_stop_wanted = true;
+        self.hurry_everybody();
+        self.say(Level::Notice, format_args!("{signal}: still finishing what was accepted"));
     }
 
     /// Receivers leave, then workers when their rings are empty, then control. Whoever does not hear is told again.
@@ -217,7 +236,7 @@ impl Master {
 
     /// The exit status of the server, when nobody of it is left.
     pub(super) fn status_of_all(&self) -> Option<i32> {
-        if !self.elders.is_empty() || self.upgrade.is_awaited() {
+        if !self.elders.is_empty() || self.upgrade.is_under_way() {
             return None;
         }
         let start = if self.is_start_given_up { EXIT_NOT_STARTED } else { EXIT_ORDERLY };

@@ -5,14 +5,17 @@
 //!                        │ sockets, the socket for commands, the key of tags: kept open, named in a hand-over
 //!                        ▼
 //!              an ordinary start, but nothing is bound; old and new read the same sockets
-//!                        ▼ all of it is ready                 ▼ it gives up, ends, or takes too long
-//!  the old one leaves it the names, finishes        the old one has kept its names and goes on as if nothing had
-//!  what it accepted and is gone                     happened; the new one finishes what it accepted and is gone
+//!                        ▼ all of it is ready: "yours"        ▼ it gives up, ends, or takes too long
+//!                        ▼ it has the names: "taken"          │
+//!  the old one finishes what it accepted            the old one has its names and goes on as if nothing had
+//!  and is gone                                      happened; the new one finishes what it accepted and is gone
 //! ```
 //!
 //! The other part is in [`super::heir`], what passes between them in [`super::handover`].
 //!
-//! **Invariant:** who is told "yours" was not given up before, and is not afterwards.
+//! **Invariant:** this program serves until the new one has said "taken": whatever happens to either of them before,
+//! one of them serves. Who is told "yours" was not given up before, and may be killed afterwards but not asked to leave,
+//! as it might leave with the names.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -32,8 +35,8 @@ use crate::sys::signal::{self, Signal};
 
 /// The new program is ready within this time, or it is told to leave.
 const HEIR_PATIENCE: Duration = Duration::from_secs(30);
-/// One that is told that everything is its own has the names within this time.
-const NAMES_PATIENCE: Duration = Duration::from_secs(1);
+/// One that is told that everything is its own has the names within this time, or it is killed.
+const NAMES_PATIENCE: Duration = Duration::from_secs(10);
 /// One that was told to leave has so much more time than the messages it accepted; then it is killed.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -54,15 +57,18 @@ impl Program {
 
 /// The program that serves after this one.
 struct Successor {
+    process: ProcessId,
     line: UnixStream,
-    since: Instant,
-    has_names: bool,
 }
 
 /// How far the master is with an upgrade.
 pub struct Upgrade {
     program: Program,
+    /// Somebody wishes an upgrade that waits for a reload, or for the end of an heir.
+    is_wanted: bool,
     heir: Option<Heir>,
+    /// Asked to stop while the heir was about to take the names: done if it does not.
+    stop: Option<Signal>,
     /// The one that serves now.
     successor: Option<Successor>,
 }
@@ -71,10 +77,28 @@ struct Heir {
     process: ProcessId,
     line: UnixStream,
     since: Instant,
-    /// What it told: that it is ready, or why it gives up.
+    /// What it told: that it is ready, that it has the names, or why it gives up.
     heard: Vec<u8>,
+    /// Since when everything is its own.
+    told: Option<Instant>,
     /// Since when it is to leave.
     given_up: Option<Instant>,
+}
+
+/// What is to be done about an heir.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Wait,
+    /// It is ready.
+    TellItIsItsOwn,
+    /// It has the names.
+    Leave,
+    /// It is not ready in time.
+    GiveUp,
+    /// It was told to leave, or does so by itself.
+    AwaitItsEnd,
+    /// It was told that everything is its own and does not take it.
+    Kill,
 }
 
 impl Heir {
@@ -86,14 +110,33 @@ impl Heir {
         }
     }
 
-    fn is_ready(&self) -> bool {
-        self.heard == [READY]
+    fn has_names(&self) -> bool {
+        self.heard.starts_with(&[READY, TAKEN])
+    }
+
+    fn next_step(&self) -> Step {
+        match (self.given_up, self.told) {
+            (Some(_), _) => Step::AwaitItsEnd,
+            (None, None) if self.heard == [READY] => Step::TellItIsItsOwn,
+            (None, None) if self.since.elapsed() > HEIR_PATIENCE => Step::GiveUp,
+            (None, Some(_)) if self.has_names() => Step::Leave,
+            (None, Some(since)) if since.elapsed() > NAMES_PATIENCE => Step::Kill,
+            (None, _) => Step::Wait,
+        }
+    }
+
+    fn tell_it_is_its_own(&mut self) {
+        match self.line.write_all(&[YOURS]) {
+            Ok(()) => self.told = Some(Instant::now()),
+            // Who cannot be told is not ready any more.
+            Err(_) => self.heard.clear(),
+        }
     }
 
     /// Why it gave up, in its own words.
     fn reason(&self) -> String {
         let words = String::from_utf8_lossy(&self.heard);
-        let words = words.trim_start_matches(READY as char).trim();
+        let words = words.trim_start_matches([READY as char, TAKEN as char]).trim();
         if words.is_empty() { "it did not say why".to_owned() } else { words.to_owned() }
     }
 
@@ -118,7 +161,7 @@ impl Heir {
 impl Upgrade {
     /// None is under way; the next one starts this program.
     pub fn new(program: Program) -> Upgrade {
-        Upgrade { program, heir: None, successor: None }
+        Upgrade { program, is_wanted: false, heir: None, stop: None, successor: None }
     }
 
     /// Whether a new program is on its way.
@@ -126,31 +169,47 @@ impl Upgrade {
         self.heir.is_some()
     }
 
-    /// Whether somebody leaves too early who leaves now: names lead nowhere until the new program has them.
-    pub fn is_awaited(&self) -> bool {
-        self.heir.is_some() || self.successor.as_ref().is_some_and(|successor| !successor.has_names)
+    /// Whether one is to begin as soon as nothing else is under way.
+    pub fn is_wanted(&self) -> bool {
+        self.is_wanted
     }
 
-    /// The new program has told that it has the names, or has had time enough.
-    fn listen_to_successor(&mut self) {
-        let Some(Successor { line, since, has_names }) = &mut self.successor else { return };
-        let mut word = [0];
-        let has_ended = match line.read(&mut word) {
-            Ok(0) => true,
-            Ok(_) => word == [TAKEN],
-            Err(_) => false,
-        };
-        *has_names |= has_ended || since.elapsed() > NAMES_PATIENCE;
+    /// The program that serves after this one, as long as it lives.
+    pub fn successor(&self) -> Option<ProcessId> {
+        self.successor.as_ref().map(|successor| successor.process)
+    }
+
+    /// Keeps a wish to stop for the case that the heir does not take what it was told is its own. Whether there is such
+    /// an heir.
+    pub fn has_put_off(&mut self, stop: Signal) -> bool {
+        let is_its_own = self.heir.as_ref().is_some_and(|heir| heir.told.is_some());
+        if is_its_own {
+            self.stop = Some(stop);
+        }
+        is_its_own
+    }
+
+    /// For a child that was just forked: these lines are none of its business.
+    pub fn forget_lines(&mut self) {
+        self.heir = None;
+        self.successor = None;
     }
 }
 
 impl Master {
-    /// SIGUSR2.
-    pub(super) fn begin_upgrade(&mut self) {
-        if self.reload.is_busy() || self.upgrade.is_under_way() {
-            self.say(Level::Warning, format_args!("SIGUSR2: not now, something else is under way"));
-            return;
+    /// SIGUSR2. It waits for a reload that is under way, and for an heir, which may be dead already: if that one takes
+    /// over, the wish is fulfilled.
+    pub(super) fn wish_upgrade(&mut self) {
+        self.upgrade.is_wanted = true;
+        if self.upgrade.is_under_way() {
+            let text =
+                "SIGUSR2: a new program is on its way; if it does not take over, another one is started";
+            self.say(Level::Notice, format_args!("{text}"));
         }
+    }
+
+    fn begin_upgrade(&mut self) {
+        self.upgrade.is_wanted = false;
         match self.fork_heir() {
             Ok(heir) => {
                 self.say(
@@ -173,7 +232,8 @@ impl Master {
                 exit_now(super::child::EXIT_FAILED)
             }
             Fork::Parent(process) => {
-                Ok(Heir { process, line, since: Instant::now(), heard: Vec::new(), given_up: None })
+                let (since, heard) = (Instant::now(), Vec::new());
+                Ok(Heir { process, line, since, heard, told: None, given_up: None })
             }
         }
     }
@@ -195,42 +255,80 @@ impl Master {
     /// One step, in each turn of the master.
     pub(super) fn go_on_upgrading(&mut self) {
         let patience = self.exit_timeout() + LEAVE_PATIENCE;
-        self.upgrade.listen_to_successor();
-        let Some(heir) = &mut self.upgrade.heir else { return };
+        let is_time = self.upgrade.is_wanted && self.phase == Phase::Serving && !self.reload.is_under_way();
+        let Some(heir) = &mut self.upgrade.heir else {
+            if is_time {
+                self.begin_upgrade();
+            }
+            return;
+        };
         heir.hear();
         if matches!(self.phase, Phase::Ending { .. }) {
             heir.kill();
-        } else if heir.given_up.is_some() {
-            heir.give_up(patience);
-        } else if heir.is_ready() && heir.line.write_all(&[YOURS]).is_ok() {
-            let process = heir.process;
-            let line = self.upgrade.heir.take().map(|heir| heir.line);
-            self.upgrade.successor =
-                line.map(|line| Successor { line, since: Instant::now(), has_names: false });
-            self.leave_to(process);
-        } else if heir.since.elapsed() > HEIR_PATIENCE {
-            let process = heir.process;
-            heir.give_up(patience);
-            self.say(
-                Level::Error,
-                format_args!("process {process} is not ready after {HEIR_PATIENCE:?}: it is told to leave"),
-            );
+            return;
+        }
+        let process = heir.process;
+        match heir.next_step() {
+            Step::Wait => {}
+            Step::TellItIsItsOwn => heir.tell_it_is_its_own(),
+            Step::Leave => self.leave_to_heir(),
+            Step::AwaitItsEnd => heir.give_up(patience),
+            Step::Kill => heir.kill(),
+            Step::GiveUp => {
+                heir.give_up(patience);
+                self.say(
+                    Level::Error,
+                    format_args!(
+                        "process {process} is not ready after {HEIR_PATIENCE:?}: it is told to leave"
+                    ),
+                );
+            }
         }
     }
 
-    /// A process ended: whether it was the new program, which then has not taken over.
+    /// A process ended: whether it was the new program. One that had the names and left in order was stopped, and so is
+    /// this one; any other one has not taken over.
     pub(super) fn bury_heir(&mut self, dead: &DeadChild) -> bool {
-        let Some(mut heir) = self.upgrade.heir.take_if(|heir| heir.process == dead.process) else {
+        if self.upgrade.successor() == Some(dead.process) {
+            self.upgrade.successor = None;
+            return true;
+        }
+        let Some(heir) = self.upgrade.heir.as_mut().filter(|heir| heir.process == dead.process) else {
             return false;
         };
         heir.hear();
-        let (process, reason) = (heir.process, heir.reason());
+        if heir.has_names() && dead.status.is_orderly() {
+            self.leave_to_heir();
+            self.upgrade.successor = None;
+            return true;
+        }
+        let (process, reason, is_told) = (heir.process, heir.reason(), heir.told.is_some());
+        self.upgrade.heir = None;
+        self.names.sweep_after(process, &self.heritage.statistics);
+        if is_told {
+            self.take_names_back();
+        }
         let DeadChild { status, .. } = dead;
         self.say(
             Level::Error,
             format_args!("process {process} did not take over: all stays as it was: {reason} ({status})"),
         );
+        if let Some(signal) = self.upgrade.stop.take() {
+            self.begin_to_stop(signal);
+        }
         true
+    }
+
+    /// The heir may have died between taking one of them and telling it.
+    fn take_names_back(&mut self) {
+        for complaint in self.names.take_back() {
+            self.say(Level::Error, format_args!("{complaint}"));
+        }
+        if self.heritage.statistics.is_replaced() {
+            // A name that another memory has had is taken by a rename only, and so by the next generation.
+            self.say(Level::Warning, format_args!("the published figures are lost: reloading for new ones"));
+            self.wish_reload();
+        }
     }
 
     /// Whoever serves after this program goes on with what it has counted: told when it leaves and again at its end,
@@ -243,12 +341,17 @@ impl Master {
         }
     }
 
-    fn leave_to(&mut self, heir: ProcessId) {
+    /// It has said that it has the names.
+    fn leave_to_heir(&mut self) {
+        let Some(Heir { process, line, .. }) = self.upgrade.heir.take() else { return };
+        self.upgrade.successor = Some(Successor { process, line });
+        self.is_stop_wanted = self.upgrade.stop.take().is_some();
         self.names.leave();
         self.tell_totals();
-        self.say(Level::Notice, format_args!("process {heir} serves: finishing what was accepted"));
-        self.service_manager.succeeded_by(heir.number() as u32);
+        self.say(Level::Notice, format_args!("process {process} serves: finishing what was accepted"));
+        self.service_manager.succeeded_by(process.number() as u32);
         self.phase = Phase::Stopping { step: 0, since: Instant::now() };
+        self.hand_on_wish(process);
         self.give_up_reloading();
         // Two would answer at one socket.
         for index in 0..self.children.len() {
@@ -261,6 +364,7 @@ impl Master {
     /// The server stops: nobody is to come after it.
     pub(super) fn give_up_upgrading(&mut self) {
         let patience = self.exit_timeout() + LEAVE_PATIENCE;
+        self.upgrade.is_wanted = false;
         if let Some(heir) = &mut self.upgrade.heir {
             heir.give_up(patience);
         }
@@ -271,26 +375,63 @@ impl Master {
 mod tests {
     use super::*;
 
+    fn heir() -> (Heir, UnixStream) {
+        let (line, others) = UnixStream::pair().unwrap();
+        line.set_nonblocking(true).unwrap();
+        let process = ProcessId::from_number(i32::MAX).unwrap();
+        (Heir { process, line, since: Instant::now(), heard: vec![], told: None, given_up: None }, others)
+    }
+
     #[test]
-    fn an_heir_is_ready_when_it_says_so_and_nothing_else_after_it() {
-        let check = |heard: &[&[u8]], is_ready: bool, reason: &str| {
-            let (line, mut others) = UnixStream::pair().unwrap();
-            line.set_nonblocking(true).unwrap();
-            let process = ProcessId::from_number(i32::MAX).unwrap();
-            let mut heir = Heir { process, line, since: Instant::now(), heard: vec![], given_up: None };
+    fn an_heir_is_told_when_it_is_ready_and_left_to_when_it_has_the_names() {
+        let check = |heard: &[&[u8]], is_told: bool, step: Step, reason: &str| {
+            let (mut heir, mut others) = heir();
+            heir.told = is_told.then(Instant::now);
             for word in heard {
                 others.write_all(word).unwrap();
                 heir.hear();
             }
             drop(others);
             heir.hear();
-            assert_eq!((heir.is_ready(), heir.reason().as_str()), (is_ready, reason), "{heard:?}");
+            assert_eq!((heir.next_step(), heir.reason().as_str()), (step, reason), "{heard:?}");
         };
-        check(&[], false, "it did not say why");
-        check(&[&[READY]], true, "it did not say why");
-        check(&[b"no ", b"room\n"], false, "no room");
-        check(&[&[READY], b"told to leave"], false, "told to leave");
+        let silent = "it did not say why";
+        check(&[], false, Step::Wait, silent);
+        check(&[&[READY]], false, Step::TellItIsItsOwn, silent);
+        check(&[b"no ", b"room\n"], false, Step::Wait, "no room");
+        check(&[&[READY], b"told to leave"], false, Step::Wait, "told to leave");
+        check(&[&[READY]], true, Step::Wait, silent);
+        check(&[&[READY], &[TAKEN]], true, Step::Leave, silent);
+        check(&[&[READY], b"told to leave"], true, Step::Wait, "told to leave");
         let long = "x".repeat(REASON_SIZE_MAX);
-        check(&[long.as_bytes(), b"more"], false, &long);
+        check(&[long.as_bytes(), b"more"], false, Step::Wait, &long);
+    }
+
+    #[test]
+    fn an_heir_that_takes_too_long_is_asked_to_leave_and_one_that_could_have_the_names_is_killed() {
+        let ago = |time: Duration| Instant::now().checked_sub(time + Duration::from_secs(1)).unwrap();
+        let check = |heard: &[u8], is_told: bool, is_given_up: bool, step: Step| {
+            let (mut heir, _others) = heir();
+            heir.heard = heard.to_vec();
+            heir.since = ago(HEIR_PATIENCE);
+            heir.told = is_told.then(|| ago(NAMES_PATIENCE));
+            heir.given_up = is_given_up.then(Instant::now);
+            assert_eq!(heir.next_step(), step, "{heard:?} {is_told} {is_given_up}");
+        };
+        check(&[], false, false, Step::GiveUp);
+        check(&[], false, true, Step::AwaitItsEnd);
+        check(&[READY], false, false, Step::TellItIsItsOwn);
+        check(&[READY], false, true, Step::AwaitItsEnd);
+        check(&[READY], true, false, Step::Kill);
+        check(&[READY, TAKEN], true, false, Step::Leave);
+    }
+
+    #[test]
+    fn who_cannot_be_told_is_not_ready_any_more() {
+        let (mut heir, others) = heir();
+        heir.heard = vec![READY];
+        drop(others);
+        heir.tell_it_is_its_own();
+        assert_eq!((heir.told, heir.next_step()), (None, Step::Wait));
     }
 }

@@ -22,8 +22,9 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -247,6 +248,18 @@ impl StatisticsPublisher {
     /// Whether this process has given it the name.
     pub fn has_name(&self) -> bool {
         self.has_name.get()
+    }
+
+    /// Whether viewers that come now see another memory than this one, which once had the name.
+    pub fn is_replaced(&self) -> bool {
+        let id = |found: io::Result<Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        self.has_name.get()
+            && id(self.memory.file.metadata()) != id(std::fs::metadata(path_of(&self.memory.name)))
+    }
+
+    /// Removes what somebody prepared who died before it took the name. Not for one that prepares itself.
+    pub fn sweep_prepared(&self) {
+        let _ = shm_unlink(prepared_name_of(&self.instance).as_str());
     }
 
     /// Removes the name that it has; viewers that are attached keep what they see. For the master, on its way out.
@@ -660,6 +673,20 @@ mod tests {
         assert_eq!((snapshot.generation, snapshot.updates, snapshot.is_alive), (3, 2, true));
         assert_eq!(snapshot.server_pid, ProcessId::own().number());
         assert!(snapshot.published_at_ns > 0);
+    }
+
+    #[test]
+    fn a_name_that_another_one_took_is_noticed_and_what_nobody_took_is_swept() {
+        let instance = Instance::new("replaced");
+        let first = instance.create().expect("created");
+        let second = StatisticsPublisher::prepare(&instance.0, 4, 1, 1).expect("prepared");
+        assert_eq!((first.is_replaced(), second.is_replaced()), (false, false));
+        first.sweep_prepared();
+        assert!(second.take_name().is_err(), "it is swept");
+        assert!(!first.is_replaced());
+        let third = StatisticsPublisher::prepare(&instance.0, 5, 1, 1).expect("prepared");
+        third.take_name().expect("taken");
+        assert_eq!((first.is_replaced(), third.is_replaced()), (true, false));
     }
 
     #[test]

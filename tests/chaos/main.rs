@@ -11,7 +11,8 @@
 //! A row does something bad to a running server under load, counts what became of every message, and says whether the
 //! figure is what is promised. One line a row: what was measured, the target, what the reference server did under the
 //! same treatment (measured on its own, version 5.6.3 or 6.2), the seed. The end is non-zero when a row is below its
-//! target. Messages have Call-IDs of their own and answers are matched one by one.
+//! target. Messages have Call-IDs of their own and answers are matched one by one. A row that needs what is not here, a
+//! right or a program, is skipped and says so.
 
 #[path = "../server/scripts.rs"]
 #[allow(dead_code, reason = "shared with the tests of the server, which use more of it")]
@@ -49,12 +50,24 @@ struct Row {
 /// What a row found.
 struct Finding {
     value: String,
-    is_met: bool,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Met,
+    Missed,
+    /// It cannot be measured here.
+    Skipped,
 }
 
 impl Finding {
     fn new(is_met: bool, value: impl Into<String>) -> Finding {
-        Finding { value: value.into(), is_met }
+        Finding { value: value.into(), verdict: if is_met { Verdict::Met } else { Verdict::Missed } }
+    }
+
+    fn skipped(reason: impl Into<String>) -> Finding {
+        Finding { value: reason.into(), verdict: Verdict::Skipped }
     }
 }
 
@@ -114,16 +127,20 @@ impl Row {
     }
 
     /// Runs it; a panic inside is a row below its target.
-    fn run(&self, seed: u64) -> bool {
+    fn run(&self, seed: u64) -> Verdict {
         let started_at = Instant::now();
         let _limit = Limit::start(self.id);
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.measure)(&mut Dice(seed | 1))));
         let finding = outcome.unwrap_or_else(|_| Finding::new(false, "the row itself failed, see above"));
-        let verdict = if finding.is_met { "ok  " } else { "MISS" };
+        let verdict = match finding.verdict {
+            Verdict::Met => "ok  ",
+            Verdict::Missed => "MISS",
+            Verdict::Skipped => "skip",
+        };
         println!("{verdict} {:4} {}: {}", self.id, self.what, finding.value);
         println!("          target: {}; reference: {}", self.target, self.peer);
         println!("          seed {seed}, {:.1} s", started_at.elapsed().as_secs_f64());
-        finding.is_met
+        finding.verdict
     }
 }
 
@@ -185,10 +202,9 @@ fn main() -> ExitCode {
     let is_wanted = |row: &&Row| {
         (wanted.is_empty() && is_usual(row)) || wanted.iter().any(|id| row.id.eq_ignore_ascii_case(id))
     };
-    let (mut passed, mut failed) = (0, 0);
-    for row in rows.iter().filter(is_wanted) {
-        if row.run(seed) { passed += 1 } else { failed += 1 }
-    }
-    println!("\n{passed} passed, {failed} failed");
+    let verdicts: Vec<Verdict> = rows.iter().filter(is_wanted).map(|row| row.run(seed)).collect();
+    let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+    let [passed, failed, skipped] = [Verdict::Met, Verdict::Missed, Verdict::Skipped].map(count);
+    println!("\n{passed} passed, {failed} failed, {skipped} skipped");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

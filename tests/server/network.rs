@@ -7,10 +7,9 @@ use crate::support::{Caller, Load, Request, SOON, Server, apart, wait_until};
 
 /// Runs it where that is possible.
 fn apart(scene: impl FnOnce() + Send) {
-    if apart::is_possible() {
-        apart::run_inside(scene);
-    } else {
-        eprintln!("skipped: only root can have a network of its own");
+    match apart::missing() {
+        None => apart::run_inside(scene),
+        Some(reason) => eprintln!("skipped: {reason}"),
     }
 }
 

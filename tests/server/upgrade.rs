@@ -5,13 +5,13 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::scripts::answered_by_workers;
 use crate::support::{
-    Folder, Load, Request, SOON, Server, Tool, daemon_path, processes, top_path, wait_for, wait_until,
+    Folder, Load, Request, SOON, Server, Tool, apart, daemon_path, processes, top_path, wait_for, wait_until,
 };
 
 /// The master that the pid file names.
@@ -216,6 +216,120 @@ fn an_heir_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
 }
 
 #[test]
+fn an_heir_whose_predecessor_died_before_it_began_takes_its_place() {
+    let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+    let parent = "$(cut -d' ' -f4 /proc/$$/stat)";
+    let words = format!("kill -KILL $PPID\nwhile [ \"{parent}\" = \"$PPID\" ]; do :; done");
+    replace_by_daemon_after(&server, &words);
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(server.wait_for_exit(SOON), None);
+    wait_until("the heir serves or is gone", SOON, || {
+        server.log_count("sworkerd: ready") == 2 || server.log().contains("sworkerd: error")
+    });
+    let heir = named_master(&server);
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200, "{}", server.log());
+    assert_has_all_names(&server, heir);
+    end(heir);
+}
+
+/// A program that says it is ready, is told that everything is its own, and does this instead of taking it.
+fn heir_that_does_not_take(words: &str) -> String {
+    format!(
+        "#!/bin/bash\nline=$(grep -o '\"line\":[0-9]*' /proc/self/fd/$SWORKER_HANDOVER | cut -d: -f2)\n\
+         printf '\\x01' >&$line\nread -r -N 1 -u $line\n{words}\n"
+    )
+}
+
+#[test]
+fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
+    let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+    let children = server.children_titled("worker ");
+    let takes_a_name = "echo $$ > server.pid\nkill -9 $$";
+    let rows = [
+        ("kill -9 $$", "it did not say why (SIGKILL)"),
+        ("exit 0", "it did not say why (exit status 0)"),
+        ("printf 'not now' >&$line\nexit 255", "not now (exit status 255)"),
+        (
+            "kill -TERM $PPID\nkill -HUP $PPID\necho $$ > server.pid\nexit 1",
+            "it did not say why (exit status 1)",
+        ),
+    ];
+    let rows = [rows[0], (takes_a_name, rows[0].1), rows[1], rows[2], rows[3]];
+    let last = rows.len();
+    for (count, (words, reason)) in (1..).zip(rows) {
+        replace_program(&server, &heir_that_does_not_take(words));
+        server.signal(Signal::SIGUSR2);
+        wait_until(reason, SOON, || server.log_count("did not take over: all stays as it was: ") == count);
+        let log = server.log();
+        let told = log.rsplit("did not take over: all stays as it was: ").next().unwrap_or_default();
+        assert!(told.contains(reason), "{reason:?} is not in {told}");
+        if count < last {
+            assert_eq!(
+                server.caller().ask(&Request::new("OPTIONS", &format!("{count}.after"))).status(),
+                200
+            );
+            assert_eq!(server.children_titled("worker "), children);
+            assert_has_all_names(&server, server.master());
+        }
+    }
+    // The last one asked for a stop, which had to wait until it was clear who serves.
+    assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
+    assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
+}
+
+#[test]
+fn an_heir_that_dies_leaves_nothing_about() {
+    let server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+    replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
+    server.signal(Signal::SIGUSR2);
+    let heir = wait_for("the heir is up", SOON, || heir(&server));
+    processes::send_signal(heir, Signal::SIGKILL);
+    processes::thaw(server.master());
+    server.wait_for_log("did not take over: all stays as it was: it did not say why (SIGKILL)");
+    assert_has_all_names(&server, server.master());
+}
+
+#[test]
+fn a_wish_for_another_script_is_not_lost_between_two_programs() {
+    for (words, signals) in [
+        ("kill -HUP $PPID", &[Signal::SIGUSR2][..]),
+        ("", &[Signal::SIGHUP, Signal::SIGUSR2]),
+        ("", &[Signal::SIGUSR2, Signal::SIGHUP]),
+    ] {
+        let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
+        replace_by_daemon_after(&server, words);
+        signals.iter().for_each(|signal| server.signal(*signal));
+        assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
+        let heir = named_master(&server);
+        wait_until("it has another generation", SOON, || {
+            server.ask_control(&["core.generation"])["generation"] == 2
+        });
+        end(heir);
+    }
+}
+
+#[test]
+fn a_program_that_is_asked_to_stop_while_it_leaves_finishes_what_it_accepted() {
+    let mut server = Server::start(&answered_by_workers(1, 1, 64));
+    let worker = server.worker("calls", 1);
+    processes::freeze(worker);
+    let caller = server.caller();
+    (0..20).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("{index}.held")))));
+    wait_until("all are accepted", SOON, || server.counter("sworker.delegated") == 20);
+    server.signal(Signal::SIGUSR2);
+    server.wait_for_log("serves: finishing what was accepted");
+    let heir = named_master(&server);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("SIGTERM: still finishing what was accepted");
+    processes::thaw(worker);
+    let answers: Vec<u16> = (0..20).map(|_| caller.receive().status()).collect();
+    assert_eq!(answers, [200; 20]);
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
+    end(heir);
+}
+
+#[test]
 fn a_stop_ends_an_upgrade_that_hangs() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     replace_program(&server, "#!/bin/sh\nexec sleep 1000\n");
@@ -275,6 +389,9 @@ fn server_of_nobody(arguments: &[&str]) -> Server {
 
 #[test]
 fn another_user_takes_over_from_itself() {
+    if !apart::is_root() {
+        return eprintln!("skipped: only root can become another user");
+    }
     let mut server = server_of_nobody(&[]);
     server.signal(Signal::SIGUSR2);
     assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
@@ -290,6 +407,9 @@ fn another_user_takes_over_from_itself() {
 
 #[test]
 fn a_program_outside_of_the_root_directory_cannot_take_over_and_nothing_changes() {
+    if !apart::is_root() {
+        return eprintln!("skipped: only root can have another root directory");
+    }
     let root = Folder::new();
     let server = server_of_nobody(&["--no-sandbox", "-t", root.path().to_str().unwrap()]);
     server.signal(Signal::SIGUSR2);
@@ -298,6 +418,115 @@ fn a_program_outside_of_the_root_directory_cannot_take_over_and_nothing_changes(
     );
     assert_eq!(named_master(&server), server.master());
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
+}
+
+/// What is killed in the middle of upgrades, one after the other: the heir, or the program before it; so many
+/// milliseconds after the heir began; whether SIGHUPs come meanwhile.
+const KILLS: [(bool, u64, bool); 12] = [
+    (true, 0, false),
+    (false, 0, false),
+    (true, 5, true),
+    (false, 5, true),
+    (true, 10, false),
+    (false, 10, false),
+    (true, 20, true),
+    (false, 20, true),
+    (true, 30, false),
+    (false, 30, false),
+    (true, 50, true),
+    (false, 50, true),
+];
+
+/// A storm of upgrades as it goes on under load.
+struct Storm<'s> {
+    server: &'s Server,
+    master: i32,
+    round: usize,
+    stage: Stage,
+}
+
+/// How far a round is.
+#[derive(Clone, Copy)]
+enum Stage {
+    Calm,
+    Asked,
+    Begun { heir: i32, at: Instant },
+    Killed { victim: i32, next: i32 },
+}
+
+impl Storm<'_> {
+    /// The heir of this round, as the log tells it.
+    fn heir(&self) -> Option<i32> {
+        let log = self.server.log();
+        let line = log.lines().filter(|line| line.contains(" begins to take over")).nth(self.round)?;
+        line.rsplit("process ").next()?.split(' ').next()?.parse().ok()
+    }
+
+    /// Kills one of both; who was killed, and who serves then. An heir that is the only one left is not killed: that
+    /// would be the end of the server, as it is at any time.
+    fn kill(&self, is_heir: bool, heir: i32) -> (i32, i32) {
+        processes::send_signal(self.master, Signal::SIGSTOP);
+        // One that has left is gone by now.
+        let is_moving = || matches!(processes::state(self.master), Some('R' | 'S' | 'D'));
+        wait_until("it stands still", SOON, || !is_moving());
+        let is_left_to = self.server.log().contains(&format!("process {heir} serves"));
+        let (victim, next) = if is_heir && !is_left_to { (heir, self.master) } else { (self.master, heir) };
+        processes::send_signal(victim, Signal::SIGKILL);
+        processes::thaw(self.master);
+        (victim, next)
+    }
+
+    fn go_on(&mut self) -> ControlFlow<()> {
+        let Some((is_heir, after_ms, has_hangups)) = KILLS.get(self.round).copied() else {
+            return ControlFlow::Break(());
+        };
+        match self.stage {
+            Stage::Calm => {
+                processes::send_signal(self.master, Signal::SIGUSR2);
+                self.stage = Stage::Asked;
+            }
+            Stage::Asked => {
+                if let Some(heir) = self.heir() {
+                    self.stage = Stage::Begun { heir, at: Instant::now() };
+                }
+            }
+            Stage::Begun { heir, at } => {
+                if has_hangups {
+                    processes::send_signal(self.master, Signal::SIGHUP);
+                }
+                if at.elapsed() >= Duration::from_millis(after_ms) {
+                    let (victim, next) = self.kill(is_heir, heir);
+                    self.stage = Stage::Killed { victim, next };
+                }
+            }
+            Stage::Killed { victim, next } => {
+                if !processes::is_alive(victim) && named_master(self.server) == next {
+                    (self.master, self.stage) = (next, Stage::Calm);
+                    self.round += 1;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// So many messages may be in the hands of processes that die with a master that is killed.
+const IN_HAND_MAX: usize = 64;
+
+#[test]
+fn whoever_is_killed_in_an_upgrade_somebody_serves() {
+    let mut server = Server::start(&answered_by_workers(2, 2, 1024));
+    let mut storm = Storm { server: &server, master: server.master(), round: 0, stage: Stage::Calm };
+    let load = Load::new("storm", 30_000).rate(1_000.0);
+    let tally = load.run_while(&server.caller(), |_| storm.go_on());
+    let (round, master) = (storm.round, storm.master);
+    eprintln!("{round} kills, {} lost of {}, longest gap {:?}", tally.lost.len(), tally.sent, tally.gap_max);
+    assert_eq!(round, KILLS.len(), "{}", server.log());
+    assert!(tally.lost.len() <= KILLS.len() * IN_HAND_MAX, "{} lost of {}", tally.lost.len(), tally.sent);
+    server.wait_for_exit(SOON);
+    Load::new("calm", 500).run(&server.caller()).assert_nothing_lost();
+    assert_has_all_names(&server, master);
+    end(master);
 }
 
 /// Asks a master that is no child of ours to stop, and waits until nobody of it is left.
