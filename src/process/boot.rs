@@ -345,7 +345,7 @@ pub(super) fn renew(
     let log = Rc::new(log(settings)?);
     log.set_process(0, former.master.number() as u32);
     for remark in &loaded.remarks {
-        log.say(Level::Warning, format_args!("{}", remark.trim_end()));
+        log.say_lines(Level::Warning, remark);
     }
     for name in fixed_differences(former.loaded.settings(), settings) {
         log.say(Level::Warning, format_args!("{name} stays as it is until the server is started again"));
