@@ -246,40 +246,16 @@ fn parameter_word(kind: &ParameterKind) -> &'static str {
         ParameterKind::Value => "value",
         ParameterKind::Place => "variable",
         ParameterKind::Prepared => "text checked at load",
-        ParameterKind::Route(kind) => route_word(*kind),
-    }
-}
-
-const ROUTES: &[RouteKind] = &[
-    RouteKind::Request,
-    RouteKind::Named,
-    RouteKind::Reply,
-    RouteKind::OnReply,
-    RouteKind::Failure,
-    RouteKind::Branch,
-    RouteKind::OnSend,
-    RouteKind::Event,
-];
-
-fn route_word(kind: RouteKind) -> &'static str {
-    match kind {
-        RouteKind::Request => "request_route",
-        RouteKind::Named => "route[]",
-        RouteKind::Reply => "reply_route",
-        RouteKind::OnReply => "onreply_route[]",
-        RouteKind::Failure => "failure_route[]",
-        RouteKind::Branch => "branch_route[]",
-        RouteKind::OnSend => "onsend_route",
-        RouteKind::Event => "event_route[]",
+        ParameterKind::Route(kind) => kind.word(),
     }
 }
 
 fn routes_in_words(routes: RouteSet) -> String {
-    if ROUTES.iter().all(|kind| routes.contains(*kind)) {
+    if RouteKind::ALL.iter().all(|kind| routes.contains(*kind)) {
         return "may stand in any route".to_string();
     }
-    let words: Vec<&str> =
-        ROUTES.iter().filter(|kind| routes.contains(**kind)).map(|kind| route_word(*kind)).collect();
+    let allowed = RouteKind::ALL.into_iter().filter(|kind| routes.contains(*kind));
+    let words: Vec<&str> = allowed.map(RouteKind::word).collect();
     format!("may stand in {}", words.join(", "))
 }
 
