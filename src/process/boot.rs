@@ -188,10 +188,7 @@ fn print_manual(command_line: &CommandLine, part: Part) -> Result<i32, StartErro
     };
     match manual::print_one(part, modules::MODULES, name) {
         Ok(text) => write_out(&text),
-        Err(near) => {
-            let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-            Err(StartError::Place(format!("the manual has no \"{name}\" there{hint}")))
-        }
+        Err(missing) => Err(StartError::Place(missing)),
     }
 }
 

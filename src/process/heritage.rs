@@ -22,8 +22,8 @@ use crate::core::log::Log;
 use crate::core::settings::{FullPolicy, Order, Settings};
 use crate::core::shared::SharedState;
 use crate::shm::{
-    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, ProcessTable, QueuePlan, Queues, StatisticsPublisher,
-    WaitingRoom,
+    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, ProcessTable, QueuePlan, Queues,
+    StatisticsPublisher, WaitingRoom,
 };
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
