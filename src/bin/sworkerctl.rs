@@ -25,7 +25,7 @@ usage: sworkerctl [options] COMMAND [ARGUMENT...]
   -h            print this and exit
 
 Arguments that look like numbers are numbers; s:5 is text, i:5 a number.
-Commands: sworkerctl system.listMethods; what one does: sworkerctl system.methodHelp COMMAND
+Commands: sworkerctl help; what one does: sworkerctl help COMMAND
 ";
 
 struct Order {
@@ -89,13 +89,24 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<Order>, Str
         }
     }
     let mut words = command.into_iter().map(|word| word.to_string_lossy().into_owned());
+    let method = words.next().ok_or("a command is needed")?;
+    let parameters: Vec<Value> = words.map(|word| client::argument(&word)).collect();
     Ok(Some(Order {
         socket: socket.unwrap_or_else(client::default_socket),
-        method: words.next().ok_or("a command is needed")?,
-        parameters: words.map(|word| client::argument(&word)).collect(),
+        method: method_called(&method, parameters.len()).to_owned(),
+        parameters,
         form,
         patience,
     }))
+}
+
+/// `help` is a word of the terminal, not of the server.
+fn method_called(word: &str, argument_count: usize) -> &str {
+    match (word, argument_count) {
+        ("help", 0) => "system.listMethods",
+        ("help", _) => "system.methodHelp",
+        _ => word,
+    }
 }
 
 fn value(parser: &mut lexopt::Parser) -> Result<OsString, String> {
@@ -113,6 +124,8 @@ fn shown(result: &Value, form: Form) -> String {
     match (result, form) {
         (Value::String(text), Form::BareText) => text.clone(),
         (other, Form::OneLine) => other.to_string(),
+        // Done, and there is nothing to tell.
+        (Value::Null, _) => "ok".to_owned(),
         (other, _) => format!("{other:#}"),
     }
 }
@@ -132,6 +145,19 @@ mod tests {
         assert_eq!((order.socket, order.method.as_str()), (PathBuf::from("/a/s"), "stats.fetch"));
         assert_eq!(order.parameters, [json!("-x"), json!(7), json!("7")]);
         assert!(order.form == Form::OneLine && order.patience == Duration::from_millis(500));
+    }
+
+    #[test]
+    fn help_asks_the_server() {
+        let rows = [
+            ("help", "system.listMethods", 0),
+            ("help core.ps", "system.methodHelp", 1),
+            ("core.echo help", "core.echo", 1),
+        ];
+        for (words, method, count) in rows {
+            let order = order(words).unwrap().unwrap();
+            assert_eq!((order.method.as_str(), order.parameters.len()), (method, count), "{words}");
+        }
     }
 
     #[test]
@@ -156,6 +182,9 @@ mod tests {
             (json!([1]), Form::ManyLines, "[\n  1\n]"),
             (json!([1]), Form::OneLine, "[1]"),
             (json!([1]), Form::BareText, "[\n  1\n]"),
+            (json!(null), Form::ManyLines, "ok"),
+            (json!(null), Form::OneLine, "null"),
+            (json!(null), Form::BareText, "ok"),
         ];
         for (result, form, text) in rows {
             assert_eq!(shown(&result, form), text);

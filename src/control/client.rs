@@ -40,6 +40,8 @@ impl fmt::Display for ClientError {
             }
             ClientError::Broken(error) => write!(out, "could not talk to the server: {error}"),
             ClientError::NoAnswer => write!(out, "the server gave no answer"),
+            // The general code tells nothing, and mistakes in a script are told on many lines.
+            ClientError::Refused(fault) if fault.code == Fault::FAILED => write!(out, "{}", fault.message),
             ClientError::Refused(fault) => write!(out, "{} ({})", fault.message, fault.code),
         }
     }

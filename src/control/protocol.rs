@@ -29,6 +29,9 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The code of a command that was understood and could not be done.
+    pub const FAILED: i64 = -32000;
+
     /// The line is no JSON.
     pub fn unreadable(reason: &str) -> Fault {
         Fault { code: -32700, message: format!("could not read the request: {reason}") }
@@ -53,7 +56,7 @@ impl Fault {
 
     /// The command was understood and could not be done.
     pub fn failed(reason: &str) -> Fault {
-        Fault { code: -32000, message: reason.to_owned() }
+        Fault { code: Fault::FAILED, message: reason.to_owned() }
     }
 }
 

@@ -159,7 +159,7 @@ fn named(server: &dyn Server, given: &[Value], count: usize) -> Result<SettingRo
     let found = server.settings().into_iter().find(|row| row.group == group && row.name == name);
     found.ok_or_else(|| {
         Fault::bad_parameters(&format!(
-            "there is no setting {group}.{name} that can change while the server runs"
+            "there is no setting {group}.{name} that can change while the server runs; cfg.list shows all"
         ))
     })
 }

@@ -489,7 +489,11 @@ mod tests {
                 "loadmodule \"/usr/lib/x/nonsense.so\"\nrequest_route { exit; }",
                 &["unknown module \"nonsense\""],
             ),
-            ("modparam(\"sl\", \"x\", 1)\nrequest_route { exit; }", &["no loaded module is named \"sl\""]),
+            ("modparam(\"slx\", \"x\", 1)\nrequest_route { exit; }", &["no loaded module is named \"slx\""]),
+            (
+                "modparam(\"tm\", \"fr_timer\", 1)\nrequest_route { exit; }",
+                &["test.cfg:1:1", "module \"tm\" exists in Kamailio and is not here yet"],
+            ),
             (
                 "request_route { if ($sp == 1 && $sii == 2) exit; }",
                 &["unknown variable $sii", "did you mean $si?"],

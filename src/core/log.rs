@@ -197,6 +197,12 @@ impl Log {
         }
     }
 
+    /// Writes words of several lines, such as mistakes in a script, as a line of the log for each: a place and the caret
+    /// below it can be read there as on a terminal.
+    pub fn say_lines(&self, level: Level, text: &str) {
+        text.lines().for_each(|line| self.say(level, format_args!("{line}")));
+    }
+
     /// Writes a line made of `text`, whatever the level.
     pub fn write(&self, line: &Line<'_>, text: fmt::Arguments<'_>) {
         let mut room = self.text_room.take();

@@ -13,9 +13,11 @@ use crate::script::ast::RouteKind;
 use crate::script::catalog::{Advice, ParameterKind, RouteSet, Yields};
 
 use super::counters;
+use super::elsewhere;
 use super::functions;
 use super::module::{Module, ModuleEntry, ModuleFunction, ModuleVariable, Parameter, ParameterSetter};
 use super::nearest::nearest;
+use super::settings::group::{self, KeyRow};
 use super::settings::table::{GLOBALS, GlobalRow, Kind, Takes};
 use super::transformations::{self, Transformation};
 use super::variables::{self, KeyRule, Scope};
@@ -36,6 +38,8 @@ pub enum Part {
     Transformations,
     /// Global parameters.
     Globals,
+    /// Keys of a group of workers.
+    Groups,
     /// Counters.
     Counters,
 }
@@ -48,10 +52,16 @@ pub const PARTS: &[(&str, Part)] = &[
     ("modules", Part::Modules),
     ("transformations", Part::Transformations),
     ("globals", Part::Globals),
+    ("groups", Part::Groups),
     ("counters", Part::Counters),
 ];
 
 impl Part {
+    /// `functions`.
+    fn name(self) -> &'static str {
+        PARTS.iter().find(|(_, part)| *part == self).map_or("names", |(name, _)| name)
+    }
+
     /// `functions`, or `function`.
     pub fn named(name: &str) -> Option<Part> {
         let is_it = |(plural, _): &&(&str, Part)| *plural == name || plural.strip_suffix('s') == Some(name);
@@ -64,16 +74,32 @@ pub fn print(part: Part, modules: &[ModuleEntry]) -> String {
     rendered(&entries(part, modules))
 }
 
-/// The entries of one name. What is near, when there is none.
-pub fn print_one(part: Part, modules: &[ModuleEntry], name: &str) -> Result<String, Option<String>> {
+/// The entries of one name. When there is none: where it is instead, or what is near.
+pub fn print_one(part: Part, modules: &[ModuleEntry], name: &str) -> Result<String, String> {
     let bare = name.trim_start_matches(['$', '@', '{']).trim_end_matches(['}', '(', ')']);
     let (mine, others): (Vec<Entry>, Vec<Entry>) =
         entries(part, modules).into_iter().partition(|entry| entry.names.iter().any(|known| known == bare));
     if mine.is_empty() {
         let names = others.iter().flat_map(|entry| entry.names.iter().map(String::as_str));
-        return Err(nearest(bare, names).map(str::to_string));
+        return Err(missing(part, bare, nearest(bare, names)));
     }
     Ok(rendered(&mine))
+}
+
+fn missing(part: Part, name: &str, near: Option<&str>) -> String {
+    let elsewhere = match part {
+        Part::Functions => elsewhere::module_of_function(name),
+        Part::Variables => elsewhere::module_of_variable(name),
+        Part::Modules if elsewhere::is_module(name) => {
+            return elsewhere::not_here_yet(&format!("module \"{name}\"")).message;
+        }
+        _ => None,
+    };
+    if let Some(module) = elsewhere {
+        return elsewhere::not_here_yet(&format!("\"{name}\" (module \"{module}\")")).message;
+    }
+    let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+    format!("\"{name}\" is none of the {}{hint}", part.name())
 }
 
 /// One entry.
@@ -111,6 +137,7 @@ fn entries(part: Part, modules: &[ModuleEntry]) -> Vec<Entry> {
             core_transformations().chain(of_modules(manuals, |one| one.transformations)).collect()
         }
         Part::Globals => GLOBALS.iter().map(global_entry).collect(),
+        Part::Groups => group::KEYS.iter().map(key_entry).collect(),
         Part::Counters => {
             let core = counters::CORE.iter().map(|row| counter_entry(&row.name, &row.documentation, CORE));
             core.chain(of_modules(manuals, |one| one.counters)).collect()
@@ -246,41 +273,26 @@ fn parameter_word(kind: &ParameterKind) -> &'static str {
         ParameterKind::Value => "value",
         ParameterKind::Place => "variable",
         ParameterKind::Prepared => "text checked at load",
-        ParameterKind::Route(kind) => route_word(*kind),
-    }
-}
-
-const ROUTES: &[RouteKind] = &[
-    RouteKind::Request,
-    RouteKind::Named,
-    RouteKind::Reply,
-    RouteKind::OnReply,
-    RouteKind::Failure,
-    RouteKind::Branch,
-    RouteKind::OnSend,
-    RouteKind::Event,
-];
-
-fn route_word(kind: RouteKind) -> &'static str {
-    match kind {
-        RouteKind::Request => "request_route",
-        RouteKind::Named => "route[]",
-        RouteKind::Reply => "reply_route",
-        RouteKind::OnReply => "onreply_route[]",
-        RouteKind::Failure => "failure_route[]",
-        RouteKind::Branch => "branch_route[]",
-        RouteKind::OnSend => "onsend_route",
-        RouteKind::Event => "event_route[]",
+        ParameterKind::Route(kind) => kind.word(),
     }
 }
 
 fn routes_in_words(routes: RouteSet) -> String {
-    if ROUTES.iter().all(|kind| routes.contains(*kind)) {
+    if RouteKind::ALL.iter().all(|kind| routes.contains(*kind)) {
         return "may stand in any route".to_string();
     }
-    let words: Vec<&str> =
-        ROUTES.iter().filter(|kind| routes.contains(**kind)).map(|kind| route_word(*kind)).collect();
+    let allowed = RouteKind::ALL.into_iter().filter(|kind| routes.contains(*kind));
+    let words: Vec<&str> = allowed.map(RouteKind::word).collect();
     format!("may stand in {}", words.join(", "))
+}
+
+fn key_entry((name, values, text): &KeyRow) -> Entry {
+    Entry {
+        names: vec![name.to_string()],
+        shape: format!("{name} = {values}"),
+        owner: "async_workers_group".to_string(),
+        lines: vec![text.to_string()],
+    }
 }
 
 // Variables.
@@ -498,6 +510,7 @@ mod tests {
             (Part::Globals, "log_facility", &["default: LOG_DAEMON"]),
             (Part::Globals, "reply_to_via", &["yes|no", "default: no"]),
             (Part::Globals, "mem_log", &["accepted without effect", "also mem_log"]),
+            (Part::Groups, "oc", &["oc = off, on", "(RFC 7339)"]),
             (Part::Counters, "sample.shown", &["what was shown"]),
         ];
         for (part, name, expected) in rows {
@@ -522,7 +535,20 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_answered_with_what_is_near() {
-        assert_eq!(print_one(Part::Functions, MODULES, "shwo"), Err(Some("show".to_string())));
-        assert_eq!(print_one(Part::Functions, MODULES, "nothing_like_it"), Err(None));
+        let rows = [
+            (Part::Functions, "shwo", "\"shwo\" is none of the functions; did you mean \"show\"?"),
+            (Part::Functions, "nothing_like_it", "\"nothing_like_it\" is none of the functions"),
+            (
+                Part::Functions,
+                "t_relay",
+                "\"t_relay\" (module \"tm\") exists in Kamailio and is not here yet",
+            ),
+            (Part::Variables, "$sht", "\"sht\" (module \"htable\") exists in Kamailio and is not here yet"),
+            (Part::Modules, "htable", "module \"htable\" exists in Kamailio and is not here yet"),
+            (Part::Globals, "t_relay", "\"t_relay\" is none of the globals"),
+        ];
+        for (part, name, expected) in rows {
+            assert_eq!(print_one(part, MODULES, name), Err(expected.to_string()));
+        }
     }
 }

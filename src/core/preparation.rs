@@ -49,11 +49,12 @@ impl Preparation<'_> {
         match flags.iter().find(|(known, _)| known == name) {
             Some((_, number)) => Ok(*number),
             None => {
-                let names = super::nearest::listed(flags.iter().map(|(name, _)| name.as_str()));
-                Err(complaint(
-                    format!("unknown flag \"{name}\""),
-                    &format!("a number from 0 to 31, or {names}"),
-                ))
+                let names = match flags.is_empty() {
+                    true => "a name that `flags` at the top level gives a number".to_string(),
+                    false => super::nearest::listed(flags.iter().map(|(name, _)| name.as_str())),
+                };
+                let help = format!("a number from 0 to 31, or {names}");
+                Err(complaint(format!("unknown flag \"{name}\""), &help))
             }
         }
     }

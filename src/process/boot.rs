@@ -188,10 +188,7 @@ fn print_manual(command_line: &CommandLine, part: Part) -> Result<i32, StartErro
     };
     match manual::print_one(part, modules::MODULES, name) {
         Ok(text) => write_out(&text),
-        Err(near) => {
-            let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-            Err(StartError::Place(format!("the manual has no \"{name}\" there{hint}")))
-        }
+        Err(missing) => Err(StartError::Place(missing)),
     }
 }
 
@@ -345,7 +342,7 @@ pub(super) fn renew(
     let log = Rc::new(log(settings)?);
     log.set_process(0, former.master.number() as u32);
     for remark in &loaded.remarks {
-        log.say(Level::Warning, format_args!("{}", remark.trim_end()));
+        log.say_lines(Level::Warning, remark);
     }
     for name in fixed_differences(former.loaded.settings(), settings) {
         log.say(Level::Warning, format_args!("{name} stays as it is until the server is started again"));

@@ -333,7 +333,7 @@ const FLAGS: &[Flag] = &[
     long("cfg-print", None, |c, _| { c.task = Task::PrintScript; Ok(()) },
         "print the script in canonical form, includes read and defines replaced, exit 0 or 255"),
     valued('x', "PART [NAME]", manual_or_allocator,
-        "print the manual, or one entry of it: functions, variables, parameters, modules, transformations, globals or \
+        "print the manual, or one entry of it: functions, variables, parameters, modules, transformations, globals, groups or \
          counters; names of allocators (fm, qm, tlsf) are accepted without effect"),
     switch('D', |c, _| { c.foreground_letters += 1; Ok(()) },
         "stay in the foreground; -DD means the same (receiving and processing are always different processes here, \
@@ -694,7 +694,7 @@ mod tests {
             (
                 "-x nonsense",
                 "bad value \"nonsense\" of option -x: one of functions, variables, parameters, modules, \
-                 transformations, globals, counters is needed",
+                 transformations, globals, groups, counters is needed",
             ),
             ("--format=xml", "bad value \"xml\" of option --format: text or json is needed"),
             ("-n 0", "bad value \"0\" of option -n: a number from 1 to 1024 is needed"),

@@ -173,13 +173,7 @@ impl Server for Figures<'_> {
     }
 
     fn groups(&self) -> Vec<GroupStatistics> {
-        let queues = &self.heritage.queues;
-        let figures = |group| {
-            let mut figures = queues.group_statistics(group);
-            self.heritage.ledger.add_to(group, &mut figures);
-            figures
-        };
-        (0..queues.group_count()).map(figures).collect()
+        (0..self.heritage.queues.group_count()).map(|group| self.heritage.group_figures(group)).collect()
     }
 
     fn group_states(&self) -> Vec<GroupState> {

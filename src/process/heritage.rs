@@ -22,8 +22,8 @@ use crate::core::log::Log;
 use crate::core::settings::{FullPolicy, Order, Settings};
 use crate::core::shared::SharedState;
 use crate::shm::{
-    CounterBlock, Counters, GroupPlan, Lanes, Overflow, ProcessTable, QueuePlan, Queues, StatisticsPublisher,
-    WaitingRoom,
+    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, ProcessTable, QueuePlan, Queues,
+    StatisticsPublisher, WaitingRoom,
 };
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
@@ -92,6 +92,13 @@ impl Heritage {
             process,
             secret: self.secret,
         })
+    }
+
+    /// Figures of a group, and what earlier generations counted for it.
+    pub fn group_figures(&self, group: u32) -> GroupStatistics {
+        let mut figures = self.queues.group_statistics(group);
+        self.ledger.add_to(group, &mut figures);
+        figures
     }
 }
 

@@ -378,7 +378,7 @@ impl Master {
 
     fn log_figures(&self) {
         for group in 0..self.heritage.queues.group_count() {
-            let f = self.heritage.queues.group_statistics(group);
+            let f = self.heritage.group_figures(group);
             self.heritage.log.write(
                 &crate::core::log::Line::of_core(Level::Notice),
                 format_args!(

@@ -289,7 +289,10 @@ impl Master {
         let Some(under_way) = self.reload.under_way.take() else { return };
         match &outcome {
             Ok(words) => self.say(Level::Notice, format_args!("reloaded: {words}")),
-            Err(words) => self.say(Level::Error, format_args!("not reloaded, all stays as it was: {words}")),
+            Err(words) => {
+                let words = format!("not reloaded, all stays as it was: {words}");
+                self.heritage.log.say_lines(Level::Error, &words);
+            }
         }
         under_way.asked.iter().for_each(|number| self.answer(*number, &outcome));
         if !self.is_stopping() {

@@ -158,6 +158,34 @@ pub enum RouteKind {
     Event,
 }
 
+impl RouteKind {
+    /// Every kind, in the order in which they are told.
+    pub const ALL: [RouteKind; 8] = [
+        RouteKind::Request,
+        RouteKind::Named,
+        RouteKind::Reply,
+        RouteKind::OnReply,
+        RouteKind::Failure,
+        RouteKind::Branch,
+        RouteKind::OnSend,
+        RouteKind::Event,
+    ];
+
+    /// As manual and help write it: `route[]` where a name belongs to it.
+    pub fn word(self) -> &'static str {
+        match self {
+            RouteKind::Request => "request_route",
+            RouteKind::Named => "route[]",
+            RouteKind::Reply => "reply_route",
+            RouteKind::OnReply => "onreply_route[]",
+            RouteKind::Failure => "failure_route[]",
+            RouteKind::Branch => "branch_route[]",
+            RouteKind::OnSend => "onsend_route",
+            RouteKind::Event => "event_route[]",
+        }
+    }
+}
+
 /// A route block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {

@@ -678,29 +678,10 @@ pub(super) fn route_title(kind: RouteKind, name: &str) -> String {
 }
 
 fn kind_title(kind: RouteKind) -> &'static str {
-    match kind {
-        RouteKind::Request => "request_route",
-        RouteKind::Named => "route",
-        RouteKind::Reply => "reply_route",
-        RouteKind::OnReply => "onreply_route",
-        RouteKind::Failure => "failure_route",
-        RouteKind::Branch => "branch_route",
-        RouteKind::OnSend => "onsend_route",
-        RouteKind::Event => "event_route",
-    }
+    kind.word().trim_end_matches("[]")
 }
 
 fn kinds_in_words(function_use: &super::check::FunctionUse) -> String {
-    const KINDS: [RouteKind; 8] = [
-        RouteKind::Request,
-        RouteKind::Named,
-        RouteKind::Reply,
-        RouteKind::OnReply,
-        RouteKind::Failure,
-        RouteKind::Branch,
-        RouteKind::OnSend,
-        RouteKind::Event,
-    ];
-    let allowed = KINDS.into_iter().filter(|kind| function_use.allowed.contains(*kind)).map(kind_title);
-    allowed.collect::<Vec<_>>().join(", ")
+    let allowed = RouteKind::ALL.into_iter().filter(|kind| function_use.allowed.contains(*kind));
+    allowed.map(RouteKind::word).collect::<Vec<_>>().join(", ")
 }

@@ -366,7 +366,10 @@ impl<H: Host> Run<'_, H> {
             *rounds += 1;
             return;
         }
-        self.complain(Severity::Error, &format!("the loop went round more than {limit} times and was left"));
+        self.complain(
+            Severity::Error,
+            &format!("the loop went round more than {limit} times and was left (max_while_loops)"),
+        );
         self.frame.code = -1;
         self.next = on_too_many;
     }
@@ -421,7 +424,10 @@ impl<H: Host> Run<'_, H> {
     fn call_route(&mut self, route: RouteId) {
         let limit = self.machine.limits.recursion;
         if self.machine.frames.len() + 1 >= limit as usize {
-            self.complain(Severity::Error, &format!("routes are more than {limit} deep inside each other"));
+            self.complain(
+                Severity::Error,
+                &format!("routes are more than {limit} deep inside each other (max_recursive_level)"),
+            );
             self.finish_call(-1);
             return;
         }

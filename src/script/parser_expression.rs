@@ -221,6 +221,10 @@ impl Parser<'_> {
             TokenKind::Assign if before.kind == TokenKind::Matches || before.kind == TokenKind::Equal => {
                 Diagnostic::error(token.span, "there is one `=` too many").with_help("write `==` or `=~`")
             }
+            TokenKind::Slash if before.kind == TokenKind::Matches => {
+                Diagnostic::error(token.span, "a regular expression stands in quotes here")
+                    .with_help("write `=~ \"…\"`; `/…/` is for `case`")
+            }
             TokenKind::RightParenthesis if before.kind == TokenKind::LeftParenthesis => {
                 Diagnostic::error(token.span, "there is nothing in these parentheses")
             }

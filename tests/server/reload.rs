@@ -63,7 +63,20 @@ fn a_changed_script_is_there_after_a_reload_and_a_wrong_one_changes_nothing() {
     assert_ne!(refused.code, Some(0));
     assert!(refused.output.contains("nosuch") && refused.output.contains("server.cfg:1:17"), "{refused:?}");
     server.wait_for_log("not reloaded, all stays as it was");
+    // A line of the log for each line of a mistake, so that the caret stands below its place.
+    server.wait_for_log("ERROR: <core>: request_route { nosuch(); }\n");
+    server.wait_for_log("ERROR: <core>:                 ^^^^^^\n");
     assert_eq!((answer(&caller, "still"), server.children()), ("SIP/2.0 200 two".to_string(), children));
+}
+
+#[test]
+fn figures_in_the_log_go_on_over_a_reload() {
+    let server = Server::start(&script("any", 1, &[("calls", 1)]));
+    assert_eq!(answer(&server.caller(), "before"), "SIP/2.0 200 any");
+    server.ask_control(&["core.reload"]);
+    wait_until("the first generation is gone", SOON, || generation(&server) == (1, 0));
+    server.signal(Signal::SIGUSR1);
+    server.wait_for_log("delegated 1, full 0, processed 1,");
 }
 
 #[test]

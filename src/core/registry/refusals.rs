@@ -28,6 +28,9 @@ impl Registry {
         let module = match refused {
             Refused::Module(path) => Some(module_name(path)).filter(|name| elsewhere::is_module(name)),
             Refused::ModulePattern(pattern) => return self.absent_in_pattern(pattern),
+            // What a module of ours has too is not absent: that module is not loaded.
+            Refused::Function(name) if self.entry_with(name, names_of_functions).is_some() => None,
+            Refused::Variable(name) if self.entry_with(name, |entry| (entry.variables)()).is_some() => None,
             Refused::Function(name) => elsewhere::module_of_function(name),
             Refused::Variable(name) => elsewhere::module_of_variable(name),
         };
@@ -45,7 +48,10 @@ impl Registry {
     }
 
     pub(super) fn module_not_loaded(&self, modules: &str) -> Complaint {
-        let is_available = self.available.iter().any(|entry| entry.name == modules);
+        let is_available = self.is_available(modules);
+        if elsewhere::is_module(modules) && !is_available {
+            return elsewhere::not_here_yet(&format!("module \"{modules}\""));
+        }
         let help = match is_available {
             true => Some(format!("`loadmodule \"{modules}.so\"` is missing before it")),
             false => suggestion(modules, self.module_names()),
@@ -115,8 +121,11 @@ impl Registry {
         }
         let known = self.variables.iter().filter(|target| !target.is_word()).map(|target| target.name);
         let known = std::iter::once("null").chain(known);
-        let near = nearest(name, known);
-        let help = near.map(|near| format!("did you mean ${near}?"));
+        let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let help = match nearest(name, known) {
+            Some(near) => Some(format!("did you mean ${near}?")),
+            None => is_plain.then(|| format!("a variable of your own is written $var({name})")),
+        };
         Complaint { message: format!("unknown variable ${name}"), help }
     }
 

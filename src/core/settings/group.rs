@@ -1,17 +1,6 @@
 //! `async_workers_group="name=reg;workers=4;queue=8192;deadline_ms=5000;full=reply"`.
 //!
-//! | key | values | |
-//! |---|---|---|
-//! | `name`, `workers`, `queue` | text; numbers | |
-//! | `max_workers` | 1 to 1024, as `workers` | so many run when all are busy and messages wait |
-//! | `deadline_ms` | 0 (off) or milliseconds, 30000 | a worker busy longer with one message is ended |
-//! | `attempts` | 1 to 100, 2 | deliveries of a message that ends its workers, before it is set aside |
-//! | `full` | `return`, `drop_oldest`, `reply` | what a full queue does |
-//! | `max_age_ms` | 0 (off) or milliseconds, 0 | what waited longer is not processed |
-//! | `order` | `none`, `callid`, a variable such as `fu` | which messages are processed one after another |
-//! | `priority` | `off`, `on` | what belongs to something begun goes first |
-//! | `oc` | `off`, `on` | neighbours that ask are told how much to keep back (RFC 7339) |
-//! | `nonblock`, `usleep` | numbers | known elsewhere, without effect |
+//! [`KEYS`] says what the keys are; `sworkerd -x groups` prints it.
 //!
 //! Names of keys are read without regard to case. Unknown keys are kept out with a warning, so that a file written
 //! for another server, or for a later version of this one, stays loadable.
@@ -31,21 +20,41 @@ const GROUP_NAME_SIZE_MAX: usize = 63;
 const ATTEMPTS_MAX: u32 = 100;
 /// The shortest deadline: below it a worker would be ended for waiting on a busy machine.
 const DEADLINE_MS_MIN: u32 = 20;
-const KEYS: [&str; 13] = [
-    "name",
-    "workers",
-    "max_workers",
-    "queue",
-    "deadline_ms",
-    "attempts",
-    "full",
-    "max_age_ms",
-    "order",
-    "priority",
-    "oc",
-    "nonblock",
-    "usleep",
+/// A key: its name, its values with the default first, and what it does.
+pub type KeyRow = (&'static str, &'static str, &'static str);
+
+/// The keys.
+pub const KEYS: [KeyRow; 13] = [
+    ("name", "text", "what sworker_task() calls the group"),
+    ("workers", "1 to 1024", "how many processes"),
+    ("max_workers", "as workers, to 1024", "when all are busy and messages wait, up to so many"),
+    ("queue", "1024, a power of two", "messages that wait, for each receiver"),
+    ("deadline_ms", "30000, 0 for never", "a worker busy longer with one message is ended"),
+    ("attempts", "2, 1 to 100", "deliveries of a message that ends its workers; then it is set aside"),
+    (
+        "full",
+        "return, drop_oldest, reply",
+        "a full queue: the script decides; the oldest makes room; the receiver answers 503",
+    ),
+    ("max_age_ms", "0 for no limit", "what waited longer is let go when a worker takes it"),
+    (
+        "order",
+        "none, callid, a variable such as fu",
+        "messages of one key are processed one after another, as they were handed over",
+    ),
+    (
+        "priority",
+        "off, on",
+        "replies, ACK, BYE, CANCEL and requests inside a dialog before all else; not beside order",
+    ),
+    ("oc", "off, on", "neighbours that ask are told how much to keep back when the queue fills (RFC 7339)"),
+    ("nonblock", "number", "accepted without effect: a full queue is always answered at once"),
+    ("usleep", "number", "accepted without effect: workers are woken, they do not poll"),
 ];
+
+fn names_of_keys() -> impl Iterator<Item = &'static str> + Clone {
+    KEYS.iter().map(|(name, ..)| *name)
+}
 
 /// A group as read, with what its author should know.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,7 +136,8 @@ impl Reader<'_> {
         };
         if !is_key(part.key) {
             let message = format!("unknown key \"{}\" in a worker group has no effect", part.key);
-            let help = suggestion(part.key, KEYS).unwrap_or_else(|| format!("keys are {}", listed(KEYS)));
+            let help = suggestion(part.key, names_of_keys())
+                .unwrap_or_else(|| format!("keys are {}", listed(names_of_keys())));
             return self.say(Severity::Warning, part.key, message, Some(help));
         }
         if is_repeated {
@@ -164,7 +174,7 @@ impl Reader<'_> {
 }
 
 fn is_key(key: &str) -> bool {
-    KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))
+    names_of_keys().any(|known| known.eq_ignore_ascii_case(key))
 }
 
 /// Why a value cannot be used.

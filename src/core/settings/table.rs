@@ -201,7 +201,7 @@ pub static GLOBALS: &[GlobalRow] = &[
     }),
     special(
         &["async_workers_group"],
-        "defines a group of workers: name=reg;workers=4;queue=8192",
+        "defines a group of workers: name=reg;workers=4;queue=8192 (keys: -x groups)",
         |draft, value| Ok(draft.add_group(&text(value)?)?),
     ),
     ignored(&["async_nonblock"], "a full queue is always answered at once"),

@@ -143,7 +143,7 @@ start the program of the same path, which takes over the sockets; this one finis
 0 after an orderly stop or a good script; 1 when something accepted was left undone, or a self\-test failed; 255 when the
 script has mistakes or the server cannot start.
 .SH SEE ALSO
-\fBsworkerctl\fR \fBsystem.listMethods\fR, \fBsworkertop\fR
+\fBsworkerctl\fR \fBhelp\fR, \fBsworkertop\fR
 "#;
 
 #[cfg(test)]
