@@ -175,6 +175,12 @@ impl Drop for Limit {
     }
 }
 
+/// A limit on time. The build of `cargo test` runs where everything else is built and tested, too: there it only tells
+/// what hangs.
+const fn no_longer_than(limit: Duration) -> Duration {
+    Duration::from_millis(limit.as_millis() as u64 * if cfg!(debug_assertions) { 10 } else { 1 })
+}
+
 fn median(times: &[Duration]) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort();

