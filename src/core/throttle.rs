@@ -6,19 +6,33 @@
 //! their burst as well, so the log stays small whoever sends.
 //!
 //! ```
-//! use sworker::core::throttle::Throttle;
+//! use sworker::core::throttle::{Throttle, Withheld};
 //!
 //! let throttle = Throttle::default();
-//! assert_eq!(throttle.pass(5_000_000_000), Some(0));
+//! assert_eq!(throttle.pass(5_000_000_000), Some(Withheld(0)));
 //! assert_eq!(throttle.pass(5_100_000_000), None);
-//! assert_eq!(throttle.pass(6_000_000_000), Some(1));
+//! assert_eq!(throttle.pass(6_000_000_000).unwrap().to_string(), " (1 more like this)");
 //! ```
 
 use std::cell::Cell;
+use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
+
+/// How often a complaint was withheld since it was last said; behind the words of a line it is told where it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withheld(pub u64);
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(out, " ({count} more like this)"),
+        }
+    }
+}
 
 /// One complaint.
 #[derive(Debug, Default)]
@@ -32,7 +46,7 @@ const INTERVAL_NS: u64 = 1_000_000_000;
 impl Throttle {
     /// Whether to say it at this time, and how often it was withheld since it was last said. Time that goes backwards
     /// counts as a new beginning.
-    pub fn pass(&self, now_ns: u64) -> Option<u64> {
+    pub fn pass(&self, now_ns: u64) -> Option<Withheld> {
         let last = self.last_at_ns.get();
         let is_due = last == 0 || now_ns < last || now_ns - last >= INTERVAL_NS;
         if !is_due {
@@ -40,7 +54,7 @@ impl Throttle {
             return None;
         }
         self.last_at_ns.set(now_ns);
-        Some(self.withheld_count.replace(0))
+        Some(Withheld(self.withheld_count.replace(0)))
     }
 }
 
@@ -119,8 +133,14 @@ mod tests {
             (6, None),
         ];
         for (now_ns, expected) in rows {
-            assert_eq!(throttle.pass(now_ns), expected, "at {now_ns}");
+            assert_eq!(throttle.pass(now_ns), expected.map(Withheld), "at {now_ns}");
         }
+    }
+
+    #[test]
+    fn what_was_withheld_is_told_where_there_was_any() {
+        assert_eq!(format!("no{}", Withheld(0)), "no");
+        assert_eq!(format!("no{}", Withheld(2)), "no (2 more like this)");
     }
 
     fn source(last: u8) -> IpAddr {

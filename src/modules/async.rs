@@ -338,10 +338,7 @@ impl Async {
         }
         let withheld = self.complaints[failure as usize].pass(context.circumstances().received_at_ns);
         if let Some(withheld) = withheld {
-            context.log(
-                Level::Error,
-                format_args!("the request is not handed on: {reason} ({withheld} more like this)"),
-            );
+            context.log(Level::Error, format_args!("the request is not handed on: {reason}{withheld}"));
         }
         Outcome::FALSE
     }
@@ -353,7 +350,7 @@ fn delay_of(argument: Argument<'_>, in_units: fn(u64) -> Duration) -> Option<Dur
     number.map(in_units).filter(|delay| !delay.is_zero() && *delay <= DELAY_MAX)
 }
 
-const NO_DELAY: &str = "that is no time to wait";
+const NO_DELAY: &str = "that is no time to wait, which is 1 ms to a day";
 
 /// The name of the route in an argument; `None` for `"0"`, which stands for no route.
 fn name_of<'m>(route: Argument<'_>, context: &Context<'m>) -> Option<&'m str> {

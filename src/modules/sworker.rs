@@ -207,10 +207,7 @@ impl Sworker {
         context.count(counter);
         if let Some(withheld) = complaint.pass(context.circumstances().received_at_ns) {
             let group = group.escape_ascii();
-            context.log(
-                level,
-                format_args!("could not delegate to group \"{group}\": {reason} ({withheld} more like this)"),
-            );
+            context.log(level, format_args!("could not delegate to group \"{group}\": {reason}{withheld}"));
         }
     }
 }

@@ -173,10 +173,7 @@ fn tell(log: &Log, refusals: &Throttle, refusal: Refusal, received: &Received<'_
         Refusal::TooLong => "longer than msg_recv_max_size",
     };
     let source = received.source.map_or("nowhere".to_owned(), |source| source.to_string());
-    log.say(
-        Level::Info,
-        format_args!("a datagram from {source} is dropped: {why} ({held_back} more before)"),
-    );
+    log.say(Level::Info, format_args!("a datagram from {source} is dropped: {why}{held_back}"));
 }
 
 /// The way from a receiver into its rings.

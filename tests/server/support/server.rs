@@ -221,7 +221,7 @@ impl Server {
     /// The result of a command that succeeds.
     #[track_caller]
     pub fn ask_control(&self, command: &[&str]) -> Value {
-        let Finished { code, output } = self.control(command);
+        let Finished { code, output } = self.control(&[&["-j"], command].concat());
         assert_eq!(code, Some(0), "sworkerctl {command:?}: {output}");
         serde_json::from_str(&output)
             .unwrap_or_else(|error| panic!("sworkerctl {command:?}: {error} in {output:?}"))
