@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 
-use crate::script::host::{Place, Reading, Refusal, ValueRef};
+use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
 use crate::script::interpreter::{Interpreter, Limits};
 use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
@@ -460,6 +460,14 @@ impl<'m> Context<'m> {
     pub fn group_named(&self, name: &[u8]) -> Option<GroupIndex> {
         let groups = &self.settings().groups;
         groups.iter().position(|group| group.name.as_bytes() == name).map(|index| GroupIndex(index as u16))
+    }
+
+    /// The group an argument names: looked up when the script was loaded, or now.
+    pub fn group_of(&self, argument: &Argument<'_>) -> Option<GroupIndex> {
+        match argument {
+            Argument::Prepared(index, _) => u16::try_from(*index).ok().map(GroupIndex),
+            computed => self.group_named(computed.text()),
+        }
     }
 
     /// Hands the message to a group: the bytes as received, their circumstances and `xdata`. When the queue is full and

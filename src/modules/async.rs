@@ -254,11 +254,7 @@ impl Async {
     }
 
     fn task_of_group(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
-        let group = match arguments[1] {
-            Argument::Prepared(index, _) => u16::try_from(index).ok().map(GroupIndex),
-            computed => context.group_named(computed.text()),
-        };
-        match group {
+        match context.group_of(&arguments[1]) {
             Some(group) => self.hand_on_to(context, group, arguments[0], Duration::ZERO),
             None => self.fail(context, NotHandedOn::NoSuchGroup.into(), &NotHandedOn::NoSuchGroup),
         }

@@ -149,11 +149,7 @@ impl Sworker {
     }
 
     fn task(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
-        let group = match arguments[0] {
-            Argument::Prepared(index, _) => u16::try_from(index).ok().map(GroupIndex),
-            computed => context.group_named(computed.text()),
-        };
-        let delegation = match group {
+        let delegation = match context.group_of(&arguments[0]) {
             Some(group) => self.delegate(context, group),
             None => Delegation::NoSuchGroup,
         };
