@@ -7,7 +7,8 @@
 //! ```
 //!
 //! With the feature `crash-points` each child may also end itself at a named step of the protocol; the test fails
-//! unless every step was hit. `RING_KILLS=50000` makes it longer, `RING_SEED=…` repeats a run.
+//! unless every step was hit. `RING_KILLS=50000` makes it longer, `POINT_HITS=50` asks for so many ends at every
+//! step, `RING_SEED=…` repeats a run.
 //!
 //! The ledger lies in shared counters: which messages were accepted, how often each was processed, and the highest
 //! attempt seen of each. It speaks the same language as the promise: accepted means processed, and processed twice
@@ -156,24 +157,29 @@ fn every_crash_point(_seed: u64, _histogram: &mut Histogram) -> Result<String, S
     Err("needs the feature crash-points".into())
 }
 
-/// Each scenario again and again until every point has ended somebody, within a limit.
+/// Each scenario again and again until every point has ended somebody often enough, within a limit.
 #[cfg(feature = "crash-points")]
 fn every_crash_point(seed: u64, histogram: &mut Histogram) -> Result<String, String> {
+    let wanted = environment_number("POINT_HITS").unwrap_or(1);
     let mut summaries = Vec::new();
-    for round in 0..POINT_ROUNDS_MAX {
+    for round in 0..POINT_ROUNDS_MAX * wanted {
         for scenario in POINT_SCENARIOS {
             let summary = run(scenario, seed + round, histogram)?;
             summaries.push(format!("{}: {summary}", scenario.name));
         }
-        if histogram.iter().all(|hits| *hits > 0) {
+        if histogram.iter().all(|hits| u64::from(*hits) >= wanted) {
             break;
         }
     }
     let rows = Point::OF_RINGS.iter().zip(histogram.iter()).map(|(point, hits)| format!("{point:?} {hits}"));
     summaries.push(rows.collect::<Vec<_>>().join(" · "));
     let summary = summaries.join("\n     ");
-    match histogram.iter().position(|hits| *hits == 0) {
-        Some(missed) => Err(format!("{:?} was never hit\n     {summary}", Point::OF_RINGS[missed])),
+    match histogram.iter().position(|hits| u64::from(*hits) < wanted) {
+        Some(missed) => Err(format!(
+            "{:?} was hit {} times of {wanted}\n     {summary}",
+            Point::OF_RINGS[missed],
+            histogram[missed]
+        )),
         None => Ok(summary),
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! With the feature `crash-points` ushers and movers also end themselves at named steps, and the test fails unless every
-//! step was hit. `WAITING_KILLS=20000` makes it longer.
+//! step was hit. `WAITING_KILLS=20000` makes it longer, `POINT_HITS=50` asks for so many ends at every step.
 
 #[path = "runner/mod.rs"]
 mod runner;
@@ -44,8 +44,12 @@ fn main() {
     exit_now(runner::main(&[("what_waits_comes_out_once_whoever_is_killed", &what_waits_comes_out_once)]));
 }
 
+fn environment_number(name: &str) -> Option<u32> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 fn what_waits_comes_out_once() -> Result<String, String> {
-    let kills = std::env::var("WAITING_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
+    let kills = environment_number("WAITING_KILLS").unwrap_or(1_000);
     let plan = QueuePlan { producers: 1, groups: vec![GroupPlan::new("calls", 1, 8)] };
     let world = World {
         queues: Queues::create(&plan).expect("memory"),
@@ -57,12 +61,13 @@ fn what_waits_comes_out_once() -> Result<String, String> {
         children: vec![None; WORKER as usize + 1],
         random: Random(0x9e37_79b9_7f4a_7c15),
         hits: vec![0; Point::OF_SEATS.len()],
+        hits_wanted: environment_number("POINT_HITS").unwrap_or(1),
         deadline: Instant::now() + DEADLINE,
         world,
     };
     let mut deaths = 0;
     while deaths < kills || parent.missed_point().is_some() {
-        parent.check_time(&format!("{deaths} deaths, {:?} never hit", parent.missed_point()));
+        parent.check_time(&format!("{deaths} deaths, {:?} not hit often enough", parent.missed_point()));
         parent.start_missing();
         std::thread::sleep(Duration::from_micros(parent.random.next() % 1_500));
         let victim = (parent.random.next() % u64::from(WORKER)) as usize;
@@ -91,12 +96,14 @@ struct Parent {
     random: Random,
     /// How often each point ended somebody.
     hits: Vec<u32>,
+    hits_wanted: u32,
     deadline: Instant,
 }
 
 impl Parent {
     fn missed_point(&self) -> Option<Point> {
-        let missed = self.hits.iter().position(|hits| *hits == 0).map(|index| Point::OF_SEATS[index]);
+        let missed = self.hits.iter().position(|hits| *hits < self.hits_wanted);
+        let missed = missed.map(|index| Point::OF_SEATS[index]);
         missed.filter(|_| cfg!(feature = "crash-points"))
     }
 

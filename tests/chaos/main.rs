@@ -137,14 +137,17 @@ impl Row {
             Verdict::Missed => "MISS",
             Verdict::Skipped => "skip",
         };
-        println!("{verdict} {:4} {}: {}", self.id, self.what, finding.value);
-        println!("          target: {}; reference: {}", self.target, self.peer);
-        println!("          seed {seed}, {:.1} s", started_at.elapsed().as_secs_f64());
+        let seconds = started_at.elapsed().as_secs_f64();
+        let Row { id, what, target, peer, .. } = self;
+        println!(
+            "{verdict} {id:4} {what}: {} | target: {target} | reference: {peer} | seed {seed}, {seconds:.1} s",
+            finding.value
+        );
         finding.verdict
     }
 }
 
-/// How long a row may take, a longer soak apart.
+/// How long a row may take beyond what its number of messages asks for.
 const ROW_LIMIT: Duration = Duration::from_secs(180);
 
 /// Ends everything when a row takes too long: a row that hangs is below its target.
@@ -155,7 +158,11 @@ struct Limit {
 impl Limit {
     fn start(id: &'static str) -> Limit {
         let (is_over, waiting) = std::sync::mpsc::channel();
-        let limit = if id == "R17" { ROW_LIMIT + life::soak_limit() } else { ROW_LIMIT };
+        let limit = match id {
+            "R17" => ROW_LIMIT + life::soak_limit(),
+            "R22" => ROW_LIMIT + order::limit(),
+            _ => ROW_LIMIT,
+        };
         std::thread::spawn(move || {
             if waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 println!("MISS {id:4} still not done after {limit:?}");
@@ -175,6 +182,16 @@ impl Drop for Limit {
     }
 }
 
+/// A figure from the environment that makes a row longer or shorter.
+fn size_of_row(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// What a row does in a release build, and what it does in the build of `cargo test`, where time is short.
+const fn full_or_short<T: Copy>(full: T, short: T) -> T {
+    if cfg!(debug_assertions) { short } else { full }
+}
+
 /// A limit on time. The build of `cargo test` runs where everything else is built and tested, too: there it only tells
 /// what hangs.
 const fn no_longer_than(limit: Duration) -> Duration {
@@ -189,6 +206,10 @@ fn median(times: &[Duration]) -> Duration {
 
 fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn microseconds(time: Duration) -> String {
+    format!("{} µs", time.as_micros())
 }
 
 fn main() -> ExitCode {

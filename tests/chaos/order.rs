@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use super::scripts::HEAD;
-use super::support::{Caller, Request, Server};
-use super::{Dice, Finding, Row};
+use super::support::{Caller, Request, Server, processes};
+use super::{Dice, Finding, Row, full_or_short, size_of_row};
 
 pub const ROWS: &[Row] = &[Row {
     id: "R22",
-    what: "many dialogs of 3 messages each, 8 workers that take 0 to 5 ms, in order and without it",
-    target: "0 of them overtaken, at least 90 % of the throughput without order (median of 5 turns)",
+    what: "100,000 dialogs, or CHAOS_DIALOGS, of 3 messages each, 8 workers that take 0 to 5 ms; then with workers killed",
+    target: "0 of them overtaken, also by kills, 0 lost, at least 90 % of the throughput without order (median of 5 turns)",
     peer: "61 % overtaken",
     measure: order,
 }];
@@ -20,55 +22,125 @@ const MESSAGES_OF_A_DIALOG: usize = 3;
 const DIALOGS_AT_ONCE: usize = 60;
 
 /// On a machine that builds and tests at the same time only a collapse is told from noise.
-const RATIO_MIN: u32 = if cfg!(debug_assertions) { 50 } else { 90 };
+const RATIO_MIN: u32 = full_or_short(90, 50);
 
 /// With order and without it in turn, so that what else the machine does is in both figures.
 const TURNS: usize = 5;
+const DIALOGS_OF_A_TURN: usize = full_or_short(1_200, 600);
 
-fn order(_: &mut Dice) -> Finding {
-    let dialogs = std::env::var("CHAOS_DIALOGS").ok().and_then(|text| text.parse().ok()).unwrap_or(6_000);
+/// While workers are killed, one for so many answers.
+const DIALOGS_UNDER_KILLS: usize = full_or_short(4_000, 600);
+const ANSWERS_FOR_A_KILL: usize = 100;
+
+fn dialogs() -> usize {
+    size_of_row("CHAOS_DIALOGS", full_or_short(100_000, 6_000))
+}
+
+/// What the row may take beyond the usual limit: eight workers do some 3,000 of its messages a second.
+pub fn limit() -> Duration {
+    Duration::from_secs((dialogs() * MESSAGES_OF_A_DIALOG) as u64 / 1_000)
+}
+
+fn order(dice: &mut Dice) -> Finding {
     let (mut with, mut without, mut ratios) = (Played::default(), Played::default(), Vec::new());
     for _ in 0..TURNS {
-        let (loose, ordered) = (play("none", dialogs / TURNS), play("callid", dialogs / TURNS));
-        ratios.push((ordered.per_second / loose.per_second * 100.0).round() as u32);
+        let (loose, ordered) = (play("none", DIALOGS_OF_A_TURN), play("callid", DIALOGS_OF_A_TURN));
+        ratios.push((ordered.per_second() / loose.per_second() * 100.0).round() as u32);
         with.add(&ordered);
         without.add(&loose);
     }
-    let per_second = with.per_second / TURNS as f64;
+    with.add(&play("callid", dialogs().saturating_sub(TURNS * DIALOGS_OF_A_TURN)));
+    let mut kills = Kills { dice, done: 0 };
+    let killed = play_under("callid", DIALOGS_UNDER_KILLS, Some(&mut kills));
     let value = format!(
-        "{} overtaken of {} ({dialogs} dialogs), {} lost, {per_second:.0}/s; percent of the throughput without order, in \
-         turns: {ratios:?}; there {} of {} overtaken",
-        with.overtaken, with.answered, with.lost, without.overtaken, without.answered
+        "{} overtaken of {}, {} lost, {:.0}/s; percent of the throughput without order, in turns: {ratios:?}; there {} \
+         of {} overtaken; over {} kills {} overtaken of {}, {} lost, {} answered twice",
+        with.overtaken,
+        with.answered,
+        with.lost,
+        with.per_second(),
+        without.overtaken,
+        without.answered,
+        kills.done,
+        killed.overtaken,
+        killed.answered,
+        killed.lost,
+        killed.repeated
     );
     ratios.sort();
     let ratio = ratios[TURNS / 2];
     // Where nothing is overtaken without order, nothing could have been seen.
-    let is_met = with.overtaken == 0 && with.lost == 0 && without.overtaken > 0 && ratio >= RATIO_MIN;
-    Finding::new(is_met, value)
+    let is_in_order = with.overtaken == 0 && with.lost == 0 && with.repeated == 0 && without.overtaken > 0;
+    let is_in_order_under_kills =
+        killed.overtaken == 0 && killed.lost == 0 && kills.done > 0 && killed.repeated <= kills.done;
+    Finding::new(is_in_order && is_in_order_under_kills && ratio >= RATIO_MIN, value)
 }
 
 #[derive(Default)]
 struct Played {
     answered: usize,
     overtaken: usize,
+    /// Answered once more, at once, by the successor of a worker that was killed.
+    repeated: usize,
     lost: usize,
-    per_second: f64,
+    time: Duration,
 }
 
 impl Played {
     fn add(&mut self, other: &Played) {
         self.answered += other.answered;
         self.overtaken += other.overtaken;
+        self.repeated += other.repeated;
         self.lost += other.lost;
-        self.per_second += other.per_second;
+        self.time += other.time;
+    }
+
+    fn per_second(&self) -> f64 {
+        self.answered as f64 / self.time.as_secs_f64()
+    }
+
+    /// Books an answer; `last` is the highest number of its dialog so far.
+    fn book(&mut self, last: &mut Option<usize>, number: usize) {
+        if *last == Some(number) {
+            self.repeated += 1;
+            return;
+        }
+        self.overtaken += usize::from(number != last.map_or(0, |last| last + 1));
+        self.answered += 1;
+        *last = (*last).max(Some(number));
     }
 }
 
+/// Kills workers, a random one each time, as long as none is missing.
+struct Kills<'d> {
+    dice: &'d mut Dice,
+    done: usize,
+}
+
+impl Kills<'_> {
+    fn when_due(&mut self, server: &Server, answered: usize) {
+        if answered / ANSWERS_FOR_A_KILL <= self.done {
+            return;
+        }
+        let workers = server.children_titled("worker calls/");
+        if workers.len() == WORKERS {
+            processes::send_signal(workers[self.dice.below(WORKERS)], Signal::SIGKILL);
+            self.done += 1;
+        }
+    }
+}
+
+const WORKERS: usize = 8;
+
 fn play(order: &str, dialogs: usize) -> Played {
+    play_under(order, dialogs, None)
+}
+
+fn play_under(order: &str, dialogs: usize, mut kills: Option<&mut Kills<'_>>) -> Played {
     let script = format!(
         r#"{HEAD}loadmodule "cfgutils"
 children=1
-async_workers_group="name=calls;workers=8;queue=4096;order={order}"
+async_workers_group="name=calls;workers={WORKERS};queue=4096;order={order}"
 event_route[core:pre-routing] {{ if (sworker_task("calls")) drop; }}
 request_route {{
     $var(pause) = $RANDOM mod 5000;
@@ -79,7 +151,7 @@ request_route {{
     );
     let server = Server::start(&script);
     let caller = server.caller();
-    let mut last: HashMap<usize, usize> = HashMap::new();
+    let mut last: HashMap<usize, Option<usize>> = HashMap::new();
     let mut played = Played::default();
     let (mut sent, total, started_at) = (0, dialogs * MESSAGES_OF_A_DIALOG, Instant::now());
     while played.answered < total {
@@ -89,14 +161,13 @@ request_route {{
             sent += 1;
         }
         let Some((dialog, number)) = answer(&caller) else { break };
-        let is_next = number == last.get(&dialog).map_or(0, |last| last + 1);
-        let highest = last.entry(dialog).or_default();
-        *highest = number.max(*highest);
-        played.overtaken += usize::from(!is_next);
-        played.answered += 1;
+        played.book(last.entry(dialog).or_default(), number);
+        if let Some(kills) = &mut kills {
+            kills.when_due(&server, played.answered);
+        }
     }
     played.lost = total - played.answered;
-    played.per_second = played.answered as f64 / started_at.elapsed().as_secs_f64();
+    played.time = started_at.elapsed();
     played
 }
 

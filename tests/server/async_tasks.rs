@@ -257,7 +257,7 @@ fn a_worker_hands_on_too() {
     ));
     let caller = server.caller();
     let tally = Load::new("chain", 2_000).window(32).run(&caller);
-    assert_eq!((tally.answered, tally.duplicates), (2_000, 0));
+    assert_eq!((tally.answered, tally.refused, tally.duplicates), (2_000, 0, 0));
     let answer = caller.ask(&Request::new("OPTIONS", "last"));
     let first = server.worker("first", 1);
     assert!(answer.start.starts_with(&format!("SIP/2.0 200 {first} ")), "{}", answer.start);

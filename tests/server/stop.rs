@@ -91,8 +91,7 @@ fn whoever_asks_for_something_new_in_a_stop_is_told_to_go_elsewhere() {
     let refused = other.ask(&Request::new("OPTIONS", "new"));
     assert_eq!((refused.status(), refused.header("Retry-After")), (503, "5"), "{refused:?}");
     // What belongs to a dialog goes its usual way.
-    let bye = String::from_utf8(other.bytes(&Request::new("BYE", "old"))).expect("a request is text");
-    other.send(bye.replacen(">\r\nCall-ID", ">;tag=known\r\nCall-ID", 1).as_bytes());
+    other.send(&other.bytes(&Request::new("BYE", "old").inside_dialog("known")));
     server.wait_for_log("accepted old");
     processes::thaw(worker);
     let answers: Vec<u16> = (0..WAITING).map(|_| caller.receive().status()).collect();

@@ -2,7 +2,11 @@
 
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::{TimeSpec, TimeValLike};
 
 use super::caller::Caller;
 use super::sip::Request;
@@ -14,7 +18,7 @@ pub struct Load {
     rate: Option<f64>,
     window: usize,
     patience: Duration,
-    request: Box<dyn Fn(&str) -> Request>,
+    request: Box<dyn Fn(&str) -> Request + Send>,
 }
 
 /// What became of it.
@@ -24,6 +28,8 @@ pub struct Tally {
     pub sent: usize,
     /// Requests with at least one final answer.
     pub answered: usize,
+    /// Requests whose first answer was 503.
+    pub refused: usize,
     /// Answers beyond the first of a request.
     pub duplicates: usize,
     /// Numbers of the requests that got none.
@@ -52,6 +58,13 @@ impl Tally {
     pub fn under_way(&self) -> usize {
         self.sent - self.answered
     }
+}
+
+/// Until an answer is there, but not so long that what is due would be sent late.
+fn wait_for_answer(caller: &Caller) {
+    let mut sockets = [PollFd::new(caller.socket().as_fd(), PollFlags::POLLIN)];
+    // Woken early or late, the caller looks again.
+    let _ = ppoll(&mut sockets, Some(TimeSpec::microseconds(200)), None);
 }
 
 /// One request's state.
@@ -127,7 +140,7 @@ impl Load {
     }
 
     /// Other requests than OPTIONS; the text given is the Call-ID to use.
-    pub fn request(mut self, request: impl Fn(&str) -> Request + 'static) -> Load {
+    pub fn request(mut self, request: impl Fn(&str) -> Request + Send + 'static) -> Load {
         self.request = Box::new(request);
         self
     }
@@ -173,7 +186,7 @@ impl Load {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) =>
                 {
-                    std::thread::park_timeout(Duration::from_micros(200));
+                    wait_for_answer(caller);
                 }
                 Err(error) => panic!("could not receive: {error}"),
             }
@@ -207,6 +220,7 @@ impl Load {
             Some(Call::Sent(sent_at)) => {
                 tally.latencies.push(sent_at.elapsed());
                 tally.answered += 1;
+                tally.refused += usize::from(bytes.starts_with(b"SIP/2.0 503 "));
                 calls[index] = Call::Answered;
                 overdue.came(index);
                 true

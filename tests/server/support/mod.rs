@@ -12,7 +12,7 @@ mod caller;
 mod clock;
 pub mod deviations;
 mod folder;
-mod load;
+pub mod load;
 mod logging;
 pub mod processes;
 mod server;

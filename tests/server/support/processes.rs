@@ -65,10 +65,15 @@ pub fn descriptor_count(pid: i32) -> usize {
 
 /// Bytes of memory that belong to this process alone.
 pub fn anonymous_memory_size(pid: i32) -> u64 {
+    memory_size(pid, "RssAnon:")
+}
+
+/// Bytes of memory of one kind, by its name in `/proc/PID/status`.
+pub fn memory_size(pid: i32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kibibytes = status
         .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next()?.parse().ok());
+        .find_map(|line| line.strip_prefix(field)?.split_whitespace().next()?.parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024
 }
 

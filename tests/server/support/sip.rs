@@ -13,6 +13,7 @@ pub struct Request {
     branch: String,
     via_parameters: String,
     sequence: u32,
+    to_parameters: String,
     headers: Vec<String>,
     body: String,
 }
@@ -30,6 +31,7 @@ impl Request {
             branch: format!("z9hG4bK-{name}"),
             via_parameters: ";rport".into(),
             sequence: 1,
+            to_parameters: String::new(),
             headers: vec![],
             body: String::new(),
         }
@@ -47,6 +49,12 @@ impl Request {
         self
     }
 
+    /// As one inside a dialog, in which the other side has this tag.
+    pub fn inside_dialog(mut self, tag: &str) -> Request {
+        self.to_parameters = format!(";tag={tag}");
+        self
+    }
+
     /// One more header line, without its line end.
     pub fn header(mut self, line: &str) -> Request {
         self.headers.push(line.into());
@@ -61,7 +69,8 @@ impl Request {
 
     /// The bytes, as sent from `from` to `to`.
     pub fn bytes(&self, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
-        let Request { method, user, call_id, branch, via_parameters, sequence, body, .. } = self;
+        let Request { method, user, call_id, branch, via_parameters, sequence, to_parameters, body, .. } =
+            self;
         let more: String = self.headers.iter().map(|line| format!("{line}\r\n")).collect();
         let length = body.len();
         format!(
@@ -69,7 +78,7 @@ impl Request {
              Via: SIP/2.0/UDP {from};branch={branch}{via_parameters}\r\n\
              Max-Forwards: 70\r\n\
              From: <sip:tester@{from}>;tag=from-{call_id}\r\n\
-             To: <sip:{user}@{to}>\r\n\
+             To: <sip:{user}@{to}>{to_parameters}\r\n\
              Call-ID: {call_id}\r\n\
              CSeq: {sequence} {method}\r\n\
              Contact: <sip:tester@{from}>\r\n\
