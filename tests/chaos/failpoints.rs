@@ -68,11 +68,11 @@ request_route {{
         )
     }
 
-    /// What is armed: each step, so that its ends are spread over the load. To take the oldest away is to lose it by order,
+    /// What is armed: each step of the rings, so that its ends are spread over the load. To take the oldest away is to lose it by order,
     /// so that step is for `ring_kill` alone.
     fn armed(dice: &mut Dice) -> (Vec<Point>, String) {
         let points: Vec<Point> =
-            Point::ALL.into_iter().filter(|point| *point != Point::OldestTaken).collect();
+            Point::OF_RINGS.iter().copied().filter(|point| *point != Point::OldestTaken).collect();
         let words: Vec<String> = points
             .iter()
             .map(|point| {

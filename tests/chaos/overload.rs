@@ -40,8 +40,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "R16",
-        what: "a group that does not exist",
-        target: "a literal name is refused at start, a computed one gives -2 and costs nothing",
+        what: "a group that does not exist, or has no workers",
+        target: "a literal name and an empty group are refused at start; a computed name gives -2, is counted and costs no memory",
         peer: "999 of 999 messages lost, and their memory",
         measure: unknown_group,
     },
@@ -330,10 +330,15 @@ fn exhaust(server: &Server, name: &str, time: Duration) -> Tally {
 }
 
 fn unknown_group(_: &mut Dice) -> Finding {
-    let literal = check_config(&format!(
-        "{HEAD}async_workers_group=\"name=calls;workers=1\"\nevent_route[core:pre-routing] {{ if (sworker_task(\"cals\")) drop; }}\nrequest_route {{ exit; }}\n"
-    ));
-    let is_refused = literal.code == Some(255) && literal.output.contains("cals");
+    let refuses = |group: &str, asked: &str| {
+        let checked = check_config(&format!(
+            "{HEAD}async_workers_group=\"{group}\"\n\
+             event_route[core:pre-routing] {{ if (sworker_task(\"{asked}\")) drop; }}\nrequest_route {{ exit; }}\n"
+        ));
+        checked.code == Some(255) && checked.output.contains(asked)
+    };
+    let is_unknown_refused = refuses("name=calls;workers=1", "cals");
+    let is_empty_refused = refuses("name=calls;workers=0", "calls");
     let script = format!(
         r#"{HEAD}
 children=1
@@ -349,10 +354,16 @@ request_route {{ exit; }}
     );
     let server = Server::start(&script);
     let start = server.caller().ask(&Request::new("OPTIONS", "r16")).start;
+    let _ = Load::new("r16-warm", 1_000).run(&server.caller());
+    let before = Used::by(&server);
     let tally = Load::new("r16", 1_000).run(&server.caller());
-    let is_met = is_refused && start.ends_with("code -2") && tally.lost.is_empty();
-    Finding::new(
-        is_met,
-        format!("literal refused: {is_refused}; computed: {start}; {} lost", tally.lost.len()),
-    )
+    let is_without_trace = Used::by(&server) == before;
+    let counted = server.counter("sworker.unknown_group");
+    let value = format!(
+        "unknown name refused: {is_unknown_refused}, group without workers refused: {is_empty_refused}; computed: {start}, \
+         counted {counted} times, {} lost, memory as before: {is_without_trace}",
+        tally.lost.len()
+    );
+    let is_refused = is_unknown_refused && is_empty_refused && start.ends_with("code -2");
+    Finding::new(is_refused && counted == 2_001 && tally.lost.is_empty() && is_without_trace, value)
 }
