@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub use caller::Caller;
 pub use clock::MovedClock;
 pub use folder::Folder;
-pub use load::Load;
+pub use load::{Load, Tally};
 pub use logging::Logging;
 pub use server::{Server, check_config, control_path, daemon_path, sworkerd, top_path};
 pub use sip::{Message, Request};
