@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::scripts::{HEAD, answered_by_workers, two_groups};
-use super::support::{Load, Request, SOON, Server, Tally, processes, wait_until};
+use super::support::load::Tally;
+use super::support::{Load, Request, SOON, Server, processes, wait_until};
 use super::{Beat, Dice, Finding, Row, milliseconds, no_longer_than};
 
 pub const ROWS: &[Row] = &[
