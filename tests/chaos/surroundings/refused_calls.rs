@@ -11,7 +11,7 @@ use super::{Refusal, load, time_until};
 
 /// Each scene, or why it cannot be played here.
 pub fn refusals() -> Vec<Result<Refusal, String>> {
-    [no_buffer, no_file, no_connection]
+    [no_buffer, no_file, no_place_to_set_aside, no_connection]
         .into_iter()
         .map(|scene: fn() -> Result<Refusal, String>| scene())
         .collect()
@@ -89,6 +89,37 @@ fn no_file() -> Result<Refusal, String> {
     let is_counted = refused.contains("too many open files") && is_patient;
     let name = format!("no file (ENFILE), {} starts in {:.1} s", deaths - 1, lasted.as_secs_f64());
     Ok(Refusal { name: name.into(), lost, is_counted, recovered_after })
+}
+
+/// A message is set aside while the table is full: it is kept and its sender told 500 as soon as there is room.
+fn no_place_to_set_aside() -> Result<Refusal, String> {
+    let script = format!(
+        r#"{HEAD}loadmodule "cfgutils"
+children=1
+async_workers_group="name=far;workers=1;queue=64;deadline_ms=100;attempts=1"
+async_workers_group="name=near;workers=2;queue=4096"
+event_route[core:pre-routing] {{
+    if (is_method("INVITE") && sworker_task("far")) drop;
+    if (sworker_task("near")) drop;
+}}
+request_route {{
+    if (is_method("INVITE")) usleep("60000000");
+    sl_send_reply("200", "OK");
+}}
+"#
+    );
+    let server = Server::start(&script);
+    let refusing = Refusing::start(server.folder(), OPENING, "ENFILE", &[server.master()])?;
+    let sender = server.caller();
+    sender.send(&sender.bytes(&Request::new("INVITE", "set-aside")));
+    server.wait_for_log("longer than deadline_ms allows: it is killed");
+    let lost = load("r21-aside", 1_000).run(&server.caller()).lost.len();
+    let ended_at = Instant::now();
+    refusing.end();
+    assert_eq!(sender.receive().status(), 500);
+    let recovered_after = ended_at.elapsed();
+    let is_counted = server.log().contains("that was set aside is in ");
+    Ok(Refusal { name: "no file to set a message aside in".into(), lost, is_counted, recovered_after })
 }
 
 /// The same for the control process: nobody who asks is let in, it says so and does not spin; who waits meanwhile is
