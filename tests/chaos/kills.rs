@@ -141,6 +141,7 @@ fn receivers(dice: &mut Dice) -> Finding {
 const RECEIVER_KILLS: usize = 50;
 const WORKER_KILLS: usize = 200;
 
+/// Kills come before an answer is sent and after it, when the successor sends another one.
 fn workers(dice: &mut Dice) -> Finding {
     let script = format!(
         r#"{HEAD}loadmodule "cfgutils"
@@ -152,8 +153,9 @@ event_route[core:pre-routing] {{
     if (sworker_task("calls")) drop;
 }}
 request_route {{
-    if (!is_method("REGISTER")) usleep("500");
+    if (!is_method("REGISTER")) usleep("250");
     sl_send_reply("200", "OK");
+    if (!is_method("REGISTER")) usleep("250");
 }}
 "#
     );
