@@ -206,12 +206,9 @@ fn refusals(_: &mut Dice) -> Finding {
     }
     match apart::is_root() {
         true => {
-            for refusal in refused_calls::refusals() {
-                match refusal {
-                    Ok(refusal) => found.push(refusal),
-                    Err(reason) => left_out.push(format!("LEFT OUT: a call refused: {reason}")),
-                }
-            }
+            let (played, refused) = refused_calls::refusals();
+            found.extend(played);
+            left_out.extend(refused.map(|reason| format!("LEFT OUT: no buffer, no file: {reason}")));
         }
         false => left_out.push("LEFT OUT: no buffer, no file: only root can attach to the server".to_owned()),
     }

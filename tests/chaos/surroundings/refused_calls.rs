@@ -9,12 +9,18 @@ use super::super::support::{Request, SOON, Server, Tool, control_path, processes
 use super::refusing::Refusing;
 use super::{Refusal, load, time_until};
 
-/// Each scene, or why it cannot be played here.
-pub fn refusals() -> Vec<Result<Refusal, String>> {
-    [no_buffer, no_file, no_place_to_set_aside, no_connection]
-        .into_iter()
-        .map(|scene: fn() -> Result<Refusal, String>| scene())
-        .collect()
+/// Plays the scenes, up to the first that cannot be played here, and then why not.
+pub fn refusals() -> (Vec<Refusal>, Option<String>) {
+    let scenes: [fn() -> Result<Refusal, String>; 4] =
+        [no_buffer, no_file, no_place_to_set_aside, no_connection];
+    let mut played = Vec::with_capacity(scenes.len());
+    for scene in scenes {
+        match scene() {
+            Ok(refusal) => played.push(refusal),
+            Err(reason) => return (played, Some(reason)),
+        }
+    }
+    (played, None)
 }
 
 const SENDING: &str = "sendto,sendmsg,sendmmsg";
