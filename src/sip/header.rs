@@ -154,7 +154,7 @@ impl HeaderId {
     /// The identity of the name of a size that a text starts with.
     ///
     /// What follows the name does not count, but where there is enough of it, nothing has to be copied to look at the
-    /// name as words; every header line of every message comes through here.
+    /// name as words.
     #[inline]
     pub(super) fn from_start(text: &[u8], size: usize) -> HeaderId {
         match size {
