@@ -168,6 +168,27 @@ fn a_server_that_answers_broken_requests_says_what_is_wrong() {
 }
 
 #[test]
+fn a_parser_that_is_not_strict_takes_the_first_of_each_field() {
+    for script in [answered_by_the_receiver(), answered_by_workers(1, 1, 64)] {
+        let script = script.replace("children=1", "children=1\nsip_parser_mode=0");
+        let server = Server::start(&script);
+        let caller = server.caller();
+        for second in ["From: <sip:z@z>;tag=z", "t: <sip:z@z>;tag=z", "Call-ID: zzz", "CSeq: 77 BYE"] {
+            let text = good(&caller, "first").replacen("\r\n\r\n", &format!("\r\n{second}\r\n\r\n"), 1);
+            caller.send(text.as_bytes());
+            let answer = caller.receive_within(crate::support::SOON).expect("it is answered");
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(
+                answer.starts_with("SIP/2.0 200 ") && answer.contains("\r\nCall-ID: first\r\n"),
+                "{answer}"
+            );
+            assert!(!answer.contains(second) && !answer.contains("z@z"), "{second} comes back: {answer}");
+        }
+        assert_eq!(server.counter("core.broken_received"), 0);
+    }
+}
+
+#[test]
 fn the_version_is_echoed_as_it_came_or_as_it_should_be() {
     let server = Server::start(&answered_by_the_receiver());
     let caller = server.caller();

@@ -13,6 +13,7 @@ use crate::core::log::Level;
 use crate::core::nearest::{listed, suggestion};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
+use crate::sip::validate::Repeated;
 
 /// One row.
 pub struct GlobalRow {
@@ -307,7 +308,17 @@ pub static GLOBALS: &[GlobalRow] = &[
         Ok(None)
     }),
     ignored(&["sip_parser_log_oneline"], "a broken message is always one line"),
-    silent_when(1, &["sip_parser_mode"], PARSER),
+    special(
+        &["sip_parser_mode"],
+        "1: a message with two From, To, Call-ID or CSeq is refused; 0: the first one counts",
+        |draft, value| {
+            draft.settings.repeated_fields = match number(value, 0, 255)? & 1 {
+                0 => Repeated::Ignored,
+                _ => Repeated::Refused,
+            };
+            Ok(None)
+        },
+    ),
     ignored(&["latency_log"], LATENCY),
     ignored(&["latency_cfg_log"], LATENCY),
     silent_when(0, &["latency_limit_db"], LATENCY),
