@@ -1,7 +1,7 @@
 //! What children may not do, seen from outside, and the server's own proof from inside.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::scripts::two_groups;
 use crate::support::{Folder, Load, Request, SOON, Server, Tool, daemon_path, processes, sworkerd};
@@ -143,6 +143,9 @@ fn another_user_serves_and_is_confined_too() {
             let found = status(pid, line);
             assert!(found.split_whitespace().all(|one| one == expected), "{title}: {line} {found}");
         }
+        // The kernel gives the files of who cannot be dumped to root, whoever the process is.
+        let owner = fs::metadata(format!("/proc/{pid}/status")).expect("the process is there").uid();
+        assert_eq!(owner, 0, "{title} can be dumped");
         let groups = status(pid, "Groups");
         assert!(!groups.split_whitespace().any(|group| group == "0"), "{title} is in groups {groups}");
     }
