@@ -5,6 +5,7 @@ use crate::script::host::{Argument, Host, Outcome, Place, Reading, Refusal, Seve
 
 use super::context::Context;
 use super::log::Level;
+use super::log::escape::{Manner, escape};
 
 impl Host for Context<'_> {
     fn read(&mut self, place: Place<'_>, out: &mut Vec<u8>) -> Reading {
@@ -34,6 +35,10 @@ impl Host for Context<'_> {
     fn call(&mut self, function: FunctionId, arguments: &[Argument<'_>]) -> Outcome {
         self.renew_log_prefix();
         self.registry().call(function, self, arguments)
+    }
+
+    fn show(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        escape(text, Manner::AsReceived, out);
     }
 
     fn complain(&mut self, severity: Severity, place: &str, message: &str) {

@@ -10,8 +10,8 @@
 //! **Invariant:** what cannot be written at once is dropped and counted; the number is told when there is room again.
 //!
 //! Control bytes are written as `\x0d` (and a backslash before an `x` as `\x5c`, so that it can be undone). A final
-//! newline, tabs, newlines in lines of the script and colour sequences in them stay, but for where a line must be a
-//! line: in JSON and syslog.
+//! newline and tabs stay. So do newlines and colour sequences that the script itself writes, but for where a line must
+//! be a line: in JSON and syslog. Those in the values of variables, which a sender may have chosen, never stay.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -60,7 +60,8 @@ impl Line<'static> {
 pub enum Origin {
     /// The server: one line is one line, whatever is in it.
     Server,
-    /// The script: newlines and colours it writes are meant.
+    /// The script: newlines and colours in it are meant. The values in its text were made visible when they were put
+    /// there (parameters of kind `Shown`), and their backslashes are left as they are.
     Script,
 }
 
@@ -304,10 +305,10 @@ mod tests {
         let rows: [(&[u8], &str, &str); 10] = [
             (b"a\nb\n", "a\nb", "a\\x0ab"),
             (b"a\r\nb\n", "a\\x0d\nb", "a\\x0d\\x0ab"),
-            (b"a\r\n 1(1) ALERT: b", "a\\x0d\\x0a 1(1) ALERT: b", "a\\x0d\\x0a 1(1) ALERT: b"),
+            (b"a\n two", "a\n two", "a\\x0a two"),
             (b"tab\there", "tab\there", "tab\there"),
             (b"nul\0", "nul\\x00", "nul\\x00"),
-            (b"back\\slash \\x0d", "back\\slash \\x5cx0d", "back\\slash \\x5cx0d"),
+            (b"back\\slash \\x0d", "back\\slash \\x0d", "back\\slash \\x5cx0d"),
             (b"\x1b[31;1mred\x1b[0m", "\x1b[31;1mred\x1b[0m", "\\x1b[31;1mred\\x1b[0m"),
             (b"\x1b[2J\x1b[", "\\x1b[2J\\x1b[", "\\x1b[2J\\x1b["),
             (b"\x7f", "\\x7f", "\\x7f"),

@@ -266,7 +266,7 @@ fn function_entry(
 
 fn parameter_word(kind: &ParameterKind) -> &'static str {
     match kind {
-        ParameterKind::Text => "text",
+        ParameterKind::Text | ParameterKind::Shown => "text",
         ParameterKind::Lines => "header lines",
         ParameterKind::Literal => "literal",
         ParameterKind::Integer | ParameterKind::Delay => "integer",

@@ -13,7 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::script::host::{Reading, ValueRef};
-use crate::sip::validate::{check_framing, check_readable};
+use crate::sip::validate::{check_framing, check_readable_with};
 use crate::sip::{Message, write};
 
 use super::context::Context;
@@ -169,9 +169,10 @@ impl Context<'_> {
     fn write_changed(&self) -> Result<Vec<u8>, NotHandedOn> {
         let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
         write::message(&self.message, &self.edits, &mut text).map_err(|_| NotHandedOn::Broken)?;
-        let answers = self.settings().answers_broken_requests;
+        let settings = self.settings();
+        let (answers, repeated) = (settings.answers_broken_requests, settings.repeated_fields);
         let is_whole = Message::parse(&text).is_ok_and(|message| {
-            check_readable(&message).is_ok() && (!answers || check_framing(&message).is_ok())
+            check_readable_with(&message, repeated).is_ok() && (!answers || check_framing(&message).is_ok())
         });
         if is_whole { Ok(text) } else { Err(NotHandedOn::Broken) }
     }

@@ -112,7 +112,7 @@ impl Planning<'_> {
         self.registry.add_counter(row)
     }
 
-    /// Text with variables that stands in a parameter; `Context::append_template` evaluates it.
+    /// Text for the log, with variables, that stands in a parameter; `Context::append_template` evaluates it.
     pub fn template(&mut self, text: &[u8]) -> Result<u32, Complaint> {
         self.registry.keep_template(text)
     }

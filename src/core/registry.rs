@@ -14,7 +14,7 @@ use crate::script::ast::RouteKind;
 use crate::script::catalog::{
     Advice, Complaint, FunctionId, ParameterKind, Remark, RouteSet, TransformationId, VariableHandle, Yields,
 };
-use crate::script::check::compile_template;
+use crate::script::check::compile_shown_template;
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
 use crate::script::program::{CompiledTemplate, Program};
 
@@ -237,9 +237,9 @@ impl Registry {
         self.templates.get(number as usize)
     }
 
-    /// Compiles text with variables that stands in a parameter.
+    /// Compiles text for the log, with variables, that stands in a parameter.
     pub(super) fn keep_template(&mut self, text: &[u8]) -> Result<u32, Complaint> {
-        let compiled = compile_template(text, self).map_err(|mistakes| {
+        let compiled = compile_shown_template(text, self).map_err(|mistakes| {
             let first = mistakes.into_iter().find(|one| one.is_error());
             first.map_or(Complaint::default(), |one| Complaint { message: one.message, help: one.help })
         })?;

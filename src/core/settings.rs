@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::datagram::Transport;
 use super::log::{Destination, Engine, Facility, Level};
+use crate::sip::leniency::Octets;
+use crate::sip::validate::Repeated;
 
 pub mod alias;
 pub mod draft;
@@ -206,6 +208,10 @@ pub struct Settings {
     pub check_via: bool,
     /// Answer requests that no script can be run on, instead of leaving them.
     pub answers_broken_requests: bool,
+    /// What the hosts of URIs may have beside the grammar.
+    pub octets_in_hosts: Octets,
+    /// What is made of fields that may be there once.
+    pub repeated_fields: Repeated,
     /// Directories modules are looked for in; kept for what prints them.
     pub module_path: Vec<String>,
 }
@@ -272,6 +278,8 @@ impl Default for Settings {
             is_reply_shown_on_send: false,
             check_via: false,
             answers_broken_requests: false,
+            octets_in_hosts: Octets::default(),
+            repeated_fields: Repeated::Refused,
             module_path: Vec::new(),
         }
     }

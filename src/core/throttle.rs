@@ -74,7 +74,7 @@ struct Place {
 }
 
 /// How many lines of one class about one source are written at once.
-pub const BURST: u32 = 20;
+pub const BURST: u32 = 10;
 const PLACE_COUNT: usize = 256;
 
 impl Default for SourceThrottle {
@@ -156,7 +156,7 @@ mod tests {
         };
         assert_eq!(passed(start, 100), [0; BURST as usize]);
         assert!(passed(start + INTERVAL_NS - 1, 10).is_empty());
-        assert_eq!(passed(start + INTERVAL_NS, 10), [90], "what was withheld is told");
+        assert_eq!(passed(start + INTERVAL_NS, 10), [100], "what was withheld is told");
         assert!(passed(start + INTERVAL_NS + 1, 5).is_empty());
         assert_eq!(passed(start + 3 * INTERVAL_NS, 5), [14, 0]);
         assert_eq!(
@@ -164,7 +164,7 @@ mod tests {
             BURST as usize,
             "after a calm the burst is back"
         );
-        assert_eq!(passed(start, 1), [10], "time that goes backwards is a new beginning");
+        assert_eq!(passed(start, 1), [20], "time that goes backwards is a new beginning");
     }
 
     #[test]

@@ -445,6 +445,15 @@ mod tests {
                 assert_eq!(answer("", &call(16384), &message), "fine", "{number} {lines:?} by another check");
             }
         }
+        let vias = "Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa;rport\r\nVia: SIP/3.0/UDP h\r\n";
+        for number in [8, 16, 16384] {
+            let found = answer("", &format!("sanity_check({number})"), &request(LINE, vias));
+            assert!(found.starts_with("400 Bad Request (bad Via: "), "{number}: {found}");
+        }
+        for number in [1, 2, 4, 32, 64] {
+            let found = answer("", &format!("sanity_check({number})"), &request(LINE, vias));
+            assert_eq!(found, "fine", "{number} looks at the second Via");
+        }
         let long = format!("Call-ID: {}\r\n", "c".repeat(4097));
         assert!(answer("", "sanity_check(65536)", &request(LINE, &long)).starts_with("400 "));
         assert_eq!(answer("", "sanity_check(65536)", &request(LINE, "")), "fine");

@@ -423,7 +423,7 @@ mod tests {
         stage.receive(message);
         let log = stage.log();
         let found = log.split("@@").nth(1).unwrap_or_else(|| panic!("{statements}: {log}"));
-        found.replace("\\x0d", "")
+        found.replace("\\x0d\\x0a", "\n")
     }
 
     #[test]

@@ -30,10 +30,10 @@ pub struct Xlog {
 
 type Row = ModuleFunction<Xlog>;
 
-const TEXT: &[ParameterKind] = &[ParameterKind::Text];
-const LEVEL_TEXT: &[ParameterKind] = &[ParameterKind::Prepared, ParameterKind::Text];
+const TEXT: &[ParameterKind] = &[ParameterKind::Shown];
+const LEVEL_TEXT: &[ParameterKind] = &[ParameterKind::Prepared, ParameterKind::Shown];
 const FACILITY_LEVEL_TEXT: &[ParameterKind] =
-    &[ParameterKind::Prepared, ParameterKind::Prepared, ParameterKind::Text];
+    &[ParameterKind::Prepared, ParameterKind::Prepared, ParameterKind::Shown];
 
 const TEXT_SIZE_DEFAULT: usize = 4096;
 
@@ -476,6 +476,30 @@ mod tests {
                 (is_written, true),
                 "{head}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_value_holds_is_shown_and_what_the_script_writes_is_meant() {
+        let value = "$var(v) = $(hdr(X-V){s.unescape.user}); ";
+        let parameter = |name: &str, value: &str| format!("modparam(\"xlog\", \"{name}\", {value})\n");
+        let label = parameter("prefix_mode", "1") + &parameter("prefix", "\"$(hdr(X-V){s.unescape.user})|\"");
+        let rows = [
+            ("", "xlog(\"$var(v)\")", "<script>: a\\x0ab\\x1b[1mc\\x5cx0d\n"),
+            ("", "xlog(\"<$var(v)>\\n\")", "<script>: <a\\x0ab\\x1b[1mc\\x5cx0d>\n"),
+            ("", "xlog(\"1\\n2 $C(gx)3\")", "<script>: 1\n2 \u{1b}[0;32m3\n"),
+            ("", "xlog(\"<\" + $var(v) + \">\\n\")", "<script>: <a\\x0ab\\x1b[1mc\\x5cx0d>\n"),
+            ("", "$var(l) = \"x\\n\"; xlog(\"$var(l)\")", "<script>: x\n"),
+            ("", "$var(l) = \"x\\n\"; xlog(\"$var(l)y\")", "<script>: x\\x0ay\n"),
+            ("", "log(\"L_ERR\", \"<$var(v)>\\n\")", "<script>: <a\\x0ab\\x1b[1mc\\x5cx0d>\n"),
+            (&label, "xlog(\"x\")", "ERROR: a\\x0ab\\x1b[1mc\\x5cx0d|x\n"),
+        ];
+        for (head, statement, expected) in rows {
+            let script = format!("loadmodule \"xlog.so\"\n{head}request_route {{ {value}{statement}; }}");
+            let mut stage = Stage::new(MODULES, &script);
+            stage.receive(&REQUEST.replace("\r\n\r\n", "\r\nX-V: a%0ab%1b[1mc\\x0d\r\n\r\n"));
+            let log = stage.log();
+            assert!(log.ends_with(expected), "{statement}: {log:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::core::counters::{BROKEN_ANSWERED, BROKEN_RECEIVED};
 use crate::core::datagram::Datagram;
 use crate::core::load::Loaded;
 use crate::core::log::{Level, Line};
-use crate::sip::validate::{Fault, Rules, check_framing, check_readable};
+use crate::sip::validate::{Fault, Repeated, Rules, check_framing, check_readable_with};
 use crate::sip::{Message, ParseError};
 
 /// What the script does not see.
@@ -28,10 +28,10 @@ const SHOWN_SIZE_MAX: usize = 80;
 /// A message the script can be run on. Where broken requests are answered, those are found here too that would
 /// otherwise be found when the script replies to them or sends them on.
 #[inline]
-pub(super) fn parse(bytes: &[u8], answers: bool) -> Result<Message<'_>, Broken<'_>> {
+pub(super) fn parse(bytes: &[u8], repeated: Repeated, answers: bool) -> Result<Message<'_>, Broken<'_>> {
     let message = Message::parse(bytes).map_err(Broken::Unreadable)?;
-    let checked =
-        check_readable(&message).and_then(|()| if answers { check_framing(&message) } else { Ok(()) });
+    let checked = check_readable_with(&message, repeated)
+        .and_then(|()| if answers { check_framing(&message) } else { Ok(()) });
     match checked {
         Ok(()) => Ok(message),
         Err(fault) => Err(Broken::Message(Box::new(message), fault)),
@@ -100,7 +100,7 @@ mod tests {
         let good = "OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>\r\n\
             Call-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
         let bytes = good.replacen(from, to, 1);
-        let shown = |answers: bool| match parse(bytes.as_bytes(), answers) {
+        let shown = |answers: bool| match parse(bytes.as_bytes(), Repeated::Refused, answers) {
             Ok(_) => "fine".to_string(),
             Err(Broken::Unreadable(error)) => error.kind.to_string(),
             Err(Broken::Message(_, fault)) => fault.to_string(),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::role::Role;
 use crate::sys::escape;
+use crate::sys::memory::SharedMapping;
 use crate::sys::process::{self, ExitStatus, Fork, SingleThreaded, exit_now};
 use crate::sys::sandbox::{self, Rights, Signals};
 
@@ -55,6 +56,9 @@ fn one_of_each() -> [Role; 4] {
 /// The exit status.
 fn prove_inside(role: &Role, run_directory: &Path) -> i32 {
     let name = role.rules().name;
+    // The kernel tells it in a file that is out of sight from inside.
+    let (memory, memory_failures) = report_memory(name);
+    print!("{memory}");
     if let Err(error) = enter(role, run_directory) {
         println!("{name}: {error}");
         return flushed(1);
@@ -62,8 +66,21 @@ fn prove_inside(role: &Role, run_directory: &Path) -> i32 {
     let writable = [run_directory];
     let (text, failures) = report(name, &rights(role, &writable));
     print!("{text}");
-    flushed(i32::from(failures > 0))
+    flushed(i32::from(failures + memory_failures > 0))
 }
+
+/// The line about shared memory, made as that of a running server is, and how many went wrong.
+fn report_memory(name: &str) -> (String, usize) {
+    let is_in_core_dumps =
+        SharedMapping::create(c"sworker-proof", 4096).and_then(|memory| memory.is_in_core_dumps());
+    match is_in_core_dumps {
+        Ok(false) => (format!("{name}: {SHARED_MEMORY}: ok\n"), 0),
+        Ok(true) => (format!("{name}: {SHARED_MEMORY}: FAILED: it is dumped\n"), 1),
+        Err(error) => (format!("{name}: {SHARED_MEMORY}: FAILED: {error}\n"), 1),
+    }
+}
+
+const SHARED_MEMORY: &str = "leave shared memory in a core dump: refused";
 
 /// A child that leaves at once flushes nothing by itself.
 fn flushed(status: i32) -> i32 {

@@ -41,6 +41,7 @@ use crate::script::host::ValueRef;
 use crate::script::interpreter::{Interpreter, Verdict};
 use crate::script::program::RouteId;
 use crate::sip::branch::{Secret, ToTag};
+use crate::sip::leniency::allow_in_hosts;
 use crate::sip::{Message, Method};
 
 /// Smaller datagrams are keep-alives and probes.
@@ -95,6 +96,7 @@ impl Engine {
         };
         log.set_process(process.index, process.pid);
         log.set_colours(loaded.registry.level_colours());
+        allow_in_hosts(loaded.settings().octets_in_hosts);
         loaded.registry.start(&process);
         let ways = Ways { outbound, delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ways, secret, &loaded.registry);
@@ -197,8 +199,9 @@ impl Engine {
     /// A message from the network while the server stops: what would begin something new is answered with 503 and without
     /// the script, so that its sender asks another server; what belongs to something begun goes its usual way.
     pub fn receive_while_stopping(&mut self, datagram: &Datagram<'_>) {
+        let repeated = self.loaded.settings().repeated_fields;
         let is_new = datagram.bytes.len() >= MESSAGE_SIZE_MIN
-            && broken::parse(datagram.bytes, false).is_ok_and(|message| begins_something(&message));
+            && broken::parse(datagram.bytes, repeated, false).is_ok_and(|message| begins_something(&message));
         if !is_new {
             self.receive(datagram);
             return;
@@ -232,8 +235,8 @@ impl Engine {
             return None;
         }
         self.state.message_number = self.state.message_number.wrapping_add(1);
-        let answers = self.loaded.settings().answers_broken_requests;
-        match broken::parse(datagram.bytes, answers) {
+        let settings = self.loaded.settings();
+        match broken::parse(datagram.bytes, settings.repeated_fields, settings.answers_broken_requests) {
             Ok(message) => {
                 self.state.count(if message.is_request() { REQUESTS_RECEIVED } else { REPLIES_RECEIVED });
                 Some(message)

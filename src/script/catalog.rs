@@ -66,6 +66,8 @@ pub enum ParameterKind {
     Text,
     /// Header lines: text in which a variable behind a name and its colon stays in its line, whatever it holds.
     Lines,
+    /// Text for the log: what a variable in it holds is made visible there, and starts no line of its own.
+    Shown,
     /// Text exactly as written: `$` means nothing (regular expressions with `$`).
     Literal,
     /// An integer (number, variable, or text that holds one).

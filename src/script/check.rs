@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 
 use super::assembler::{Assembler, Jump};
-use super::ast::{Ast, RouteKind, Span};
+use super::ast::{Ast, RouteKind, Span, Template};
 use super::catalog::{Catalog, Complaint, RouteSet};
 use super::diagnostic::{self, Diagnostic};
 use super::program::{CompiledTemplate, Instruction, Program, RouteId};
@@ -48,9 +48,25 @@ pub fn compile_template(
     bytes: &[u8],
     catalog: &mut dyn Catalog,
 ) -> Result<CompiledTemplate, Vec<Diagnostic>> {
+    compile_template_as(bytes, catalog, |checker, parsed| checker.template(parsed))
+}
+
+/// The same for text that goes to the log: the values of variables are made visible.
+pub fn compile_shown_template(
+    bytes: &[u8],
+    catalog: &mut dyn Catalog,
+) -> Result<CompiledTemplate, Vec<Diagnostic>> {
+    compile_template_as(bytes, catalog, |checker, parsed| checker.shown_template(parsed))
+}
+
+fn compile_template_as(
+    bytes: &[u8],
+    catalog: &mut dyn Catalog,
+    put_together: fn(&mut Checker<'_>, &Template),
+) -> Result<CompiledTemplate, Vec<Diagnostic>> {
     let mut checker = Checker::new(catalog, None, &[]);
     let parsed = template::parse_template(bytes, Span::default(), &mut checker.diagnostics);
-    checker.template(&parsed);
+    put_together(&mut checker, &parsed);
     checker.assembler.emit(Instruction::Finish);
     match checker.diagnostics.iter().any(Diagnostic::is_error) {
         true => Err(checker.diagnostics),

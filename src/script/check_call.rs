@@ -275,6 +275,7 @@ impl Checker<'_> {
         match kind {
             ParameterKind::Text => self.text_argument(argument),
             ParameterKind::Lines => self.lines_argument(argument),
+            ParameterKind::Shown => self.shown_argument(argument),
             ParameterKind::Literal => self.literal_argument(argument),
             ParameterKind::Integer => self.integer_argument(argument),
             ParameterKind::Delay => {
@@ -312,6 +313,20 @@ impl Checker<'_> {
                 self.lines_template(&parsed);
             }
             _ => self.text_argument(argument),
+        }
+    }
+
+    fn shown_argument(&mut self, argument: &Expression) {
+        match (&argument.kind, plain_text(argument)) {
+            (_, Some(text)) => self.assembler.push_text(&text),
+            (ExpressionKind::Text(text), None) => {
+                let parsed = self.parse_text(text);
+                self.shown_template(&parsed);
+            }
+            _ => {
+                self.text_argument(argument);
+                self.emit(Instruction::ShownLast);
+            }
         }
     }
 

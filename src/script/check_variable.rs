@@ -145,6 +145,11 @@ impl Checker<'_> {
         self.joined(template, Values::WithinTheirLine);
     }
 
+    /// The same for the log: the values of variables are made visible.
+    pub(super) fn shown_template(&mut self, template: &Template) {
+        self.joined(template, Values::Shown);
+    }
+
     fn joined(&mut self, template: &Template, values: Values) {
         if let Some(text) = literal(template) {
             self.assembler.push_text(&text);
@@ -152,7 +157,7 @@ impl Checker<'_> {
         }
         let mut count: u16 = 0;
         let mut is_behind_colon = false;
-        for piece in &template.pieces {
+        for (index, piece) in template.pieces.iter().enumerate() {
             match piece {
                 Piece::Literal(bytes) => {
                     self.assembler.push_text(bytes);
@@ -160,8 +165,13 @@ impl Checker<'_> {
                 }
                 Piece::Variable(variable) => {
                     self.variable_in_text(variable);
-                    if is_behind_colon && values == Values::WithinTheirLine {
-                        self.emit(Instruction::OneLine);
+                    match values {
+                        Values::WithinTheirLine if is_behind_colon => self.emit(Instruction::OneLine),
+                        Values::Shown if !is_colour(variable) => {
+                            let is_last = index + 1 == template.pieces.len();
+                            self.emit(if is_last { Instruction::ShownLast } else { Instruction::Shown });
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -196,6 +206,12 @@ impl Checker<'_> {
 enum Values {
     AsTheyAre,
     WithinTheirLine,
+    Shown,
+}
+
+/// `$C(xy)`, whose codes are meant for the terminal.
+fn is_colour(variable: &Variable) -> bool {
+    variable.name.text == "C" && variable.transformations.is_empty()
 }
 
 /// Whether the line that this text ends in has a colon; `before` says so of what stands before the text.

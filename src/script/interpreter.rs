@@ -258,6 +258,8 @@ impl<'r, H: Host> Run<'r, H> {
             Instruction::ToIntegerStrictly => self.convert_to_integer_strictly()?,
             Instruction::ToText => self.convert_to_text()?,
             Instruction::OneLine => self.flatten()?,
+            Instruction::Shown => self.show(b"")?,
+            Instruction::ShownLast => self.show(b"\n")?,
             Instruction::Positive => self.positive(),
             Instruction::Truth => self.map_integer(|number| i64::from(number != 0)),
             Instruction::Not => self.map_integer(|number| i64::from(number == 0)),

@@ -75,6 +75,27 @@ impl<H: Host> Run<'_, H> {
         self.push_text_since(start)
     }
 
+    /// Text as the host shows it in its log, but for this end; where nothing needs showing it stays where it is.
+    pub(super) fn show(&mut self, kept_end: &[u8]) -> Result<(), Stop> {
+        let top = self.top();
+        let texts = Texts { scratch: &self.machine.scratch, literals: &self.code.text };
+        let ValueRef::Text(text) = texts.resolve(top) else { return Ok(()) };
+        let (text, end) = match text.strip_suffix(kept_end) {
+            Some(text) => (text, kept_end),
+            None => (text, &b""[..]),
+        };
+        if value::is_plain(text) {
+            return Ok(());
+        }
+        self.machine.spare.clear();
+        self.host.show(text, &mut self.machine.spare);
+        let start = self.machine.scratch.len();
+        self.machine.scratch.extend_from_slice(&self.machine.spare);
+        self.machine.scratch.extend_from_slice(end);
+        self.pop();
+        self.push_text_since(start)
+    }
+
     pub(super) fn convert_to_integer_strictly(&mut self) -> Result<(), Stop> {
         let value = self.pop();
         let Soft { value: number, is_unreadable } = value::to_integer(self.resolve(value));

@@ -232,6 +232,10 @@ pub(super) enum Instruction {
     ToText,
     /// Text without line ends, each written as a space; what is folded stays. Other values are unchanged.
     OneLine,
+    /// Text as it may stand in a line of the log. Other values are unchanged.
+    Shown,
+    /// The same at the end of such a line, which a newline may end.
+    ShownLast,
     /// 1 for a value above 0, else 0 (with raw return values: unchanged).
     Positive,
     /// 1 for a value other than 0, else 0.

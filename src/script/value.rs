@@ -176,6 +176,11 @@ pub fn integer_operation(operator: BinaryOperator, left: i64, right: i64) -> Res
     })
 }
 
+/// Whether text is nothing but visible ASCII and spaces, none of it a backslash.
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|&byte| matches!(byte, b' '..=b'~') && byte != b'\\')
+}
+
 /// Writes spaces for line ends, but for those of folded text (RFC 3261 7.3.1), whose next line starts with white space.
 pub fn flatten_lines(text: &mut [u8]) {
     for at in 0..text.len() {

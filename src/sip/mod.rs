@@ -29,6 +29,7 @@ mod find;
 pub mod framing;
 pub mod header;
 mod index;
+pub mod leniency;
 pub mod list;
 pub mod message;
 pub mod method;

@@ -6,6 +6,7 @@
 //!  scheme    user    password     host     port      params       headers
 //! ```
 
+use super::leniency;
 use super::octets::{address, host_length, is_host_octet, is_space, port};
 use super::params::Params;
 use std::fmt;
@@ -147,7 +148,7 @@ fn parse_sip<'a>(mut uri: Uri<'a>, rest: &'a [u8]) -> Result<Uri<'a>, UriError> 
         (uri.user, uri.password) = split_user(&rest[..at])?;
         rest = &rest[at + 1..];
     }
-    let host_end = host_length(rest).ok_or(UriError::Host)?;
+    let host_end = host_end(rest).ok_or(UriError::Host)?;
     uri.host = Some(&rest[..host_end]);
     if rest[0] == b'[' && uri.address().is_none() {
         return Err(UriError::Host);
@@ -162,6 +163,17 @@ fn parse_sip<'a>(mut uri: Uri<'a>, rest: &'a [u8]) -> Result<Uri<'a>, UriError> 
         }
     }
     finish(uri, rest)
+}
+
+/// Where the host ends that `rest` begins with.
+fn host_end(rest: &[u8]) -> Option<usize> {
+    let usual = host_length(rest);
+    match usual.and_then(|end| rest.get(end)) {
+        None if usual.is_some() => usual,
+        Some(b':' | b';' | b'?') => usual,
+        _ if rest.first() == Some(&b'[') => usual,
+        _ => leniency::host_length(rest).or(usual),
+    }
 }
 
 type UserAndPassword<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);

@@ -96,6 +96,24 @@ pub fn check_readable(message: &Message<'_>) -> Result<(), Fault> {
     message.require_mandatory().map(drop).map_err(Fault::Header)
 }
 
+/// What is made of From, To, Call-ID and CSeq where one is there more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeated {
+    /// It is a fault.
+    Refused,
+    /// The first one counts.
+    Ignored,
+}
+
+/// [`check_readable`], where fields that are repeated may be wanted.
+pub fn check_readable_with(message: &Message<'_>, repeated: Repeated) -> Result<(), Fault> {
+    match check_readable(message) {
+        // Told last: each field can be read.
+        Err(Fault::Header(HeaderError::Duplicate(_))) if repeated == Repeated::Ignored => Ok(()),
+        checked => checked,
+    }
+}
+
 /// Whether two readers would cut the message into the same lines and the same body: every header line has a name
 /// and Content-Length says one thing. What fails here is neither answered as if it were whole nor sent on.
 pub fn check_framing(message: &Message<'_>) -> Result<(), Fault> {
@@ -351,6 +369,35 @@ mod tests {
         check(line, "Proxy-Require: path\r\n\r\n", "fine");
         check(line, "Proxy-Require: path, x\r\n\r\n", "420 Proxy-Require names an unknown extension");
         check(line, "Require: x\r\n\r\n", "fine");
+    }
+
+    #[test]
+    fn repeated_fields_may_be_wanted() {
+        let good = "A b SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nFrom: <sip:a>\r\nTo: <sip:b>\r\nCall-ID: c\r\nCSeq: 1 A\r\n";
+        let rows = [
+            ("", true, true),
+            ("f: <sip:z>\r\n", false, true),
+            ("To: <sip:z>\r\nto: <sip:y>\r\n", false, true),
+            ("Call-ID: z\r\n", false, true),
+            ("CSeq: x\r\n", false, true),
+        ];
+        for (more, strict, lenient) in rows {
+            let text = format!("{good}{more}\r\n");
+            let message = Message::parse(text.as_bytes()).unwrap();
+            let is_fine = |repeated| check_readable_with(&message, repeated).is_ok();
+            assert_eq!(
+                (is_fine(Repeated::Refused), is_fine(Repeated::Ignored)),
+                (strict, lenient),
+                "{more:?}"
+            );
+            assert_eq!(message.from().unwrap().uri, b"sip:a", "the first one counts");
+        }
+        for first in ["Via", "From", "To", "Call-ID", "CSeq"] {
+            let text = format!("{}To: <sip:y>\r\n\r\n", good.replacen(first, "X", 1));
+            let message = Message::parse(text.as_bytes()).unwrap();
+            let is_fine = check_readable_with(&message, Repeated::Ignored).is_ok();
+            assert_eq!(is_fine, first == "To", "without {first}");
+        }
     }
 
     #[test]

@@ -124,6 +124,11 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(nix::sys::prctl::set_dumpable(false)?)
 }
 
+/// Whether [`forbid_core_dumps`] holds.
+pub fn are_core_dumps_forbidden() -> io::Result<bool> {
+    Ok(getrlimit(Resource::RLIMIT_CORE)? == (0, 0) && !nix::sys::prctl::get_dumpable()?)
+}
+
 /// Core files may be as large as the hard limit permits, also after a change of user.
 pub fn allow_core_dumps() -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;

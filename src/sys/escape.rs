@@ -62,8 +62,8 @@ const ROWS: &[Row] = &[
         Ok(true) => Ok(()),
         _ => Err("the process may gain rights".to_owned()),
     }),
-    row(DUMP, |_| match nix::sys::prctl::get_dumpable() {
-        Ok(false) => Ok(()),
+    row(DUMP, |_| match super::credentials::are_core_dumps_forbidden() {
+        Ok(true) => Ok(()),
         _ => Err("the process may be dumped".to_owned()),
     }),
     row("execve: refused", |_| refused_call(libc::SYS_execve)),
@@ -85,11 +85,19 @@ const ROWS: &[Row] = &[
     row("socket AF_PACKET: refused", |_| refused_socket(Domain::PACKET, Type::RAW)),
     row("socket AF_NETLINK: refused", |_| refused_socket(Domain::from(libc::AF_NETLINK), Type::DGRAM)),
     row("socket AF_VSOCK: refused", |_| refused_socket(Domain::VSOCK, Type::STREAM)),
+    // Everybody may read these where no sandbox is, and root may write the others.
+    row("read /etc/passwd: refused", |_| refused_open(Path::new("/etc/passwd"))),
+    row("read /proc/self/status: refused", |_| refused_open(Path::new("/proc/self/status"))),
+    row("list /: refused", |_| match fs::read_dir("/") {
+        Err(_) => Ok(()),
+        Ok(_) => Err("it was listed".to_owned()),
+    }),
     row("read /etc/shadow: refused", |_| refused_open(Path::new("/etc/shadow"))),
     row("read /proc/1/environ: refused", |_| refused_open(Path::new("/proc/1/environ"))),
     row("write in /tmp: refused", |_| refused_write(Path::new("/tmp"))),
     row("write in /var/tmp: refused", |_| refused_write(Path::new("/var/tmp"))),
     row("write in /etc: refused", |_| refused_write(Path::new("/etc"))),
+    row("write in /dev/shm: refused", |_| refused_write(Path::new("/dev/shm"))),
     Row {
         what: "signal the parent: refused",
         run: |_| refused_signal(),
@@ -174,7 +182,15 @@ mod tests {
             .filter(|attempt| attempt.run().is_err())
             .map(|attempt| attempt.what())
             .collect();
-        for what in ["execve: refused", "fork: refused", "ptrace: refused"] {
+        for what in [
+            "execve: refused",
+            "fork: refused",
+            "ptrace: refused",
+            "read /etc/passwd: refused",
+            "read /proc/self/status: refused",
+            "list /: refused",
+            "write in /tmp: refused",
+        ] {
             assert!(failed.contains(&what), "{what} was refused without a sandbox; failed: {failed:?}");
         }
         for what in failed {

@@ -55,6 +55,16 @@ impl SharedMapping {
         populate(&self.map)
     }
 
+    /// Whether a core dump of this process would hold it, as the kernel tells it.
+    pub fn is_in_core_dumps(&self) -> io::Result<bool> {
+        let start = format!("{:x}-", self.start() as usize);
+        let areas = std::fs::read_to_string("/proc/self/smaps")?;
+        let mut of_this = areas.lines().skip_while(|line| !line.starts_with(&start));
+        let flags = of_this.find_map(|line| line.strip_prefix("VmFlags:"));
+        let flags = flags.ok_or_else(|| io::Error::other("the kernel does not know the mapping"))?;
+        Ok(!flags.split_whitespace().any(|flag| flag == "dd"))
+    }
+
     /// The file below, for a viewer that attaches for reading.
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -87,6 +97,14 @@ mod tests {
         // SAFETY: the mapping is ours alone here and holds 8192 bytes.
         let bytes = unsafe { std::slice::from_raw_parts(mapping.start(), mapping.size()) };
         assert!(bytes.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn no_core_dump_holds_it() {
+        let mapping = SharedMapping::create(c"sworker-test", 8192).expect("memory");
+        assert!(!mapping.is_in_core_dumps().unwrap());
+        mapping.map.advise(Advice::DoDump).expect("advice is taken");
+        assert!(mapping.is_in_core_dumps().unwrap());
     }
 
     #[test]

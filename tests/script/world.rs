@@ -336,6 +336,10 @@ impl Host for TestHost {
         }
     }
 
+    fn show(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(text.escape_ascii().to_string().as_bytes());
+    }
+
     fn complain(&mut self, severity: Severity, place: &str, message: &str) {
         self.complaints.push(format!("{place}: {severity:?}: {message}"));
     }

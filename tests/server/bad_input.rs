@@ -168,6 +168,56 @@ fn a_server_that_answers_broken_requests_says_what_is_wrong() {
 }
 
 #[test]
+fn a_parser_that_is_not_strict_takes_the_first_of_each_field() {
+    for script in [answered_by_the_receiver(), answered_by_workers(1, 1, 64)] {
+        let script = script.replace("children=1", "children=1\nsip_parser_mode=0");
+        let server = Server::start(&script);
+        let caller = server.caller();
+        for second in ["From: <sip:z@z>;tag=z", "t: <sip:z@z>;tag=z", "Call-ID: zzz", "CSeq: 77 BYE"] {
+            let text = good(&caller, "first").replacen("\r\n\r\n", &format!("\r\n{second}\r\n\r\n"), 1);
+            caller.send(text.as_bytes());
+            let answer = caller.receive_within(crate::support::SOON).expect("it is answered");
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(
+                answer.starts_with("SIP/2.0 200 ") && answer.contains("\r\nCall-ID: first\r\n"),
+                "{answer}"
+            );
+            assert!(!answer.contains(second) && !answer.contains("z@z"), "{second} comes back: {answer}");
+        }
+        assert_eq!(server.counter("core.broken_received"), 0);
+    }
+}
+
+#[test]
+fn hosts_have_what_the_script_allows_beside_the_grammar() {
+    let script = "children=1\nloadmodule \"sl\"\nloadmodule \"pv\"\nloadmodule \"sanity\"\n\
+        request_route { if (sanity_check(\"1026\", \"7\")) sl_send_reply(\"200\", \"$rd $fd\"); }\n";
+    let rows = [
+        ("", "400 Bad Request (bad request-uri: uri has text after the host that is no parameter)"),
+        ("uri_host_extra_chars=\"$\"\n", "200 my$host an$other"),
+        (
+            "uri_host_extra_chars=\"^\"\n",
+            "400 Bad Request (bad request-uri: uri has text after the host that is no parameter)",
+        ),
+    ];
+    for (parameter, expected) in rows {
+        let server = Server::start(&format!("{parameter}{script}"));
+        let caller = server.caller();
+        let text = good(&caller, "extra");
+        let (head, rest) = text.split_once("\r\n").expect("lines");
+        let kept = rest.split_inclusive("\r\n").filter(|line| !line.starts_with("From:"));
+        let method = head.split(' ').next().expect("a method");
+        let rest: String = kept.collect();
+        caller.send(
+            format!("{method} sip:b@my$host SIP/2.0\r\nFrom: <sip:a@an$other>;tag=1\r\n{rest}").as_bytes(),
+        );
+        let answer = caller.receive_within(crate::support::SOON).expect("it is answered");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(answer.lines().next(), Some(format!("SIP/2.0 {expected}").as_str()), "{parameter}");
+    }
+}
+
+#[test]
 fn the_version_is_echoed_as_it_came_or_as_it_should_be() {
     let server = Server::start(&answered_by_the_receiver());
     let caller = server.caller();

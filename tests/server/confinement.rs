@@ -1,7 +1,7 @@
 //! What children may not do, seen from outside, and the server's own proof from inside.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::scripts::two_groups;
 use crate::support::{Folder, Load, Request, SOON, Server, Tool, daemon_path, processes, sworkerd};
@@ -26,7 +26,39 @@ fn assert_confined(server: &Server) {
             assert_eq!(status(pid, set), "0000000000000000", "{set} of {title}");
         }
         assert_eq!((status(pid, "NoNewPrivs"), status(pid, "Seccomp")), ("1".into(), "2".into()), "{title}");
+        assert_memory_stays_here(pid, &title);
     }
+}
+
+/// No core file may be written, and one that is written all the same holds nothing of the memory that all share.
+#[track_caller]
+fn assert_memory_stays_here(pid: i32, title: &str) {
+    let of = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let limits = of("limits").expect("the process is there");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{title}: {core}");
+    // Who cannot be dumped shows its memory to root alone.
+    let Ok(areas) = of("smaps") else {
+        assert!(!nix::unistd::geteuid().is_root(), "{title} has no smaps");
+        return;
+    };
+    let (mut area, mut shared) = ("", 0);
+    for line in areas.lines() {
+        match line.strip_prefix("VmFlags:") {
+            Some(flags) if area.contains("/memfd:sworker") => {
+                shared += 1;
+                assert!(flags.split_whitespace().any(|flag| flag == "dd"), "{title}: {area}: {flags}");
+            }
+            Some(_) => {}
+            None if line.contains('-')
+                && line.split(' ').next().is_some_and(|first| !first.ends_with(':')) =>
+            {
+                area = line;
+            }
+            None => {}
+        }
+    }
+    assert!(shared > 0, "{title} shares no memory");
 }
 
 #[test]
@@ -64,9 +96,16 @@ fn assert_proven(code: Option<i32>, output: &str) {
             lines.fold((0, 0), |(good, all), line| (good + usize::from(line.ends_with(": ok")), all + 1));
         assert!(all > 20 && good == all, "{role}: {good} of {all}\n{output}");
     }
-    for what in
-        ["execve: refused", "ptrace: refused", "socket AF_PACKET: refused", "read /etc/shadow: refused"]
-    {
+    for what in [
+        "execve: refused",
+        "ptrace: refused",
+        "socket AF_PACKET: refused",
+        "read /etc/passwd: refused",
+        "read /etc/shadow: refused",
+        "write in /tmp: refused",
+        "leave memory in a core dump: refused",
+        "leave shared memory in a core dump: refused",
+    ] {
         assert_eq!(output.matches(&format!("{what}: ok")).count(), 4, "{what}\n{output}");
     }
 }
@@ -88,19 +127,27 @@ fn another_user_serves_and_is_confined_too() {
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let run = place.file("run").to_string_lossy().into_owned();
 
-    let arguments = ["--self-test", "-u", "nobody", "-Y", &run];
+    let arguments = ["--self-test", "-u", "nobody", "-g", "daemon", "-Y", &run];
     let finished = Tool::start(&place, "self-test", daemon_path(), &arguments).finish(SOON);
     assert_proven(finished.code, &finished.output);
 
-    let server = ["-u", "nobody", "-Y", &run]
+    let server = ["-u", "nobody", "-g", "daemon", "-Y", &run]
         .into_iter()
         .fold(Server::on(&two_groups(1, 1, 64)), |s, a| s.argument(a));
     let server = server.start();
     assert_confined(&server);
     let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("the system has it").uid.to_string();
+    let daemon = nix::unistd::Group::from_name("daemon").unwrap().expect("the system has it").gid.to_string();
     for (pid, title) in server.children() {
-        let users = status(pid, "Uid");
-        assert!(users.split_whitespace().all(|user| user == nobody), "{title}: {users}");
+        for (line, expected) in [("Uid", &nobody), ("Gid", &daemon)] {
+            let found = status(pid, line);
+            assert!(found.split_whitespace().all(|one| one == expected), "{title}: {line} {found}");
+        }
+        // The kernel gives the files of who cannot be dumped to root, whoever the process is.
+        let owner = fs::metadata(format!("/proc/{pid}/status")).expect("the process is there").uid();
+        assert_eq!(owner, 0, "{title} can be dumped");
+        let groups = status(pid, "Groups");
+        assert!(!groups.split_whitespace().any(|group| group == "0"), "{title} is in groups {groups}");
     }
     assert_eq!(server.caller().ask(&Request::new("INVITE", "nobody")).status(), 200);
 }

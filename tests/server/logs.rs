@@ -23,6 +23,10 @@ struct Scene {
 
 impl Scene {
     fn new(engine: &'static str) -> Scene {
+        Scene::on(engine, SCRIPT)
+    }
+
+    fn on(engine: &'static str, script: &str) -> Scene {
         let folder = Folder::new();
         let path = folder.file("log.socket");
         let daemon = UnixDatagram::bind(&path).unwrap();
@@ -31,7 +35,7 @@ impl Scene {
             "syslog" | "journald" => format!("--log-engine={engine}:{}", path.display()),
             _ => format!("--log-engine={engine}"),
         };
-        let server = Server::on(SCRIPT).argument(&words).start();
+        let server = Server::on(script).argument(&words).start();
         Scene { server, daemon, taken: Vec::new(), engine, _folder: folder }
     }
 
@@ -136,6 +140,30 @@ fn every_byte_a_header_can_hold_comes_through_every_engine_and_none_controls() {
             missing.iter().all(|byte| matches!(byte, 0 | b'\r' | b'\n')),
             "{engine}: {missing:?} not found"
         );
+    }
+}
+
+/// What a sender can bring into a line without a byte that ends a header: colours, and line ends behind escapes.
+#[test]
+fn neither_a_colour_nor_a_decoded_line_end_of_a_sender_comes_through() {
+    let script = SCRIPT
+        .replace("[$hdr(X-Test)]\\n", "[$hdr(X-Test)] $(hdr(X-Test){s.unescape.user}) $C(gx)meant$C(xx)\\n");
+    let sent = b"\x1b[8mhidden\x1b[0m%0aALERT: forged%1b[31m\\x0d";
+    for engine in ENGINES {
+        let mut scene = Scene::on(engine, &script);
+        scene.send("coloured", sent);
+        scene.send("marker", b"after");
+        let log = scene.log_with("[after]");
+        // The script's own colours are for terminals and for the journal, which keeps them apart.
+        let of_script = String::from_utf8_lossy(&log).replace("\x1b[0;32mmeant\x1b[0m", "meant");
+        assert!(!of_script.contains('\x1b'), "{engine}: {of_script:?}");
+        assert!(!of_script.lines().any(|line| line.starts_with("ALERT")), "{engine}: {of_script}");
+        let text = match engine {
+            "json" => messages_of_json(&log).join("\n"),
+            _ => String::from_utf8_lossy(&log).into_owned(),
+        };
+        assert!(text.contains(r"[\x1b[8mhidden\x1b[0m%0aALERT: forged%1b[31m\x5cx0d]"), "{engine}: {text}");
+        assert!(text.contains(r"hidden\x1b[0m\x0aALERT: forged\x1b[31m\x5cx0d "), "{engine}: {text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The service manager's protocol, with the test in the manager's place.
+//! The service manager's protocol, with the test in the manager's place, and the unit as systemd judges it.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -86,4 +86,23 @@ fn a_daemon_that_forks_tells_its_main_process() {
     processes::send_signal(master, Signal::SIGTERM);
     hear(&manager, "STOPPING=1\n");
     wait_until("it ends", SOON, || !processes::is_alive(master));
+}
+
+/// The largest exposure the unit may have, as `systemd-analyze security` counts it, in tenths.
+const EXPOSURE_MAX: &str = "15";
+
+#[test]
+fn the_unit_exposes_little() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/systemd/sworker.service");
+    let mut analyze = std::process::Command::new("systemd-analyze");
+    analyze.args(["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE_MAX, unit]);
+    match analyze.output() {
+        Err(error) => eprintln!("skipped: systemd-analyze does not run: {error}"),
+        Ok(judged) => {
+            let text = String::from_utf8_lossy(&judged.stdout);
+            let verdict = text.lines().find(|line| line.contains("Overall exposure level")).unwrap_or(&text);
+            assert!(verdict.contains("Overall exposure level"), "{verdict}{judged:?}");
+            assert!(judged.status.success(), "{verdict}");
+        }
+    }
 }

@@ -13,13 +13,13 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new(
         "log",
         "writes text to the log as an error",
-        &[ParameterKind::Text],
+        &[ParameterKind::Shown],
         |context, arguments| write(context, Level::Error, arguments[0]),
     ),
     Function::new(
         "log",
         "writes text to the log at a level: a number or a word such as L_INFO",
-        &[ParameterKind::Prepared, ParameterKind::Text],
+        &[ParameterKind::Prepared, ParameterKind::Shown],
         |context, arguments| match level_of(&arguments[0]) {
             Some(level) => write(context, level, arguments[1]),
             None => Outcome::FALSE,

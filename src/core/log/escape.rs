@@ -5,22 +5,32 @@
 
 use std::io::Write;
 
-use super::Origin;
+/// What a text has behind it, and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As somebody sent it: everything is made visible.
+    AsReceived,
+    /// What was received has been made visible in it already; the rest is the script's own. It goes where a line must
+    /// be a line.
+    AsLine,
+    /// The same where newlines and colours may be.
+    AsWritten,
+}
 
 /// Appends `text` with its control bytes made visible.
-pub fn escape(text: &[u8], origin: Origin, out: &mut Vec<u8>) {
+pub fn escape(text: &[u8], manner: Manner, out: &mut Vec<u8>) {
     let mut plain_from = 0;
     let mut at = 0;
     while at < text.len() {
-        let plain_size = plain_size(&text[at..]);
+        let plain_size = plain_size(&text[at..], manner);
         if plain_size > 0 {
             at += plain_size;
             continue;
         }
         out.extend_from_slice(&text[plain_from..at]);
-        let kept = match origin {
-            Origin::Script => meant_by_script(text, at),
-            Origin::Server => 0,
+        let kept = match manner {
+            Manner::AsWritten => meant_by_script(&text[at..]),
+            Manner::AsReceived | Manner::AsLine => 0,
         };
         if kept > 0 {
             out.extend_from_slice(&text[at..at + kept]);
@@ -34,9 +44,10 @@ pub fn escape(text: &[u8], origin: Origin, out: &mut Vec<u8>) {
 }
 
 /// The size of the character that `text` begins with, 0 when it may not be written as it is.
-fn plain_size(text: &[u8]) -> usize {
+fn plain_size(text: &[u8], manner: Manner) -> usize {
     match text[0] {
         b'\t' => 1,
+        b'\\' if manner != Manner::AsReceived => 1,
         b'\\' => usize::from(text.get(1) != Some(&b'x')),
         byte if byte.is_ascii() => usize::from(!byte.is_ascii_control()),
         first => multibyte_size(text, first),
@@ -55,16 +66,12 @@ fn multibyte_size(text: &[u8], first: u8) -> usize {
     if is_plain { size } else { 0 }
 }
 
-/// How many bytes from here on are a newline or a colour sequence that the script wrote.
-///
-/// A newline before white space folds a header field: it came from a sender, who would start a log line of his own
-/// with it. What a script writes of whole messages (`$mb`, `$rb`) has lines, and those stay.
-fn meant_by_script(text: &[u8], at: usize) -> usize {
-    if text[at] == b'\n' {
-        let folds = matches!(text.get(at + 1), Some(b' ' | b'\t'));
-        return usize::from(!folds);
+/// The size of the newline or colour sequence that `text` begins with: the script wrote it.
+fn meant_by_script(text: &[u8]) -> usize {
+    if text[0] == b'\n' {
+        return 1;
     }
-    let Some(parameters) = text[at..].strip_prefix(b"\x1b[") else { return 0 };
+    let Some(parameters) = text.strip_prefix(b"\x1b[") else { return 0 };
     let size = parameters.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
     if parameters.get(size) == Some(&b'm') { size + 3 } else { 0 }
 }
@@ -94,9 +101,9 @@ pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn escaped(text: &[u8], origin: Origin) -> Vec<u8> {
+    fn escaped(text: &[u8], manner: Manner) -> Vec<u8> {
         let mut out = Vec::new();
-        escape(text, origin, &mut out);
+        escape(text, manner, &mut out);
         out
     }
 
@@ -105,7 +112,7 @@ mod tests {
         for byte in 0..=255u8 {
             for text in [vec![byte], vec![b'a', byte, b'b'], vec![b'\\', byte, b'0', b'd'], vec![0xc3, byte]]
             {
-                let shown = escaped(&text, Origin::Server);
+                let shown = escaped(&text, Manner::AsReceived);
                 assert_eq!(unescape(&shown), text, "{byte:#x}");
                 assert!(shown.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control()), "{byte:#x}");
                 assert!(std::str::from_utf8(&shown).is_ok(), "{byte:#x}");
@@ -125,8 +132,8 @@ mod tests {
             (b"\xff\xfe", "\\xff\\xfe"),
         ];
         for (text, expected) in rows {
-            for origin in [Origin::Server, Origin::Script] {
-                assert_eq!(String::from_utf8(escaped(text, origin)).as_deref(), Ok(expected));
+            for manner in [Manner::AsReceived, Manner::AsLine, Manner::AsWritten] {
+                assert_eq!(String::from_utf8(escaped(text, manner)).as_deref(), Ok(expected));
             }
         }
     }

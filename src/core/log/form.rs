@@ -8,7 +8,7 @@
 
 use std::io::Write;
 
-use super::escape::escape;
+use super::escape::{Manner, escape};
 use super::{Facility, Line, Origin};
 
 /// A line with what is known about its writer.
@@ -43,14 +43,22 @@ impl Entry<'_> {
             let _ = write!(out, "{index:2}({pid}) ");
         }
         let _ = write!(out, "{}: ", self.line.level.name());
-        escape(self.line.prefix, Origin::Server, out);
-        out.extend_from_slice(self.line.label);
+        escape(self.line.prefix, Manner::AsReceived, out);
         // The syslog protocol knows lines and nothing longer.
-        let origin = match heading {
-            Heading::WithProcess => self.line.origin,
-            Heading::Bare => Origin::Server,
+        let of_script = match heading {
+            Heading::WithProcess => Manner::AsWritten,
+            Heading::Bare => Manner::AsLine,
         };
-        escape(self.text, origin, out);
+        escape(self.line.label, of_script, out);
+        escape(self.text, self.manner(of_script), out);
+    }
+
+    /// How the text is written, where a text of the script is written so.
+    fn manner(&self, of_script: Manner) -> Manner {
+        match self.line.origin {
+            Origin::Server => Manner::AsReceived,
+            Origin::Script => of_script,
+        }
     }
 
     /// One JSON object, at most some twice `size_max` long, without its end.
@@ -58,18 +66,18 @@ impl Entry<'_> {
         let (index, pid) = self.process;
         let _ = write!(out, "{{\"time\":\"{:.6}\"", jiff::Timestamp::now());
         let _ = write!(out, ",\"level\":\"{}\",\"process\":{index},\"pid\":{pid}", self.line.level.name());
-        for (name, bytes, size_max) in [
-            ("module", self.module(), FIELD_SIZE_MAX),
-            ("call_id", self.line.call_id, FIELD_SIZE_MAX),
-            ("prefix", self.line.prefix, FIELD_SIZE_MAX),
-            ("message", self.text, size_max),
+        for (name, bytes, manner, size_max) in [
+            ("module", self.module(), Manner::AsLine, FIELD_SIZE_MAX),
+            ("call_id", self.line.call_id, Manner::AsReceived, FIELD_SIZE_MAX),
+            ("prefix", self.line.prefix, Manner::AsReceived, FIELD_SIZE_MAX),
+            ("message", self.text, self.manner(Manner::AsLine), size_max),
         ] {
             if bytes.is_empty() && name != "message" {
                 continue;
             }
             let _ = write!(out, ",\"{name}\":");
             // Writing to a Vec never fails, and text has no form JSON cannot take.
-            let _ = serde_json::to_writer(&mut *out, &visible(bytes, size_max));
+            let _ = serde_json::to_writer(&mut *out, &visible(bytes, manner, size_max));
         }
         out.push(b'}');
     }
@@ -79,22 +87,26 @@ impl Entry<'_> {
         let (index, pid) = self.process;
         let _ = writeln!(out, "PRIORITY={}", self.line.level.syslog_severity());
         let _ = writeln!(out, "SYSLOG_FACILITY={}", self.facility.number());
-        let _ = writeln!(out, "SYSLOG_IDENTIFIER={}", visible(name.as_bytes(), FIELD_SIZE_MAX));
+        let _ = writeln!(
+            out,
+            "SYSLOG_IDENTIFIER={}",
+            visible(name.as_bytes(), Manner::AsReceived, FIELD_SIZE_MAX)
+        );
         let _ = writeln!(out, "SYSLOG_PID={pid}\nSWORKER_PROCESS={index}");
         let _ = writeln!(out, "SWORKER_LEVEL={}", self.line.level.name());
-        for (field, bytes) in [
-            ("SWORKER_MODULE", self.module()),
-            ("SWORKER_PREFIX", self.line.prefix),
-            ("SIP_CALL_ID", self.line.call_id),
+        for (field, bytes, manner) in [
+            ("SWORKER_MODULE", self.module(), Manner::AsLine),
+            ("SWORKER_PREFIX", self.line.prefix, Manner::AsReceived),
+            ("SIP_CALL_ID", self.line.call_id, Manner::AsReceived),
         ] {
             if !bytes.is_empty() {
-                let _ = writeln!(out, "{field}={}", visible(bytes, FIELD_SIZE_MAX));
+                let _ = writeln!(out, "{field}={}", visible(bytes, manner, FIELD_SIZE_MAX));
             }
         }
         let mut message = Vec::with_capacity(self.text.len() + 64);
-        escape(self.line.prefix, Origin::Server, &mut message);
-        message.extend_from_slice(self.line.label);
-        escape(self.text, self.line.origin, &mut message);
+        escape(self.line.prefix, Manner::AsReceived, &mut message);
+        escape(self.line.label, Manner::AsWritten, &mut message);
+        escape(self.text, self.manner(Manner::AsWritten), &mut message);
         // A value with lines in it goes with its size in front.
         out.extend_from_slice(b"MESSAGE\n");
         out.extend_from_slice(&(message.len() as u64).to_le_bytes());
@@ -113,9 +125,9 @@ impl Entry<'_> {
 }
 
 /// `bytes` with everything made visible, cut to a size between two characters.
-fn visible(bytes: &[u8], size_max: usize) -> String {
+fn visible(bytes: &[u8], manner: Manner, size_max: usize) -> String {
     let mut out = Vec::with_capacity(bytes.len());
-    escape(&bytes[..bytes.len().min(size_max)], Origin::Server, &mut out);
+    escape(&bytes[..bytes.len().min(size_max)], manner, &mut out);
     let mut text = String::from_utf8_lossy(&out).into_owned();
     text.truncate(text.floor_char_boundary(size_max));
     text

@@ -13,6 +13,8 @@ use crate::core::log::Level;
 use crate::core::nearest::{listed, suggestion};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
+use crate::sip::leniency::Octets;
+use crate::sip::validate::Repeated;
 
 /// One row.
 pub struct GlobalRow {
@@ -177,7 +179,7 @@ const SCTP: &str = "sctp is not served";
 const DNS: &str = "names are resolved by the system";
 const BLOCKLIST: &str = "there is no list of blocked destinations";
 const LATENCY: &str = "actions are not timed yet";
-const PARSER: &str = "the parser has one mode";
+const PARSER: &str = "names of header fields are those of the grammar";
 const MULTICAST: &str = "multicast is not served";
 const SCHEDULING: &str = "scheduling is left to the system (systemd: CPUSchedulingPolicy=)";
 const VIA_XAVP: &str = "via parameters from xavps are not written yet";
@@ -307,7 +309,17 @@ pub static GLOBALS: &[GlobalRow] = &[
         Ok(None)
     }),
     ignored(&["sip_parser_log_oneline"], "a broken message is always one line"),
-    silent_when(1, &["sip_parser_mode"], PARSER),
+    special(
+        &["sip_parser_mode"],
+        "1: a message with two From, To, Call-ID or CSeq is refused; 0: the first one counts",
+        |draft, value| {
+            draft.settings.repeated_fields = match number(value, 0, 255)? & 1 {
+                0 => Repeated::Ignored,
+                _ => Repeated::Refused,
+            };
+            Ok(None)
+        },
+    ),
     ignored(&["latency_log"], LATENCY),
     ignored(&["latency_cfg_log"], LATENCY),
     silent_when(0, &["latency_limit_db"], LATENCY),
@@ -383,7 +395,14 @@ pub static GLOBALS: &[GlobalRow] = &[
     ignored_text(&["xavp_via_params"], VIA_XAVP),
     ignored_text(&["xavp_via_fields"], VIA_XAVP),
     ignored_text(&["xavp_via_reply_params"], VIA_XAVP),
-    ignored_text(&["uri_host_extra_chars"], PARSER),
+    special(
+        &["uri_host_extra_chars"],
+        "characters that hosts of URIs may have beside letters, digits, ., - and _",
+        |draft, value| {
+            draft.settings.octets_in_hosts = host_octets(value)?;
+            Ok(None)
+        },
+    ),
     ignored_text(&["hdr_name_extra_chars"], PARSER),
     special(&["flags"], "named flags of messages: flags a:1, b:2", |draft, value| {
         each(value, &mut |one| name_flag(draft, &text(one)?).map(|()| None))
@@ -604,6 +623,17 @@ fn socket_text(value: &Constant) -> Result<String, Unfit> {
         Constant::Socket(literal) => Ok(literal.bind.clone()),
         other => text(other),
     }
+}
+
+fn host_octets(value: &Constant) -> Result<Octets, Unfit> {
+    let Constant::Text(text) = value else {
+        let reason = format!("takes text, not {}", shown(value));
+        return Err(Unfit { reason, help: Some("write it in quotes".to_string()) });
+    };
+    Octets::beside_a_host(text).map_err(|octet| Unfit {
+        reason: format!("a host cannot have \"{}\" in it", octet.escape_ascii()),
+        help: Some("write characters that stand for nothing in a URI, such as \"$~\"".to_string()),
+    })
 }
 
 fn name_flag(draft: &mut Draft, text: &str) -> Result<(), Unfit> {
