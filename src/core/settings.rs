@@ -210,6 +210,8 @@ pub struct Settings {
     pub answers_broken_requests: bool,
     /// What the hosts of URIs may have beside the grammar.
     pub octets_in_hosts: Octets,
+    /// The same for names of header fields (`hdr_name_extra_chars`).
+    pub octets_in_header_names: Octets,
     /// What is made of fields that may be there once.
     pub repeated_fields: Repeated,
     /// Directories modules are looked for in; kept for what prints them.
@@ -279,6 +281,7 @@ impl Default for Settings {
             check_via: false,
             answers_broken_requests: false,
             octets_in_hosts: Octets::default(),
+            octets_in_header_names: Octets::default(),
             repeated_fields: Repeated::Refused,
             module_path: Vec::new(),
         }

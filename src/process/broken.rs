@@ -1,7 +1,7 @@
 //! Messages the script does not see, and what comes of them: an answer, or nothing but a line in the log.
 //!
 //! By default they are left, as operators know it. With `answer_broken_requests` a request that is owed an answer gets
-//! it: 505 for another version, 400 for the rest (`docs/torture.md`).
+//! it: 505 for another version, 513 for what is above a limit, 400 for the rest (`docs/torture.md`).
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use crate::core::counters::{BROKEN_ANSWERED, BROKEN_RECEIVED};
 use crate::core::datagram::Datagram;
 use crate::core::load::Loaded;
 use crate::core::log::{Level, Line};
-use crate::sip::validate::{Fault, Repeated, Rules, check_framing, check_readable_with};
+use crate::sip::message::{Limits, ParseErrorKind};
+use crate::sip::validate::{Fault, Repeated, Rules, check_framing, check_readable, check_readable_with};
 use crate::sip::{Message, ParseError};
 
 /// What the script does not see.
@@ -29,12 +30,25 @@ const SHOWN_SIZE_MAX: usize = 80;
 /// otherwise be found when the script replies to them or sends them on.
 #[inline]
 pub(super) fn parse(bytes: &[u8], repeated: Repeated, answers: bool) -> Result<Message<'_>, Broken<'_>> {
-    let message = Message::parse(bytes).map_err(Broken::Unreadable)?;
+    let message = Message::parse(bytes).map_err(|error| unparsed(bytes, error, answers))?;
     let checked = check_readable_with(&message, repeated)
         .and_then(|()| if answers { check_framing(&message) } else { Ok(()) });
     match checked {
         Ok(()) => Ok(message),
         Err(fault) => Err(Broken::Message(Box::new(message), fault)),
+    }
+}
+
+/// What is above a limit is read all the same for who would answer it.
+#[cold]
+fn unparsed(bytes: &[u8], error: ParseError, answers: bool) -> Broken<'_> {
+    use ParseErrorKind::{HeaderTooLarge, TooManyHeaders, TooManyVias};
+    let is_above_limit = matches!(error.kind, HeaderTooLarge | TooManyHeaders | TooManyVias);
+    match Message::parse_within(bytes, &Limits::WIDEST) {
+        Ok(message) if answers && is_above_limit && check_readable(&message).is_ok() => {
+            Broken::Message(Box::new(message), Fault::AboveLimit(error.kind))
+        }
+        _ => Broken::Unreadable(error),
     }
 }
 
@@ -118,6 +132,21 @@ mod tests {
         // Left to sanity_check().
         check("CSeq", "l: 5\r\nCSeq", "fine", "fine");
         check("1 OPTIONS", "1 BYE", "fine", "fine");
+        let many = |line: &str, count| line.repeat(count) + "CSeq";
+        check(
+            "CSeq",
+            &many("X: y\r\n", 4_100),
+            "more header lines than allowed",
+            "more header lines than allowed",
+        );
+        check(
+            "CSeq",
+            &many("Via: SIP/2.0/UDP h\r\n", 1_024),
+            "more via than allowed",
+            "more via than allowed",
+        );
+        let in_one_line = format!("Via: SIP/2.0/UDP h{}\r\nCSeq", ",SIP/2.0/UDP h".repeat(1_023));
+        check("CSeq", &in_one_line, "more via than allowed", "more via than allowed");
         check(
             "OPTIONS sip:b SIP/2.0\r\n",
             "junk\r\n",

@@ -41,7 +41,7 @@ use crate::script::host::ValueRef;
 use crate::script::interpreter::{Interpreter, Verdict};
 use crate::script::program::RouteId;
 use crate::sip::branch::{Secret, ToTag};
-use crate::sip::leniency::allow_in_hosts;
+use crate::sip::leniency::{allow_in_header_names, allow_in_hosts};
 use crate::sip::{Message, Method};
 
 /// Smaller datagrams are keep-alives and probes.
@@ -97,6 +97,7 @@ impl Engine {
         log.set_process(process.index, process.pid);
         log.set_colours(loaded.registry.level_colours());
         allow_in_hosts(loaded.settings().octets_in_hosts);
+        allow_in_header_names(loaded.settings().octets_in_header_names);
         loaded.registry.start(&process);
         let ways = Ways { outbound, delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ways, secret, &loaded.registry);

@@ -104,7 +104,7 @@ impl fmt::Display for ParseErrorKind {
             ParseErrorKind::StatusCode => "status code is not between 100 and 699",
             ParseErrorKind::TooManyHeaders => "more header lines than allowed",
             ParseErrorKind::HeaderTooLarge => "header line longer than allowed",
-            ParseErrorKind::TooManyVias => "more via lines than allowed",
+            ParseErrorKind::TooManyVias => "more via than allowed",
         })
     }
 }

@@ -24,10 +24,11 @@ use super::header::HeaderId;
 use super::index::{
     Entry, HEADER_COUNT_MAX, HEADER_SIZE_MAX, Index, empty_line_size, is_continuation, read_line, trim_name,
 };
+use super::leniency::is_header_name;
 use super::list::ListValues;
 use super::method::Method;
 use super::name_addr::{NameAddr, NameAddrs};
-use super::octets::{count_while, decimal, is_space, is_token, trim};
+use super::octets::{count_while, decimal, is_space, trim};
 pub use super::start_line::{RequestLine, StartLine, StartLineFault, StatusLine};
 use super::status::Status;
 use super::via::{Via, ViaError, Vias};
@@ -89,9 +90,12 @@ pub struct Limits {
     pub header_count_max: usize,
     /// Bytes of one header line, folding included. At most 65,535, so that a name fits an entry.
     pub header_size_max: usize,
-    /// Header lines that are Via.
+    /// Values of Via, over all its lines.
     pub via_count_max: usize,
 }
+
+/// A value of Via has at least so many bytes: who has fewer of them need not count.
+const VIA_SIZE_MIN: usize = 8;
 
 impl Limits {
     /// What [`Message::parse`] allows.
@@ -100,6 +104,14 @@ impl Limits {
         header_count_max: 4096,
         header_size_max: 32_768,
         via_count_max: 1024,
+    };
+
+    /// What can be indexed at all.
+    pub const WIDEST: Limits = Limits {
+        header_count_max: HEADER_COUNT_MAX,
+        header_size_max: HEADER_SIZE_MAX,
+        via_count_max: usize::MAX,
+        ..Limits::DEFAULT
     };
 }
 
@@ -158,7 +170,7 @@ impl<'a> Message<'a> {
                 }
                 HeaderId::Via => via_count += 1,
                 // The names of the table are tokens.
-                HeaderId::Other => self.has_broken_line |= !is_token(&text[..line.name_size]),
+                HeaderId::Other => self.has_broken_line |= !is_header_name(&text[..line.name_size]),
                 _ => {}
             }
             if self.index.len() >= header_count_max {
@@ -166,6 +178,10 @@ impl<'a> Message<'a> {
             }
             self.index.push(Entry::of(&line, at));
             at += line.size;
+        }
+        let may_be_too_many = self.header_bytes().len() / VIA_SIZE_MIN > limits.via_count_max;
+        if may_be_too_many && self.vias().nth(limits.via_count_max).is_some() {
+            return fail(ParseErrorKind::TooManyVias, self.headers_start);
         }
         self.read_identity();
         Ok(())
@@ -342,7 +358,7 @@ impl<'a> Message<'a> {
         if !self.has_broken_line {
             return None;
         }
-        self.headers().find(|header| !is_token(header.name))
+        self.headers().find(|header| !is_header_name(header.name))
     }
 
     /// All values of Via from the top, over all lines.

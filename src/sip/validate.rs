@@ -5,7 +5,7 @@
 //! decide. The order is that of RFC 3261 8.2 and 16.3.
 
 use super::header::HeaderId;
-use super::message::{HeaderError, Message, StartLineFault};
+use super::message::{HeaderError, Message, ParseErrorKind, StartLineFault};
 use super::method::Method;
 use super::params::Params;
 use super::status::Status;
@@ -72,6 +72,8 @@ pub enum Fault {
     Extension(HeaderId),
     /// A response that would go to everybody (RFC 4475 3.3.10).
     Broadcast,
+    /// There is more of something than is allowed (RFC 3261 21.5.7).
+    AboveLimit(ParseErrorKind),
 }
 
 /// Looks for the first fault of a message.
@@ -139,6 +141,7 @@ impl Fault {
             Fault::Scheme => Some(Status::UNSUPPORTED_URI_SCHEME),
             Fault::NoHopLeft => Some(Status::TOO_MANY_HOPS),
             Fault::Extension(_) => Some(Status::BAD_EXTENSION),
+            Fault::AboveLimit(_) => Some(Status::MESSAGE_TOO_LARGE),
             _ => Some(Status::BAD_REQUEST),
         }
     }
@@ -291,6 +294,7 @@ impl fmt::Display for Fault {
             Fault::BodyCut => "body is shorter than Content-Length",
             Fault::NoHopLeft => "Max-Forwards is 0",
             Fault::Extension(id) => return write!(f, "{} names an unknown extension", id.name()),
+            Fault::AboveLimit(limit) => return limit.fmt(f),
             Fault::Broadcast => "next hop of the response is a broadcast address",
         };
         f.write_str(reason)

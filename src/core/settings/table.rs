@@ -179,7 +179,6 @@ const SCTP: &str = "sctp is not served";
 const DNS: &str = "names are resolved by the system";
 const BLOCKLIST: &str = "there is no list of blocked destinations";
 const LATENCY: &str = "actions are not timed yet";
-const PARSER: &str = "names of header fields are those of the grammar";
 const MULTICAST: &str = "multicast is not served";
 const SCHEDULING: &str = "scheduling is left to the system (systemd: CPUSchedulingPolicy=)";
 const VIA_XAVP: &str = "via parameters from xavps are not written yet";
@@ -399,11 +398,19 @@ pub static GLOBALS: &[GlobalRow] = &[
         &["uri_host_extra_chars"],
         "characters that hosts of URIs may have beside letters, digits, ., - and _",
         |draft, value| {
-            draft.settings.octets_in_hosts = host_octets(value)?;
+            draft.settings.octets_in_hosts = octets(value, Octets::beside_a_host, "a host")?;
             Ok(None)
         },
     ),
-    ignored_text(&["hdr_name_extra_chars"], PARSER),
+    special(
+        &["hdr_name_extra_chars"],
+        "characters that names of header fields may have beside those of a token",
+        |draft, value| {
+            let octets = octets(value, Octets::beside_a_header_name, "the name of a header field")?;
+            draft.settings.octets_in_header_names = octets;
+            Ok(None)
+        },
+    ),
     special(&["flags"], "named flags of messages: flags a:1, b:2", |draft, value| {
         each(value, &mut |one| name_flag(draft, &text(one)?).map(|()| None))
     }),
@@ -625,14 +632,18 @@ fn socket_text(value: &Constant) -> Result<String, Unfit> {
     }
 }
 
-fn host_octets(value: &Constant) -> Result<Octets, Unfit> {
+fn octets(
+    value: &Constant,
+    beside: impl Fn(&[u8]) -> Result<Octets, u8>,
+    what: &str,
+) -> Result<Octets, Unfit> {
     let Constant::Text(text) = value else {
         let reason = format!("takes text, not {}", shown(value));
         return Err(Unfit { reason, help: Some("write it in quotes".to_string()) });
     };
-    Octets::beside_a_host(text).map_err(|octet| Unfit {
-        reason: format!("a host cannot have \"{}\" in it", octet.escape_ascii()),
-        help: Some("write characters that stand for nothing in a URI, such as \"$~\"".to_string()),
+    beside(text).map_err(|octet| Unfit {
+        reason: format!("{what} cannot have \"{}\" in it", octet.escape_ascii()),
+        help: Some("write characters that stand for nothing there, such as \"$~\"".to_string()),
     })
 }
 
