@@ -43,7 +43,13 @@ pub struct CommandServer {
     limits: Limits,
     connections: Vec<Connection>,
     ready: Vec<bool>,
+    /// Until then nobody new is let in, because the kernel refused to.
+    closed_until: Option<Instant>,
+    refusal: Option<io::Error>,
 }
+
+/// Who could not be let in still waits at the door, which therefore stays ready: whoever looked at once again would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Connection {
@@ -59,18 +65,29 @@ struct Connection {
 impl CommandServer {
     /// Serves on a listener that does not block.
     pub fn new(listener: UnixListener, limits: Limits) -> CommandServer {
-        CommandServer { listener, limits, connections: Vec::new(), ready: Vec::new() }
+        CommandServer {
+            listener,
+            limits,
+            connections: Vec::new(),
+            ready: Vec::new(),
+            closed_until: None,
+            refusal: None,
+        }
     }
 
     /// Waits for something to do, at most for `wait`, and does it.
     pub fn turn(&mut self, server: &dyn Server, wait: Duration) -> io::Result<()> {
-        let mut watched = vec![(self.listener.as_fd(), Interest::Read)];
-        watched.extend(self.connections.iter().map(Connection::watched));
-        poll::wait(&watched, wait, &mut self.ready)?;
+        let pause = self.closed_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let pause = pause.filter(|pause| !pause.is_zero());
+        let mut watched: Vec<_> = self.connections.iter().map(Connection::watched).collect();
+        if pause.is_none() {
+            watched.push((self.listener.as_fd(), Interest::Read));
+        }
+        poll::wait(&watched, pause.map_or(wait, |pause| pause.min(wait)), &mut self.ready)?;
 
         let now = Instant::now();
+        let has_newcomer = pause.is_none() && self.ready.pop().unwrap_or(false);
         let mut ready = self.ready.iter().copied();
-        let has_newcomer = ready.next().unwrap_or(false);
         let limits = &self.limits;
         self.connections.retain_mut(|connection| {
             let is_ready = ready.next().unwrap_or(false);
@@ -110,8 +127,23 @@ impl CommandServer {
         self.connections.len()
     }
 
+    /// Why nobody can be let in, once for each time that this begins.
+    pub fn take_refusal(&mut self) -> Option<io::Error> {
+        self.refusal.take()
+    }
+
     fn accept(&mut self, now: Instant) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Who called has hung up.
+                Err(error) if is_temporary(&error) || error.kind() == io::ErrorKind::ConnectionAborted => {
+                    continue;
+                }
+                Err(error) => return self.close_for_a_while(error, now),
+            };
+            self.closed_until = None;
             let is_welcome = self.connections.len() < self.limits.connection_count_max
                 && unix_socket::peer(&stream).is_ok_and(|peer| peer.user == 0 || peer.user == own_user())
                 && stream.set_nonblocking(true).is_ok();
@@ -125,6 +157,12 @@ impl CommandServer {
                     deadline,
                 });
             }
+        }
+    }
+
+    fn close_for_a_while(&mut self, error: io::Error, now: Instant) {
+        if self.closed_until.replace(now + ACCEPT_PAUSE).is_none() {
+            self.refusal = Some(error);
         }
     }
 }

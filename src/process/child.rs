@@ -18,7 +18,7 @@ use super::{confinement, control, receiver, timer, worker};
 use crate::core::identity::{ProcessIdentity, ProcessKind};
 use crate::core::log::{Level, Log};
 use crate::shm::failpoint;
-use crate::sys::process::{ProcessId, exit_now};
+use crate::sys::process::{ProcessId, exit_now, is_shortage};
 use crate::sys::session;
 use crate::sys::signal::{self, Signal};
 use crate::sys::title::Title;
@@ -27,6 +27,8 @@ use crate::sys::title::Title;
 pub const EXIT_PANICKED: i32 = 70;
 /// Exit status of a child that could not begin or go on.
 pub const EXIT_FAILED: i32 = 71;
+/// The same because the system lacked something at that moment, such as a descriptor.
+pub const EXIT_STARVED: i32 = 75;
 
 /// How long orphaned workers have to finish what was accepted.
 const LAST_EFFORT: Duration = Duration::from_millis(300);
@@ -40,7 +42,7 @@ pub fn run(heritage: &Heritage, title: &mut Title, place: u32) -> ! {
         Ok(()) => exit_now(0),
         Err(error) => {
             heritage.log.say(Level::Error, format_args!("{role} could not go on: {error}"));
-            exit_now(EXIT_FAILED)
+            exit_now(if is_shortage(&error) { EXIT_STARVED } else { EXIT_FAILED })
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::sys::sandbox::{self, Rights, Signals};
 /// For a child of this role, before its work: everything it does not need is given up for good.
 pub fn enter(role: &Role, run_directory: &Path) -> io::Result<()> {
     let writable = [run_directory];
-    sandbox::enter(&rights(role, &writable)).map_err(|error| {
-        io::Error::other(format!("could not give up rights (sandbox=no does without): {error}"))
+    sandbox::enter(&rights(role, &writable)).map_err(|error| match process::is_shortage(&error) {
+        true => error,
+        false => io::Error::other(format!("could not give up rights (sandbox=no does without): {error}")),
     })
 }
 

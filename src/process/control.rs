@@ -49,6 +49,9 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
         }
         if heritage.ledger.is_serving() {
             server.turn(&figures, next_publication.saturating_duration_since(now))?;
+            if let Some(error) = server.take_refusal() {
+                heritage.log.say(Level::Error, format_args!("could not let in who asks: {error}"));
+            }
         } else {
             std::thread::sleep(UNTIL_IT_SERVES);
         }

@@ -159,6 +159,7 @@ enum Order {
 fn death(status: ExitStatus) -> Event {
     match status {
         ExitStatus::Killed { signal, .. } if signal == Signal::SIGKILL as i32 => Event::WasKilled,
+        ExitStatus::Exited(child::EXIT_STARVED) => Event::Starved,
         _ => Event::Died,
     }
 }
@@ -562,7 +563,7 @@ impl Master {
         let child = &mut self.children[index];
         let (state, action) = supervisor::next(child.state, event, now, &Patience::USUAL);
         child.state = state;
-        if state == State::Gone && matches!(event, Event::Died | Event::WasKilled) {
+        if state == State::Gone && matches!(event, Event::Died | Event::WasKilled | Event::Starved) {
             // Nobody will take its place: what it held goes to a colleague.
             child.has_left_something = true;
         }
@@ -713,7 +714,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_kill_comes_from_outside() {
+    fn a_kill_and_a_shortage_come_from_outside() {
         let killed = |signal: Signal| ExitStatus::Killed { signal: signal as i32, core_dumped: false };
         let rows = [
             (killed(Signal::SIGKILL), Event::WasKilled),
@@ -721,6 +722,8 @@ mod tests {
             (killed(Signal::SIGTERM), Event::Died),
             (ExitStatus::Exited(0), Event::Died),
             (ExitStatus::Exited(9), Event::Died),
+            (ExitStatus::Exited(child::EXIT_FAILED), Event::Died),
+            (ExitStatus::Exited(child::EXIT_STARVED), Event::Starved),
         ];
         for (status, event) in rows {
             assert_eq!(death(status), event, "{status}");

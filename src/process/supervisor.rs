@@ -118,6 +118,8 @@ pub enum Event {
     Died,
     /// Somebody outside ended it, which says nothing about the child.
     WasKilled,
+    /// It ended because the system lacked something at that moment, which says nothing about the child either.
+    Starved,
     /// The server stops: it shall leave when it has finished, and not come back.
     Stop,
     /// It left and is needed once more, because something accepted is not finished.
@@ -153,7 +155,8 @@ pub fn next(state: State, event: Event, now: Milliseconds, patience: &Patience) 
         (State::Wanted { early_deaths }, Event::Started) => {
             (State::Running { since: now, early_deaths }, Action::Nothing)
         }
-        (State::Wanted { early_deaths }, Event::FailedToStart) => {
+        (State::Wanted { early_deaths }, Event::FailedToStart)
+        | (State::Running { early_deaths, .. }, Event::Starved) => {
             let delay_ms = patience.first_delay_ms.saturating_mul(10).min(patience.longest_delay_ms);
             (State::Waiting { until: now + delay_ms, early_deaths }, Action::StartLater { delay_ms })
         }
@@ -172,7 +175,7 @@ pub fn next(state: State, event: Event, now: Milliseconds, patience: &Patience) 
         (State::Waiting { until, early_deaths }, Event::TimePassed) if now >= until => {
             (State::Wanted { early_deaths }, Action::Start)
         }
-        (State::Stopping, Event::Died | Event::WasKilled) => (State::Gone, Action::Nothing),
+        (State::Stopping, Event::Died | Event::WasKilled | Event::Starved) => (State::Gone, Action::Nothing),
         (State::Stopping, Event::Stop) => (State::Stopping, Action::AskToLeave),
         (State::Wanted { .. } | State::Waiting { .. }, Event::Stop) => (State::Gone, Action::Nothing),
         (State::Gone, Event::Recalled) => (State::NEW, Action::Start),
@@ -249,6 +252,10 @@ mod tests {
             (running(0, 3), WasKilled, 20, wanted(2), Start),
             (running(0, 3), WasKilled, 19, waiting(29, 3), StartLater { delay_ms: 10 }),
             (State::Stopping, WasKilled, 60, State::Gone, Nothing),
+            (running(0, 3), Starved, 60, waiting(160, 3), StartLater { delay_ms: 100 }),
+            (running(60, 9), Starved, 60, waiting(160, 9), StartLater { delay_ms: 100 }),
+            (State::Stopping, Starved, 60, State::Gone, Nothing),
+            (waiting(80, 2), Starved, 60, waiting(80, 2), Nothing),
             (running(50, 1), TimePassed, 60, running(50, 1), Nothing),
             (running(50, 1), Stop, 60, State::Stopping, AskToLeave),
             (waiting(80, 2), TimePassed, 79, waiting(80, 2), Nothing),

@@ -21,7 +21,7 @@ use crate::core::counters::CountNothing;
 use crate::core::datagram::Datagram;
 use crate::core::identity::{ProcessIdentity, ProcessKind};
 use crate::core::log::Level;
-use crate::sys::process::{ProcessId, exit_now};
+use crate::sys::process::{ProcessId, exit_now, is_shortage};
 use crate::sys::session;
 use crate::sys::signal::{self, Signal};
 use crate::sys::title::Title;
@@ -32,6 +32,8 @@ const WAITING_MAX: usize = 64;
 const RUNNING_MAX: usize = 4;
 /// Whoever takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Where no descriptor is left, one looks again so often.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The master's list of what is to be done and who does it.
 #[derive(Debug, Default)]
@@ -123,7 +125,13 @@ fn settle(heritage: &Heritage, group: &str) -> io::Result<()> {
     }
     signal::unblock_all()?;
     let role = Role::Worker { group: 0, name: group.to_owned(), index: 0 };
-    child::confine(heritage, &role)
+    let give_up_at = Instant::now() + PATIENCE / 2;
+    loop {
+        match child::confine(heritage, &role) {
+            Err(error) if is_shortage(&error) && Instant::now() < give_up_at => std::thread::sleep(PAUSE),
+            confined => return confined,
+        }
+    }
 }
 
 fn keep(heritage: &Heritage, set_aside: &SetAside) {

@@ -185,9 +185,32 @@ pub fn exit_now(status: i32) -> ! {
 /// `starttime` is field 22 of `/proc/PID/stat`; the name is field 2.
 const STAT_START_AFTER_NAME: usize = 19;
 
+/// Whether the system lacked something at that moment: descriptors, memory, buffers. That says nothing about who asked.
+pub fn is_shortage(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw);
+    matches!(number, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shortage_is_told_from_a_mistake() {
+        let of = io::Error::from_raw_os_error;
+        let rows = [
+            (of(libc::ENFILE), true),
+            (of(libc::EMFILE), true),
+            (of(libc::ENOMEM), true),
+            (of(libc::ENOBUFS), true),
+            (of(libc::EACCES), false),
+            (of(libc::ENOENT), false),
+            (io::Error::other("of our own"), false),
+        ];
+        for (error, expected) in rows {
+            assert_eq!(is_shortage(&error), expected, "{error}");
+        }
+    }
 
     #[test]
     fn second_thread_refuses_the_proof() {

@@ -16,13 +16,15 @@ use std::path::Path;
 
 use caps::{CapSet, Capability};
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
-    Scope, path_beneath_rules,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch, sock_filter,
 };
+
+use super::process::is_shortage;
 
 /// What a process keeps.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,7 @@ pub fn keep_binding_ports() -> io::Result<()> {
 pub fn can_restrict_files() -> bool {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     let ruleset = ruleset.handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create);
-    ruleset.is_ok()
+    ruleset.map_err(in_kernel_words).map_or_else(|error| is_shortage(&error), |_| true)
 }
 
 /// Whether this process holds any capability.
@@ -126,26 +128,61 @@ const READABLE: &[&str] = &[
 const LANDLOCK: ABI = ABI::V6;
 
 fn restrict_files(rights: &Rights<'_>) -> io::Result<()> {
-    let status = rules(rights).map_err(io::Error::other)?;
-    match status {
+    let mut shortage = None;
+    let mut beneath = |paths: &[&Path], access| beneath(paths, access, &mut shortage);
+    let readable: Vec<&Path> = READABLE.iter().map(Path::new).collect();
+    let rules = [
+        beneath(&readable, AccessFs::from_read(LANDLOCK)),
+        beneath(&[Path::new("/dev/null")], AccessFs::from_file(LANDLOCK)),
+        beneath(rights.writable, AccessFs::from_all(LANDLOCK)),
+    ];
+    if let Some(shortage) = shortage.filter(|_| can_restrict_files()) {
+        return Err(shortage);
+    }
+    let status = restrict_to(rules.into_iter().flatten(), rights.signals).map_err(in_kernel_words)?;
+    match status.ruleset {
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
         RulesetStatus::NotEnforced if !can_restrict_files() => Ok(()),
         RulesetStatus::NotEnforced => Err(io::Error::other("the kernel did not restrict files")),
     }
 }
 
-fn rules(rights: &Rights<'_>) -> Result<RulesetStatus, landlock::RulesetError> {
+/// A rule for each path that is there. What is there and cannot be opened, because no descriptor is left at this moment,
+/// is a `shortage`: who began without that rule would be refused the path for as long as it lives.
+fn beneath(
+    paths: &[&Path],
+    access: BitFlags<AccessFs>,
+    shortage: &mut Option<io::Error>,
+) -> Vec<PathBeneath<PathFd>> {
+    let mut rules = Vec::with_capacity(paths.len());
+    for path in paths {
+        match PathFd::new(path) {
+            Ok(opened) => {
+                let access = if path.is_dir() { access } else { access & AccessFs::from_file(LANDLOCK) };
+                rules.push(PathBeneath::new(opened, access));
+            }
+            Err(PathFdError::OpenCall { source, .. }) if is_shortage(&source) => *shortage = Some(source),
+            Err(_) => {}
+        }
+    }
+    rules
+}
+
+fn restrict_to(
+    rules: impl Iterator<Item = PathBeneath<PathFd>>,
+    signals: Signals,
+) -> Result<RestrictionStatus, RulesetError> {
     let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK))?;
-    if rights.signals == Signals::Itself {
+    if signals == Signals::Itself {
         ruleset = ruleset.scope(Scope::Signal)?;
     }
-    let status = ruleset
-        .create()?
-        .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(LANDLOCK)))?
-        .add_rules(path_beneath_rules(["/dev/null"], AccessFs::from_file(LANDLOCK)))?
-        .add_rules(path_beneath_rules(rights.writable, AccessFs::from_all(LANDLOCK)))?
-        .restrict_self()?;
-    Ok(status.ruleset)
+    ruleset.create()?.add_rules(rules.map(Ok::<_, RulesetError>))?.restrict_self()
+}
+
+/// A shortage stays one.
+fn in_kernel_words(error: RulesetError) -> io::Error {
+    let cause = io::Error::from_raw_os_error(*landlock::Errno::from(&error));
+    if is_shortage(&cause) { cause } else { io::Error::other(error) }
 }
 
 // Kernel calls.

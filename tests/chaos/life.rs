@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::scripts::answered_by_workers;
-use super::support::{Load, Request, SOON, Server, processes, wait_until};
-use super::{Dice, Finding, Row, full_or_short, median, microseconds, milliseconds, size_of_row};
+use super::support::{Caller, Load, Message, Request, SOON, Server, processes, wait_until};
+use super::{
+    Dice, Finding, Row, full_or_short, median, microseconds, milliseconds, no_longer_than, size_of_row,
+};
 
 pub const ROWS: &[Row] = &[
     Row {
         id: "R8",
-        what: "SIGTERM with 1,000 messages queued",
-        target: "all of them answered, exit code 0",
+        what: "SIGTERM with 1,000 messages queued, 500 new ones; a second SIGTERM",
+        target: "what waits answered, each new one told 503 with Retry-After, exit code 0; the second ends all within 1 s",
         peer: "53 of 59 lost, exit after 23 ms",
         measure: termination,
     },
@@ -27,24 +29,103 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn termination(_: &mut Dice) -> Finding {
-    let mut server = Server::start(&answered_by_workers(1, 2, 2048));
-    let workers = server.children_titled("worker calls/");
-    workers.iter().for_each(|pid| processes::freeze(*pid));
-    let caller = server.caller();
-    for index in 0..1_000 {
-        caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("{index}.r8"))));
-        if index % 100 == 99 {
-            wait_until("they are taken", SOON, || server.group("calls")["delegated"] == index + 1);
+    let drained = drain();
+    let insisted = insist();
+    let value = format!(
+        "{} of {QUEUED} answered, {} of {NEWCOMERS} newcomers meanwhile told 503 with Retry-After, exit code {:?} after {}; a \
+         second SIGTERM ended {} of {} processes and {QUEUED} waiting messages after {}, exit code {:?}",
+        drained.answered,
+        drained.refused,
+        drained.code,
+        milliseconds(drained.took),
+        insisted.ended,
+        insisted.processes,
+        milliseconds(insisted.took),
+        insisted.code
+    );
+    let is_drained = drained.answered == QUEUED && drained.refused == NEWCOMERS && drained.code == Some(0);
+    let is_ended = insisted.ended == insisted.processes && insisted.code != Some(0);
+    let is_at_once = insisted.took <= no_longer_than(Duration::from_secs(1));
+    Finding::new(is_drained && is_ended && is_at_once, value)
+}
+
+/// Messages that wait when SIGTERM comes.
+const QUEUED: usize = 1_000;
+/// Requests that come after it.
+const NEWCOMERS: usize = 500;
+/// What the server writes when it has heard.
+const IS_FINISHING: &str = "SIGTERM: finishing what was accepted";
+
+/// A server whose workers stand still, with messages in their queue.
+struct Queued {
+    server: Server,
+    workers: Vec<i32>,
+    caller: Caller,
+}
+
+impl Queued {
+    fn start() -> Queued {
+        let server = Server::start(&answered_by_workers(1, 2, 2048));
+        let workers = server.children_titled("worker calls/");
+        workers.iter().for_each(|pid| processes::freeze(*pid));
+        let caller = server.caller();
+        for index in 0..QUEUED {
+            caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("{index}.r8"))));
+            if index % 100 == 99 {
+                wait_until("they are taken", SOON, || server.group("calls")["delegated"] == index + 1);
+            }
         }
+        Queued { server, workers, caller }
     }
+}
+
+struct Drained {
+    answered: usize,
+    refused: usize,
+    code: Option<i32>,
+    took: Duration,
+}
+
+/// One SIGTERM: what waits is answered, who comes now is sent elsewhere.
+fn drain() -> Drained {
+    let Queued { mut server, workers, caller } = Queued::start();
+    let newcomer = server.caller();
     let asked_at = Instant::now();
     server.signal(Signal::SIGTERM);
+    server.wait_for_log(IS_FINISHING);
+    let refused = (0..NEWCOMERS)
+        .filter(|index| {
+            let answer = newcomer.ask(&Request::new("OPTIONS", &format!("{index}.r8-new")));
+            (answer.status(), answer.header("Retry-After").is_empty()) == (503, false)
+        })
+        .count();
     workers.iter().for_each(|pid| processes::thaw(*pid));
-    let answered = (0..1_000).filter(|_| caller.receive_within(Duration::from_secs(5)).is_some()).count();
+    let is_served = |bytes: Vec<u8>| Message::parse(&bytes).status() == 200;
+    let answered =
+        (0..QUEUED).filter(|_| caller.receive_within(Duration::from_secs(5)).is_some_and(is_served)).count();
     let code = server.wait_for_exit(SOON);
-    let value =
-        format!("{answered} of 1000 answered, exit code {code:?} after {}", milliseconds(asked_at.elapsed()));
-    Finding::new(answered == 1_000 && code == Some(0), value)
+    Drained { answered, refused, code, took: asked_at.elapsed() }
+}
+
+struct Insisted {
+    processes: usize,
+    ended: usize,
+    code: Option<i32>,
+    took: Duration,
+}
+
+/// A second SIGTERM while nothing moves: nobody is waited for.
+fn insist() -> Insisted {
+    let Queued { mut server, .. } = Queued::start();
+    let everyone = processes::tree(server.master());
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log(IS_FINISHING);
+    let insisted_at = Instant::now();
+    server.signal(Signal::SIGTERM);
+    let code = server.wait_for_exit(SOON);
+    let took = insisted_at.elapsed();
+    let ended = everyone.iter().filter(|pid| !processes::is_alive(**pid)).count();
+    Insisted { processes: everyone.len(), ended, code, took }
 }
 
 /// Messages of the soak, in loads of this size; memory is looked at after each.

@@ -1,5 +1,9 @@
 //! Rows in which the system around the server fails: its log, its clock, the kernel's refusals.
 
+mod refused_calls;
+mod refusing;
+
+use std::borrow::Cow;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
@@ -32,7 +36,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "R21",
-        what: "no process, no descriptor, no memory for a child, sending forbidden, the line too slow",
+        what: "no process, descriptor, file or buffer, no memory for a child, sending forbidden, the line too slow",
         target: "no crash, counted, 0 others lost, recovers within 1 s",
         peer: "not measured; any child's end is the end of the server",
         measure: refusals,
@@ -183,7 +187,7 @@ request_route {{ sl_send_reply("200", "$TS"); }}
 
 /// One refusal: how many others were lost meanwhile, whether it was counted or told, how long recovery took.
 struct Refusal {
-    name: &'static str,
+    name: Cow<'static, str>,
     lost: usize,
     is_counted: bool,
     recovered_after: Duration,
@@ -199,6 +203,14 @@ fn refusals(_: &mut Dice) -> Finding {
     match apart::missing() {
         None => found.extend(apart::run_inside(|| [sending_forbidden(), line_too_slow()])),
         Some(reason) => left_out.push(format!("LEFT OUT: sending forbidden, line too slow: {reason}")),
+    }
+    match apart::is_root() {
+        true => {
+            let (played, refused) = refused_calls::refusals();
+            found.extend(played);
+            left_out.extend(refused.map(|reason| format!("LEFT OUT: no buffer, no file: {reason}")));
+        }
+        false => left_out.push("LEFT OUT: no buffer, no file: only root can attach to the server".to_owned()),
     }
     let words: Vec<String> = found
         .iter()
@@ -241,7 +253,7 @@ fn no_process() -> Refusal {
     limit_of_nobody(&server, "--nproc=4096:4096");
     let recovered_after =
         time_until("its place is filled", || server.children_titled("worker calls/").len() == 2);
-    Refusal { name: "no process", lost, is_counted: true, recovered_after }
+    Refusal { name: "no process".into(), lost, is_counted: true, recovered_after }
 }
 
 /// No file can be opened: a reload is refused with the reason.
@@ -260,7 +272,7 @@ fn no_descriptor() -> Refusal {
     let recovered_after =
         time_until("a reload succeeds", || server.control(&["core.reload"]).code == Some(0));
     Refusal {
-        name: "no descriptor",
+        name: "no descriptor".into(),
         lost,
         is_counted: refused.contains("too many open files"),
         recovered_after,
@@ -292,7 +304,7 @@ fn no_memory() -> Refusal {
         (true, false) => "no memory",
         _ => "kill -9 in place of no memory",
     };
-    Refusal { name, lost: tally.lost.len(), is_counted, recovered_after }
+    Refusal { name: name.into(), lost: tally.lost.len(), is_counted, recovered_after }
 }
 
 /// A control group (version 1 or 2) without a byte, with one process in it; gone with the value.
@@ -335,7 +347,7 @@ fn sending_forbidden() -> Refusal {
         refused.send(&refused.bytes(&Request::new("OPTIONS", "again")));
         refused.receive_within(Duration::from_millis(500)).is_some()
     });
-    Refusal { name: "sending forbidden", lost, is_counted: true, recovered_after }
+    Refusal { name: "sending forbidden".into(), lost, is_counted: true, recovered_after }
 }
 
 /// Answers to one host leave too slowly, until the kernel's buffer is full; others are served.
@@ -376,5 +388,5 @@ request_route {{ sl_send_reply("200", "OK"); }}
         wait_until("it is processed", SOON, || server.group("far")["processed"].as_u64() > before);
         server.counter("core.sends_failed") == failed
     });
-    Refusal { name: "line too slow", lost, is_counted: failed > 0, recovered_after }
+    Refusal { name: "line too slow".into(), lost, is_counted: failed > 0, recovered_after }
 }

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::scripts::{HEAD, answered_by_workers, two_groups};
 use crate::support::{
-    Folder, Load, Logging, Request, SOON, Server, Tool, apart, processes, top_path, wait_until,
+    Folder, Load, Logging, Request, SOON, Server, Tool, apart, control_path, processes, top_path, wait_until,
 };
 
 /// Sets a limit of a running process, as `prlimit` takes it.
@@ -131,6 +131,47 @@ fn without_descriptors_a_reload_is_refused_and_all_goes_on() {
 
     limit(server.folder(), server.master(), "--nofile=1024:4096");
     assert_eq!(server.control(&["core.reload"]).code, Some(0));
+}
+
+#[test]
+fn without_descriptors_who_asks_waits_and_the_control_process_does_not_spin() {
+    let server = Server::start(&answered_by_workers(1, 1, 64));
+    let control = server.child("control");
+    limit(server.folder(), control, "--nofile=4:4096");
+    let (began, before) = (Instant::now(), processes::processor_time(control));
+    let words = ["-Y", "run", "-t", "10", "core.version"];
+    let waiting = Tool::start(server.folder(), "waiting", control_path(), &words);
+    server.wait_for_log("could not let in who asks: Too many open files");
+    Load::new("nobody-asks", 2_000).rate(2_000.0).run(&server.caller()).assert_nothing_lost();
+    let (spent, passed) = (processes::processor_time(control) - before, began.elapsed());
+    assert!(spent < passed / 10, "{spent:?} of {passed:?}");
+    assert_eq!(server.log_count("could not let in who asks"), 1, "it is said once");
+
+    limit(server.folder(), control, "--nofile=1024:4096");
+    let answered = waiting.finish(SOON);
+    assert_eq!(answered.code, Some(0), "{answered:?}");
+    assert_eq!(server.child("control"), control);
+}
+
+#[test]
+fn who_is_forked_without_descriptors_has_all_its_rights_or_is_forked_again() {
+    let server = Server::start(&answered_by_workers(1, 2, 64));
+    limit(server.folder(), server.master(), "--nofile=12:4096");
+    processes::send_signal(server.worker("calls", 1), Signal::SIGKILL);
+    let is_settled = || {
+        let titled = server.children_titled("worker calls/");
+        titled.len() == 2 && titled.into_iter().all(processes::is_confined)
+    };
+    // Only where the kernel restricts files a child needs some at its start.
+    match server.log().contains("this kernel has no Landlock") {
+        true => wait_until("a successor is there", SOON, is_settled),
+        false => server.wait_for_log("worker calls/1 could not go on: Too many open files"),
+    }
+    Load::new("few-descriptors", 500).run(&server.caller()).assert_nothing_lost();
+    assert!(!server.log().contains("does not hold"), "it is not its own fault");
+
+    limit(server.folder(), server.master(), "--nofile=1024:4096");
+    wait_until("its place is filled", SOON, is_settled);
 }
 
 #[test]

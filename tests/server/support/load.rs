@@ -1,5 +1,6 @@
 //! Many requests at once, each with a Call-ID of its own, each answer matched to its request.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -32,6 +33,8 @@ pub struct Tally {
     pub refused: usize,
     /// Answers beyond the first of a request.
     pub duplicates: usize,
+    /// Of these, how many are not the same to the byte as the first one.
+    pub differing: usize,
     /// Numbers of the requests that got none.
     pub lost: Vec<usize>,
     /// Times from sending to the first answer, sorted when the load is over.
@@ -72,7 +75,8 @@ fn wait_for_answer(caller: &Caller) {
 enum Call {
     NotSent,
     Sent(Instant),
-    Answered,
+    /// With a hash of the answer, as another one may come.
+    Answered(u64),
 }
 
 /// After this time a request no longer counts as under way, so that lost ones do not fill the window for ever. It may
@@ -93,7 +97,7 @@ impl Overdue {
             match calls[self.looked_until] {
                 Call::Sent(sent_at) if sent_at.elapsed() < OVERDUE_AFTER => return,
                 Call::Sent(_) => self.count += 1,
-                Call::NotSent | Call::Answered => {}
+                Call::NotSent | Call::Answered(_) => {}
             }
             self.looked_until += 1;
         }
@@ -196,7 +200,7 @@ impl Load {
         }
         self.collect_late_duplicates(caller, &mut calls, &mut tally, &mut overdue);
         caller.socket().set_nonblocking(false).expect("a socket can be made blocking");
-        tally.lost = (0..tally.sent).filter(|index| !matches!(calls[*index], Call::Answered)).collect();
+        tally.lost = (0..tally.sent).filter(|index| !matches!(calls[*index], Call::Answered(_))).collect();
         tally.latencies.sort();
         tally
     }
@@ -221,12 +225,13 @@ impl Load {
                 tally.latencies.push(sent_at.elapsed());
                 tally.answered += 1;
                 tally.refused += usize::from(bytes.starts_with(b"SIP/2.0 503 "));
-                calls[index] = Call::Answered;
+                calls[index] = Call::Answered(hash_of(bytes));
                 overdue.came(index);
                 true
             }
-            Some(Call::Answered) => {
+            Some(Call::Answered(first)) => {
                 tally.duplicates += 1;
+                tally.differing += usize::from(*first != hash_of(bytes));
                 false
             }
             Some(Call::NotSent) | None => false,
@@ -257,4 +262,10 @@ impl Load {
             self.book(&buffer[..size], calls, tally, overdue);
         }
     }
+}
+
+fn hash_of(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
