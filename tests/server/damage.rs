@@ -78,7 +78,7 @@ fn pids(server: &Server) -> Vec<i32> {
 
 #[test]
 fn a_record_that_is_none_ends_in_new_memory_and_all_others_are_answered() {
-    let (server, worker, caller) = with_waiting(&["before", "spoilt", "behind"]);
+    let (mut server, worker, caller) = with_waiting(&["before", "spoilt", "behind"]);
     let Some(memory) = Memory::of_queues(&server) else {
         processes::thaw(worker);
         return eprintln!("skipped: processes may not be written to here");
@@ -92,6 +92,7 @@ fn a_record_that_is_none_ends_in_new_memory_and_all_others_are_answered() {
     let size = (spoilt.len() as u32).to_ne_bytes();
     let header = memory.bytes[body - 128..body].windows(4).rposition(|part| part == size).expect("its size");
     memory.spoil(body - 128 + header, &[0xff; 4]);
+    server.expect_damage();
 
     processes::thaw(worker);
 
