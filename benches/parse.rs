@@ -2,8 +2,8 @@
 //!
 //! `index` is [`Message::parse`] alone; `route set` also reads Via, From, To, Call-ID and CSeq. Before anything is
 //! measured a counting allocator shows that neither allocates, and how often crate `sipx-sip`, which parses the same
-//! messages into values of its own, does for the same fields. Target: at most 0.5 µs for the route set of the INVITE,
-//! at most a millisecond for the worst that 64 KB can hold.
+//! messages into values of its own, does for the same fields. Target: at most 0.5 µs for the route set of the INVITE
+//! of 800 bytes, at most a millisecond for the worst that 64 KB can hold.
 
 #[path = "tools/allocations.rs"]
 mod allocations;
@@ -27,8 +27,8 @@ const INVITE: &[u8] = b"INVITE sip:+4930123456@sip.example.com:5060;user=phone;t
     Call-ID: 843817637684230998sdasdh09@198.51.100.7\r\n\
     CSeq: 314159 INVITE\r\n\
     Allow: INVITE, ACK, CANCEL, OPTIONS, BYE, REFER, NOTIFY, MESSAGE, SUBSCRIBE, INFO, UPDATE\r\n\
-    Supported: replaces, norefersub, extended-refer, timer, outbound, path\r\n\
-    User-Agent: Acme Softphone 5.4.12\r\n\
+    Supported: replaces, timer, outbound, path\r\n\
+    User-Agent: Acme Softphone 5.12\r\n\
     Session-Expires: 1800\r\n\
     Content-Type: application/sdp\r\n\
     Content-Length: 128\r\n\
@@ -65,6 +65,9 @@ const OK: &[u8] = b"SIP/2.0 200 OK\r\n\
     \r\n";
 
 const MESSAGES: [(&str, &[u8]); 3] = [("INVITE", INVITE), ("REGISTER", REGISTER), ("200 OK", OK)];
+
+/// The message the target names.
+const _: () = assert!(INVITE.len() == 800);
 
 /// Reads what every message needs, and sums it up so that nothing is left out.
 fn route_set(bytes: &[u8]) -> usize {

@@ -4,7 +4,7 @@
 //! nothing to set up is done with them before a library function, which pays off on pages, has been called.
 
 const CHUNK_SIZE: usize = 16;
-const WORD_SIZE: usize = 8;
+pub(super) const WORD_SIZE: usize = 8;
 const REPEATED: u64 = 0x0101_0101_0101_0101;
 
 /// The first place of any of the wanted octets.
@@ -14,12 +14,12 @@ pub(super) fn find<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize
     let (chunks, _) = text.as_chunks();
     for (index, chunk) in chunks.iter().enumerate() {
         if has_one_of(chunk, wanted) {
-            return find_word(chunk, wanted).map(|at| index * CHUNK_SIZE + at);
+            return Some(index * CHUNK_SIZE + place_in(chunk, wanted));
         }
     }
     // Overlaps the chunk before it, in which nothing was found.
     let start = text.len() - CHUNK_SIZE;
-    if has_one_of(last, wanted) { find_word(last, wanted).map(|at| start + at) } else { None }
+    has_one_of(last, wanted).then(|| start + place_in(last, wanted))
 }
 
 /// Where the first of the wanted octets stands, or the length of the text.
@@ -45,9 +45,31 @@ pub(super) fn find_word<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<
 
 #[inline(always)]
 fn find_in_word<const N: usize>(octets: [u8; WORD_SIZE], wanted: [u8; N]) -> Option<usize> {
-    let word = u64::from_le_bytes(octets);
-    let marks = wanted.iter().fold(0, |marks, &octet| marks | zero_octets(word ^ repeat(octet)));
-    (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
+    let marks = marks(u64::from_le_bytes(octets), wanted);
+    (marks != 0).then(|| first_marked(marks))
+}
+
+/// Where the first of the wanted octets stands in a chunk that has one.
+#[inline(always)]
+fn place_in<const N: usize>(chunk: &[u8; CHUNK_SIZE], wanted: [u8; N]) -> usize {
+    let (words, _) = chunk.as_chunks();
+    let first = marks(u64::from_le_bytes(words[0]), wanted);
+    if first != 0 {
+        return first_marked(first);
+    }
+    WORD_SIZE + first_marked(marks(u64::from_le_bytes(words[1]), wanted))
+}
+
+/// Has the top bit set in the lowest octet that is wanted, and none below; higher octets may be marked wrongly.
+#[inline(always)]
+pub(super) fn marks<const N: usize>(word: u64, wanted: [u8; N]) -> u64 {
+    wanted.iter().fold(0, |marks, &octet| marks | zero_octets(word ^ repeat(octet)))
+}
+
+/// The lowest octet that is marked.
+#[inline(always)]
+pub(super) fn first_marked(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
 }
 
 /// Without an early end, so that the compiler compares all octets at once.

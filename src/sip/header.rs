@@ -1,7 +1,10 @@
 //! THE table of header fields: identity, canonical name, compact form, and whether commas separate values.
 //!
 //! Names are found without regard to case, in their long or compact form: a name is taken as three words of eight
-//! octets, a product of them picks the row and one comparison confirms it. Nothing in it depends on the name's length.
+//! octets, a product of them picks the row and one comparison confirms it. The words of a header line are read once,
+//! for the colon that ends the name and for the name.
+
+use super::find::{WORD_SIZE, first_marked, marks};
 
 /// How the value of a header field may be made up (RFC 3261 7.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,13 +154,23 @@ impl HeaderId {
     /// The identity of the name of a size that a text starts with.
     ///
     /// What follows the name does not count, but where there is enough of it, nothing has to be copied to look at the
-    /// name as words; every header line of every message comes through here.
+    /// name as words.
     #[inline]
     pub(super) fn from_start(text: &[u8], size: usize) -> HeaderId {
         match size {
-            1 => compact(text[0]),
-            2..=NAME_SIZE_MAX => NameWords::read(text, size).find(size),
+            1..=NAME_SIZE_MAX => NameWords::read(text, size).find(size),
             _ => HeaderId::Other,
+        }
+    }
+
+    /// The header field that a line names and the size of the name, where that is plain: a name of the table with its
+    /// colon right behind it, and text enough to read it in words. Such a name has no line end in it.
+    #[inline]
+    pub(super) fn of_line(text: &[u8]) -> Option<(HeaderId, usize)> {
+        let (name, size) = NameWords::up_to_colon(text.first_chunk()?)?;
+        match name.find(size) {
+            HeaderId::Other => None,
+            id => Some((id, size)),
         }
     }
 
@@ -208,6 +221,25 @@ impl NameWords {
         ])
     }
 
+    /// The octets before the first colon, and how many they are.
+    #[inline]
+    fn up_to_colon(octets: &[u8; NAME_SIZE_MAX]) -> Option<(Self, usize)> {
+        let (words, _) = octets.as_chunks();
+        let [first, second, third] = [words[0], words[1], words[2]].map(u64::from_le_bytes);
+        let colons = marks(first, [b':']);
+        if colons != 0 {
+            return Some((Self([name_before(colons, first), 0, 0]), first_marked(colons)));
+        }
+        let colons = marks(second, [b':']);
+        if colons != 0 {
+            let words = [lower_case(first), name_before(colons, second), 0];
+            return Some((Self(words), WORD_SIZE + first_marked(colons)));
+        }
+        let colons = marks(third, [b':']);
+        let words = [lower_case(first), lower_case(second), name_before(colons, third)];
+        (colons != 0).then(|| (Self(words), 2 * WORD_SIZE + first_marked(colons)))
+    }
+
     #[inline]
     fn find(self, size: usize) -> HeaderId {
         let mut slot = self.slot();
@@ -243,6 +275,13 @@ const fn lower_case(word: u64) -> u64 {
     word | (word & 0x4040_4040_4040_4040) >> 1
 }
 
+/// The octets of a word below the first one that is marked, in lower case.
+#[inline]
+const fn name_before(marks: u64, word: u64) -> u64 {
+    let first = marks & marks.wrapping_neg();
+    lower_case(word & (first >> 7).wrapping_sub(1))
+}
+
 /// Which octets of its three words belong to a name of each size.
 static MASKS: [[u64; 3]; NAME_SIZE_MAX + 1] = {
     let mut masks = [[0; 3]; NAME_SIZE_MAX + 1];
@@ -258,26 +297,10 @@ static MASKS: [[u64; 3]; NAME_SIZE_MAX + 1] = {
     masks
 };
 
-fn compact(letter: u8) -> HeaderId {
-    COMPACT.get(usize::from(letter.to_ascii_lowercase())).copied().unwrap_or(HeaderId::Other)
-}
-
-static COMPACT: [HeaderId; 128] = {
-    let mut table = [HeaderId::Other; 128];
-    let mut row = 0;
-    while row < NAMES.len() {
-        if let Some(letter) = NAMES[row].2 {
-            table[letter as usize] = NAMES[row].1;
-        }
-        row += 1;
-    }
-    table
-};
-
 const SLOT_COUNT: usize = 512;
 
 /// Gives every name of the table a slot of its own. A new name may share one: the next free one is then taken.
-const MULTIPLIER: u64 = 0x5abb_3140_104c_556d;
+const MULTIPLIER: u64 = 0xf08f_c659_e9bc_5371;
 
 /// A name of the table where its words lead; of size 0 where none does.
 #[derive(Clone, Copy)]
@@ -291,23 +314,26 @@ static SLOTS: [Slot; SLOT_COUNT] = {
     let mut slots = [Slot { words: NameWords([0; 3]), size: 0, id: HeaderId::Other }; SLOT_COUNT];
     let mut row = 0;
     while row < NAMES.len() {
-        let known = known_slot(&NAMES[row]);
-        let mut slot = known.words.slot();
-        while slots[slot].size != 0 {
-            slot = (slot + 1) % SLOT_COUNT;
+        let (name, id, compact) = NAMES[row];
+        put(&mut slots, name.as_bytes(), id);
+        if let Some(letter) = compact {
+            put(&mut slots, &[letter], id);
         }
-        slots[slot] = known;
         row += 1;
     }
     slots
 };
 
-const fn known_slot(row: &(&str, HeaderId, Option<u8>)) -> Slot {
-    let (name, id, _) = *row;
-    let size = name.len();
+/// Puts a name into the first free slot from the one its words lead to.
+const fn put(slots: &mut [Slot; SLOT_COUNT], name: &[u8], id: HeaderId) {
     let mut octets = [0; NAME_SIZE_MAX];
-    octets.split_at_mut(size).0.copy_from_slice(name.as_bytes());
-    Slot { words: NameWords::of(&octets, size), size, id }
+    octets.split_at_mut(name.len()).0.copy_from_slice(name);
+    let words = NameWords::of(&octets, name.len());
+    let mut slot = words.slot();
+    while slots[slot].size != 0 {
+        slot = (slot + 1) % SLOT_COUNT;
+    }
+    slots[slot] = Slot { words, size: name.len(), id };
 }
 
 #[cfg(test)]
@@ -380,12 +406,41 @@ mod tests {
     }
 
     #[test]
+    fn a_line_tells_its_field_where_a_known_name_stands_before_the_colon() {
+        let value = " a value that fills three words\r\n";
+        for row in HEADERS {
+            let plain = (row.name.len() < NAME_SIZE_MAX).then_some((row.id, row.name.len()));
+            for (line, expected) in [
+                (format!("{}:{value}", row.name), plain),
+                (format!("{}:{value}", row.name.to_uppercase()), plain),
+                (format!("{} :{value}", row.name), None),
+                (format!(" {}:{value}", row.name), None),
+                (format!("{}\n:{value}", row.name), None),
+                (format!("\n{}:{value}", row.name), None),
+                (format!("{}\0:{value}", row.name), None),
+                (format!("X{}:{value}", row.name), None),
+                (format!("{}{value}", row.name), None),
+                (format!("{}:", row.name), None),
+                (format!(":{}:{value}", row.name), None),
+            ] {
+                assert_eq!(HeaderId::of_line(line.as_bytes()), expected, "{line:?}");
+            }
+            if let Some(letter) = row.compact {
+                let line = format!("{}:{value}", char::from(letter));
+                assert_eq!(HeaderId::of_line(line.as_bytes()), Some((row.id, 1)), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
     fn names_share_few_slots() {
         let steps = |slot: &Slot| {
             let home = slot.words.slot();
-            (0..).find(|step| SLOTS[(home + step) % SLOT_COUNT].id == slot.id)
+            (0..).find(|step| SLOTS[(home + step) % SLOT_COUNT].words.is(slot.words))
         };
         let longest = SLOTS.iter().filter(|slot| slot.size > 0).map(steps).max();
         assert!(longest.flatten() <= Some(3));
+        let compact_count = HEADERS.iter().filter(|row| row.compact.is_some()).count();
+        assert_eq!(SLOTS.iter().filter(|slot| slot.size > 0).count(), HEADERS.len() + compact_count);
     }
 }

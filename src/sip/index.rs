@@ -14,6 +14,9 @@ const INLINE_COUNT: usize = 64;
 /// How many header lines can be told apart: a 16-bit number, of which 0 means none.
 pub(super) const HEADER_COUNT_MAX: usize = u16::MAX as usize - 1;
 
+/// The longest line whose parts fit an entry.
+pub(super) const HEADER_SIZE_MAX: usize = u16::MAX as usize;
+
 /// Where header lines stand: the first 64 in place, the rest in a vector, and the first of each identity.
 ///
 /// An empty one is all zeros, which costs least to make.
@@ -59,21 +62,35 @@ impl Index {
 
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
-        match self.inline.get_mut(self.count) {
+        let position = self.count;
+        match self.inline.get_mut(position) {
             Some(slot) => *slot = entry,
-            None => self.more.push(entry),
+            None => self.push_more(entry),
         }
-        self.count += 1;
+        self.count = position + 1;
         let first = &mut self.first[entry.id as usize];
         if *first == 0 {
             // Positions beyond the last 16-bit one cannot be reached: limits end before.
-            *first = u16::try_from(self.count).unwrap_or(0);
+            *first = (position + 1) as u16;
         }
+    }
+
+    #[cold]
+    fn push_more(&mut self, entry: Entry) {
+        self.more.push(entry);
     }
 
     #[inline]
     pub(super) fn entry(&self, position: usize) -> &Entry {
         self.inline.get(position).unwrap_or_else(|| &self.more[position - INLINE_COUNT])
+    }
+
+    /// Where the value of the first line of this identity stands, in bytes from the start line.
+    #[inline]
+    pub(super) fn first_value(&self, id: HeaderId) -> Option<Range<usize>> {
+        let entry = self.entry(self.first(id)?);
+        let start = entry.offset as usize;
+        Some(start + usize::from(entry.value_start)..start + usize::from(entry.value_end))
     }
 
     #[inline]
@@ -83,17 +100,18 @@ impl Index {
 }
 
 impl Entry {
-    /// What is kept of a line; `None` for one whose size does not fit.
+    /// What is kept of a line of at most [`HEADER_SIZE_MAX`] bytes.
     #[inline]
-    pub(super) fn of(line: &Line, offset: usize) -> Option<Entry> {
-        (line.size <= usize::from(u16::MAX)).then_some(Entry {
+    pub(super) fn of(line: &Line, offset: usize) -> Entry {
+        debug_assert!(line.size <= HEADER_SIZE_MAX);
+        Entry {
             offset: offset as u32,
             value_start: line.value.start as u16,
             value_end: line.value.end as u16,
             name_size: line.name_size as u16,
             id: line.id,
             _reserved: 0,
-        })
+        }
     }
 }
 
@@ -108,6 +126,14 @@ pub(super) struct Line {
 /// Reads the header line that a text starts with. Without a colon it has no name and is all value.
 #[inline]
 pub(super) fn read_line(text: &[u8]) -> Line {
+    let Some((id, name_size)) = HeaderId::of_line(text) else { return read_other_line(text) };
+    // From the start on, although the name has no line end in it: so it need not wait for where the name ends.
+    let size = line_end(text, 0);
+    Line { id, name_size, value: without_space(&text[..size], name_size + 1), size }
+}
+
+/// The same for a line of an unknown name or none, or with white space before its colon, or at the end of the text.
+fn read_other_line(text: &[u8]) -> Line {
     let name_end = find_word(text, *b":\n").unwrap_or(text.len());
     let size = line_end(text, name_end);
     let (name_size, value_start) = match text.get(name_end) {
@@ -125,12 +151,17 @@ pub(super) fn read_line(text: &[u8]) -> Line {
 /// What is left of a line from an offset without the white space on either side.
 #[inline]
 fn without_space(line: &[u8], from: usize) -> Range<usize> {
-    let line_end_size = match line {
-        [.., b'\r', b'\n'] => 2,
-        [.., b'\n'] => 1,
-        _ => 0,
-    };
-    let (mut start, mut end) = (from, line.len() - line_end_size);
+    match line.get(from..) {
+        // As nearly everybody writes it.
+        Some([b' ', first, .., last, b'\r', b'\n']) if *first > b' ' && *last > b' ' => {
+            from + 1..line.len() - 2
+        }
+        _ => without_any_space(line, from),
+    }
+}
+
+fn without_any_space(line: &[u8], from: usize) -> Range<usize> {
+    let (mut start, mut end) = (from, line.len());
     while start < end && is_space(line[start]) {
         start += 1;
     }
@@ -142,7 +173,7 @@ fn without_space(line: &[u8], from: usize) -> Range<usize> {
 }
 
 /// Where the line that goes on at an offset ends, the lines folded into it included (RFC 3261 7.3.1).
-#[inline]
+#[inline(always)]
 fn line_end(bytes: &[u8], offset: usize) -> usize {
     let mut at = offset;
     loop {
@@ -199,6 +230,13 @@ mod tests {
         check("no colon\r\n: x", ("", "no colon", 10));
         check(": x\r\n", ("", "x", 5));
         check("A:b:c\r\n", ("A", "b:c", 7));
+        check("A: b\n", ("A", "b", 5));
+        check("A:\tb \t \r\n", ("A", "b", 9));
+        check("A: \x01\r\n", ("A", "\x01", 6));
+        check("A: \r\n \r\n", ("A", "", 8));
+        check("Via: b, c\r\n and some more of it\r\n", ("Via", "b, c\r\n and some more of it", 33));
+        check("Via\n: some text of another line\r\n", ("", "Via", 4));
+        check("Via : some text of the same line\r\n", ("Via", "some text of the same line", 34));
         check("", ("", "", 0));
     }
 
@@ -206,8 +244,7 @@ mod tests {
     fn an_entry_is_small_and_holds_the_longest_line() {
         assert_eq!(size_of::<Entry>(), 12);
         let line = |size| Line { id: HeaderId::Via, name_size: size - 1, value: size..size, size };
-        let entry = Entry::of(&line(65_535), 7).unwrap();
+        let entry = Entry::of(&line(HEADER_SIZE_MAX), 7);
         assert_eq!((entry.offset, entry.name_size, entry.value_end), (7, 65_534, 65_535));
-        assert!(Entry::of(&line(65_536), 7).is_none());
     }
 }

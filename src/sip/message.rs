@@ -21,7 +21,9 @@ use super::cseq::CSeq;
 pub use super::error::{HeaderError, ParseError, ParseErrorKind};
 use super::find::find;
 use super::header::HeaderId;
-use super::index::{Entry, HEADER_COUNT_MAX, Index, empty_line_size, is_continuation, read_line, trim_name};
+use super::index::{
+    Entry, HEADER_COUNT_MAX, HEADER_SIZE_MAX, Index, empty_line_size, is_continuation, read_line, trim_name,
+};
 use super::list::ListValues;
 use super::method::Method;
 use super::name_addr::{NameAddr, NameAddrs};
@@ -103,75 +105,66 @@ impl Limits {
 
 impl<'a> Message<'a> {
     /// Indexes a message. Line ends, zeros and white space before the start line are passed over.
+    #[inline]
     pub fn parse(received: &'a [u8]) -> Result<Self, ParseError> {
         Self::parse_within(received, &Limits::DEFAULT)
     }
 
     /// Indexes a message under other limits.
-    pub fn parse_within(received: &'a [u8], limits: &Limits) -> Result<Self, ParseError> {
-        let leading_size = leading_size(received);
-        let bytes = &received[leading_size..];
-        let fail = |(kind, offset)| ParseError { kind, offset: leading_size + offset };
-        let (start_line, headers_start) = read_start_line(bytes, limits).map_err(fail)?;
-        Self::index(bytes, leading_size, (start_line, headers_start), limits)
-    }
-
-    /// The message is built and filled where it is returned, in a function without another way out: it is too big
-    /// to be moved about.
+    ///
+    /// A message is too big to be moved about: this becomes a part of the caller, so that it is built there, and the
+    /// work is done in two functions that do not.
     #[inline]
-    fn index(
-        bytes: &'a [u8],
-        leading_size: usize,
-        (start_line, headers_start): (StartLine<'a>, usize),
-        limits: &Limits,
-    ) -> Result<Self, ParseError> {
-        let mut parsed = Ok(Message {
-            bytes,
-            leading_size,
-            start_line,
+    pub fn parse_within(received: &'a [u8], limits: &Limits) -> Result<Self, ParseError> {
+        let start = read_start(received, limits)?;
+        let mut message = Message {
+            bytes: start.bytes,
+            leading_size: start.leading_size,
+            start_line: start.line,
             index: Index::new(),
-            headers_start,
-            headers_end: bytes.len(),
-            body_start: bytes.len(),
+            headers_start: start.headers_start,
+            headers_end: start.bytes.len(),
+            body_start: start.bytes.len(),
             has_broken_line: false,
             identity: Identity::UNREAD,
-        });
-        if let Ok(message) = &mut parsed
-            && let Err((kind, offset)) = message.read_headers(limits)
-        {
-            parsed = Err(ParseError { kind, offset: leading_size + offset });
-        }
-        parsed
+        };
+        message.read_headers(limits)?;
+        Ok(message)
     }
 
-    #[inline]
-    fn read_headers(&mut self, limits: &Limits) -> Result<(), (ParseErrorKind, usize)> {
+    #[inline(never)]
+    fn read_headers(&mut self, limits: &Limits) -> Result<(), ParseError> {
         let header_count_max = limits.header_count_max.min(HEADER_COUNT_MAX);
+        let header_size_max = limits.header_size_max.min(HEADER_SIZE_MAX);
+        let leading_size = self.leading_size;
+        let fail = |kind, at| Err(ParseError { kind, offset: leading_size + at });
+        let bytes = self.bytes;
         let mut at = self.headers_start;
         let mut via_count = 0;
-        while at < self.bytes.len() {
-            let text = &self.bytes[at..];
+        while at < bytes.len() {
+            let text = &bytes[at..];
             if let Some(size) = empty_line_size(text) {
                 self.headers_end = at;
                 self.body_start = at + size;
                 break;
             }
             let line = read_line(text);
-            let entry = Entry::of(&line, at).filter(|_| line.size <= limits.header_size_max);
-            let entry = entry.ok_or((ParseErrorKind::HeaderTooLarge, at))?;
+            if line.size > header_size_max {
+                return fail(ParseErrorKind::HeaderTooLarge, at);
+            }
             match line.id {
+                HeaderId::Via if via_count == limits.via_count_max => {
+                    return fail(ParseErrorKind::TooManyVias, at);
+                }
                 HeaderId::Via => via_count += 1,
                 // The names of the table are tokens.
                 HeaderId::Other => self.has_broken_line |= !is_token(&text[..line.name_size]),
                 _ => {}
             }
-            if via_count > limits.via_count_max {
-                return Err((ParseErrorKind::TooManyVias, at));
-            }
             if self.index.len() >= header_count_max {
-                return Err((ParseErrorKind::TooManyHeaders, at));
+                return fail(ParseErrorKind::TooManyHeaders, at);
             }
-            self.index.push(entry);
+            self.index.push(Entry::of(&line, at));
             at += line.size;
         }
         self.read_identity();
@@ -179,12 +172,18 @@ impl<'a> Message<'a> {
     }
 
     fn read_identity(&mut self) {
-        if let Some(header) = self.header(HeaderId::Via) {
-            self.identity.top_via = Via::parse_first(header.value).map(|(via, _)| via).map_err(Into::into);
+        if let Some(value) = self.value_of(HeaderId::Via) {
+            self.identity.top_via = Via::parse_first(value).map(|(via, _)| via).map_err(Into::into);
         }
         self.identity.from = self.read_address(HeaderId::From);
         self.identity.to = self.read_address(HeaderId::To);
         self.identity.cseq = self.read_cseq();
+    }
+
+    /// The value of the first header line of this identity.
+    #[inline]
+    fn value_of(&self, id: HeaderId) -> Option<&'a [u8]> {
+        self.index.first_value(id).map(|span| &self.bytes[span])
     }
 
     /// The start line.
@@ -381,8 +380,8 @@ impl<'a> Message<'a> {
     }
 
     fn read_address(&self, id: HeaderId) -> Result<NameAddr<'a>, HeaderError> {
-        let header = self.header(id).ok_or(HeaderError::Missing(id))?;
-        NameAddr::parse(header.value).map_err(|error| HeaderError::from_address(id, error))
+        let value = self.value_of(id).ok_or(HeaderError::Missing(id))?;
+        NameAddr::parse(value).map_err(|error| HeaderError::from_address(id, error))
     }
 
     /// All addresses of this identity (Contact, Route, Record-Route …), over all lines.
@@ -397,11 +396,11 @@ impl<'a> Message<'a> {
 
     /// Call-ID; never empty.
     pub fn call_id(&self) -> Result<&'a [u8], HeaderError> {
-        let header = self.header(HeaderId::CallId).ok_or(HeaderError::Missing(HeaderId::CallId))?;
-        if header.value.is_empty() {
+        let value = self.value_of(HeaderId::CallId).ok_or(HeaderError::Missing(HeaderId::CallId))?;
+        if value.is_empty() {
             return Err(HeaderError::Malformed(HeaderId::CallId, "it is empty"));
         }
-        Ok(header.value)
+        Ok(value)
     }
 
     /// CSeq.
@@ -410,9 +409,8 @@ impl<'a> Message<'a> {
     }
 
     fn read_cseq(&self) -> Result<CSeq<'a>, HeaderError> {
-        let header = self.header(HeaderId::CSeq).ok_or(HeaderError::Missing(HeaderId::CSeq))?;
-        CSeq::parse(header.value)
-            .ok_or(HeaderError::Malformed(HeaderId::CSeq, "it is not a number and a method"))
+        let value = self.value_of(HeaderId::CSeq).ok_or(HeaderError::Missing(HeaderId::CSeq))?;
+        CSeq::parse(value).ok_or(HeaderError::Malformed(HeaderId::CSeq, "it is not a number and a method"))
     }
 
     /// Content-Length; several lines must agree, or two readers would cut the stream differently.
@@ -512,25 +510,33 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The start line, and where the header lines start.
-fn read_start_line<'a>(
+/// What is known of a message before its header lines are read.
+struct Start<'a> {
+    /// From the start line on.
     bytes: &'a [u8],
-    limits: &Limits,
-) -> Result<(StartLine<'a>, usize), (ParseErrorKind, usize)> {
+    leading_size: usize,
+    line: StartLine<'a>,
+    headers_start: usize,
+}
+
+fn read_start<'a>(received: &'a [u8], limits: &Limits) -> Result<Start<'a>, ParseError> {
+    let leading_size = leading_size(received);
+    let bytes = &received[leading_size..];
+    let fail = |kind, at| ParseError { kind, offset: leading_size + at };
     if bytes.is_empty() {
-        return Err((ParseErrorKind::Empty, 0));
+        return Err(fail(ParseErrorKind::Empty, 0));
     }
     if bytes.len() > limits.message_size_max.min(u32::MAX as usize) {
-        return Err((ParseErrorKind::TooLarge, 0));
+        return Err(fail(ParseErrorKind::TooLarge, 0));
     }
-    let line_end = find(bytes, *b"\n").ok_or((ParseErrorKind::NoLineEnd, bytes.len()))?;
+    let line_end = find(bytes, *b"\n").ok_or(fail(ParseErrorKind::NoLineEnd, bytes.len()))?;
     let line = bytes[..line_end].strip_suffix(b"\r").unwrap_or(&bytes[..line_end]);
-    let start_line = StartLine::parse(line).map_err(|error| (error.into(), 0))?;
+    let line = StartLine::parse(line).map_err(|error| fail(error.into(), 0))?;
     let headers_start = line_end + 1;
     if is_continuation(bytes, headers_start) {
-        return Err((ParseErrorKind::FoldedStartLine, headers_start));
+        return Err(fail(ParseErrorKind::FoldedStartLine, headers_start));
     }
-    Ok((start_line, headers_start))
+    Ok(Start { bytes, leading_size, line, headers_start })
 }
 
 /// RFC 3261 7.5: line ends before the start line are ignored; zeros and spaces are, too.

@@ -81,7 +81,10 @@ impl<'a> RequestLine<'a> {
         if first == 0 || !matches!(line.get(first), Some(b' ' | b'\t')) {
             return Err(StartLineError::Method);
         }
-        let last = line.iter().rposition(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(first);
+        let last = match line.strip_suffix(b" SIP/2.0") {
+            Some(before) => before.len(),
+            None => line.iter().rposition(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(first),
+        };
         let (method, version) = (&line[..first], &line[last + 1..]);
         let between = line.get(first + 1..last).ok_or(StartLineError::RequestUri)?;
         let uri = trim(between);
