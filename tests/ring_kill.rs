@@ -533,6 +533,8 @@ impl Master<'_> {
             self.judge(child.status, role)?;
             roles.push(role);
         }
+        // The others are at work meanwhile: whatever a kill leaves is no damage.
+        assert!(self.repair.is_sound(0), "words that no protocol writes");
         self.repair.wake_all();
         for role in roles {
             self.start(role, may_end_at_point)?;

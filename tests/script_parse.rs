@@ -473,6 +473,14 @@ fn included_files_are_part_of_the_script() {
 }
 
 #[test]
+fn an_included_file_does_not_go_on_with_the_word_before_it() {
+    let files = vec![("b.cfg", b"request_route { exit; }".to_vec()), ("c.cfg", b"children=2".to_vec())];
+    let text = "listen=udp:127.0.0.1:5098\ninclude_file \"b.cfg\"\ninclude_file \"c.cfg\"\ndebug=1\n";
+    let (ast, rendered) = parse_files(files, text);
+    assert_eq!((rendered.as_str(), ast.items.len()), ("", 4), "{}", print(&ast));
+}
+
+#[test]
 fn a_mistake_in_an_included_file_says_how_it_came_here() {
     let files = vec![("b.cfg", b"#!define BAD 08\nf(BAD);\n".to_vec())];
     let (_, rendered) = parse_files(files, "route {\ninclude_file \"b.cfg\"\n}\n");

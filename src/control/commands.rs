@@ -183,7 +183,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "core.generation",
-        documentation: "how often the configuration was changed, and how many former generations are finishing",
+        documentation: "how often all processes were replaced by a reload, and how many former generations are finishing",
         run: |server, _| {
             let (generation, draining) = server.generation();
             Ok(json!({"generation": generation, "draining": draining}))

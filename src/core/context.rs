@@ -269,6 +269,8 @@ pub struct Context<'m> {
     pub is_continued: bool,
     /// The message was handed on: no other route begins with it here.
     pub is_handed_on: bool,
+    /// The request got its final reply here, or was sent on to somebody who gives one.
+    pub is_settled: bool,
     /// What outlives the message.
     pub process: &'m mut ProcessState,
     pub(super) forward_count: u32,
@@ -312,6 +314,7 @@ impl<'m> Context<'m> {
             branches,
             is_continued: false,
             is_handed_on: false,
+            is_settled: false,
             process,
             forward_count: 0,
             leaving: None,

@@ -11,6 +11,7 @@ use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::script::ast::{Ast, Item, ItemKind, RouteKind, Span};
 use crate::script::catalog::{LateComplaint, Subject};
@@ -27,7 +28,7 @@ use super::module::ModuleEntry;
 use super::registry::Registry;
 use super::settings::listen::{Resolver, SystemResolver};
 use super::settings::{Overrides, Settings, Written};
-use super::sources::{Reading, RootText};
+use super::sources::{Reading, RootText, Sources};
 
 /// Statements in one run of a route.
 const STEPS_MAX: u32 = 1_000_000;
@@ -96,6 +97,10 @@ pub struct Loaded {
     pub name: String,
     /// Warnings and notices, rendered.
     pub remarks: Vec<String>,
+    /// Where it came from, and what was read there if that was noted: enough to make the same once more.
+    pub root: Root,
+    /// See `root`.
+    pub sources: Rc<Sources>,
 }
 
 impl Loaded {
@@ -116,6 +121,7 @@ pub struct Rejected {
 
 /// Loads a script.
 pub fn load(request: LoadRequest) -> Result<Loaded, Rejected> {
+    let (root, reading) = (request.root.clone(), request.reading.clone());
     let Judged { name, source, diagnostics, program, mut registry, log_prefix } =
         judge(request).map_err(Rejected::because)?;
     let (errors, remarks) = rendered(&diagnostics, &source);
@@ -123,7 +129,8 @@ pub fn load(request: LoadRequest) -> Result<Loaded, Rejected> {
         Some(program) if errors.is_empty() => {
             let limits = limits(registry.settings());
             registry.learn_program(&program);
-            Ok(Loaded { program, registry, log_prefix, limits, name, remarks })
+            let sources = reading.noted();
+            Ok(Loaded { program, registry, log_prefix, limits, name, remarks, root, sources })
         }
         _ => Err(Rejected { errors, remarks }),
     }

@@ -174,6 +174,7 @@ impl Context<'_> {
         self.process.output = out;
         self.process.lines = lines;
         sent?;
+        self.is_settled |= !reply.status.is_provisional();
         self.count(REPLIES_SENT);
         Ok(())
     }
@@ -255,6 +256,7 @@ impl Context<'_> {
         self.edit_forwarded(listener, &mut edits)?;
         self.write_and_send(&edits, listener, to)?;
         self.forward_count += 1;
+        self.is_settled = true;
         self.count(REQUESTS_FORWARDED);
         Ok(())
     }

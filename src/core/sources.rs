@@ -92,6 +92,15 @@ impl Reading {
         }
     }
 
+    /// What was read, as far as it was noted.
+    pub fn noted(&self) -> Rc<Sources> {
+        match self {
+            Reading::World => Rc::default(),
+            Reading::Noting(sources) => Rc::new(sources.borrow().clone()),
+            Reading::Noted(sources) => Rc::clone(sources),
+        }
+    }
+
     /// Names stand for what `world` says, or what it said.
     pub fn resolver(&self, world: Box<dyn Resolver>) -> Box<dyn Resolver> {
         match self {

@@ -319,6 +319,20 @@ impl Run<'_, '_> {
         if verdict.code < 0 && !verdict.dropped {
             self.warn("request_route", verdict);
         }
+        if verdict.failed {
+            self.refuse_unfinished();
+        }
+    }
+
+    /// A limit ended the script, and the next try would end there as well: 500, where an answer is owed still.
+    #[cold]
+    fn refuse_unfinished(&mut self) {
+        if self.context.is_settled || self.context.is_handed_on {
+            return;
+        }
+        if let Err(failure) = self.context.reply(500, b"", b"") {
+            self.context.log(Level::Info, format_args!("not answered with 500: {failure}"));
+        }
     }
 
     fn route_reply(&mut self) {

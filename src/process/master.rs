@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::child;
 use super::daemon::Birth;
+use super::damage::Damage;
 use super::heir::{Former, Succession};
 use super::heritage::Heritage;
 use super::names::Names;
@@ -76,6 +77,7 @@ pub struct Master {
     pub(super) watchdog: Watchdog,
     pub(super) scaling: Scaling,
     pub(super) overload: OverloadControl,
+    pub(super) damage: Damage,
     pub(super) undertaking: Undertaking,
     pub(super) children: Vec<Child>,
     pub(super) phase: Phase,
@@ -180,14 +182,24 @@ impl Master {
         let Beginning { heritage, script, title, proof, birth, .. } = beginning;
         let Beginning { succession, names, service_manager, program, .. } = beginning;
         let signals = SignalQueue::of(&SIGNALS)?;
-        let Generation { heritage, repair, watchdog, scaling, overload, undertaking, children, phase } =
-            Generation::new(heritage, Phase::Starting);
+        let Generation {
+            heritage,
+            repair,
+            watchdog,
+            scaling,
+            overload,
+            damage,
+            undertaking,
+            children,
+            phase,
+        } = Generation::new(heritage, Phase::Starting);
         Ok(Master {
             heritage,
             repair,
             watchdog,
             scaling,
             overload,
+            damage,
             undertaking,
             children,
             phase,
@@ -220,6 +232,7 @@ impl Master {
             self.bury_the_dead();
             self.undertake();
             self.follow_the_clock();
+            self.look_for_damage();
             self.go_on_reloading();
             self.go_on_succeeding();
             self.listen_to_former();

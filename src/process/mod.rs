@@ -22,6 +22,7 @@ pub mod command_line;
 pub mod confinement;
 pub mod control;
 pub mod daemon;
+mod damage;
 pub mod engine;
 pub mod handover;
 pub mod heir;

@@ -11,6 +11,9 @@
 //!  old: control leaves, receivers leave, rings are drained     the new one leaves in the same way
 //! ```
 //!
+//! When the memory of the one that serves is found damaged ([`super::damage`]), the script that runs takes the same way
+//! without a check.
+//!
 //! A generation is a set of processes with all that they share: script, rings, counters, table of processes, listeners.
 //! The master supervises one as its own; the others, its elders, take turns in that place for as long as they live, so
 //! that a death among them is repaired in their own rings and everything else holds for them as well.
@@ -25,6 +28,7 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::boot;
+use super::damage::Damage;
 use super::heritage::Heritage;
 use super::ledger::Totals;
 use super::master::{EXIT_ORDERLY, Master, Phase};
@@ -38,6 +42,7 @@ use super::script_source::ScriptSource;
 use super::supervisor::Event;
 use super::undertaker::Undertaking;
 use super::watchdog::Watchdog;
+use crate::core::load::{Loaded, Rejected};
 use crate::core::log::Level;
 use crate::core::sources::Sources;
 use crate::sys::process::{self, DeadChild, ExitStatus, Fork, ProcessId, exit_now};
@@ -58,6 +63,7 @@ pub struct Generation {
     pub(super) watchdog: Watchdog,
     pub(super) scaling: Scaling,
     pub(super) overload: OverloadControl,
+    pub(super) damage: Damage,
     pub(super) undertaking: Undertaking,
     pub(super) children: Vec<Child>,
     pub(super) phase: Phase,
@@ -79,6 +85,7 @@ impl Generation {
             watchdog: Watchdog::new(&settings.groups),
             scaling: Scaling::new(&settings.groups),
             overload: OverloadControl::new(&settings.groups),
+            damage: Damage::none(),
             undertaking: Undertaking::default(),
             children,
             phase,
@@ -164,8 +171,13 @@ impl Master {
             self.go_on_taking_over(since);
         }
         let is_upgrading = self.upgrade.is_under_way() || self.upgrade.is_wanted();
-        let is_time = self.reload.is_wanted && !self.reload.is_under_way() && !is_upgrading;
-        if is_time && self.phase == Phase::Serving && self.elders.len() < ELDERS_MAX {
+        let is_possible = self.phase == Phase::Serving && self.elders.len() < ELDERS_MAX;
+        if is_upgrading || self.reload.is_under_way() || !is_possible {
+            return;
+        }
+        if self.damage.is_renewal_due() {
+            self.begin_renewal();
+        } else if self.reload.is_wanted {
             self.begin_reload();
         }
     }
@@ -231,7 +243,21 @@ impl Master {
             self.finish_reload(Err("the server is stopping".to_owned()));
             return;
         }
-        match verdict(check.report, dead.status).and_then(|sources| self.renew(sources)) {
+        let renewed = verdict(check.report, dead.status)
+            .and_then(|sources| self.renew(self.reload.script.load_checked(sources)));
+        self.try_to_take_over(renewed);
+    }
+
+    /// The same script in new memory, with new processes: what the present ones share is damaged.
+    fn begin_renewal(&mut self) {
+        self.service_manager.reloading();
+        self.reload.under_way = Some(UnderWay { asked: Vec::new(), began: Instant::now(), check: None });
+        let renewed = self.renew(self.reload.script.load_again(&self.heritage.loaded));
+        self.try_to_take_over(renewed);
+    }
+
+    fn try_to_take_over(&mut self, renewed: Result<Heritage, String>) {
+        match renewed {
             Ok(heritage) => self.take_over(heritage),
             Err(refusal) => self.finish_reload(Err(refusal)),
         }
@@ -239,8 +265,7 @@ impl Master {
 
     /// Everything the new generation needs, from what the helper has read: this process waits for no file and no name
     /// server. Whatever is refused here has changed nothing.
-    fn renew(&mut self, sources: Sources) -> Result<Heritage, String> {
-        let loaded = self.reload.script.load_checked(sources);
+    fn renew(&mut self, loaded: Result<Loaded, Rejected>) -> Result<Heritage, String> {
         let loaded = loaded.map_err(|refused| boot::rejected(refused).to_string())?;
         let elders: Vec<&Heritage> = self.elders.iter().map(|elder| &elder.heritage).collect();
         boot::renew(loaded, &self.heritage, &elders).map_err(|error| error.to_string())
@@ -331,6 +356,7 @@ impl Master {
         mem::swap(&mut self.watchdog, &mut other.watchdog);
         mem::swap(&mut self.scaling, &mut other.scaling);
         mem::swap(&mut self.overload, &mut other.overload);
+        mem::swap(&mut self.damage, &mut other.damage);
         mem::swap(&mut self.undertaking, &mut other.undertaking);
         mem::swap(&mut self.children, &mut other.children);
         mem::swap(&mut self.phase, &mut other.phase);
@@ -441,8 +467,8 @@ fn check(heritage: &Heritage, script: &ScriptSource, mut report: &File) -> ! {
     }
     let _ = session::set_parent_death_signal(Signal::SIGKILL);
     super::child::report_panics(&heritage.log);
-    let status = match script.check() {
-        Ok(sources) => match report.write_all(&sources.encode()) {
+    let status = match script.load() {
+        Ok(loaded) => match report.write_all(&loaded.sources.encode()) {
             Ok(()) => 0,
             Err(_) => super::child::EXIT_FAILED,
         },

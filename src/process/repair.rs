@@ -143,6 +143,19 @@ impl RepairShop {
         }
     }
 
+    /// What in the memory of the queues cannot be, in words, if there is anything.
+    pub fn damage(&self) -> Option<String> {
+        (0..self.queues.group_count()).find_map(|group| {
+            let figures = self.queues.group_statistics(group);
+            let name = &figures.name;
+            match figures.corrupt {
+                0 if self.repair.is_sound(group) => None,
+                0 => Some(format!("words of group {name} contradict each other")),
+                count => Some(format!("{count} records of group {name} are none")),
+            }
+        })
+    }
+
     /// Whether no message of this group waits or is being worked on.
     pub fn is_drained(&self, group: u16) -> bool {
         self.repair.is_drained(u32::from(group))

@@ -54,21 +54,21 @@ impl ScriptSource {
         }
     }
 
-    /// Reads and checks it.
+    /// Reads and checks it; what was read is noted.
     pub fn load(&self) -> Result<Loaded, Rejected> {
-        load::load(self.request(Reading::World))
-    }
-
-    /// The same; what was read is told.
-    pub fn check(&self) -> Result<Sources, Rejected> {
-        let noted = Rc::default();
-        load::load(self.request(Reading::Noting(Rc::clone(&noted))))?;
-        Ok(noted.take())
+        load::load(self.request(Reading::Noting(Rc::default())))
     }
 
     /// The script that was checked, from what was read then and nothing else.
     pub fn load_checked(&self, sources: Sources) -> Result<Loaded, Rejected> {
         load::load(self.request(Reading::Noted(Rc::new(sources))))
+    }
+
+    /// What runs already, once more, whatever became of its files.
+    pub fn load_again(&self, former: &Loaded) -> Result<Loaded, Rejected> {
+        let request = self.request(Reading::Noted(Rc::clone(&former.sources)));
+        // Before a server changed its directory the files had other names.
+        load::load(LoadRequest { root: former.root.clone(), ..request })
     }
 
     /// What to load.
@@ -129,6 +129,7 @@ fn overrides(command_line: &CommandLine) -> Overrides {
 mod tests {
     use super::*;
     use crate::core::log::Level;
+    use std::path::Path;
 
     fn source(words: &str) -> ScriptSource {
         let command_line = CommandLine::parse(words.split_ascii_whitespace().map(Into::into)).unwrap();
@@ -180,11 +181,27 @@ mod tests {
         };
         std::fs::write(&path, script(3)).unwrap();
         let source = source(&format!("-f {}", path.display()));
-        let sources = source.check().unwrap();
+        let former = source.load().ok().unwrap();
         std::fs::write(&path, script(4)).unwrap();
         let children =
             |loaded: Result<Loaded, Rejected>| loaded.ok().map(|loaded| loaded.settings().children);
         assert_eq!(children(source.load()), Some(4));
-        assert_eq!(children(source.load_checked(sources)), Some(3));
+        assert_eq!(children(source.load_checked((*former.sources).clone())), Some(3));
+        assert_eq!(children(source.load_again(&former)), Some(3));
+    }
+
+    #[test]
+    fn what_runs_is_loaded_again_also_when_its_files_are_gone_or_have_other_names() {
+        let folder = tempfile::tempdir_in(".").unwrap();
+        let file = |name: &str| Path::new(folder.path().file_name().unwrap()).join(name);
+        std::fs::write(file("a.cfg"), "listen=udp:127.0.0.1:5098\ninclude_file \"b.cfg\"\n").unwrap();
+        std::fs::write(file("b.cfg"), "request_route { exit; }\n").unwrap();
+        let source = source(&format!("-f {}", file("a.cfg").display()));
+        let first = source.load().unwrap_or_else(|refused| panic!("{}", refused.errors.concat()));
+        drop(folder);
+        let source = source.made_absolute().unwrap();
+        let second =
+            source.load_again(&first).unwrap_or_else(|refused| panic!("{}", refused.errors.concat()));
+        assert!(source.load_again(&second).is_ok() && source.load().is_err());
     }
 }

@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::damage;
 use super::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master, Phase};
 use super::offspring::Child;
 use super::role::{Role, STOP_STEP_COUNT};
@@ -69,7 +70,11 @@ impl Master {
             return;
         }
         if since.elapsed() >= self.exit_timeout() {
-            self.end("exit_timeout is over");
+            self.end(if self.damage.is_found() {
+                "what is left cannot be reached"
+            } else {
+                "exit_timeout is over"
+            });
             return;
         }
         if step == 0 && self.are_receivers_needed(since) {
@@ -216,7 +221,8 @@ impl Master {
 
     /// How long a stop may take.
     pub(super) fn exit_timeout(&self) -> Duration {
-        Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s))
+        let usual = Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s));
+        if self.damage.is_found() { usual.min(damage::PATIENCE) } else { usual }
     }
 
     /// The exit status of this generation, when it is at its end.

@@ -66,7 +66,8 @@ impl Cursor {
         if self.at >= self.text.len() {
             return Lexeme::End;
         }
-        let is_spaced = self.at > before;
+        // Before an included file another one has ended its line.
+        let is_spaced = self.at > before || self.is_line_start;
         let (start, is_first_on_line) = (self.at, std::mem::take(&mut self.is_line_start));
         let is_after_case = std::mem::take(&mut self.is_after_case);
         let (kind, literal, is_broken) = self.scan(is_after_case, diagnostics);

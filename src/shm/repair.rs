@@ -203,6 +203,21 @@ impl Repair {
         Adoption::Adopted
     }
 
+    /// Whether the words of a group's rings and slots can be what the protocol writes. Records that cannot be are found,
+    /// counted and passed over by whoever takes them.
+    ///
+    /// # Panics
+    /// When the plan has no such group.
+    pub fn is_sound(&self, group: u32) -> bool {
+        let group = &self.groups[group as usize];
+        let is_of_a_ring = |slot: &Slot| {
+            let word = slot.word();
+            word.is_empty() || (word.ring() as usize) < group.rings.len()
+        };
+        group.rings.iter().all(|ring| ring.is_sound(group.slots.len() as u32))
+            && group.slots.iter().all(is_of_a_ring)
+    }
+
     /// Whether no message of the group waits or is being worked on.
     ///
     /// # Panics
@@ -383,6 +398,58 @@ mod tests {
             assert_eq!(queues.group_statistics(0).corrupt, u64::from(expected.is_none()), "{ring}");
             assert_eq!(queues.repair().is_drained(0), expected.is_none(), "{ring}");
         }
+    }
+
+    #[test]
+    fn what_no_protocol_writes_is_told_from_what_one_does() {
+        use crate::shm::ring::Defaced::{self, *};
+        let check = |defaced: Option<Defaced>, expected: bool| {
+            let queues = queues(2);
+            (0..3).for_each(|_| push(&queues, b"message"));
+            begin(&mut queues.consumer(0, 0));
+            let ring = &queues.groups()[0].rings[0];
+            assert_eq!(ring.capacity(), 4, "records begin at this number");
+            defaced.into_iter().for_each(|defaced| ring.deface_words(defaced));
+            assert_eq!(queues.repair().is_sound(0), expected, "{defaced:?}");
+        };
+        let (claimed_by_0, claimed_by_2) = (6 << 16 | 0x8000, 6 << 16 | 0x8002);
+        check(None, true);
+        // Sequence 6 is the last one published; its words are done, ready and claimed by a worker there is.
+        [6 << 16, 6 << 16 | 1, claimed_by_0].into_iter().for_each(|word| check(Some(Word(6, word)), true));
+        // Nobody's worker, no state, an older record, one of another place, one that is yet to come, noise.
+        for word in [claimed_by_2, 6 << 16 | 2, 2 << 16 | 1, 5 << 16 | 1, 10 << 16 | 1, 0, u64::MAX] {
+            check(Some(Word(6, word)), false);
+        }
+        [Head(8), Head(u64::MAX), Head(0), Tail(3), Tail(10), Tail(u64::MAX), Hint(9), Hint(u64::MAX)]
+            .into_iter()
+            .for_each(|words| check(Some(words), false));
+        [Head(7), Tail(6), Hint(8), Hint(0)].into_iter().for_each(|words| check(Some(words), true));
+    }
+
+    #[test]
+    fn memory_at_work_is_always_sound() {
+        let queues = queues(2);
+        let repair = queues.repair();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut producer, mut consumer) = (queues.producer(0), queues.consumer(0, 0));
+                let record = Record { meta: b"", body: b"b", xdata: b"", received_at_ns: 1 };
+                for round in 0..20_000 {
+                    for _ in 0..round % 5 {
+                        // Four at a time find room: the worker has emptied the ring.
+                        producer.push(0, &record).expect("room");
+                    }
+                    while let Some(delivery) = consumer.next() {
+                        delivery.finish();
+                    }
+                }
+                is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                assert!(repair.is_sound(0));
+            }
+        });
     }
 
     #[test]

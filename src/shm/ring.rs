@@ -224,6 +224,37 @@ impl Ring {
         })
     }
 
+    /// Whether its words can be what the protocol writes, whoever is at work meanwhile: numbers only rise, so that each is
+    /// compared with one that was read before it and one that was read after it.
+    pub(crate) fn is_sound(&self, workers: u32) -> bool {
+        let hint = self.hint().load(Ordering::Acquire);
+        let head = self.producer().head.load(Ordering::Acquire);
+        let tail = self.tail();
+        let head_after = self.producer().head.load(Ordering::Acquire);
+        // A record is published before it is counted, and may be claimed in between.
+        let is_hint_possible = hint <= tail.saturating_add(1);
+        let is_span_possible = head <= tail && tail.saturating_sub(head_after) <= self.capacity();
+        is_hint_possible
+            && is_span_possible
+            && (head.max(head_after).min(tail)..tail).all(|sequence| self.is_word_possible(sequence, workers))
+    }
+
+    /// Whether the word of this record, which was published, can be that of it or of one that came later to its place.
+    fn is_word_possible(&self, sequence: u64, workers: u32) -> bool {
+        let word = RecordWord(self.word(sequence).load(Ordering::Acquire));
+        let is_state_known = match word.state() {
+            RecordState::Done | RecordState::Ready => true,
+            RecordState::Claimed(worker) => worker < workers,
+            RecordState::Broken => false,
+        };
+        let is_of_this_place = word.sequence() & self.mask == sequence & self.mask;
+        is_state_known && is_of_this_place && (sequence..=self.tail()).contains(&word.sequence())
+    }
+
+    fn tail(&self) -> u64 {
+        self.producer().tail.load(Ordering::Acquire)
+    }
+
     fn unreclaimed(&self) -> std::ops::RangeInclusive<u64> {
         let head = self.producer().head.load(Ordering::Acquire);
         let tail = self.producer().tail.load(Ordering::Acquire);
@@ -254,6 +285,17 @@ impl Ring {
         self.descriptor(sequence).size.store(size, Ordering::Relaxed);
     }
 
+    /// The same: a word that nobody writes, and control words that cannot be.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn deface_words(&self, defaced: Defaced) {
+        match defaced {
+            Defaced::Word(sequence, word) => self.word(sequence).store(word, Ordering::Release),
+            Defaced::Head(head) => self.producer().head.store(head, Ordering::Release),
+            Defaced::Tail(tail) => self.producer().tail.store(tail, Ordering::Release),
+            Defaced::Hint(hint) => self.hint().store(hint, Ordering::Release),
+        }
+    }
+
     #[inline]
     fn descriptor(&self, sequence: u64) -> &Descriptor {
         &self.descriptors[(sequence & self.mask) as usize]
@@ -281,6 +323,16 @@ impl Ring {
     fn hint(&self) -> &AtomicU64 {
         &self.control[0].workers.hint
     }
+}
+
+/// What is written over by [`Ring::deface_words`].
+#[cfg(all(test, not(loom)))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Defaced {
+    Word(u64, u64),
+    Head(u64),
+    Tail(u64),
+    Hint(u64),
 }
 
 /// What a ring has seen since its creation.

@@ -2,7 +2,7 @@
 //! the network takes a process down.
 
 use crate::scripts::{answered_by_the_receiver, answered_by_workers};
-use crate::support::{Caller, Load, Request, Server};
+use crate::support::{Caller, Load, Request, SOON, Server, wait_until};
 
 /// The request all rows are made from.
 pub fn good(caller: &Caller, name: &str) -> String {
@@ -245,6 +245,29 @@ fn forty_thousand_damaged_messages_take_nobody_down() {
     assert_eq!(server.children(), before, "somebody died");
     let log_size = server.log().len();
     assert!(log_size < 1 << 20, "wrote {log_size} bytes of log about {COUNT} damaged messages");
+}
+
+#[test]
+fn what_is_said_of_a_sender_over_and_over_is_held_back_and_told_and_others_are_heard() {
+    let server = Server::start(&answered_by_workers(1, 1, 64));
+    let (noisy, other) = (server.caller(), Caller::at("127.0.0.9:0", server.address()));
+    let send = |caller: &Caller, name: &str| caller.send(&without_line(&good(caller, name), "CSeq:"));
+    let lines = || server.log_count("are not processed: no CSeq");
+    // Given one who sends a hundred broken messages at once ...
+    (0..100).for_each(|index| send(&noisy, &format!("noisy-{index}")));
+    wait_until("all are counted", SOON, || server.counter("core.broken_received") == 100);
+    let held_back = server.counter("core.log_lines_suppressed");
+    assert!((70..=80).contains(&held_back), "{held_back} lines were held back");
+    assert_eq!(lines() as u64, 100 - held_back, "{}", server.log());
+    // ... when a second goes by, then the next line says how many were held back ...
+    wait_until("one more is written", SOON, || {
+        send(&noisy, "late");
+        server.log_count("such lines about this source") > 0
+    });
+    assert!(server.log().contains("(suppressed "), "{}", server.log());
+    // ... and another sender was never held back.
+    send(&other, "other");
+    server.wait_for_log("bytes from 127.0.0.9:");
 }
 
 /// A small generator of our own (xorshift), so that a failure repeats.

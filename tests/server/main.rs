@@ -13,6 +13,7 @@ mod confinement;
 mod control;
 mod control_socket;
 mod daemon;
+mod damage;
 mod delegation;
 mod examples;
 mod forwarding;

@@ -475,6 +475,25 @@ fn a_negative_end_is_told() {
 }
 
 #[test]
+fn a_request_whose_script_ran_into_a_limit_is_refused_where_an_answer_is_owed() {
+    let check = |method: &str, before: &str, expected: &[&str]| {
+        let script = format!("max_while_loops=0\nrequest_route {{ {before} while (1) {{ }} }}");
+        let mut bench = Bench::receiver(&script);
+        bench.receive(&request(method));
+        let sent = bench.sent();
+        let starts: Vec<&str> = sent.iter().map(|text| text.split_once(' ').unwrap_or_default().1).collect();
+        let are_expected = starts.iter().zip(expected).all(|(start, expected)| start.starts_with(expected));
+        assert!(starts.len() == expected.len() && are_expected, "{method} {before}: {starts:?}");
+        assert_eq!(bench.count_of(SCRIPTS_FAILED), 1, "{method} {before}");
+    };
+    check("OPTIONS", "", &["SIP/2.0 500 "]);
+    check("INVITE", "answer(100);", &["SIP/2.0 100 ", "SIP/2.0 500 "]);
+    check("INVITE", "answer(200);", &["SIP/2.0 200 "]);
+    check("INVITE", "relay(\"192.0.2.50:5080\");", &["INVITE "]);
+    check("ACK", "", &[]);
+}
+
+#[test]
 fn a_request_is_sent_on_with_our_via_and_the_changes_of_the_script() {
     let mut bench = Bench::receiver(
         "request_route { add_line(\"Y: two\\r\\n\"); relay(\"192.0.2.50:5080\"); relay(\"192.0.2.51:5080\"); }",

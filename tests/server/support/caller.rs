@@ -16,7 +16,11 @@ pub struct Caller {
 impl Caller {
     /// A fresh socket, on the address family of the server.
     pub fn new(server: SocketAddr) -> Caller {
-        let local = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+        Caller::at(if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }, server)
+    }
+
+    /// The same with an address of its own.
+    pub fn at(local: &str, server: SocketAddr) -> Caller {
         let socket = UdpSocket::bind(local).expect("a loopback port can be bound");
         let larger = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
         larger.expect("the kernel takes a wish for a larger buffer");

@@ -37,6 +37,7 @@ pub struct Server {
     master: Option<Tool>,
     master_pid: i32,
     listeners: Vec<SocketAddr>,
+    is_memory_spoilt: bool,
 }
 
 impl ServerBuilder {
@@ -100,7 +101,7 @@ impl ServerBuilder {
         });
         let listeners = reported_listeners(&master.output());
         assert_eq!(listeners.len(), count, "listeners in the server's report:\n{}", master.output());
-        Server { folder, master_pid: master.pid(), master: Some(master), listeners }
+        Server { folder, master_pid: master.pid(), master: Some(master), listeners, is_memory_spoilt: false }
     }
 }
 
@@ -263,6 +264,13 @@ impl Server {
         let left: Vec<i32> = everyone.into_iter().filter(|pid| processes::is_alive(*pid)).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         assert!(!self.log().contains("panicked"), "a process panicked:\n{}", self.log());
+        let is_damaged = self.log().contains("the memory of the queues is damaged");
+        assert_eq!(is_damaged, self.is_memory_spoilt, "sound memory is taken for damaged:\n{}", self.log());
+    }
+
+    /// The memory of the queues is spoilt on purpose.
+    pub fn expect_damage(&mut self) {
+        self.is_memory_spoilt = true;
     }
 }
 
