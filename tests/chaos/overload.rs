@@ -267,12 +267,13 @@ fn processed(server: &Server) -> u64 {
 const EXHAUSTED_FOR: Duration = Duration::from_secs(full_or_short(60, 2));
 const EXHAUSTING_RATE: f64 = 4_000.0;
 
-/// What there is of shared memory and of the receiver's own, and what lies in the queue.
+/// What lies in the queue, what the receiver has for itself, and what it has mapped at all: shared memory is of the size it
+/// began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Used {
     depth: u64,
     receiver: u64,
-    shared: u64,
+    mapped: u64,
 }
 
 impl Used {
@@ -281,7 +282,7 @@ impl Used {
         Used {
             depth: server.group("calls")["depth"].as_u64().unwrap_or(u64::MAX),
             receiver: processes::anonymous_memory_size(receiver),
-            shared: processes::memory_size(receiver, "RssShmem:"),
+            mapped: processes::memory_size(receiver, "VmSize:"),
         }
     }
 }
@@ -297,15 +298,15 @@ fn exhaustion(_: &mut Dice) -> Finding {
     let after = Used::by(&server);
     let group = server.group("calls");
     let value = format!(
-        "{} refused as full, {} lost of {}, depth {}, memory of the receiver {} then {}, shared memory {} then {}",
+        "{} refused as full, {} lost of {}, depth {}, memory of the receiver {} then {}, mapped {} then {}",
         group["full"],
         tally.lost.len(),
         tally.sent,
         after.depth,
         before.receiver,
         after.receiver,
-        before.shared,
-        after.shared
+        before.mapped,
+        after.mapped
     );
     let is_refusing = group["full"].as_u64() > refused_before;
     Finding::new(is_refusing && tally.lost.is_empty() && before == after, value)
