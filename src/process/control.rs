@@ -82,12 +82,15 @@ struct Figures<'a> {
     wish_count: Cell<u32>,
     /// The place of this process.
     place: u32,
+    /// Of all places. They are asked for all the time: text that is put together anew lets the heap grow for hours.
+    titles: Vec<String>,
     waiting: RefCell<Vec<Change>>,
 }
 
 impl<'a> Figures<'a> {
     fn new(heritage: &'a Heritage, place: u32) -> Figures<'a> {
-        Figures { heritage, wish_count: Cell::new(0), place, waiting: RefCell::default() }
+        let titles = heritage.places.iter().map(ToString::to_string).collect();
+        Figures { heritage, wish_count: Cell::new(0), place, titles, waiting: RefCell::default() }
     }
 }
 
@@ -120,7 +123,7 @@ impl Figures<'_> {
     fn process(&self, role: &Role, place: u32) -> ProcessFigures {
         let row = self.heritage.processes.read(place).unwrap_or_default();
         let mut figures = ProcessFigures {
-            title: role.to_string(),
+            title: self.titles[place as usize].clone(),
             pid: row.pid,
             role: row.role,
             group: row.group,
