@@ -372,8 +372,9 @@ fn prepared_name_of(instance: &str) -> String {
     format!("/sworker-prepared.{instance}")
 }
 
+/// Made in one piece: it is asked for five times a second, and text that grows lets the heap creep.
 fn path_of(name: &str) -> String {
-    format!("/dev/shm{name}")
+    ["/dev/shm", name].concat()
 }
 
 /// Named memory, mapped and looked at as cells.
