@@ -43,9 +43,11 @@ pub(super) fn parse(bytes: &[u8], repeated: Repeated, answers: bool) -> Result<M
 #[cold]
 fn unparsed(bytes: &[u8], error: ParseError, answers: bool) -> Broken<'_> {
     use ParseErrorKind::{HeaderTooLarge, TooManyHeaders, TooManyVias};
-    let is_above_limit = matches!(error.kind, HeaderTooLarge | TooManyHeaders | TooManyVias);
+    if !answers || !matches!(error.kind, HeaderTooLarge | TooManyHeaders | TooManyVias) {
+        return Broken::Unreadable(error);
+    }
     match Message::parse_within(bytes, &Limits::WIDEST) {
-        Ok(message) if answers && is_above_limit && check_readable(&message).is_ok() => {
+        Ok(message) if check_readable(&message).is_ok() => {
             Broken::Message(Box::new(message), Fault::AboveLimit(error.kind))
         }
         _ => Broken::Unreadable(error),

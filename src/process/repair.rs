@@ -146,13 +146,15 @@ impl RepairShop {
     /// What in the memory of the queues cannot be, in words, if there is anything.
     pub fn damage(&self) -> Option<String> {
         (0..self.queues.group_count()).find_map(|group| {
-            let figures = self.queues.group_statistics(group);
-            let name = &figures.name;
-            match figures.corrupt {
-                0 if self.repair.is_sound(group) => None,
-                0 => Some(format!("words of group {name} contradict each other")),
-                count => Some(format!("{count} records of group {name} are none")),
+            let corrupt_count = self.queues.corrupt_count(group);
+            if corrupt_count == 0 && self.repair.is_sound(group) {
+                return None;
             }
+            let name = self.queues.group_statistics(group).name;
+            Some(match corrupt_count {
+                0 => format!("words of group {name} contradict each other"),
+                count => format!("{count} records of group {name} are none"),
+            })
         })
     }
 

@@ -96,9 +96,7 @@ impl Producer {
         placement: Placement,
         record: &Record<'_>,
     ) -> Result<(), PushError> {
-        let way = &mut self.ways[group as usize];
-        let lane = way.lane(placement);
-        way.writers[lane].push(record, History::default())
+        self.writer(group, placement).push(record, History::default())
     }
 
     /// The same for a message that a producer before this one was about to hand over when it died, and may have handed
@@ -112,10 +110,8 @@ impl Producer {
         placement: Placement,
         record: &Record<'_>,
     ) -> Result<(), PushError> {
-        let way = &mut self.ways[group as usize];
-        let lane = way.lane(placement);
         // Nothing says that the message was the reason.
-        way.writers[lane].push(record, History { attempts: 1, blamed: 0 })
+        self.writer(group, placement).push(record, History { attempts: 1, blamed: 0 })
     }
 
     /// The same for a message that waits elsewhere until there is room: a full ring is not counted as a refusal.
@@ -128,9 +124,15 @@ impl Producer {
         placement: Placement,
         record: &Record<'_>,
     ) -> Result<(), PushError> {
+        self.writer(group, placement).offer(record, History::default())
+    }
+
+    /// The end of the ring that a message goes into.
+    #[inline]
+    fn writer(&mut self, group: u32, placement: Placement) -> &mut RingWriter {
         let way = &mut self.ways[group as usize];
         let lane = way.lane(placement);
-        way.writers[lane].offer(record, History::default())
+        &mut way.writers[lane]
     }
 
     /// Which of the lines of its group a message joins; `None` when there is no such group.

@@ -151,7 +151,7 @@ impl Queues {
             redelivered: repairs.redelivered.read(),
             quarantined: repairs.quarantined.read(),
             adopted: repairs.adopted.read(),
-            corrupt: repairs.corrupt.read(),
+            corrupt: self.corrupt_count(group),
             worker_deaths: repairs.worker_deaths.read(),
             producer_deaths: repairs.producer_deaths.read(),
             deadline_killed: repairs.deadline_killed.read(),
@@ -160,7 +160,6 @@ impl Queues {
         add_rings(&mut sum, queue);
         for worker in queue.worker_figures.iter() {
             sum.processed += worker.finished.read();
-            sum.corrupt += worker.corrupt.read();
             sum.parks += worker.parks.read();
             sum.late_found += worker.late_found.read();
             sum.expired += worker.expired.read();
@@ -168,6 +167,16 @@ impl Queues {
             sum.script.add(&worker.script.read());
         }
         sum
+    }
+
+    /// How many records of a group were none.
+    ///
+    /// # Panics
+    /// When the plan has no such group.
+    pub fn corrupt_count(&self, group: u32) -> u64 {
+        let queue = &self.groups()[group as usize];
+        let by_workers: u64 = queue.worker_figures.iter().map(|worker| worker.corrupt.read()).sum();
+        queue.repair_figures[0].corrupt.read() + by_workers
     }
 
     /// The figures of one worker.

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 use super::scripts::answered_by_workers;
 use super::support::{Caller, Load, Message, Request, SOON, Server, processes, wait_until};
 use super::{
-    Dice, Finding, Row, full_or_short, median, microseconds, milliseconds, no_longer_than, size_of_row,
+    Dice, Finding, Row, full_or_short, median, median_ratio, microseconds, milliseconds, no_longer_than,
+    size_of_row,
 };
 
 pub const ROWS: &[Row] = &[
@@ -183,8 +184,7 @@ fn soak(_: &mut Dice) -> Finding {
     let age = age_in_latency(&caller);
     let is_same_tree = processes::tree(server.master()) == tree;
     let growth = looks[looks.len() - 1].memory.saturating_sub(looks[0].memory);
-    let slope = slope(&looks.iter().map(|look| look.memory as f64).collect::<Vec<_>>());
-    let slope = slope / SOAK_PART as f64 * 1e6;
+    let slope = slope(&looks) / SOAK_PART as f64 * 1e6;
     let descriptors = looks.iter().map(|look| look.descriptors).max().unwrap_or(0) - looks[0].descriptors;
     let value = format!(
         "{lost} lost of {sent} at {rate:.0}/s, p99 {}, memory of all processes grows by {slope:.0} bytes a million messages \
@@ -225,8 +225,7 @@ fn age_in_latency(old: &Caller) -> Age {
         age.fresh.push(p99(format!("r17-fresh-{turn}"), &fresh));
         ratios.push(age.old[turn].as_secs_f64() / age.fresh[turn].as_secs_f64());
     }
-    ratios.sort_by(f64::total_cmp);
-    age.ratio = ratios[AGE_TURNS / 2];
+    age.ratio = median_ratio(ratios);
     age
 }
 
@@ -234,15 +233,15 @@ fn soaked() -> String {
     answered_by_workers(2, 2, 1024)
 }
 
-/// How much a value rises from one look to the next, by least squares.
-fn slope(values: &[f64]) -> f64 {
-    let count = values.len() as f64;
+/// Bytes from one look to the next, by least squares.
+fn slope(looks: &[Look]) -> f64 {
+    let count = looks.len() as f64;
     let mean_index = (count - 1.0) / 2.0;
-    let mean = values.iter().sum::<f64>() / count;
+    let mean_memory = looks.iter().map(|look| look.memory as f64).sum::<f64>() / count;
     let (mut covariance, mut variance) = (0.0, 0.0);
-    for (index, value) in values.iter().enumerate() {
+    for (index, look) in looks.iter().enumerate() {
         let distance = index as f64 - mean_index;
-        covariance += distance * (value - mean);
+        covariance += distance * (look.memory as f64 - mean_memory);
         variance += distance * distance;
     }
     covariance / variance.max(1.0)

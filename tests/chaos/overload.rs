@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::scripts::{HEAD, answered_by_workers, two_groups};
 use super::support::load::Tally;
 use super::support::{Load, Request, SOON, Server, check_config, processes, wait_until};
-use super::{Dice, Finding, Row, full_or_short, median, microseconds, milliseconds};
+use super::{Dice, Finding, Row, full_or_short, median, median_ratio, microseconds, milliseconds};
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -101,8 +101,7 @@ request_route {{ sl_send_reply("200", "OK"); }}
         wait_until("the queue is empty", SOON, || server.group("calls")["depth"] == 0);
         ratios.push(p99_stuck.as_secs_f64() / p99_moving.as_secs_f64());
     }
-    ratios.sort_by(f64::total_cmp);
-    let ratio = ratios[TURNS / 2];
+    let ratio = median_ratio(ratios);
     let value = format!(
         "{} lost of {} outside of it, p99 there {} while it moves, {} while it is stuck, {ratio:.2} times (median of \
          {TURNS} turns); of {} calls for the stuck group {} were refused with 503, {} lost",
