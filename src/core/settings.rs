@@ -132,6 +132,8 @@ pub struct Settings {
     pub rundir: String,
     /// Seconds a stop may take.
     pub exit_timeout_s: u32,
+    /// A receiver, the timer or the control process that does not move for so long is ended; 0: never.
+    pub process_deadline_ms: u32,
     /// Whether new requests are answered with 503 while the server stops.
     pub is_stop_told: bool,
     /// Whether a crash leaves no core file.
@@ -242,6 +244,7 @@ impl Default for Settings {
             workdir: "/".to_string(),
             rundir: "/var/run/sworker".to_string(),
             exit_timeout_s: 60,
+            process_deadline_ms: 30_000,
             is_stop_told: true,
             is_core_dump_disabled: true,
             is_sandboxed: true,

@@ -39,8 +39,10 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let mut server = CommandServer::new(heritage.commands.try_clone()?, Limits::USUAL);
     let mut next_publication = Instant::now();
     let mut is_published = true;
+    let pulse = heritage.pulses.block(place);
     heritage.readiness.tell(place);
     while !is_asked_to_leave(&rules) {
+        pulse.add(0, 1);
         follow_master(heritage, &rules);
         let now = Instant::now();
         if now >= next_publication {

@@ -11,7 +11,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::master::{Master, Phase};
+use super::generation::Phase;
+use super::master::Master;
 use crate::core::counters::MEMORY_DAMAGED;
 use crate::core::log::Level;
 
@@ -72,12 +73,12 @@ impl Damage {
 impl Master {
     /// One look at the memory of the generation that serves, when it is time.
     pub(super) fn look_for_damage(&mut self) {
-        if self.phase != Phase::Serving || !self.damage.is_look_due() {
+        if self.current.phase != Phase::Serving || !self.current.damage.is_look_due() {
             return;
         }
-        let Some(words) = self.repair.damage() else { return };
-        self.damage.note(self.heritage.generation);
-        self.heritage.counters.block(0).add(MEMORY_DAMAGED.0, 1);
+        let Some(words) = self.current.repair.damage() else { return };
+        self.current.damage.note(self.current.heritage.generation);
+        self.current.heritage.counters.block(0).add(MEMORY_DAMAGED.0, 1);
         self.say(
             Level::Alert,
             format_args!(

@@ -12,8 +12,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use super::generation::Phase;
 use super::ledger::Totals;
-use super::master::{Master, Phase};
+use super::master::Master;
 use crate::core::log::Level;
 
 /// The heir is ready.
@@ -120,7 +121,7 @@ impl Master {
         match &self.succession {
             Some(succession) => {
                 succession.tell(READY);
-                self.phase = Phase::Succeeding { since: Instant::now() };
+                self.current.phase = Phase::Succeeding { since: Instant::now() };
             }
             None => self.begin_to_serve(),
         }
@@ -128,7 +129,9 @@ impl Master {
 
     /// One step, in each turn of the master.
     pub(super) fn go_on_succeeding(&mut self) {
-        let (Phase::Succeeding { since }, Some(succession)) = (self.phase, &self.succession) else { return };
+        let (Phase::Succeeding { since }, Some(succession)) = (self.current.phase, &self.succession) else {
+            return;
+        };
         match succession.answer() {
             Answer::None if since.elapsed() > ANSWER_PATIENCE => {
                 self.give_up_start("the program before this one does not answer");
@@ -146,7 +149,7 @@ impl Master {
     }
 
     fn take_place(&mut self) {
-        for complaint in self.names.take(&self.heritage.statistics) {
+        for complaint in self.names.take(&self.current.heritage.statistics) {
             self.say(Level::Error, format_args!("{complaint}"));
         }
         if let Some(succession) = self.succession.take() {
@@ -177,7 +180,7 @@ impl Master {
             succession.give_up(reason);
         }
         self.is_start_given_up = true;
-        self.phase = Phase::Stopping { step: 0, since: Instant::now() };
+        self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
     }
 }
 

@@ -13,6 +13,7 @@ use super::ledger::Ledger;
 use super::outbound::ListenerOutbound;
 use super::reload_line::ReloadLine;
 use super::remembered::Remembered;
+use super::repair::Remains;
 use super::role::Role;
 use crate::core::counters::{Count, CounterId};
 use crate::core::groups::Delegate;
@@ -44,6 +45,8 @@ pub struct Heritage {
     pub waiting_room: Option<WaitingRoom>,
     /// What each receiver reads into, by the number of its producer.
     pub receive_memory: Vec<ReceiveMemory>,
+    /// One number for each place, which goes up while its process moves; workers are watched by their queues instead.
+    pub pulses: Counters,
     /// A block of counters for each place.
     pub counters: Counters,
     /// What earlier generations counted, and whether this one is to begin nothing new.
@@ -92,6 +95,14 @@ impl Heritage {
             process,
             secret: self.secret,
         })
+    }
+
+    /// What the process at this place had read, if it was a receiver.
+    pub fn remains(&self, role: &Role, place: u32) -> Option<Remains<'_>> {
+        let Role::Receiver { producer, listener, .. } = *role else { return None };
+        let socket = self.listeners.udp(listener)?;
+        let memory = self.receive_memory.get(producer as usize)?;
+        Some(Remains { memory, socket, listener, pulse: self.pulses.value(place, 0) })
     }
 
     /// Figures of a group, and what earlier generations counted for it.

@@ -16,25 +16,25 @@ use std::time::{Duration, Instant};
 
 use super::child;
 use super::daemon::Birth;
-use super::damage::Damage;
+use super::generation::{Generation, Phase};
 use super::heir::{Former, Succession};
 use super::heritage::Heritage;
 use super::names::Names;
 use super::obituary::{Obituary, Occupation};
 use super::offspring::Child;
-use super::overload::OverloadControl;
-use super::reload::{Generation, Reload};
-use super::repair::RepairShop;
+use super::reload::Reload;
+use super::remembered::NO_GROUP;
+use super::repair::Dead;
 use super::role::Role;
-use super::scaling::Scaling;
 use super::script_source::ScriptSource;
 use super::service_manager::ServiceManager;
 use super::supervisor::{self, Action, Event, Milliseconds, Patience, State};
-use super::undertaker::{self, Undertaking};
+use super::undertaker;
 use super::upgrade::{Program, Upgrade};
-use super::watchdog::{Overdue, Watchdog};
+use super::watchdog::{Overdue, Sight};
+use crate::core::counters::SET_ASIDE;
 use crate::core::log::Level;
-use crate::shm::ProcessRow;
+use crate::shm::{ProcessRow, WorkerStatistics};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::log_write::write_where_room;
 use crate::sys::poll::{self, Interest};
@@ -68,19 +68,9 @@ pub const EXIT_UNDONE: i32 = 1;
 pub const EXIT_NOT_STARTED: i32 = 255;
 
 /// The process that supervises all others.
-///
-/// What belongs to one generation of processes stands here for the one that the master works on: nearly always the one
-/// that serves (see `reload`).
 pub struct Master {
-    pub(super) heritage: Heritage,
-    pub(super) repair: RepairShop,
-    pub(super) watchdog: Watchdog,
-    pub(super) scaling: Scaling,
-    pub(super) overload: OverloadControl,
-    pub(super) damage: Damage,
-    pub(super) undertaking: Undertaking,
-    pub(super) children: Vec<Child>,
-    pub(super) phase: Phase,
+    /// The generation it works on: nearly always the one that serves (see `generation`).
+    pub(super) current: Generation,
     /// Generations that finish what they accepted.
     pub(super) elders: Vec<Generation>,
     pub(super) reload: Reload,
@@ -126,23 +116,6 @@ pub struct Beginning {
     pub program: Program,
 }
 
-/// Where a generation is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Not all children are ready.
-    Starting,
-    /// All children are ready, and the program before this one has the names still.
-    Succeeding { since: Instant },
-    /// Not all children are ready, and the generation before this one serves meanwhile.
-    TakingOver { since: Instant },
-    /// All is well.
-    Serving,
-    /// In this step of an orderly stop.
-    Stopping { step: usize, since: Instant },
-    /// No time was left, or no patience: everybody is killed.
-    Ending { status: i32, since: Instant },
-}
-
 /// What a signal asks the master to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -164,6 +137,14 @@ fn death(status: ExitStatus) -> Event {
     }
 }
 
+/// What a worker shows of itself: when it began with its message, or how far it has counted without one.
+fn sight(worker: &WorkerStatistics) -> Sight {
+    match worker.started_at_ns {
+        0 => Sight::Counting { count: worker.taken + worker.parks + worker.corrupt },
+        started_at_ns => Sight::Busy { started_at_ns },
+    }
+}
+
 fn order(signal: Signal, phase: Phase) -> Order {
     match (signal, phase) {
         (Signal::SIGTERM | Signal::SIGINT, Phase::Stopping { .. }) => Order::EndSoon,
@@ -182,27 +163,8 @@ impl Master {
         let Beginning { heritage, script, title, proof, birth, .. } = beginning;
         let Beginning { succession, names, service_manager, program, .. } = beginning;
         let signals = SignalQueue::of(&SIGNALS)?;
-        let Generation {
-            heritage,
-            repair,
-            watchdog,
-            scaling,
-            overload,
-            damage,
-            undertaking,
-            children,
-            phase,
-        } = Generation::new(heritage, Phase::Starting);
         Ok(Master {
-            heritage,
-            repair,
-            watchdog,
-            scaling,
-            overload,
-            damage,
-            undertaking,
-            children,
-            phase,
+            current: Generation::new(heritage, Phase::Starting),
             elders: Vec::new(),
             reload: Reload::new(script),
             upgrade: Upgrade::new(program),
@@ -243,7 +205,7 @@ impl Master {
             self.tell_service_manager();
             if let Some(status) = self.status_of_all() {
                 self.tell_totals();
-                self.names.remove(&self.heritage.statistics);
+                self.names.remove(&self.current.heritage.statistics);
                 return status;
             }
         }
@@ -251,17 +213,17 @@ impl Master {
 
     pub(super) fn note_master(&self) {
         let row = ProcessRow {
-            pid: self.heritage.master.number(),
+            pid: self.current.heritage.master.number(),
             role: Role::Master.rules().code,
             incarnation: 1,
-            started_at_ns: self.heritage.started_at_ns,
+            started_at_ns: self.current.heritage.started_at_ns,
             ..ProcessRow::default()
         };
-        self.heritage.processes.write(0, &row);
+        self.current.heritage.processes.write(0, &row);
     }
 
     pub(super) fn say(&self, level: Level, text: std::fmt::Arguments<'_>) {
-        self.heritage.log.say(level, text);
+        self.current.heritage.log.say(level, text);
     }
 
     fn now(&self) -> Milliseconds {
@@ -269,9 +231,12 @@ impl Master {
     }
 
     fn wait(&self) {
-        let watched =
-            [self.signals.as_fd(), self.heritage.readiness.as_fd(), self.heritage.reload_line.as_fd()]
-                .map(|descriptor| (descriptor, Interest::Read));
+        let watched = [
+            self.signals.as_fd(),
+            self.current.heritage.readiness.as_fd(),
+            self.current.heritage.reload_line.as_fd(),
+        ]
+        .map(|descriptor| (descriptor, Interest::Read));
         let mut ready = Vec::new();
         if let Err(error) = poll::wait(&watched, self.time_to_wait(), &mut ready) {
             self.say(Level::Critical, format_args!("could not wait for signals: {error}"));
@@ -281,20 +246,22 @@ impl Master {
 
     fn time_to_wait(&self) -> Duration {
         let now = self.now();
-        let next_deadline = self.children.iter().filter_map(|child| child.state.deadline()).min();
+        let next_deadline = self.current.children.iter().filter_map(|child| child.state.deadline()).min();
         let until_deadline = next_deadline.map(|at| Duration::from_millis(at.saturating_sub(now)));
         let is_alone = self.elders.is_empty()
             && self.former.is_none()
             && !self.reload.is_busy()
             && !self.upgrade.is_under_way();
-        let is_quiet =
-            self.phase == Phase::Serving && is_alone && !self.has_leftovers() && self.undertaking.is_idle();
+        let is_quiet = self.current.phase == Phase::Serving
+            && is_alone
+            && !self.current.has_leftovers()
+            && self.current.undertaking.is_idle();
         let usual = if is_quiet { SLEEP_MAX } else { TURN };
         [
             until_deadline,
-            self.watchdog.pause(),
-            self.scaling.pause(),
-            self.overload.pause(),
+            self.current.watchdog.pause(),
+            self.current.scaling.pause(),
+            self.current.overload.pause(),
             self.service_manager.pause(),
         ]
         .into_iter()
@@ -306,10 +273,11 @@ impl Master {
 
     /// Who is wanted and was never there. Receivers come last: nothing is accepted before all else is ready.
     pub(super) fn start_what_is_due(&mut self) {
-        for index in 0..self.children.len() {
+        for index in 0..self.current.children.len() {
             let is_receiver = |child: &Child| matches!(child.role, Role::Receiver { .. });
-            let are_others_ready = || self.children.iter().all(|child| child.is_ready || is_receiver(child));
-            let child = &self.children[index];
+            let are_others_ready =
+                || self.current.children.iter().all(|child| child.is_ready || is_receiver(child));
+            let child = &self.current.children[index];
             if child.state == State::NEW && (!is_receiver(child) || are_others_ready()) {
                 self.start(index);
             }
@@ -318,47 +286,50 @@ impl Master {
 
     /// Forks the child of this index, whose state is `Wanted`.
     pub(super) fn start(&mut self, index: usize) {
-        let place = self.children[index].place;
+        let place = self.current.children[index].place;
         match process::fork(&self.proof) {
             Ok(Fork::Child) => {
                 self.forget_others();
-                child::run(&self.heritage, &mut self.title, place)
+                child::run(&self.current.heritage, &mut self.title, place)
             }
             Ok(Fork::Parent(process)) => {
-                self.children[index].was_forked(process, &self.heritage.processes);
+                self.current.children[index].was_forked(process, &self.current.heritage.processes);
                 self.tell_supervisor(index, Event::Started);
             }
             Err(error) => {
-                self.say(Level::Error, format_args!("could not fork {}: {error}", self.children[index].role));
+                self.say(
+                    Level::Error,
+                    format_args!("could not fork {}: {error}", self.current.children[index].role),
+                );
                 self.tell_supervisor(index, Event::FailedToStart);
             }
         }
     }
 
     pub(super) fn hear_readiness(&mut self) {
-        while let Some(place) = self.heritage.readiness.hear() {
-            if let Some(child) = self.children.iter_mut().find(|child| child.place == place) {
+        while let Some(place) = self.current.heritage.readiness.hear() {
+            if let Some(child) = self.current.children.iter_mut().find(|child| child.place == place) {
                 child.is_ready = true;
             }
         }
-        if matches!(self.phase, Phase::Starting | Phase::TakingOver { .. }) {
+        if matches!(self.current.phase, Phase::Starting | Phase::TakingOver { .. }) {
             self.start_what_is_due();
         }
-        if self.phase == Phase::Starting && self.children.iter().all(|child| child.is_ready) {
+        if self.current.phase == Phase::Starting && self.current.children.iter().all(|child| child.is_ready) {
             self.came_up();
         }
     }
 
     /// Everybody is told.
     pub(super) fn begin_to_serve(&mut self) {
-        self.phase = Phase::Serving;
-        self.heritage.ledger.set_serving();
+        self.current.phase = Phase::Serving;
+        self.current.heritage.ledger.set_serving();
         self.birth.succeeded();
-        self.service_manager.ready(self.heritage.master.number() as u32, &self.status_text());
+        self.service_manager.ready(self.current.heritage.master.number() as u32, &self.current.status_text());
         let took_ms = self.started.elapsed().as_millis();
         self.say(
             Level::Notice,
-            format_args!("{} processes are ready after {took_ms} ms", self.process_count()),
+            format_args!("{} processes are ready after {took_ms} ms", self.current.process_count()),
         );
         // Who cannot take a line now does not hold up the master.
         write_where_room(io::stderr().as_fd(), b"sworkerd: ready\n");
@@ -380,7 +351,7 @@ impl Master {
     }
 
     fn obey(&mut self, signal: Signal) {
-        match order(signal, self.phase) {
+        match order(signal, self.current.phase) {
             Order::Stop => self.begin_to_stop(signal),
             Order::EndSoon => self.stop_sooner(signal),
             Order::LogFigures => self.log_figures(),
@@ -391,9 +362,9 @@ impl Master {
     }
 
     fn log_figures(&self) {
-        for group in 0..self.heritage.queues.group_count() {
-            let f = self.heritage.group_figures(group);
-            self.heritage.log.write(
+        for group in 0..self.current.heritage.queues.group_count() {
+            let f = self.current.heritage.group_figures(group);
+            self.current.heritage.log.write(
                 &crate::core::log::Line::of_core(Level::Notice),
                 format_args!(
                     "group {}: depth {} of {}, delegated {}, full {}, processed {}, redelivered {}, quarantined {}",
@@ -401,10 +372,10 @@ impl Master {
                 ),
             );
         }
-        let restarts: u32 = self.children.iter().map(|child| child.row.restarts).sum();
-        self.heritage.log.write(
+        let restarts: u32 = self.current.children.iter().map(|child| child.row.restarts).sum();
+        self.current.heritage.log.write(
             &crate::core::log::Line::of_core(Level::Notice),
-            format_args!("{} children, {restarts} restarts", self.children.len()),
+            format_args!("{} children, {restarts} restarts", self.current.children.len()),
         );
     }
 
@@ -441,15 +412,15 @@ impl Master {
     fn bury_our_own(&mut self, dead: Vec<DeadChild>) -> Vec<DeadChild> {
         let (mut ours, mut others) = (Vec::new(), Vec::new());
         for found in dead {
-            if let Some(index) = self.children.iter().position(|c| c.process == Some(found.process)) {
+            if let Some(index) = self.current.children.iter().position(|c| c.process == Some(found.process)) {
                 self.bury(index, found.status);
                 ours.push((index, death(found.status)));
-            } else if !self.undertaking.has_died(found.process) {
+            } else if !self.current.undertaking.has_died(found.process) {
                 others.push(found);
             }
         }
         if !ours.is_empty() {
-            self.repair.wake_all();
+            self.current.repair.wake_all();
         }
         for (index, death) in ours {
             self.tell_supervisor(index, death);
@@ -458,23 +429,24 @@ impl Master {
     }
 
     fn bury(&mut self, index: usize, status: ExitStatus) {
-        let child = &mut self.children[index];
-        self.heritage.shared.locks.release_all(child.place);
-        if let Some(room) = &self.heritage.waiting_room {
+        let child = &mut self.current.children[index];
+        self.current.heritage.shared.locks.release_all(child.place);
+        if let Some(room) = &self.current.heritage.waiting_room {
             room.forget(child.place);
             // It may have died between letting a message wait and telling the timer.
             room.wake();
         }
-        if let Role::Worker { group, index, .. } = child.role {
-            self.watchdog.forget(group, index);
-        }
+        self.current.watchdog.forget(child.place);
         let is_worker = matches!(child.role, Role::Worker { .. });
-        if matches!(self.phase, Phase::Stopping { step, .. } if step > 0 || !is_worker) {
+        if matches!(self.current.phase, Phase::Stopping { step, .. } if step > 0 || !is_worker) {
             // Somebody else told it to leave, too, and it was faster than our word.
             child.state = State::Stopping;
         }
-        let process = child.process.take().unwrap_or(self.heritage.master);
-        let finding = self.repair.after_death(&child.role, process, status);
+        let process = child.process.take().unwrap_or(self.current.heritage.master);
+        let heritage = &self.current.heritage;
+        let remains = heritage.remains(&child.role, child.place);
+        let dead = Dead { place: child.place, role: &child.role, process, status, remains };
+        let finding = self.current.repair.after_death(&dead);
         let obituary = Obituary {
             role: &child.role,
             process,
@@ -488,15 +460,20 @@ impl Master {
             (_, Occupation::Quarantined { .. }) => Level::Critical,
             _ => Level::Error,
         };
-        self.heritage.log.say(level, format_args!("{obituary}"));
-        child.has_died(status, &self.heritage.processes);
-        if let (Some(set_aside), Role::Worker { group, .. }) =
-            (&finding.set_aside, &self.children[index].role)
-        {
-            self.heritage.remembered.note(*group, &set_aside.message, monotonic_ns());
+        self.current.heritage.log.say(level, format_args!("{obituary}"));
+        child.has_died(status, &self.current.heritage.processes);
+        if let Some(set_aside) = &finding.set_aside {
+            let group = match self.current.children[index].role {
+                Role::Worker { group, .. } => group,
+                _ => {
+                    self.current.heritage.counters.block(0).add(SET_ASIDE.0, 1);
+                    NO_GROUP
+                }
+            };
+            self.current.heritage.remembered.note(group, &set_aside.message, monotonic_ns());
         }
         if let Some(set_aside) = finding.set_aside
-            && !self.undertaking.add(set_aside)
+            && !self.current.undertaking.add(set_aside)
         {
             self.say(
                 Level::Critical,
@@ -507,60 +484,63 @@ impl Master {
 
     /// What was set aside is kept and answered by processes of their own.
     pub(super) fn undertake(&mut self) {
-        self.undertaking.end_the_hanging();
-        while let Some(set_aside) = self.undertaking.take() {
+        self.current.undertaking.end_the_hanging();
+        while let Some(set_aside) = self.current.undertaking.take() {
             match process::fork(&self.proof) {
                 Ok(Fork::Child) => {
                     self.forget_others();
-                    undertaker::run(&self.heritage, &mut self.title, &set_aside)
+                    undertaker::run(&self.current.heritage, &mut self.title, &set_aside)
                 }
-                Ok(Fork::Parent(process)) => self.undertaking.was_forked(process),
+                Ok(Fork::Parent(process)) => self.current.undertaking.was_forked(process),
                 Err(error) => {
                     self.say(Level::Error, format_args!("could not fork an undertaker: {error}"));
-                    self.undertaking.put_back(set_aside);
+                    self.current.undertaking.put_back(set_aside);
                     return;
                 }
             }
         }
     }
 
-    /// Workers that work on one message for longer than their group allows.
+    /// Processes that work on one message, or stand still, for longer than they may.
     fn end_the_overdue(&mut self) {
         let now_ns = monotonic_ns();
-        self.watchdog.look(now_ns);
-        for child in &self.children {
-            let (Role::Worker { group, index, .. }, Some(process)) = (&child.role, child.process) else {
-                continue;
+        let Generation { heritage, repair, watchdog, children, .. } = &mut self.current;
+        watchdog.look(now_ns);
+        for child in children.iter().filter(|child| child.is_ready) {
+            let (Some(process), place) = (child.process, child.place) else { continue };
+            let sight = match &child.role {
+                Role::Worker { group, .. } if heritage.ledger.is_held(u32::from(*group)) => {
+                    // It waits for a former generation and looks lifeless.
+                    watchdog.forget(place);
+                    continue;
+                }
+                Role::Worker { group, index, .. } => sight(&repair.worker(*group, *index)),
+                _ => Sight::Counting { count: heritage.pulses.value(place, 0) },
             };
-            if self.heritage.ledger.is_held(u32::from(*group)) {
-                // It waits for a former generation and looks lifeless.
-                self.watchdog.forget(*group, *index);
+            let Some(overdue) = watchdog.judge(place, &child.role, sight, now_ns) else { continue };
+            let is_new = match (overdue, sight) {
+                (Overdue::Busy { started_at_ns, .. }, _) => repair.condemn(place, started_at_ns),
+                (_, Sight::Counting { count }) if matches!(child.role, Role::Receiver { .. }) => {
+                    repair.condemn(place, count)
+                }
+                _ => true,
+            };
+            if !is_new {
                 continue;
             }
-            let worker = self.repair.worker(*group, *index);
-            let what = match self.watchdog.judge(*group, *index, &worker, now_ns) {
-                None => continue,
-                Some(Overdue::Busy { busy_ms, started_at_ns }) => {
-                    if !self.repair.condemn(*group, *index, started_at_ns) {
-                        continue;
-                    }
-                    format!("has worked on one message for {busy_ms} ms, longer than deadline_ms allows")
-                }
-                Some(Overdue::Lifeless { still_ms }) => {
-                    self.repair.count_lifeless(*group);
-                    format!("has not moved for {still_ms} ms")
-                }
-            };
-            self.heritage
+            if let Role::Worker { group, .. } = child.role {
+                repair.count_deadline_kill(group);
+            }
+            heritage
                 .log
-                .say(Level::Error, format_args!("{} (pid {process}) {what}: it is killed", child.role));
+                .say(Level::Error, format_args!("{} (pid {process}) {overdue}: it is killed", child.role));
             child.send(Signal::SIGKILL);
         }
     }
 
     pub(super) fn tell_supervisor(&mut self, index: usize, event: Event) {
         let now = self.now();
-        let child = &mut self.children[index];
+        let child = &mut self.current.children[index];
         let (state, action) = supervisor::next(child.state, event, now, &Patience::USUAL);
         child.state = state;
         if state == State::Gone && matches!(event, Event::Died | Event::WasKilled | Event::Starved) {
@@ -572,7 +552,7 @@ impl Master {
             Action::Start => self.start(index),
             Action::StartLater { delay_ms } => self.start_later(index, delay_ms),
             Action::DeclareDegraded { delay_ms } => {
-                let role = &self.children[index].role;
+                let role = &self.current.children[index].role;
                 self.say(
                     Level::Alert,
                     format_args!("{role} does not hold: {} early deaths in a row; it is tried each {delay_ms} ms at most from now on",
@@ -580,37 +560,38 @@ impl Master {
                 );
                 self.start_later(index, delay_ms);
             }
-            Action::AskToLeave => self.children[index].send(self.children[index].role.rules().leave),
+            Action::AskToLeave => {
+                self.current.children[index].send(self.current.children[index].role.rules().leave)
+            }
         }
     }
 
     /// What a worker held must not wait for a successor that comes late.
     fn start_later(&mut self, index: usize, delay_ms: u64) {
         if Duration::from_millis(delay_ms) > TURN {
-            self.children[index].has_left_something = true;
+            self.current.children[index].has_left_something = true;
         }
-        let role = &self.children[index].role;
+        let role = &self.current.children[index].role;
         self.say(Level::Warning, format_args!("{role} is started again in {delay_ms} ms"));
-    }
-
-    fn has_leftovers(&self) -> bool {
-        self.children.iter().any(|child| child.has_left_something)
     }
 
     // The clock.
 
     pub(super) fn follow_the_clock(&mut self) {
         self.end_the_overdue();
-        for index in 0..self.children.len() {
+        for index in 0..self.current.children.len() {
             self.tell_supervisor(index, Event::TimePassed);
-            let child = &mut self.children[index];
+            let child = &mut self.current.children[index];
             if child.has_left_something {
                 // A successor that lives serves what its predecessor held; without one a colleague takes it.
-                child.has_left_something = child.process.is_none() && !self.repair.hand_over(&child.role);
+                child.has_left_something =
+                    child.process.is_none() && !self.current.repair.hand_over(&child.role);
             }
         }
-        match self.phase {
-            Phase::Starting if self.started.elapsed() > START_PATIENCE || self.is_start_hopeless() => {
+        match self.current.phase {
+            Phase::Starting
+                if self.started.elapsed() > START_PATIENCE || self.current.is_start_hopeless() =>
+            {
                 self.give_up_start("not all processes came up");
             }
             Phase::Stopping { step, since } => self.go_on_stopping(step, since),
@@ -619,25 +600,16 @@ impl Master {
         }
     }
 
-    pub(super) fn is_start_hopeless(&self) -> bool {
-        self.children.iter().any(|child| !child.is_ready && child.state.is_degraded(&Patience::USUAL))
-    }
-
-    /// Whether the server is on its way to its end.
-    pub(super) fn is_stopping(&self) -> bool {
-        matches!(self.phase, Phase::Stopping { .. } | Phase::Ending { .. })
-    }
-
     /// Says aloud when workers of a group do not hold, and when all of them do again.
     fn note_degraded(&self) {
         let now = self.now();
-        for (group, setting) in (0..).zip(&self.heritage.loaded.settings().groups) {
+        for (group, setting) in (0..).zip(&self.current.heritage.loaded.settings().groups) {
             let is_degraded = |child: &&Child| {
                 matches!(child.role, Role::Worker { group: own, .. } if u32::from(own) == group)
                     && child.state.is_on_probation(now, &Patience::USUAL)
             };
-            let count = self.children.iter().filter(is_degraded).count() as u64;
-            let before = self.heritage.ledger.degraded(group);
+            let count = self.current.children.iter().filter(is_degraded).count() as u64;
+            let before = self.current.heritage.ledger.degraded(group);
             let (name, workers) = (&setting.name, setting.workers);
             match (before, count) {
                 (0, 1..) => self.say(
@@ -649,7 +621,7 @@ impl Master {
                 (1.., 0) => self.say(Level::Notice, format_args!("group {name} works again")),
                 _ => {}
             }
-            self.heritage.ledger.set_degraded(group, count);
+            self.current.heritage.ledger.set_degraded(group, count);
         }
     }
 
@@ -662,19 +634,8 @@ impl Master {
             let is_needed = !matches!(child.role, Role::Worker { .. });
             !(is_needed && child.state.is_on_probation(now, &Patience::USUAL))
         };
-        let is_healthy = self.phase != Phase::Starting && self.children.iter().all(is_well);
-        self.service_manager.ping(is_healthy || self.is_stopping());
-    }
-
-    /// How many processes there are, this one included.
-    fn process_count(&self) -> usize {
-        1 + self.children.iter().filter(|child| child.process.is_some()).count()
-    }
-
-    /// The state of the server in one line.
-    pub(super) fn status_text(&self) -> String {
-        let (count, generation) = (self.process_count(), self.heritage.generation);
-        format!("{count} processes of generation {generation} serve")
+        let is_healthy = self.current.phase != Phase::Starting && self.current.children.iter().all(is_well);
+        self.service_manager.ping(is_healthy || self.current.is_stopping());
     }
 }
 

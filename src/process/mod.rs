@@ -24,6 +24,7 @@ pub mod control;
 pub mod daemon;
 mod damage;
 pub mod engine;
+mod generation;
 pub mod handover;
 pub mod heir;
 pub mod heritage;

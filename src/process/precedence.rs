@@ -45,16 +45,20 @@ impl Master {
                 .iter()
                 .any(|elder| elder.heritage.loaded.settings().groups.iter().any(|group| group.name == name))
         };
-        for (group, setting) in (0..).zip(&self.heritage.loaded.settings().groups) {
+        for (group, setting) in (0..).zip(&self.current.heritage.loaded.settings().groups) {
             if setting.order != Order::None && is_known(&setting.name) {
-                self.heritage.ledger.set_held(group, true);
+                self.current.heritage.ledger.set_held(group, true);
             }
         }
     }
 
     /// In each turn: whoever waits for nobody any more begins.
     pub(super) fn let_go_in_order(&self) {
-        let current = Sight { heritage: &self.heritage, repair: &self.repair, children: &self.children };
+        let current = Sight {
+            heritage: &self.current.heritage,
+            repair: &self.current.repair,
+            children: &self.current.children,
+        };
         let elders = self.elders.iter().map(|elder| Sight {
             heritage: &elder.heritage,
             repair: &elder.repair,

@@ -14,7 +14,8 @@
 //!  INVITE sip:…                     the message, byte for byte
 //! ```
 //!
-//! One file holds all that a worker was given, so that `sworkerd --replay FILE` can do the same again under a debugger.
+//! The group is empty where receivers ended over the message. One file holds all that a process was given, so that
+//! `sworkerd --replay FILE` can do the same again under a debugger.
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
@@ -27,10 +28,10 @@ use data_encoding::HEXLOWER;
 use crate::core::continuation::{Continuation, Goal};
 use crate::core::datagram::{Circumstances, Transport};
 
-/// A message that ended too many workers, with all that is known about it.
+/// A message that ended too many processes, with all that is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
-    /// Name of the group it was delegated to.
+    /// Name of the group it was delegated to; empty when receivers ended over it.
     pub group: String,
     /// Where from, where to, by which listener and when; `None` when that could not be read.
     pub circumstances: Option<Circumstances>,
@@ -38,13 +39,13 @@ pub struct SetAside {
     pub continuation: Vec<u8>,
     /// What the script sent along, as it travelled.
     pub xdata: Vec<u8>,
-    /// How many workers began with it.
+    /// How many processes began with it.
     pub attempts: u32,
     /// The same for every delivery of this message, and hardly for any other.
     pub fingerprint: u64,
     /// When it was set aside, in nanoseconds since 1970.
     pub set_aside_at_ns: u64,
-    /// How each of its workers ended.
+    /// How each of them ended.
     pub deaths: Vec<String>,
     /// The message as it came.
     pub message: Vec<u8>,

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::child::{follow_master, is_asked_to_leave};
 use super::engine::Engine;
 use super::heritage::Heritage;
+use super::remembered::NO_GROUP;
 use super::waiting::WaitingDelegate;
 use crate::core::datagram::{Circumstances, Datagram, Transport};
 use crate::core::groups::{Delegate, Delegation, GroupIndex, Onward};
@@ -25,7 +26,7 @@ use crate::core::identity::ProcessIdentity;
 use crate::core::log::{Level, Log};
 use crate::core::settings::Settings;
 use crate::core::throttle::Throttle;
-use crate::shm::{Placement, Producer, PushError, Record};
+use crate::shm::{CounterBlock, Placement, Producer, PushError, Record};
 use crate::sys::clock::{monotonic_ns, realtime_ns};
 use crate::sys::receive::{Inheritance, ReceiveBatch, ReceiveMemory, Received};
 use crate::transport::udp::UdpListener;
@@ -58,9 +59,11 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
     tell_inheritance(&heritage.log, inheritance);
     let is_repeated = Rc::new(Cell::new(inheritance.is_first_begun));
     delegate.mark_repeated(Rc::clone(&is_repeated));
+    let process_index = process.index;
     let engine = heritage.engine(process, Some(Box::new(delegate)));
-    let mut reader =
-        Reader { heritage, engine, socket, listener, is_repeated, refusals: Throttle::default() };
+    let pulse = heritage.pulses.block(process_index);
+    let refusals = Throttle::default();
+    let mut reader = Reader { heritage, engine, socket, listener, is_repeated, refusals, pulse };
     heritage.readiness.tell(process.index);
 
     let mut batch_count = 0_u32;
@@ -73,7 +76,10 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
                     follow_master(heritage, &rules);
                 }
             }
-            Err(error) if is_temporary(&error) => follow_master(heritage, &rules),
+            Err(error) if is_temporary(&error) => {
+                reader.beat();
+                follow_master(heritage, &rules);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -98,25 +104,41 @@ struct Reader<'h> {
     /// The message in hand was in the hands of a receiver that died.
     is_repeated: Rc<Cell<bool>>,
     refusals: Throttle,
+    pulse: CounterBlock,
 }
 
 impl Reader<'_> {
+    /// Shows that this process moves.
+    fn beat(&self) {
+        self.pulse.add(0, 1);
+    }
+
     fn handle(&mut self, batch: &mut ReceiveBatch<'_>) {
         let received_at_ns = realtime_ns();
         let is_stopping = self.heritage.ledger.is_stopping() && self.heritage.loaded.settings().is_stop_told;
         while let Some(received) = batch.current() {
             batch.begin();
+            self.beat();
             match circumstances(&received, self.socket, self.listener, received_at_ns) {
-                Ok(circumstances) if is_stopping => {
-                    self.engine.receive_while_stopping(&Datagram { bytes: received.bytes, circumstances });
+                Ok(circumstances) => {
+                    self.receive(&Datagram { bytes: received.bytes, circumstances }, is_stopping);
                 }
-                Ok(circumstances) => self.engine.receive(&Datagram { bytes: received.bytes, circumstances }),
                 Err(refusal) => tell(&self.heritage.log, &self.refusals, refusal, &received),
             }
             batch.advance();
             self.is_repeated.set(false);
         }
         self.engine.after_batch();
+    }
+
+    fn receive(&mut self, datagram: &Datagram<'_>, is_stopping: bool) {
+        if self.heritage.remembered.knows(NO_GROUP, datagram.bytes, monotonic_ns) {
+            self.engine.refuse_copy(datagram);
+        } else if is_stopping {
+            self.engine.receive_while_stopping(datagram);
+        } else {
+            self.engine.receive(datagram);
+        }
     }
 }
 
@@ -127,9 +149,6 @@ fn tell_inheritance(log: &Log, inheritance: Inheritance) {
             Level::Notice,
             format_args!("handling {left} messages that the receiver before this one had read"),
         );
-    }
-    if inheritance.is_one_given_up {
-        log.say(Level::Error, format_args!("a message is given up: two receivers died with it in hand"));
     }
 }
 
@@ -144,14 +163,15 @@ fn is_temporary(error: &io::Error) -> bool {
 
 /// Why a datagram is not even looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+pub(super) enum Refusal {
     /// Nobody can answer a sender without address or port.
     NoSender,
     /// It is longer than `msg_recv_max_size` allows.
     TooLong,
 }
 
-fn circumstances(
+/// What is known about a datagram besides its bytes.
+pub(super) fn circumstances(
     received: &Received<'_>,
     socket: &UdpListener,
     listener: u16,

@@ -14,10 +14,6 @@
 //! When the memory of the one that serves is found damaged ([`super::damage`]), the script that runs takes the same way
 //! without a check.
 //!
-//! A generation is a set of processes with all that they share: script, rings, counters, table of processes, listeners.
-//! The master supervises one as its own; the others, its elders, take turns in that place for as long as they live, so
-//! that a death among them is repaired in their own rings and everything else holds for them as well.
-//!
 //! **Invariant:** whoever reads a socket first owns the message, and finishes it in the rings of its own generation.
 
 use std::fs::File;
@@ -28,20 +24,12 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::boot;
-use super::damage::Damage;
+use super::generation::{Generation, Phase};
 use super::heritage::Heritage;
 use super::ledger::Totals;
-use super::master::{EXIT_ORDERLY, Master, Phase};
-use super::offspring::Child;
-use super::overload::OverloadControl;
+use super::master::{EXIT_ORDERLY, Master};
 use super::reload_line::Outcome;
-use super::repair::RepairShop;
-use super::role::Role;
-use super::scaling::Scaling;
 use super::script_source::ScriptSource;
-use super::supervisor::Event;
-use super::undertaker::Undertaking;
-use super::watchdog::Watchdog;
 use crate::core::load::{Loaded, Rejected};
 use crate::core::log::Level;
 use crate::core::sources::Sources;
@@ -56,44 +44,6 @@ const ELDERS_MAX: usize = 4;
 /// A new generation is there within this time, or the old one stays.
 const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Processes with all that they share.
-pub struct Generation {
-    pub(super) heritage: Heritage,
-    pub(super) repair: RepairShop,
-    pub(super) watchdog: Watchdog,
-    pub(super) scaling: Scaling,
-    pub(super) overload: OverloadControl,
-    pub(super) damage: Damage,
-    pub(super) undertaking: Undertaking,
-    pub(super) children: Vec<Child>,
-    pub(super) phase: Phase,
-}
-
-impl Generation {
-    /// One whose children do not exist yet.
-    pub(super) fn new(heritage: Heritage, phase: Phase) -> Generation {
-        let settings = heritage.loaded.settings();
-        let child = |(place, role): (u32, &Role)| match role {
-            Role::Worker { group, index, .. } if *index >= settings.groups[usize::from(*group)].workers => {
-                Child::dormant(place, role)
-            }
-            _ => Child::new(place, role),
-        };
-        let children = (0..).zip(&heritage.places).skip(1).map(child).collect();
-        Generation {
-            repair: RepairShop::new(&heritage.queues),
-            watchdog: Watchdog::new(&settings.groups),
-            scaling: Scaling::new(&settings.groups),
-            overload: OverloadControl::new(&settings.groups),
-            damage: Damage::none(),
-            undertaking: Undertaking::default(),
-            children,
-            phase,
-            heritage,
-        }
-    }
-}
-
 /// How far the master is with a reload.
 pub struct Reload {
     pub(super) script: ScriptSource,
@@ -103,7 +53,7 @@ pub struct Reload {
     asked: Vec<u64>,
     under_way: Option<UnderWay>,
     /// What generations that are gone counted.
-    totals: Totals,
+    pub(super) totals: Totals,
     /// What the program before this one counted.
     pub(super) former: Totals,
     /// The worst end among them.
@@ -156,7 +106,7 @@ impl Master {
         self.reload.is_wanted = true;
         match self.upgrade.successor() {
             Some(successor) => self.hand_on_wish(successor),
-            None if self.is_stopping() => self.reload.is_wanted = false,
+            None if self.current.is_stopping() => self.reload.is_wanted = false,
             None => {}
         }
     }
@@ -167,15 +117,15 @@ impl Master {
         self.tend_elders();
         self.let_go_in_order();
         self.end_hanging_check();
-        if let Phase::TakingOver { since } = self.phase {
+        if let Phase::TakingOver { since } = self.current.phase {
             self.go_on_taking_over(since);
         }
         let is_upgrading = self.upgrade.is_under_way() || self.upgrade.is_wanted();
-        let is_possible = self.phase == Phase::Serving && self.elders.len() < ELDERS_MAX;
+        let is_possible = self.current.phase == Phase::Serving && self.elders.len() < ELDERS_MAX;
         if is_upgrading || self.reload.is_under_way() || !is_possible {
             return;
         }
-        if self.damage.is_renewal_due() {
+        if self.current.damage.is_renewal_due() {
             self.begin_renewal();
         } else if self.reload.is_wanted {
             self.begin_reload();
@@ -184,11 +134,11 @@ impl Master {
 
     /// Who asks is the control process of the generation that serves, or of one that comes up or leaves.
     fn hear_wishes(&mut self) {
-        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
+        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.current.heritage]);
         let wishes: Vec<_> =
             lines.flat_map(|heritage| std::iter::from_fn(|| heritage.reload_line.next_wish())).collect();
         for number in wishes {
-            if self.is_stopping() {
+            if self.current.is_stopping() {
                 self.answer(number, &Err("the server is stopping".to_owned()));
                 continue;
             }
@@ -199,7 +149,7 @@ impl Master {
 
     /// Tells every line, as each of them knows who asked there.
     fn answer(&self, number: u64, outcome: &Outcome) {
-        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.heritage]);
+        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.current.heritage]);
         lines.for_each(|heritage| heritage.reload_line.answer(number, outcome));
     }
 
@@ -219,7 +169,7 @@ impl Master {
         let report = File::from(memfd_create(c"sworker-check", MFdFlags::MFD_CLOEXEC)?);
         match process::fork(&self.proof)? {
             Fork::Child => {
-                check(&self.heritage, &self.reload.script, &report);
+                check(&self.current.heritage, &self.reload.script, &report);
             }
             Fork::Parent(helper) => Ok(Check { helper, report }),
         }
@@ -239,7 +189,7 @@ impl Master {
     pub(super) fn bury_helper(&mut self, dead: DeadChild) {
         let Some(under_way) = &mut self.reload.under_way else { return };
         let Some(check) = under_way.check.take_if(|check| check.helper == dead.process) else { return };
-        if self.is_stopping() {
+        if self.current.is_stopping() {
             self.finish_reload(Err("the server is stopping".to_owned()));
             return;
         }
@@ -252,7 +202,7 @@ impl Master {
     fn begin_renewal(&mut self) {
         self.service_manager.reloading();
         self.reload.under_way = Some(UnderWay { asked: Vec::new(), began: Instant::now(), check: None });
-        let renewed = self.renew(self.reload.script.load_again(&self.heritage.loaded));
+        let renewed = self.renew(self.reload.script.load_again(&self.current.heritage.loaded));
         self.try_to_take_over(renewed);
     }
 
@@ -268,14 +218,13 @@ impl Master {
     fn renew(&mut self, loaded: Result<Loaded, Rejected>) -> Result<Heritage, String> {
         let loaded = loaded.map_err(|refused| boot::rejected(refused).to_string())?;
         let elders: Vec<&Heritage> = self.elders.iter().map(|elder| &elder.heritage).collect();
-        boot::renew(loaded, &self.heritage, &elders).map_err(|error| error.to_string())
+        boot::renew(loaded, &self.current.heritage, &elders).map_err(|error| error.to_string())
     }
 
     fn take_over(&mut self, heritage: Heritage) {
         let phase = Phase::TakingOver { since: Instant::now() };
-        let mut generation = Generation::new(heritage, phase);
-        self.swap(&mut generation);
-        self.elders.push(generation);
+        let former = mem::replace(&mut self.current, Generation::new(heritage, phase));
+        self.elders.push(former);
         self.hold_back_the_ordered();
         self.write_totals();
         self.note_master();
@@ -283,17 +232,17 @@ impl Master {
     }
 
     fn go_on_taking_over(&mut self, since: Instant) {
-        if self.children.iter().all(|child| child.is_ready) {
-            self.phase = Phase::Serving;
-            self.heritage.ledger.set_serving();
-            if let Err(error) = self.heritage.statistics.take_name() {
+        if self.current.children.iter().all(|child| child.is_ready) {
+            self.current.phase = Phase::Serving;
+            self.current.heritage.ledger.set_serving();
+            if let Err(error) = self.current.heritage.statistics.take_name() {
                 self.say(Level::Error, format_args!("{error}"));
             }
             self.dismiss_elders();
-            let number = self.heritage.generation;
+            let number = self.current.heritage.generation;
             let words = format!("generation {number} serves after {} ms", since.elapsed().as_millis());
             self.finish_reload(Ok(words));
-        } else if since.elapsed() > TAKE_OVER_PATIENCE || self.is_start_hopeless() {
+        } else if since.elapsed() > TAKE_OVER_PATIENCE || self.current.is_start_hopeless() {
             self.fall_back();
         }
     }
@@ -301,8 +250,8 @@ impl Master {
     /// The new generation does not come up: the old one, which never stopped serving, has its place back.
     fn fall_back(&mut self) {
         let Some(mut former) = self.elders.pop() else { return };
-        let number = self.heritage.generation;
-        self.swap(&mut former);
+        let number = self.current.heritage.generation;
+        mem::swap(&mut self.current, &mut former);
         former.heritage.statistics.unlink();
         self.elders.push(former);
         self.dismiss_elders();
@@ -316,12 +265,12 @@ impl Master {
             Ok(words) => self.say(Level::Notice, format_args!("reloaded: {words}")),
             Err(words) => {
                 let words = format!("not reloaded, all stays as it was: {words}");
-                self.heritage.log.say_lines(Level::Error, &words);
+                self.current.heritage.log.say_lines(Level::Error, &words);
             }
         }
         under_way.asked.iter().for_each(|number| self.answer(*number, &outcome));
-        if !self.is_stopping() {
-            let status = self.status_text();
+        if !self.current.is_stopping() {
+            let status = self.current.status_text();
             self.service_manager.reloaded(&status);
         }
     }
@@ -344,118 +293,6 @@ impl Master {
             let _ = signal::send(check.helper, Signal::SIGKILL);
         }
         self.dismiss_elders();
-    }
-}
-
-/// The elders.
-impl Master {
-    /// Exchanges the generation that the master works on.
-    fn swap(&mut self, other: &mut Generation) {
-        mem::swap(&mut self.heritage, &mut other.heritage);
-        mem::swap(&mut self.repair, &mut other.repair);
-        mem::swap(&mut self.watchdog, &mut other.watchdog);
-        mem::swap(&mut self.scaling, &mut other.scaling);
-        mem::swap(&mut self.overload, &mut other.overload);
-        mem::swap(&mut self.damage, &mut other.damage);
-        mem::swap(&mut self.undertaking, &mut other.undertaking);
-        mem::swap(&mut self.children, &mut other.children);
-        mem::swap(&mut self.phase, &mut other.phase);
-    }
-
-    /// Does something with an elder in the place of the generation that serves.
-    pub(super) fn with_elder<T>(&mut self, index: usize, act: impl FnOnce(&mut Master) -> T) -> T {
-        let mut generation = self.elders.swap_remove(index);
-        self.swap(&mut generation);
-        // The one that serves waits among the elders meanwhile: who is forked now lets all of these go.
-        self.elders.push(generation);
-        let result = act(self);
-        let mut generation = self.elders.pop().expect("the one that serves was put there");
-        self.swap(&mut generation);
-        self.elders.push(generation);
-        let last = self.elders.len() - 1;
-        self.elders.swap(index, last);
-        result
-    }
-
-    /// Elders that still serve finish what they accepted and go.
-    fn dismiss_elders(&mut self) {
-        for index in 0..self.elders.len() {
-            self.with_elder(index, |master| {
-                if matches!(master.phase, Phase::Stopping { .. } | Phase::Ending { .. }) {
-                    return;
-                }
-                let number = master.heritage.generation;
-                master.say(
-                    Level::Notice,
-                    format_args!("generation {number} finishes what it accepted and leaves"),
-                );
-                master.phase = Phase::Stopping { step: 0, since: Instant::now() };
-                // Two would answer at one socket.
-                for index in 0..master.children.len() {
-                    if master.children[index].role == Role::Control {
-                        master.tell_supervisor(index, Event::Stop);
-                    }
-                }
-            });
-        }
-    }
-
-    fn tend_elders(&mut self) {
-        let mut index = 0;
-        while index < self.elders.len() {
-            let status = self.with_elder(index, |master| {
-                master.hear_readiness();
-                master.undertake();
-                master.follow_the_clock();
-                master.status_at_end()
-            });
-            match status {
-                Some(status) => self.forget_elder(index, status),
-                None => index += 1,
-            }
-        }
-        if !self.elders.is_empty() {
-            self.write_totals();
-        }
-    }
-
-    /// Its memory goes, its sockets go unless others share them, what it counted stays.
-    fn forget_elder(&mut self, index: usize, status: i32) {
-        let elder = self.elders.remove(index);
-        self.reload.status = self.reload.status.max(status);
-        self.reload.totals.add(&elder.heritage);
-        self.reload.totals.forget_waiting();
-        let number = elder.heritage.generation;
-        drop(elder);
-        self.say(Level::Notice, format_args!("generation {number} is gone"));
-        self.write_totals();
-    }
-
-    /// What everybody before the generation that serves has counted.
-    fn totals_before(&self) -> Totals {
-        let mut totals = self.reload.totals.clone();
-        totals.merge(&self.reload.former);
-        self.elders.iter().for_each(|elder| totals.add(&elder.heritage));
-        totals
-    }
-
-    pub(super) fn write_totals(&self) {
-        self.totals_before().write(&self.heritage, self.elders.len() as u64);
-    }
-
-    /// What the whole server has counted.
-    pub(super) fn totals_of_all(&self) -> Totals {
-        let mut totals = self.totals_before();
-        totals.add(&self.heritage);
-        totals
-    }
-
-    /// For a child that was just forked: what belongs to other generations is none of its business.
-    pub(super) fn forget_others(&mut self) {
-        self.elders.clear();
-        self.upgrade.forget_lines();
-        self.succession = None;
-        self.former = None;
     }
 }
 

@@ -1,8 +1,8 @@
-//! The messages that were set aside lately: a copy of one is answered with 500 before it ends another worker.
+//! The messages that were set aside lately: a copy of one is answered with 500 before it ends another process.
 //!
 //! A sender repeats a request until it is answered, up to seven times in 32 seconds (RFC 3261 17.1.1.2), and its copies
-//! are the same to the byte. The master writes here what it sets aside, workers look before they run the script. While
-//! nothing was set aside that look is one load.
+//! are the same to the byte. The master writes here what it sets aside; receivers and workers look before they run the
+//! script. While nothing was set aside that look is one load.
 //!
 //! A generation begins with an empty memory: under another script the message gets another chance.
 
@@ -10,6 +10,9 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io;
 
 use crate::shm::{CounterBlock, Counters};
+
+/// In place of a group, for messages that ended their receivers.
+pub const NO_GROUP: u16 = u16::MAX;
 
 /// 64 times T1, after which its sender gives a transaction up.
 const REMEMBERED_FOR_NS: u64 = 32_000_000_000;

@@ -1,27 +1,71 @@
 //! After a death that `waitpid` has confirmed: what the dead one held is put in order.
 //!
-//! The queues know how ([`crate::shm::Repair`]); here is decided whether the message in hand is to blame, and what
-//! is told about one that has ended too many workers.
+//! The queues know how ([`crate::shm::Repair`]), and so does the memory that receivers read into
+//! ([`ReceiveMemory::after_death`]); here is decided whether the message in hand is to blame, and what is told about one
+//! that has ended too many processes.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::obituary::Occupation;
 use super::quarantine::SetAside;
+use super::receiver::circumstances;
 use super::role::Role;
 use crate::core::datagram::Circumstances;
 use crate::shm::{Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired, WorkerStatistics};
 use crate::sys::clock::realtime_ns;
 use crate::sys::process::{ExitStatus, ProcessId};
+use crate::sys::receive::{InHand, ReceiveMemory, Received};
 use crate::sys::signal::Signal;
+use crate::transport::udp::UdpListener;
 
 /// The master's way to put the queues in order.
 pub struct RepairShop {
     queues: Queues,
     repair: Repair,
-    /// Workers that were ended for being too slow, with when they had begun with their message.
-    condemned: HashMap<(u32, u32), u64>,
-    /// How workers ended over messages that are still to be delivered again, by the fingerprint of the message.
+    /// Processes that were ended for being too slow, by place, with what told their message from the next one.
+    condemned: HashMap<u32, u64>,
+    /// How processes ended over messages that are still to be delivered again, by the fingerprint of the message.
     deaths: HashMap<u64, Vec<String>>,
+}
+
+/// A child that is no more.
+pub struct Dead<'a> {
+    /// Where it ran.
+    pub place: u32,
+    /// What it was.
+    pub role: &'a Role,
+    /// Its process id.
+    pub process: ProcessId,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it had read, if it was a receiver.
+    pub remains: Option<Remains<'a>>,
+}
+
+impl Dead<'_> {
+    fn in_words(&self) -> String {
+        let Dead { role, process, status, .. } = self;
+        format!("{role} (pid {process}) ended by {status} at {}", in_words(realtime_ns()))
+    }
+}
+
+/// What a dead receiver had read.
+pub struct Remains<'a> {
+    /// Where it read to.
+    pub memory: &'a ReceiveMemory,
+    /// Where it read from.
+    pub socket: &'a UdpListener,
+    /// Index of that listener.
+    pub listener: u16,
+    /// Its last pulse.
+    pub pulse: u64,
+}
+
+impl Remains<'_> {
+    fn circumstances(&self, message: &Received<'_>) -> Option<Circumstances> {
+        circumstances(message, self.socket, self.listener, realtime_ns()).ok()
+    }
 }
 
 /// What was found in the hands of a dead child.
@@ -32,6 +76,13 @@ pub struct Finding {
     /// The message that is not to be delivered again.
     pub set_aside: Option<SetAside>,
 }
+
+impl Finding {
+    const NOTHING: Finding = Finding { occupation: Occupation::Idle, set_aside: None };
+}
+
+/// So many receivers may end because of one message, as with `attempts=` of a group.
+const RECEIVERS_PER_MESSAGE: u32 = 2;
 
 /// Of so many messages the deaths are remembered; who floods this has other worries.
 const MESSAGES_REMEMBERED_MAX: usize = 1024;
@@ -52,69 +103,99 @@ impl RepairShop {
         self.queues.worker_statistics(u32::from(group), index)
     }
 
-    /// Notes that this worker is ended for being too slow with the message it began at this time: the death counts
-    /// against the message. False when that was noted before.
-    pub fn condemn(&mut self, group: u16, index: u32, started_at_ns: u64) -> bool {
-        let worker = (u32::from(group), index);
-        let is_new = self.condemned.insert(worker, started_at_ns) != Some(started_at_ns);
-        if is_new {
-            self.repair.count_deadline_kill(worker.0);
-        }
-        is_new
+    /// Notes that the process at this place is ended for being too slow with the message it has in hand, which this tells
+    /// from the next one: when a worker began with it, the pulse of a receiver. The death counts against the message.
+    /// False when that was noted before.
+    pub fn condemn(&mut self, place: u32, mark: u64) -> bool {
+        self.condemned.insert(place, mark) != Some(mark)
     }
 
-    /// Counts a worker that is ended because it does not move; nothing is to blame for that.
-    pub fn count_lifeless(&self, group: u16) {
+    /// Counts a worker that is ended because it is too slow or does not move.
+    pub fn count_deadline_kill(&self, group: u16) {
         self.repair.count_deadline_kill(u32::from(group));
     }
 
     /// Puts in order what a dead child held.
-    pub fn after_death(&mut self, role: &Role, process: ProcessId, status: ExitStatus) -> Finding {
-        let nothing = Finding { occupation: Occupation::Idle, set_aside: None };
-        match role {
-            Role::Master | Role::Control => nothing,
-            Role::Receiver { producer, .. } | Role::Timer { producer } => {
+    pub fn after_death(&mut self, dead: &Dead<'_>) -> Finding {
+        match dead.role {
+            Role::Master | Role::Control => Finding::NOTHING,
+            Role::Timer { producer } => {
                 self.repair.producer_died(*producer);
-                nothing
+                Finding::NOTHING
+            }
+            Role::Receiver { producer, .. } => {
+                self.repair.producer_died(*producer);
+                dead.remains.as_ref().map_or(Finding::NOTHING, |remains| self.after_receiver(dead, remains))
             }
             Role::Worker { group, index, .. } => {
                 let before = self.worker(*group, *index);
-                let blame = self.blame((u32::from(*group), *index), &before, status);
+                let blame = self.blame(dead, before.started_at_ns, before.attempts);
                 let is_started = before.started_at_ns != 0;
                 let repaired = self.repair.worker_died(u32::from(*group), *index, blame);
-                let death =
-                    format!("{role} (pid {process}) ended by {status} at {}", in_words(realtime_ns()));
-                self.finding(role, repaired, is_started, death)
+                self.finding(dead, repaired, is_started)
+            }
+        }
+    }
+
+    fn after_receiver(&mut self, dead: &Dead<'_>, remains: &Remains<'_>) -> Finding {
+        let blame = self.blame(dead, remains.pulse, remains.memory.earlier_deaths());
+        match remains.memory.after_death(blame == Blame::Message, RECEIVERS_PER_MESSAGE) {
+            InHand::Nothing => Finding::NOTHING,
+            InHand::Again { message, deaths } => {
+                self.remember(fingerprint(&message), dead.in_words());
+                let occupation = Occupation::Message { attempts: deaths, is_started: true };
+                Finding { occupation, set_aside: None }
+            }
+            InHand::PassedOver { message, deaths } => {
+                let fingerprint = fingerprint(&message);
+                let set_aside = SetAside {
+                    group: String::new(),
+                    circumstances: remains.circumstances(&message),
+                    continuation: Vec::new(),
+                    xdata: Vec::new(),
+                    attempts: deaths,
+                    fingerprint,
+                    set_aside_at_ns: realtime_ns(),
+                    deaths: self.deaths_over(fingerprint, dead),
+                    message: message.bytes.to_vec(),
+                };
+                let occupation = Occupation::Quarantined { size: message.bytes.len(), attempts: deaths };
+                Finding { occupation, set_aside: Some(set_aside) }
             }
         }
     }
 
     /// Whoever was ended for being too slow was so because of its message, if that is still the one in its hands.
-    fn blame(&mut self, worker: (u32, u32), before: &WorkerStatistics, status: ExitStatus) -> Blame {
-        match self.condemned.remove(&worker) {
-            Some(started_at_ns) if started_at_ns == before.started_at_ns => Blame::Message,
-            _ => blame(status, before.attempts),
+    fn blame(&mut self, dead: &Dead<'_>, mark: u64, earlier_attempts: u32) -> Blame {
+        match self.condemned.remove(&dead.place) {
+            Some(condemned) if condemned == mark => Blame::Message,
+            _ => blame(dead.status, earlier_attempts),
         }
     }
 
-    fn finding(&mut self, role: &Role, repaired: Repaired, is_started: bool, death: String) -> Finding {
+    fn deaths_over(&mut self, fingerprint: u64, last: &Dead<'_>) -> Vec<String> {
+        let mut deaths = self.deaths.remove(&fingerprint).unwrap_or_default();
+        deaths.push(last.in_words());
+        deaths
+    }
+
+    fn finding(&mut self, dead: &Dead<'_>, repaired: Repaired, is_started: bool) -> Finding {
         match repaired {
-            Repaired::Nothing => Finding { occupation: Occupation::Idle, set_aside: None },
+            Repaired::Nothing => Finding::NOTHING,
             Repaired::WillRedeliver { attempts, fingerprint } => {
                 if is_started {
-                    self.remember(fingerprint, death);
+                    self.remember(fingerprint, dead.in_words());
                 }
                 Finding { occupation: Occupation::Message { attempts, is_started }, set_aside: None }
             }
             Repaired::Quarantined(record) => {
-                let mut deaths = self.deaths.remove(&record.fingerprint).unwrap_or_default();
-                deaths.push(death);
+                let deaths = self.deaths_over(record.fingerprint, dead);
                 Finding {
                     occupation: Occupation::Quarantined {
                         size: record.body.len(),
                         attempts: record.attempts,
                     },
-                    set_aside: Some(set_aside(role, record, deaths)),
+                    set_aside: Some(set_aside(dead.role, record, deaths)),
                 }
             }
         }
@@ -211,6 +292,14 @@ fn set_aside(role: &Role, record: QuarantinedRecord, deaths: Vec<String>) -> Set
     }
 }
 
+/// The same for every copy of a message from one sender.
+fn fingerprint(message: &Received<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    message.source.hash(&mut hasher);
+    hasher.write(message.bytes);
+    hasher.finish()
+}
+
 fn in_words(nanoseconds: u64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)).map(|time| time.to_string()).unwrap_or_default()
 }
@@ -254,8 +343,14 @@ mod tests {
         fn take_and_die(&mut self, index: u32, status: ExitStatus) -> Finding {
             let mut consumer = self.queues.consumer(0, index);
             assert!(consumer.next().is_some());
-            self.shop.after_death(&worker(index), ProcessId::own(), status)
+            bury(&mut self.shop, &worker(index), status)
         }
+    }
+
+    const PLACE: u32 = 3;
+
+    fn bury(shop: &mut RepairShop, role: &Role, status: ExitStatus) -> Finding {
+        shop.after_death(&Dead { place: PLACE, role, process: ProcessId::own(), status, remains: None })
     }
 
     fn worker(index: u32) -> Role {
@@ -319,19 +414,18 @@ mod tests {
         let started_at_ns = scene.shop.worker(0, 0).started_at_ns;
         assert_ne!(started_at_ns, 0);
         // It finished in time after all and had begun with another one when it was killed.
-        scene.shop.condemn(0, 0, started_at_ns - 1);
-        scene.shop.after_death(&worker(0), ProcessId::own(), KILL);
+        scene.shop.condemn(PLACE, started_at_ns - 1);
+        bury(&mut scene.shop, &worker(0), KILL);
         for attempts in 2..=3 {
             scene.queues.consumer(0, 0).next().unwrap();
             let started_at_ns = scene.shop.worker(0, 0).started_at_ns;
-            scene.shop.condemn(0, 0, started_at_ns);
-            scene.shop.condemn(0, 0, started_at_ns);
-            let finding = scene.shop.after_death(&worker(0), ProcessId::own(), KILL);
+            scene.shop.condemn(PLACE, started_at_ns);
+            scene.shop.condemn(PLACE, started_at_ns);
+            let finding = bury(&mut scene.shop, &worker(0), KILL);
             match attempts {
                 2 => assert_eq!(finding.occupation, Occupation::Message { attempts, is_started: true }),
                 _ => assert_eq!(finding.occupation, Occupation::Quarantined { size: 4, attempts }),
             }
         }
-        assert_eq!(scene.queues.group_statistics(0).deadline_killed, 3);
     }
 }

@@ -13,15 +13,18 @@ use super::quarantine::SetAside;
 use super::worker::process_datagram;
 use crate::core::counters::CountNothing;
 use crate::core::datagram::Datagram;
+use crate::core::groups::{Delegate, Delegation, GroupIndex};
 use crate::core::identity::{ProcessIdentity, ProcessKind};
 use crate::core::load::Loaded;
 use crate::core::log::Log;
 use crate::core::outbound::Outbound;
+use crate::core::settings::GroupSetting;
+use crate::shm::Placement;
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
 
-/// Runs the routes on the message, as a worker of its group would at its first delivery. What would be sent goes to
-/// `out`; gives the number of messages.
+/// Runs the routes on the message, as a worker of its group would at its first delivery, or a receiver where it has no
+/// group. What would be sent or handed over goes to `out`; gives the number of messages.
 pub fn replay(
     loaded: Rc<Loaded>,
     set_aside: &SetAside,
@@ -31,12 +34,8 @@ pub fn replay(
     let circumstances = set_aside
         .circumstances
         .ok_or("where the message came from could not be read when it was set aside")?;
-    let groups = &loaded.settings().groups;
-    let group = groups
-        .iter()
-        .position(|group| group.name == set_aside.group)
-        .ok_or_else(|| format!("the script has no group \"{}\"", set_aside.group))?;
-    let sent = Rc::new(RefCell::new(Vec::new()));
+    let kind = kind(&loaded.settings().groups, &set_aside.group)?;
+    let kept = Kept { events: Rc::default(), loaded: Rc::clone(&loaded) };
     let pid = ProcessId::own().number() as u32;
     // One process that writes: this one.
     let shared =
@@ -44,46 +43,82 @@ pub fn replay(
     let mut engine = Engine::new(EngineParts {
         loaded,
         shared,
-        outbound: Box::new(Kept(Rc::clone(&sent))),
-        delegate: None,
+        outbound: Box::new(kept.clone()),
+        delegate: (kind == ProcessKind::Receiver).then(|| Box::new(kept.clone()) as Box<dyn Delegate>),
         counters: Box::new(CountNothing),
         log,
-        process: ProcessIdentity { index: 0, pid, kind: ProcessKind::Worker { group: group as u16 } },
+        process: ProcessIdentity { index: 0, pid, kind },
         secret: Secret::new([0; 16]),
     });
     let datagram = Datagram { bytes: &set_aside.message, circumstances };
-    process_datagram(&mut engine, &datagram, &set_aside.continuation, &set_aside.xdata, 0);
+    match kind {
+        ProcessKind::Receiver => engine.receive(&datagram),
+        _ => process_datagram(&mut engine, &datagram, &set_aside.continuation, &set_aside.xdata, 0),
+    }
     engine.stop();
-    let sent = sent.take();
-    print(&sent, out).map_err(|error| format!("could not print: {error}"))?;
-    Ok(sent.len())
+    let events = kept.events.take();
+    print(&events, out).map_err(|error| format!("could not print: {error}"))
 }
 
-struct Sent {
-    listener: u16,
-    to: SocketAddr,
-    bytes: Vec<u8>,
+fn kind(groups: &[GroupSetting], name: &str) -> Result<ProcessKind, String> {
+    if name.is_empty() {
+        return Ok(ProcessKind::Receiver);
+    }
+    let group = groups.iter().position(|group| group.name == name);
+    let group = group.ok_or_else(|| format!("the script has no group \"{name}\""))?;
+    Ok(ProcessKind::Worker { group: group as u16 })
 }
 
-/// Sends nothing; keeps what would have been sent.
-struct Kept(Rc<RefCell<Vec<Sent>>>);
+enum Event {
+    Sent { listener: u16, to: SocketAddr, bytes: Vec<u8> },
+    HandedOver { group: String },
+}
+
+/// Sends and hands over nothing; keeps what would have been.
+#[derive(Clone)]
+struct Kept {
+    events: Rc<RefCell<Vec<Event>>>,
+    loaded: Rc<Loaded>,
+}
 
 impl Outbound for Kept {
     fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        self.0.borrow_mut().push(Sent { listener, to, bytes: bytes.to_vec() });
+        self.events.borrow_mut().push(Event::Sent { listener, to, bytes: bytes.to_vec() });
         Ok(())
     }
 }
 
-fn print(sent: &[Sent], out: &mut dyn Write) -> io::Result<()> {
-    for Sent { listener, to, bytes } in sent {
-        writeln!(out, "--- {} bytes to {to} by listener {listener}", bytes.len())?;
-        out.write_all(bytes)?;
-        if !bytes.ends_with(b"\n") {
-            writeln!(out)?;
+impl Delegate for Kept {
+    fn delegate(&mut self, group: GroupIndex, _: Placement, _: &Datagram<'_>, _: &[u8]) -> Delegation {
+        let groups = &self.loaded.settings().groups;
+        let Some(group) = groups.get(usize::from(group.0)) else { return Delegation::NoSuchGroup };
+        self.events.borrow_mut().push(Event::HandedOver { group: group.name.clone() });
+        Delegation::Delegated
+    }
+
+    fn count_refused(&mut self, _: GroupIndex) {}
+
+    fn wake(&mut self) {}
+}
+
+/// How many messages would be sent.
+fn print(events: &[Event], out: &mut dyn Write) -> io::Result<usize> {
+    let mut sent_count = 0;
+    for event in events {
+        match event {
+            Event::HandedOver { group } => writeln!(out, "--- handed over to group {group}")?,
+            Event::Sent { listener, to, bytes } => {
+                sent_count += 1;
+                writeln!(out, "--- {} bytes to {to} by listener {listener}", bytes.len())?;
+                out.write_all(bytes)?;
+                if !bytes.ends_with(b"\n") {
+                    writeln!(out)?;
+                }
+            }
         }
     }
-    writeln!(out, "--- {} messages would be sent", sent.len())
+    writeln!(out, "--- {sent_count} messages would be sent")?;
+    Ok(sent_count)
 }
 
 #[cfg(test)]
@@ -123,6 +158,7 @@ mod tests {
         let text = "listen=udp:127.0.0.1:5060\nloadmodule \"sl\"\nloadmodule \"pv\"\nloadmodule \"sworker\"\n\
             async_workers_group=\"name=other;workers=1\"\nasync_workers_group=\"name=calls;workers=1\"\n\
             modparam(\"sworker\", \"xdata\", \"$var(x)\")\n\
+            event_route[core:pre-routing] { if (sworker_task(\"calls\")) drop; }\n\
             request_route { if (sworker_active()) sl_send_reply(\"200\", \"$var(x)\"); }\n";
         let root = Root::Text { name: "test.cfg".to_owned(), text: text.into() };
         let loaded = load(LoadRequest::new(root, modules::MODULES)).map_err(|r| r.errors.concat()).unwrap();
@@ -136,6 +172,12 @@ mod tests {
         let text = run(&set_aside("calls")).unwrap();
         assert!(text.contains(" bytes to 192.0.2.1:5070 by listener 0\nSIP/2.0 200 carried\r\n"), "{text}");
         assert!(text.ends_with("--- 1 messages would be sent\n"), "{text}");
+    }
+
+    #[test]
+    fn what_ended_receivers_is_played_to_one() {
+        let text = run(&set_aside("")).unwrap();
+        assert_eq!(text, "--- handed over to group calls\n--- 0 messages would be sent\n");
     }
 
     #[test]

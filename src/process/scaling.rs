@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::master::{Master, Phase};
+use super::generation::Phase;
+use super::master::Master;
 use super::offspring::Child;
 use super::role::Role;
 use super::supervisor::{Event, State};
@@ -89,14 +90,17 @@ impl Master {
     /// One look at every group, when it is time.
     pub(super) fn scale_groups(&mut self) {
         let now = Instant::now();
-        if !self.scaling.can_change || self.phase != Phase::Serving || now < self.scaling.next_look {
+        if !self.current.scaling.can_change
+            || self.current.phase != Phase::Serving
+            || now < self.current.scaling.next_look
+        {
             return;
         }
-        self.scaling.next_look = now + LOOKED_EVERY;
-        let loaded = self.heritage.loaded.clone();
+        self.current.scaling.next_look = now + LOOKED_EVERY;
+        let loaded = self.current.heritage.loaded.clone();
         for (group, setting) in (0_u16..).zip(&loaded.settings().groups) {
             let sight = self.look_at(group);
-            let scale = &mut self.scaling.scales[usize::from(group)];
+            let scale = &mut self.current.scaling.scales[usize::from(group)];
             match scale.judge(sight, setting.workers, setting.workers_max) {
                 Step::Nothing => {}
                 Step::Grow => self.grow(group, setting, sight),
@@ -110,13 +114,13 @@ impl Master {
         let mut sight = Sight {
             living: 0,
             busy: 0,
-            waiting: self.heritage.queues.group_statistics(u32::from(group)).depth,
+            waiting: self.current.heritage.queues.group_statistics(u32::from(group)).depth,
         };
-        for child in &self.children {
+        for child in &self.current.children {
             let Role::Worker { group: own, index, .. } = child.role else { continue };
             if own == group && matches!(child.state, State::Running { .. }) {
                 sight.living += 1;
-                sight.busy += u32::from(self.repair.worker(group, index).state == WorkerState::Busy);
+                sight.busy += u32::from(self.current.repair.worker(group, index).state == WorkerState::Busy);
             }
         }
         sight
@@ -124,7 +128,7 @@ impl Master {
 
     fn grow(&mut self, group: u16, setting: &GroupSetting, sight: Sight) {
         let is_dormant = |child: &Child| is_worker_of(child, group) && child.state == State::Gone;
-        let Some(index) = self.children.iter().position(is_dormant) else { return };
+        let Some(index) = self.current.children.iter().position(is_dormant) else { return };
         self.say(
             Level::Info,
             format_args!(
@@ -138,7 +142,7 @@ impl Master {
     fn shrink(&mut self, group: u16, setting: &GroupSetting, sight: Sight) {
         let is_running =
             |child: &Child| is_worker_of(child, group) && matches!(child.state, State::Running { .. });
-        let Some(index) = self.children.iter().rposition(is_running) else { return };
+        let Some(index) = self.current.children.iter().rposition(is_running) else { return };
         self.say(
             Level::Info,
             format_args!(
@@ -151,13 +155,14 @@ impl Master {
 
     /// A worker that was about to sleep when it was asked sleeps on until it is woken and asked again.
     fn remind_the_leaving(&mut self) {
-        let leaving: Vec<usize> =
-            (0..self.children.len()).filter(|index| self.children[*index].state == State::Stopping).collect();
+        let leaving: Vec<usize> = (0..self.current.children.len())
+            .filter(|index| self.current.children[*index].state == State::Stopping)
+            .collect();
         for index in &leaving {
             self.tell_supervisor(*index, Event::Stop);
         }
         if !leaving.is_empty() {
-            self.repair.wake_all();
+            self.current.repair.wake_all();
         }
     }
 }

@@ -10,7 +10,8 @@
 use std::time::{Duration, Instant};
 
 use super::damage;
-use super::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master, Phase};
+use super::generation::Phase;
+use super::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master};
 use super::offspring::Child;
 use super::role::{Role, STOP_STEP_COUNT};
 use super::supervisor::{Event, State};
@@ -40,9 +41,9 @@ impl Master {
             return;
         }
         self.say(Level::Notice, format_args!("{signal}: finishing what was accepted"));
-        let is_started = self.phase != Phase::Starting;
-        self.phase = Phase::Stopping { step: 0, since: Instant::now() };
-        self.heritage.ledger.set_stopping();
+        let is_started = self.current.phase != Phase::Starting;
+        self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
+        self.current.heritage.ledger.set_stopping();
         self.hurry_everybody();
         self.service_manager.stopping();
         self.give_up_reloading();
@@ -70,7 +71,7 @@ impl Master {
             return;
         }
         if since.elapsed() >= self.exit_timeout() {
-            self.end(if self.damage.is_found() {
+            self.end(if self.current.damage.is_found() {
                 "what is left cannot be reached"
             } else {
                 "exit_timeout is over"
@@ -88,8 +89,8 @@ impl Master {
             self.recall_workers();
             return;
         }
-        for index in 0..self.children.len() {
-            if self.children[index].role.rules().stop_step == step {
+        for index in 0..self.current.children.len() {
+            if self.current.children[index].role.rules().stop_step == step {
                 self.tell_supervisor(index, Event::Stop);
             }
         }
@@ -99,13 +100,13 @@ impl Master {
         if step == 1 {
             self.recall_workers();
             // A worker that was about to sleep when its signal came sleeps until it is woken.
-            self.repair.wake_all();
+            self.current.repair.wake_all();
         }
         let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
         // The last thing a worker did may have been to let something wait.
         let is_left = step == 1 && self.is_somebody_waiting(since);
-        if step < STOP_STEP_COUNT && !is_left && self.children.iter().all(is_over) {
-            self.phase = Phase::Stopping { step: step + 1, since };
+        if step < STOP_STEP_COUNT && !is_left && self.current.children.iter().all(is_over) {
+            self.current.phase = Phase::Stopping { step: step + 1, since };
             self.go_on_stopping(step + 1, since);
         }
     }
@@ -114,14 +115,15 @@ impl Master {
     /// may take, as what belongs to dialogs is still let in and may go on for ever. Elders' sockets are read by others.
     fn are_receivers_needed(&self, since: Instant) -> bool {
         let is_time_left = since.elapsed() < self.exit_timeout() / 2;
-        let is_told = self.heritage.loaded.settings().is_stop_told && self.heritage.ledger.is_stopping();
-        is_told && is_time_left && !self.repair.undone().is_empty()
+        let is_told = self.current.heritage.loaded.settings().is_stop_told
+            && self.current.heritage.ledger.is_stopping();
+        is_told && is_time_left && !self.current.repair.undone().is_empty()
     }
 
     /// Whether messages wait until their time has come: workers are kept for them. Once half of the time is over that
     /// leaving may take, their time has come.
     fn is_somebody_waiting(&self, since: Instant) -> bool {
-        let Some(room) = &self.heritage.waiting_room else { return false };
+        let Some(room) = &self.current.heritage.waiting_room else { return false };
         if since.elapsed() >= self.exit_timeout() / 2 && !room.is_hurried() {
             room.hurry();
         }
@@ -132,17 +134,19 @@ impl Master {
     fn hurry_everybody(&self) {
         let elders = self.elders.iter().map(|elder| &elder.heritage);
         elders
-            .chain([&self.heritage])
+            .chain([&self.current.heritage])
             .filter_map(|heritage| heritage.waiting_room.as_ref())
             .for_each(WaitingRoom::hurry);
     }
 
     /// Receivers that died while they left may have read messages that nobody handled: their places are filled once more.
     fn recall_receivers(&mut self) {
-        for index in 0..self.children.len() {
-            let child = &self.children[index];
+        for index in 0..self.current.children.len() {
+            let child = &self.current.children[index];
             let Role::Receiver { producer, .. } = child.role else { continue };
-            if child.state == State::Gone && self.heritage.receive_memory[producer as usize].has_left() {
+            if child.state == State::Gone
+                && self.current.heritage.receive_memory[producer as usize].has_left()
+            {
                 self.tell_supervisor(index, Event::Recalled);
             }
         }
@@ -150,12 +154,13 @@ impl Master {
 
     /// Workers that died while they finished have left something: their places are filled once more.
     fn recall_workers(&mut self) {
-        for index in 0..self.children.len() {
-            let Role::Worker { group, .. } = self.children[index].role else { continue };
+        for index in 0..self.current.children.len() {
+            let Role::Worker { group, .. } = self.current.children[index].role else { continue };
             let is_of_group =
                 |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
-            let is_abandoned = self.children.iter().filter(|c| is_of_group(c)).all(|c| !c.state.is_alive());
-            if is_abandoned && !self.repair.is_drained(group) {
+            let is_abandoned =
+                self.current.children.iter().filter(|c| is_of_group(c)).all(|c| !c.state.is_alive());
+            if is_abandoned && !self.current.repair.is_drained(group) {
                 self.recall_group(group);
             }
         }
@@ -163,37 +168,38 @@ impl Master {
 
     /// Without a timer nobody moves what waits: its place is filled as long as something does.
     fn recall_the_timer(&mut self) {
-        let Some(room) = &self.heritage.waiting_room else { return };
+        let Some(room) = &self.current.heritage.waiting_room else { return };
         if room.is_empty() {
             return;
         }
-        for index in 0..self.children.len() {
-            if matches!(self.children[index].role, Role::Timer { .. }) {
+        for index in 0..self.current.children.len() {
+            if matches!(self.current.children[index].role, Role::Timer { .. }) {
                 self.tell_supervisor(index, Event::Recalled);
             }
         }
     }
 
     fn recall_group(&mut self, group: u16) {
-        for index in 0..self.children.len() {
-            if matches!(self.children[index].role, Role::Worker { group: other, .. } if other == group) {
+        for index in 0..self.current.children.len() {
+            if matches!(self.current.children[index].role, Role::Worker { group: other, .. } if other == group)
+            {
                 self.tell_supervisor(index, Event::Recalled);
             }
         }
     }
 
     fn end(&mut self, reason: &str) {
-        let living = self.children.iter().filter(|child| child.process.is_some()).count();
+        let living = self.current.children.iter().filter(|child| child.process.is_some()).count();
         self.say(Level::Error, format_args!("{reason}: killing {living} processes"));
         let mut status = if living == 0 { EXIT_ORDERLY } else { EXIT_UNDONE };
-        for (name, depth) in self.repair.undone() {
+        for (name, depth) in self.current.repair.undone() {
             status = EXIT_UNDONE;
             self.say(
                 Level::Error,
                 format_args!("lost: {depth} messages waiting in group {name}, and those in hand"),
             );
         }
-        let waiting_count = self.heritage.waiting_room.as_ref().map_or(0, WaitingRoom::taken_count);
+        let waiting_count = self.current.heritage.waiting_room.as_ref().map_or(0, WaitingRoom::taken_count);
         if waiting_count > 0 {
             status = EXIT_UNDONE;
             self.say(
@@ -207,29 +213,29 @@ impl Master {
     }
 
     fn kill_all(&mut self, status: i32) {
-        self.undertaking.end_all();
+        self.current.undertaking.end_all();
         self.send_all(Signal::SIGKILL);
-        for child in &mut self.children {
+        for child in &mut self.current.children {
             child.state = if child.process.is_some() { State::Stopping } else { State::Gone };
         }
-        self.phase = Phase::Ending { status, since: Instant::now() };
+        self.current.phase = Phase::Ending { status, since: Instant::now() };
     }
 
     pub(super) fn send_all(&self, signal: Signal) {
-        self.children.iter().for_each(|child| child.send(signal));
+        self.current.children.iter().for_each(|child| child.send(signal));
     }
 
     /// How long a stop may take.
     pub(super) fn exit_timeout(&self) -> Duration {
-        let usual = Duration::from_secs(u64::from(self.heritage.loaded.settings().exit_timeout_s));
-        if self.damage.is_found() { usual.min(damage::PATIENCE) } else { usual }
+        let usual = Duration::from_secs(u64::from(self.current.heritage.loaded.settings().exit_timeout_s));
+        if self.current.damage.is_found() { usual.min(damage::PATIENCE) } else { usual }
     }
 
     /// The exit status of this generation, when it is at its end.
     pub(super) fn status_at_end(&self) -> Option<i32> {
-        let living = self.children.iter().filter(|child| child.process.is_some());
+        let living = self.current.children.iter().filter(|child| child.process.is_some());
         let count = living.clone().count();
-        let end = judge_end(self.phase, count, self.undertaking.is_idle())?;
+        let end = judge_end(self.current.phase, count, self.current.undertaking.is_idle())?;
         if count > 0 {
             let names: Vec<_> = living.map(|child| child.role.to_string()).collect();
             self.say(

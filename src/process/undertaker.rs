@@ -135,18 +135,19 @@ fn settle(heritage: &Heritage, group: &str) -> io::Result<()> {
 }
 
 fn keep(heritage: &Heritage, set_aside: &SetAside) {
-    let group = &set_aside.group;
+    let message = match set_aside.group.as_str() {
+        "" => "the message".to_owned(),
+        group => format!("the message of group {group}"),
+    };
     match Quarantine::in_run_directory(&heritage.run_directory).keep(set_aside) {
         Ok(path) => {
-            heritage.log.say(
-                Level::Critical,
-                format_args!("the message of group {group} that was set aside is in {}", path.display()),
-            );
+            heritage
+                .log
+                .say(Level::Critical, format_args!("{message} that was set aside is in {}", path.display()));
         }
-        Err(error) => heritage.log.say(
-            Level::Critical,
-            format_args!("could not keep the message of group {group} that was set aside: {error}"),
-        ),
+        Err(error) => heritage
+            .log
+            .say(Level::Critical, format_args!("could not keep {message} that was set aside: {error}")),
     }
 }
 

@@ -23,9 +23,10 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::generation::Phase;
 use super::handover::{VARIABLE, hand_over};
 use super::heir::{READY, REASON_SIZE_MAX, Succession, TAKEN, YOURS};
-use super::master::{Master, Phase};
+use super::master::Master;
 use super::role::Role;
 use super::supervisor::Event;
 use crate::core::log::Level;
@@ -241,8 +242,8 @@ impl Master {
     fn become_heir(&self, line: &UnixStream) -> io::Error {
         // What is held back now stays so in the new program, whichever it is: this one must be able to end it.
         let script = self.reload.script.unrepeatable();
-        let handed =
-            signal::unblock(&[Signal::SIGTERM]).and_then(|()| hand_over(&self.heritage, line, script));
+        let handed = signal::unblock(&[Signal::SIGTERM])
+            .and_then(|()| hand_over(&self.current.heritage, line, script));
         match handed {
             Ok((_file, number)) => {
                 let Program { path, words, directory } = &self.upgrade.program;
@@ -255,7 +256,8 @@ impl Master {
     /// One step, in each turn of the master.
     pub(super) fn go_on_upgrading(&mut self) {
         let patience = self.exit_timeout() + LEAVE_PATIENCE;
-        let is_time = self.upgrade.is_wanted && self.phase == Phase::Serving && !self.reload.is_under_way();
+        let is_time =
+            self.upgrade.is_wanted && self.current.phase == Phase::Serving && !self.reload.is_under_way();
         let Some(heir) = &mut self.upgrade.heir else {
             if is_time {
                 self.begin_upgrade();
@@ -263,7 +265,7 @@ impl Master {
             return;
         };
         heir.hear();
-        if matches!(self.phase, Phase::Ending { .. }) {
+        if matches!(self.current.phase, Phase::Ending { .. }) {
             heir.kill();
             return;
         }
@@ -304,7 +306,7 @@ impl Master {
         }
         let (process, reason, is_told) = (heir.process, heir.reason(), heir.told.is_some());
         self.upgrade.heir = None;
-        self.names.sweep_after(process, &self.heritage.statistics);
+        self.names.sweep_after(process, &self.current.heritage.statistics);
         if is_told {
             self.take_names_back();
         }
@@ -324,7 +326,7 @@ impl Master {
         for complaint in self.names.take_back() {
             self.say(Level::Error, format_args!("{complaint}"));
         }
-        if self.heritage.statistics.is_replaced() {
+        if self.current.heritage.statistics.is_replaced() {
             // A name that another memory has had is taken by a rename only, and so by the next generation.
             self.say(Level::Warning, format_args!("the published figures are lost: reloading for new ones"));
             self.wish_reload();
@@ -350,12 +352,12 @@ impl Master {
         self.tell_totals();
         self.say(Level::Notice, format_args!("process {process} serves: finishing what was accepted"));
         self.service_manager.succeeded_by(process.number() as u32);
-        self.phase = Phase::Stopping { step: 0, since: Instant::now() };
+        self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
         self.hand_on_wish(process);
         self.give_up_reloading();
         // Two would answer at one socket.
-        for index in 0..self.children.len() {
-            if self.children[index].role == Role::Control {
+        for index in 0..self.current.children.len() {
+            if self.current.children[index].role == Role::Control {
                 self.tell_supervisor(index, Event::Stop);
             }
         }

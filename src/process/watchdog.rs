@@ -1,32 +1,35 @@
-//! Which worker has worked on one message for too long: arithmetic without clock or processes.
+//! Which process has not moved for too long: arithmetic without clock or processes.
 //!
-//! The master asks in its own turns; nobody is interrupted, and no lock is taken. A worker that is stopped, waits for a
-//! lock or turns in circles looks the same from here: it has begun and has not finished. One that has nothing in its
-//! hands wakes up some times a second; when it does not, it is stopped, and what it was woken for waits.
+//! The master asks in its own turns; nobody is interrupted, and no lock is taken. A process that is stopped, waits for a
+//! lock or turns in circles looks the same from here. A worker with a message has begun and has not finished. One
+//! without wakes up some times a second, as do all others, and counts; when it does not, it is stopped, and what it was
+//! woken for waits.
 //!
 //! A whole machine may stand still, too, or a container that is paused: then everybody is overdue at once and nobody is
 //! to blame. It shows in the looks themselves, which come late; time counts anew from then on. And nobody is ended at
 //! the first look that finds it overdue, as whoever goes on in the same moment as the master needs a moment to show it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
-use crate::core::settings::GroupSetting;
-use crate::shm::WorkerStatistics;
+use super::role::Role;
+use crate::core::settings::Settings;
 
-/// The deadlines of all groups.
+/// The deadlines of all processes, by the place where they run.
 #[derive(Clone, Debug)]
 pub struct Watchdog {
-    deadlines_ms: Vec<u32>,
-    pulses: HashMap<(u16, u32), Pulse>,
+    groups_ms: Vec<u32>,
+    others_ms: u32,
+    pulses: HashMap<u32, Pulse>,
     /// Who was overdue at an earlier look, and still with the same thing.
-    suspects: HashMap<(u16, u32), Suspect>,
+    suspects: HashMap<u32, Suspect>,
     looked_at_ns: Option<u64>,
     /// When all stood still for the last time, that was over; nothing before it counts.
     resumed_at_ns: u64,
 }
 
-/// A worker that was overdue.
+/// A process that was overdue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Suspect {
     /// When it began with its message, or what it had counted without one.
@@ -34,14 +37,29 @@ struct Suspect {
     found_at_ns: u64,
 }
 
-/// What a worker without a message had counted when it was last seen to count.
+/// What a process had counted when it was last seen to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pulse {
     count: u64,
     seen_at_ns: u64,
 }
 
-/// A worker that is to be ended.
+/// What a process shows of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It has worked on one message since this time (monotonic nanoseconds).
+    Busy {
+        /// That time.
+        started_at_ns: u64,
+    },
+    /// It counts while it moves.
+    Counting {
+        /// How far it has counted.
+        count: u64,
+    },
+}
+
+/// A process that is to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overdue {
     /// It works on one message.
@@ -51,19 +69,32 @@ pub enum Overdue {
         /// When it began.
         started_at_ns: u64,
     },
-    /// It has no message, and does not move.
+    /// It does not move.
     Lifeless {
         /// For so long.
         still_ms: u64,
     },
 }
 
+impl fmt::Display for Overdue {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Overdue::Busy { busy_ms, .. } => {
+                write!(out, "has worked on one message for {busy_ms} ms, longer than deadline_ms allows")
+            }
+            Overdue::Lifeless { still_ms } => write!(out, "has not moved for {still_ms} ms"),
+        }
+    }
+}
+
 /// The master looks at least so often when a deadline is long ...
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// ... and at most so often when it is short.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-/// A worker without a message counts its sleeps ten times a second; on a busy machine it may be late.
+/// Who counts does so some times a second; on a busy machine it may be late.
 const LIFELESS_MS_MIN: u64 = 1_000;
+/// The control process may wait for what becomes of a reload.
+const CONTROL_MS_MIN: u32 = 10_000;
 /// A deadline is passed by this part of it at most before it is seen.
 const LOOKS_PER_DEADLINE: u32 = 8;
 /// When so many looks were missed, this process stood still, and the others may have.
@@ -72,10 +103,11 @@ const LOOKS_MISSED_MAX: u32 = 3;
 const STANDSTILL_MIN: Duration = Duration::from_millis(50);
 
 impl Watchdog {
-    /// For these groups, by index.
-    pub fn new(groups: &[GroupSetting]) -> Watchdog {
+    /// As these settings say.
+    pub fn new(settings: &Settings) -> Watchdog {
         Watchdog {
-            deadlines_ms: groups.iter().map(|group| group.deadline_ms).collect(),
+            groups_ms: settings.groups.iter().map(|group| group.deadline_ms).collect(),
+            others_ms: settings.process_deadline_ms,
             pulses: HashMap::new(),
             suspects: HashMap::new(),
             looked_at_ns: None,
@@ -83,13 +115,24 @@ impl Watchdog {
         }
     }
 
-    /// How long the master may wait before it looks again; `None` when no group has a deadline.
+    /// How long a process of this role may stand still, in milliseconds; 0 for ever.
+    fn deadline_ms(&self, role: &Role) -> u32 {
+        match role {
+            Role::Master => 0,
+            Role::Worker { group, .. } => self.groups_ms.get(usize::from(*group)).copied().unwrap_or(0),
+            Role::Control if self.others_ms > 0 => self.others_ms.max(CONTROL_MS_MIN),
+            Role::Receiver { .. } | Role::Timer { .. } | Role::Control => self.others_ms,
+        }
+    }
+
+    /// How long the master may wait before it looks again; `None` when nobody has a deadline.
     pub fn pause(&self) -> Option<Duration> {
         if self.suspects.is_empty() { self.usual_pause() } else { Some(PAUSE_MIN) }
     }
 
     fn usual_pause(&self) -> Option<Duration> {
-        let shortest = self.deadlines_ms.iter().filter(|deadline_ms| **deadline_ms > 0).min()?;
+        let all_ms = self.groups_ms.iter().chain([&self.others_ms]);
+        let shortest = all_ms.filter(|deadline_ms| **deadline_ms > 0).min()?;
         let pause = Duration::from_millis(u64::from(*shortest)) / LOOKS_PER_DEADLINE;
         Some(pause.clamp(PAUSE_MIN, PAUSE_MAX))
     }
@@ -106,38 +149,36 @@ impl Watchdog {
         }
     }
 
-    /// This worker is dead: its successor has all the time again.
-    pub fn forget(&mut self, group: u16, index: u32) {
-        self.pulses.remove(&(group, index));
-        self.suspects.remove(&(group, index));
+    /// The process at this place is dead: its successor has all the time again.
+    pub fn forget(&mut self, place: u32) {
+        self.pulses.remove(&place);
+        self.suspects.remove(&place);
     }
 
-    /// Whether this worker of this group, which lives, is to be ended at this time (monotonic nanoseconds).
-    pub fn judge(
-        &mut self,
-        group: u16,
-        index: u32,
-        worker: &WorkerStatistics,
-        now_ns: u64,
-    ) -> Option<Overdue> {
-        let deadline_ms = u64::from(*self.deadlines_ms.get(usize::from(group))?);
+    /// Whether the process at this place, which lives, is to be ended at this time (monotonic nanoseconds).
+    pub fn judge(&mut self, place: u32, role: &Role, sight: Sight, now_ns: u64) -> Option<Overdue> {
+        let deadline_ms = u64::from(self.deadline_ms(role));
         if deadline_ms == 0 {
             return None;
         }
-        let found = match worker.started_at_ns {
-            0 => self.stillness(group, index, worker, deadline_ms.max(LIFELESS_MS_MIN), now_ns),
-            started_at_ns => {
-                self.pulses.remove(&(group, index));
+        let found = match sight {
+            Sight::Counting { count } => {
+                let still_ms = self.still_ms(place, count, now_ns);
+                let overdue = Overdue::Lifeless { still_ms };
+                (still_ms > deadline_ms.max(LIFELESS_MS_MIN)).then_some((overdue, count))
+            }
+            Sight::Busy { started_at_ns } => {
+                self.pulses.remove(&place);
                 let busy_ms = now_ns.saturating_sub(started_at_ns.max(self.resumed_at_ns)) / NS_PER_MS;
                 let overdue = Overdue::Busy { busy_ms, started_at_ns };
                 (busy_ms > deadline_ms).then_some((overdue, started_at_ns))
             }
         };
         let Some((overdue, mark)) = found else {
-            self.suspects.remove(&(group, index));
+            self.suspects.remove(&place);
             return None;
         };
-        let suspect = self.suspects.entry((group, index)).or_insert(Suspect { mark, found_at_ns: now_ns });
+        let suspect = self.suspects.entry(place).or_insert(Suspect { mark, found_at_ns: now_ns });
         if suspect.mark != mark {
             *suspect = Suspect { mark, found_at_ns: now_ns };
         }
@@ -145,26 +186,17 @@ impl Watchdog {
             return None;
         }
         // Its successor has all the time again.
-        self.forget(group, index);
+        self.forget(place);
         Some(overdue)
     }
 
-    /// A worker without a message that has not even slept anew for too long, and what it had counted.
-    fn stillness(
-        &mut self,
-        group: u16,
-        index: u32,
-        worker: &WorkerStatistics,
-        deadline_ms: u64,
-        now_ns: u64,
-    ) -> Option<(Overdue, u64)> {
-        let count = worker.taken + worker.parks + worker.corrupt;
-        let pulse = self.pulses.entry((group, index)).or_insert(Pulse { count, seen_at_ns: now_ns });
+    /// For how long the process at this place has not counted.
+    fn still_ms(&mut self, place: u32, count: u64, now_ns: u64) -> u64 {
+        let pulse = self.pulses.entry(place).or_insert(Pulse { count, seen_at_ns: now_ns });
         if pulse.count != count {
             *pulse = Pulse { count, seen_at_ns: now_ns };
         }
-        let still_ms = now_ns.saturating_sub(pulse.seen_at_ns) / NS_PER_MS;
-        (still_ms > deadline_ms).then_some((Overdue::Lifeless { still_ms }, count))
+        now_ns.saturating_sub(pulse.seen_at_ns) / NS_PER_MS
     }
 }
 
@@ -173,11 +205,18 @@ const NS_PER_MS: u64 = 1_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::settings::GroupSetting;
 
+    /// One whose groups have these deadlines, and nobody else has any.
     fn watchdog(deadlines_ms: &[u32]) -> Watchdog {
         let group =
             |deadline_ms: &u32| GroupSetting { deadline_ms: *deadline_ms, ..GroupSetting::new("g", 1, 8) };
-        Watchdog::new(&deadlines_ms.iter().map(group).collect::<Vec<_>>())
+        let groups = deadlines_ms.iter().map(group).collect();
+        Watchdog::new(&Settings { groups, process_deadline_ms: 0, ..Settings::default() })
+    }
+
+    fn worker(group: u16) -> Role {
+        Role::Worker { group, name: "g".to_owned(), index: 0 }
     }
 
     #[test]
@@ -185,8 +224,8 @@ mod tests {
         let mut watchdog = watchdog(&[100, 0]);
         let mut check = |group: u16, started_at_ms: u64, now_ms: u64, expected: Option<u64>| {
             let started_at_ns = started_at_ms * NS_PER_MS;
-            let worker = WorkerStatistics { started_at_ns, ..WorkerStatistics::default() };
-            let found = watchdog.judge(group, 0, &worker, now_ms * NS_PER_MS);
+            let sight = Sight::Busy { started_at_ns };
+            let found = watchdog.judge(7, &worker(group), sight, now_ms * NS_PER_MS);
             let expected = expected.map(|busy_ms| Overdue::Busy { busy_ms, started_at_ns });
             assert_eq!(found, expected, "{group} {started_at_ms} {now_ms}");
         };
@@ -208,10 +247,9 @@ mod tests {
     #[test]
     fn who_has_nothing_to_do_and_does_not_even_sleep_anew_is_ended() {
         let mut watchdog = watchdog(&[100]);
-        let mut check = |parks: u64, now_ms: u64, expected: Option<u64>| {
-            let worker = WorkerStatistics { parks, ..WorkerStatistics::default() };
-            let found = watchdog.judge(0, 3, &worker, now_ms * NS_PER_MS);
-            assert_eq!(found, expected.map(|still_ms| Overdue::Lifeless { still_ms }), "{parks} {now_ms}");
+        let mut check = |count: u64, now_ms: u64, expected: Option<u64>| {
+            let found = watchdog.judge(3, &worker(0), Sight::Counting { count }, now_ms * NS_PER_MS);
+            assert_eq!(found, expected.map(|still_ms| Overdue::Lifeless { still_ms }), "{count} {now_ms}");
         };
         check(5, 10_000, None);
         check(5, 10_900, None);
@@ -232,9 +270,9 @@ mod tests {
         let mut watchdog = watchdog(&[1_000]);
         let mut check = |now_ms: u64, started_at_ms: u64, expected: bool| {
             let started_at_ns = started_at_ms * NS_PER_MS;
-            let worker = WorkerStatistics { started_at_ns, ..WorkerStatistics::default() };
             watchdog.look(now_ms * NS_PER_MS);
-            let found = watchdog.judge(0, 0, &worker, now_ms * NS_PER_MS);
+            let sight = Sight::Busy { started_at_ns };
+            let found = watchdog.judge(3, &worker(0), sight, now_ms * NS_PER_MS);
             assert_eq!(found.is_some(), expected, "{now_ms} {started_at_ms}");
         };
         let looks = |from: u64, to: u64| (from..to).step_by(125);
@@ -253,14 +291,31 @@ mod tests {
     #[test]
     fn sleepers_have_all_their_time_again_after_a_standstill() {
         let mut watchdog = watchdog(&[100]);
-        let worker = WorkerStatistics::default();
         let mut is_ended = |now_ms: u64| {
             watchdog.look(now_ms * NS_PER_MS);
-            watchdog.judge(0, 0, &worker, now_ms * NS_PER_MS).is_some()
+            watchdog.judge(3, &worker(0), Sight::Counting { count: 1 }, now_ms * NS_PER_MS).is_some()
         };
         assert!((0..990).step_by(10).all(|now_ms| !is_ended(now_ms)));
         assert!((5_000..6_020).step_by(10).all(|now_ms| !is_ended(now_ms)));
         assert!(is_ended(6_020));
+    }
+
+    #[test]
+    fn who_is_no_worker_has_a_deadline_of_its_own() {
+        let receiver = Role::Receiver { producer: 0, listener: 0, place: String::new(), number: 1 };
+        let timer = Role::Timer { producer: 1 };
+        let rows = [
+            (0, [0, 0, 0, 0]),
+            (2_000, [0, 2_000, 2_000, CONTROL_MS_MIN]),
+            (30_000, [0, 30_000, 30_000, 30_000]),
+        ];
+        for (process_deadline_ms, expected) in rows {
+            let watchdog = Watchdog::new(&Settings { process_deadline_ms, ..Settings::default() });
+            let found =
+                [&Role::Master, &receiver, &timer, &Role::Control].map(|role| watchdog.deadline_ms(role));
+            assert_eq!(found, expected, "{process_deadline_ms}");
+            assert_eq!(watchdog.pause().is_some(), process_deadline_ms > 0, "{process_deadline_ms}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Receiving datagrams, many per kernel call, into memory that outlives the process that reads them.
 //!
 //! ```text
-//!  ReceiveMemory   progress      handled, begun, fatal
+//!  ReceiveMemory   progress      handled, begun, suspect
 //!  (shared)        headers[i] ──► vectors ──► bytes[i * size ..]
 //!                             ──► sources        sender's address
 //!                             ──► controls       address it was sent to (where asked for)
@@ -11,14 +11,14 @@
 //! kernel has forgotten the messages, so they must not be forgotten here: they lie in shared memory, the kernel itself
 //! writes the length of each into its header the moment it has copied it, and `handled` counts those that are done
 //! with. A reader killed at any instruction leaves behind exactly what its successor needs to go on: all messages from
-//! `handled` on whose header has a length. The one in hand at that moment is handled twice at worst; if it ends its
-//! reader a second time it is passed over.
+//! `handled` on whose header has a length. Whoever buries the reader judges the one in hand at that moment
+//! ([`ReceiveMemory::after_death`]): it is handled once more, or passed over when too many readers ended over it.
 //!
 //! **Invariants**
 //! - A header without a message has the length [`NO_MESSAGE`]. Lengths are taken away before `handled` goes back to 0,
 //!   so that no message is ever found that was handled already.
-//! - The pointers in the headers are for the kernel alone: each reader writes its own before its first call, and nobody
-//!   reads them back.
+//! - The pointers in the headers are for the kernel alone: each reader writes its own before its first call, and so does
+//!   whoever looks at what a dead one left.
 
 use std::ffi::CStr;
 use std::io;
@@ -51,8 +51,33 @@ struct Progress {
     handled: AtomicU32,
     /// 1 + index of the message the reader has in hand; 0 without.
     begun: AtomicU32,
-    /// 1 + index of the message that a reader died with; 0 without. If another one does, it is passed over.
-    fatal: AtomicU32,
+    /// 1 + index of the message that a reader died with; 0 without.
+    suspect: AtomicU32,
+    /// How many readers died with the suspect in hand ...
+    deaths: AtomicU32,
+    /// ... and how many of them because of it.
+    blamed: AtomicU32,
+}
+
+/// What a dead reader had in hand, and what becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub enum InHand<'a> {
+    /// It had nothing in hand.
+    Nothing,
+    /// The next reader begins with it.
+    Again {
+        /// The message.
+        message: Received<'a>,
+        /// So many readers ended with it in hand.
+        deaths: u32,
+    },
+    /// It has ended as many readers as may be: the next one does not see it.
+    PassedOver {
+        /// The message. It stands here until the next reader begins.
+        message: Received<'a>,
+        /// So many readers ended with it in hand.
+        deaths: u32,
+    },
 }
 
 /// What a header points at besides the bytes.
@@ -81,6 +106,43 @@ impl ReceiveMemory {
     pub fn has_left(&self) -> bool {
         let handled = self.progress().handled.load(Ordering::Acquire) as usize;
         handled < self.count && self.length(handled).load(Ordering::Acquire) != NO_MESSAGE
+    }
+
+    /// How many readers ended with the message in hand that the one that died just now had in hand.
+    pub fn earlier_deaths(&self) -> u32 {
+        let progress = self.progress();
+        match progress.begun.load(Ordering::Acquire) {
+            0 => 0,
+            begun if progress.suspect.load(Ordering::Acquire) == begun => {
+                progress.deaths.load(Ordering::Acquire)
+            }
+            _ => 0,
+        }
+    }
+
+    /// After the death of a reader, before there is another one: judges what it had in hand. Only a message that was begun
+    /// counts: readers that are killed at random must not take messages with them that nobody looked at.
+    pub fn after_death(&self, is_blamed: bool, blamed_max: u32) -> InHand<'_> {
+        let progress = self.progress();
+        let handled = progress.handled.load(Ordering::Acquire);
+        let (index, this) = (handled as usize, handled.saturating_add(1));
+        if progress.begun.swap(0, Ordering::AcqRel) != this || !self.has_left() {
+            return InHand::Nothing;
+        }
+        if progress.suspect.swap(this, Ordering::AcqRel) != this {
+            progress.deaths.store(0, Ordering::Release);
+            progress.blamed.store(0, Ordering::Release);
+        }
+        let deaths = progress.deaths.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        let blamed = progress.blamed.fetch_add(u32::from(is_blamed), Ordering::AcqRel) + u32::from(is_blamed);
+        // What it left may point anywhere.
+        self.point(index);
+        let message = self.received(index);
+        if blamed < blamed_max {
+            return InHand::Again { message, deaths };
+        }
+        progress.handled.store(this, Ordering::Release);
+        InHand::PassedOver { message, deaths }
     }
 
     fn progress(&self) -> &Progress {
@@ -113,6 +175,42 @@ impl ReceiveMemory {
         // SAFETY: the field lies inside the mapping and is aligned for an integer of its size; it is only ever used
         // as an atomic, here and (in effect) by the kernel.
         unsafe { AtomicU32::from_ptr(&raw mut (*self.header(index)).msg_len) }
+    }
+
+    /// Lets the header point at its parts, for the kernel.
+    fn point(&self, index: usize) {
+        let envelope = self.envelope(index);
+        // SAFETY: the envelope lies inside the mapping; the one reader and the kernel, inside `receive`, write there, or
+        // whoever buries a reader while there is none. Pointers to fields are made without references.
+        unsafe {
+            (*envelope).vector.iov_base = self.bytes(index).cast();
+            (*envelope).vector.iov_len = self.size;
+            let header = &raw mut (*self.header(index)).msg_hdr;
+            (*header).msg_name = (&raw mut (*envelope).source).cast();
+            (*header).msg_iov = &raw mut (*envelope).vector;
+            (*header).msg_iovlen = 1;
+            (*header).msg_control = (&raw mut (*envelope).control).cast();
+        }
+    }
+
+    fn received(&self, index: usize) -> Received<'_> {
+        let length = (self.length(index).load(Ordering::Acquire) as usize).min(self.size);
+        // SAFETY: the range lies inside the mapping; the kernel and this reader write there only inside `receive`,
+        // which needs the batch mutably, and there is no other reader: the bytes stand still as long as this borrow
+        // lives. The same holds for header and envelope, which are plain C structures.
+        let (bytes, header, envelope) = unsafe {
+            (
+                std::slice::from_raw_parts(self.bytes(index), length),
+                &(*self.header(index)).msg_hdr,
+                &*self.envelope(index),
+            )
+        };
+        Received {
+            bytes,
+            source: read_address(&envelope.source, header.msg_namelen),
+            destination: destination(header),
+            is_cut: header.msg_flags & libc::MSG_TRUNC != 0,
+        }
     }
 }
 
@@ -155,18 +253,6 @@ pub struct Inheritance {
     pub left: usize,
     /// The first of them was in hand when its reader died: what was to be done with it may have been done.
     pub is_first_begun: bool,
-    /// A message was passed over because it was in hand when two readers died.
-    pub is_one_given_up: bool,
-}
-
-/// The message that a dead reader had in hand.
-enum InHand {
-    /// It had none.
-    Nothing,
-    /// It is the next to be handled.
-    Begun,
-    /// It is passed over.
-    GivenUp,
 }
 
 impl<'m> ReceiveBatch<'m> {
@@ -176,7 +262,7 @@ impl<'m> ReceiveBatch<'m> {
     pub fn attach(memory: &'m ReceiveMemory) -> (ReceiveBatch<'m>, Inheritance) {
         let mut batch = ReceiveBatch { memory, handled: 0, received: 0 };
         for index in 0..memory.count {
-            batch.point(index);
+            memory.point(index);
         }
         let progress = memory.progress();
         batch.handled = (progress.handled.load(Ordering::Acquire) as usize).min(memory.count);
@@ -186,48 +272,11 @@ impl<'m> ReceiveBatch<'m> {
         {
             batch.received += 1;
         }
-        let (is_first_begun, is_one_given_up) = match batch.judge_the_death() {
-            InHand::Nothing => (false, false),
-            InHand::Begun => (true, false),
-            InHand::GivenUp => (false, true),
-        };
+        let this = batch.handled as u32 + 1;
+        let is_first_begun =
+            batch.handled < batch.received && progress.suspect.load(Ordering::Acquire) == this;
         let left = batch.received - batch.handled;
-        (batch, Inheritance { left, is_first_begun, is_one_given_up })
-    }
-
-    /// What becomes of the message in hand at the death of the former reader. Only a message that was begun counts:
-    /// readers that are killed at random must not take messages with them that nobody looked at.
-    fn judge_the_death(&mut self) -> InHand {
-        let progress = self.memory.progress();
-        let this = self.handled as u32 + 1;
-        let is_in_hand = progress.begun.load(Ordering::Acquire) == this && self.handled < self.received;
-        // First this: a reader killed between the two leaves a death forgotten, and none counted twice.
-        progress.begun.store(0, Ordering::Release);
-        if !is_in_hand {
-            return InHand::Nothing;
-        }
-        if progress.fatal.load(Ordering::Acquire) == this {
-            self.advance();
-            return InHand::GivenUp;
-        }
-        progress.fatal.store(this, Ordering::Release);
-        InHand::Begun
-    }
-
-    /// Lets the header point at its parts, for the kernel.
-    fn point(&mut self, index: usize) {
-        let envelope = self.memory.envelope(index);
-        // SAFETY: the envelope lies inside the mapping; this reader alone and the kernel, inside `receive`, write
-        // there. Pointers to fields are made without references.
-        unsafe {
-            (*envelope).vector.iov_base = self.memory.bytes(index).cast();
-            (*envelope).vector.iov_len = self.memory.size;
-            let header = &raw mut (*self.memory.header(index)).msg_hdr;
-            (*header).msg_name = (&raw mut (*envelope).source).cast();
-            (*header).msg_iov = &raw mut (*envelope).vector;
-            (*header).msg_iovlen = 1;
-            (*header).msg_control = (&raw mut (*envelope).control).cast();
-        }
+        (batch, Inheritance { left, is_first_begun })
     }
 
     /// Restores what the kernel overwrites, and takes the message away.
@@ -262,7 +311,7 @@ impl<'m> ReceiveBatch<'m> {
         }
         let progress = self.memory.progress();
         progress.begun.store(0, Ordering::Release);
-        progress.fatal.store(0, Ordering::Release);
+        progress.suspect.store(0, Ordering::Release);
         // Release, and after the lengths: who finds 0 here finds only messages of the call that follows.
         progress.handled.store(0, Ordering::Release);
         (self.handled, self.received) = (0, 0);
@@ -283,7 +332,7 @@ impl<'m> ReceiveBatch<'m> {
 
     /// The next message to handle; none when the batch is done with.
     pub fn current(&self) -> Option<Received<'_>> {
-        (self.handled < self.received).then(|| self.received(self.handled))
+        (self.handled < self.received).then(|| self.memory.received(self.handled))
     }
 
     /// The current message is in hand from now on: if this process dies, it may be the reason.
@@ -296,26 +345,6 @@ impl<'m> ReceiveBatch<'m> {
         self.handled += 1;
         // Release: what was done with the message (a push, a send) was done before.
         self.memory.progress().handled.store(self.handled as u32, Ordering::Release);
-    }
-
-    fn received(&self, index: usize) -> Received<'_> {
-        let length = (self.memory.length(index).load(Ordering::Acquire) as usize).min(self.memory.size);
-        // SAFETY: the range lies inside the mapping; the kernel and this reader write there only inside `receive`,
-        // which needs the batch mutably, and there is no other reader: the bytes stand still as long as this borrow
-        // lives. The same holds for header and envelope, which are plain C structures.
-        let (bytes, header, envelope) = unsafe {
-            (
-                std::slice::from_raw_parts(self.memory.bytes(index), length),
-                &(*self.memory.header(index)).msg_hdr,
-                &*self.memory.envelope(index),
-            )
-        };
-        Received {
-            bytes,
-            source: read_address(&envelope.source, header.msg_namelen),
-            destination: destination(header),
-            is_cut: header.msg_flags & libc::MSG_TRUNC != 0,
-        }
     }
 }
 
@@ -374,7 +403,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::time::Duration;
 
-    const NOTHING: Inheritance = Inheritance { left: 0, is_first_begun: false, is_one_given_up: false };
+    const NOTHING: Inheritance = Inheritance { left: 0, is_first_begun: false };
 
     fn pair() -> (UdpSocket, UdpSocket) {
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -459,6 +488,16 @@ mod tests {
         assert_eq!(handle(&mut successor, 9), ["c"]);
     }
 
+    /// The text and the deaths of what a dead reader had in hand, and whether it is passed over.
+    fn judged(memory: &ReceiveMemory, is_blamed: bool) -> Option<(String, u32, bool)> {
+        let text = |message: Received<'_>| String::from_utf8_lossy(message.bytes).into_owned();
+        match memory.after_death(is_blamed, 2) {
+            InHand::Nothing => None,
+            InHand::Again { message, deaths } => Some((text(message), deaths, false)),
+            InHand::PassedOver { message, deaths } => Some((text(message), deaths, true)),
+        }
+    }
+
     #[test]
     fn a_message_that_ended_two_readers_is_passed_over_and_the_next_one_is_not() {
         let (sender, receiver) = pair();
@@ -468,18 +507,47 @@ mod tests {
         first.receive(receiver.as_fd()).unwrap();
         handle(&mut first, 1);
         first.begin();
+        let begun = |left| Inheritance { left, is_first_begun: true };
 
+        assert_eq!((memory.earlier_deaths(), judged(&memory, true)), (0, Some(("poison".into(), 1, false))));
         let (second, inheritance) = ReceiveBatch::attach(&memory);
-        assert_eq!(inheritance, Inheritance { left: 2, is_first_begun: true, ..NOTHING });
+        assert_eq!(inheritance, begun(2));
         second.begin();
+        // A death that nobody blames on the message is told, and does not count.
+        assert_eq!((memory.earlier_deaths(), judged(&memory, false)), (1, Some(("poison".into(), 2, false))));
         let (third, inheritance) = ReceiveBatch::attach(&memory);
-        assert_eq!(inheritance, Inheritance { left: 1, is_one_given_up: true, ..NOTHING });
+        assert_eq!(inheritance, begun(2));
         third.begin();
-        let (mut fourth, inheritance) = ReceiveBatch::attach(&memory);
-        assert_eq!(inheritance, Inheritance { left: 1, is_first_begun: true, ..NOTHING });
+        assert_eq!((memory.earlier_deaths(), judged(&memory, true)), (2, Some(("poison".into(), 3, true))));
+        let (fourth, inheritance) = ReceiveBatch::attach(&memory);
+        assert_eq!(inheritance, Inheritance { left: 1, ..NOTHING });
+        fourth.begin();
+        assert_eq!((memory.earlier_deaths(), judged(&memory, true)), (0, Some(("c".into(), 1, false))));
+        let (mut fifth, inheritance) = ReceiveBatch::attach(&memory);
+        assert_eq!(inheritance, begun(1));
 
-        assert_eq!(handle(&mut fourth, 9), ["c"]);
+        assert_eq!(handle(&mut fifth, 9), ["c"]);
+        assert_eq!(judged(&memory, true), None);
         assert_eq!(ReceiveBatch::attach(&memory).1, NOTHING);
+    }
+
+    #[test]
+    fn what_a_dead_reader_had_in_hand_is_whole_whatever_it_left_in_the_pointers() {
+        let (sender, receiver) = pair();
+        let memory = memory(2);
+        let (mut batch, _) = ReceiveBatch::attach(&memory);
+        send_texts(&sender, &receiver, &["a", "b"]);
+        batch.receive(receiver.as_fd()).unwrap();
+        batch.begin();
+        // SAFETY: the header lies inside the mapping, and nobody else looks at it.
+        unsafe { (*memory.header(0)).msg_hdr.msg_control = std::ptr::dangling_mut() };
+
+        let InHand::PassedOver { message, .. } = memory.after_death(true, 1) else {
+            panic!("not passed over")
+        };
+
+        assert_eq!((message.bytes, message.source), (&b"a"[..], sender.local_addr().ok()));
+        assert_eq!(handle(&mut ReceiveBatch::attach(&memory).0, 9), ["b"]);
     }
 
     #[test]
@@ -491,6 +559,7 @@ mod tests {
         first.receive(receiver.as_fd()).unwrap();
         assert!(memory.has_left());
         for _ in 0..5 {
+            assert_eq!(judged(&memory, true), None);
             let expected = Inheritance { left: 2, ..NOTHING };
             assert_eq!(ReceiveBatch::attach(&memory).1, expected);
         }

@@ -249,3 +249,101 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
         assert!(done.code != Some(0) && done.output.contains(reason), "{file}: {}", done.output);
     }
 }
+
+/// A script that lets receivers do all the work. They crash over a user "crash", and turn for ever over one "stuck", as a
+/// worker holds what they wait for; it is ended after 5 s.
+fn in_receivers(settings: &str) -> String {
+    format!(
+        r#"{HEAD}
+loadmodule "cfgutils"
+modparam("cfgutils", "lock_set_size", 4)
+children=1
+max_while_loops=100000
+{settings}
+async_workers_group="name=calls;workers=1;queue=64;deadline_ms=5000;attempts=1"
+event_route[core:pre-routing] {{
+    if ($rU == "crash") {{ xlog("L_ERR", "begun\n"); abort(); }}
+    if ($rU == "stuck") {{ xlog("L_ERR", "begun\n"); while (1) {{ lock("held"); }} }}
+    if ($rm == "MESSAGE" && sworker_task("calls")) {{ drop; }}
+}}
+request_route {{
+    if (sworker_active()) {{ lock("held"); xlog("L_ERR", "locked\n"); usleep(60000000); }}
+    sl_send_reply("200", "process $pp");
+}}
+"#
+    )
+}
+
+/// Lets a worker take what receivers wait for over a user "stuck".
+fn hold(server: &Server) {
+    let caller = server.caller();
+    caller.send(&caller.bytes(&Request::new("MESSAGE", "holder")));
+    server.wait_for_log("locked");
+}
+
+#[test]
+fn a_message_that_ends_receivers_is_set_aside_and_its_copies_end_nobody() {
+    for (settings, user) in [("", "crash"), ("process_deadline_ms=1000", "stuck")] {
+        let server = Server::start(&in_receivers(settings));
+        hold(&server);
+        let poisoner = server.caller();
+        let poison = poisoner.bytes(&Request::new("INVITE", "poison").user(user));
+        let mut is_sent = false;
+        let tally = Load::new(user, 2_000).rate(1_000.0).run_while(&server.caller(), |tally| {
+            if !is_sent && tally.answered > 100 {
+                poisoner.send(&poison);
+                is_sent = true;
+            }
+            ControlFlow::Continue(())
+        });
+        tally.assert_nothing_lost();
+        assert_eq!(poisoner.receive().status(), 500, "{user}");
+        for _ in 0..6 {
+            poisoner.send(&poison);
+            assert_eq!(poisoner.receive().status(), 500, "a copy of {user}");
+        }
+
+        assert_eq!(server.log_count("begun"), 2, "{user}");
+        assert_eq!([server.counter("core.set_aside"), server.counter("core.copies_refused")], [1, 6]);
+        let file = wait_for("the message is kept", SOON, || kept(&server).pop());
+        let text = String::from_utf8(std::fs::read(&file).unwrap()).unwrap();
+        let source = format!("source: {}\n", poisoner.address());
+        for part in ["group: \n", "attempts: 2\n", "death: receiver ", "\n\nINVITE sip:", &source] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+        assert_eq!(text.matches("death: receiver ").count(), 2, "{text}");
+    }
+}
+
+#[test]
+fn receivers_that_are_killed_over_a_message_do_not_take_it_with_them() {
+    let server = Server::start(&in_receivers(""));
+    hold(&server);
+    let caller = server.caller();
+    caller.send(&caller.bytes(&stuck("innocent")));
+    for begun in 1..=4 {
+        wait_until("the script has begun", SOON, || server.log_count("begun") == begun);
+        server
+            .children_titled("receiver")
+            .into_iter()
+            .for_each(|pid| processes::send_signal(pid, Signal::SIGKILL));
+    }
+    wait_until("it is begun once more", SOON, || server.log_count("begun") == 5);
+    assert_eq!(server.counter("core.set_aside"), 0);
+    assert!(kept(&server).is_empty());
+}
+
+#[test]
+fn a_receiver_a_timer_and_a_control_process_that_are_stopped_are_replaced() {
+    let server = Server::start(&in_receivers("process_deadline_ms=1000\nloadmodule \"async\""));
+    let caller = server.caller();
+    for title in ["receiver", "timer", "control"] {
+        let stopped = server.children_titled(title)[0];
+        processes::freeze(stopped);
+        caller.send(&caller.bytes(&Request::new("OPTIONS", title)));
+        wait_until("who stands still is ended", Duration::from_secs(30), || !processes::is_alive(stopped));
+        assert_eq!(caller.receive().header("Call-ID"), title);
+        wait_until("it has a successor", SOON, || server.children_titled(title).len() == 1);
+    }
+    assert_eq!(server.log_count("it is killed"), 3);
+}

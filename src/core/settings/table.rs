@@ -547,6 +547,12 @@ pub static GLOBALS: &[GlobalRow] = &[
     number_row(&["exit_timeout", "ser_kill_timeout"], "seconds a stop may take", (1, 86_400), |s| {
         &mut s.exit_timeout_s
     }),
+    number_row(
+        &["process_deadline_ms"],
+        "a receiver, timer or control process that does not move for so long is ended and replaced; 0: never",
+        (0, 86_400_000),
+        |s| &mut s.process_deadline_ms,
+    ),
     flag_row(&["stop_reply"], "no: new requests are not answered with 503 while the server stops", |s| {
         &mut s.is_stop_told
     }),
