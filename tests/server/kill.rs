@@ -215,9 +215,10 @@ request_route {{
     for time in 0..2 {
         assert_eq!(caller.receive().start, "SIP/2.0 200 worker");
         assert_eq!(server.log_count("message taken over: processes that ended with it in hand: 1"), time);
-        processes::send_signal(server.receiver(1), Signal::SIGKILL);
+        processes::send_signal(server.receiver(1), Signal::SIGABRT);
     }
-    server.wait_for_log("a message is given up");
+    server.wait_for_log("set aside now after 2 attempts");
+    assert_eq!(caller.receive().status(), 500);
     assert_eq!(caller.ask(&Request::new("OPTIONS", "next")).status(), 200);
     assert_eq!(server.log_count("message taken over"), 1);
 }
