@@ -204,6 +204,8 @@ impl Server for Figures<'_> {
     }
 
     fn reload(&self) -> Result<String, String> {
+        // Several may be asked for in one turn, and each is waited for.
+        self.heritage.pulses.block(self.place).add(0, 1);
         let number = self.wish_count.get() + 1;
         self.wish_count.set(number);
         // Two control processes never ask under one number: that of their process is part of it.

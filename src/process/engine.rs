@@ -193,8 +193,13 @@ impl Engine {
 
     /// A copy of a message that was set aside: its sender is told what the first copy was told.
     pub fn refuse_copy(&mut self, datagram: &Datagram<'_>) {
-        self.state.count(COPIES_REFUSED);
+        self.count_copy();
         self.answer_with(500, datagram);
+    }
+
+    /// A copy of a message that was set aside and that nobody is to touch.
+    pub fn count_copy(&mut self) {
+        self.state.count(COPIES_REFUSED);
     }
 
     /// A message from the network while the server stops: what would begin something new is answered with 503 and without

@@ -23,7 +23,6 @@ use super::names::Names;
 use super::obituary::{Obituary, Occupation};
 use super::offspring::Child;
 use super::reload::Reload;
-use super::remembered::NO_GROUP;
 use super::repair::Dead;
 use super::role::Role;
 use super::script_source::ScriptSource;
@@ -265,6 +264,7 @@ impl Master {
             self.service_manager.pause(),
         ]
         .into_iter()
+        .chain(self.elders.iter().map(|elder| elder.watchdog.pause()))
         .flatten()
         .fold(usual, Duration::min)
     }
@@ -463,14 +463,15 @@ impl Master {
         self.current.heritage.log.say(level, format_args!("{obituary}"));
         child.has_died(status, &self.current.heritage.processes);
         if let Some(set_aside) = &finding.set_aside {
-            let group = match self.current.children[index].role {
-                Role::Worker { group, .. } => group,
+            let Heritage { remembered, counters, .. } = &self.current.heritage;
+            let (message, now_ns) = (&set_aside.message, monotonic_ns());
+            match self.current.children[index].role {
+                Role::Worker { group, .. } => remembered.note(group, message, now_ns),
                 _ => {
-                    self.current.heritage.counters.block(0).add(SET_ASIDE.0, 1);
-                    NO_GROUP
+                    counters.block(0).add(SET_ASIDE.0, 1);
+                    remembered.note_of_receivers(message, now_ns);
                 }
-            };
-            self.current.heritage.remembered.note(group, &set_aside.message, monotonic_ns());
+            }
         }
         if let Some(set_aside) = finding.set_aside
             && !self.current.undertaking.add(set_aside)

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::child::{follow_master, is_asked_to_leave};
 use super::engine::Engine;
 use super::heritage::Heritage;
-use super::remembered::NO_GROUP;
+use super::remembered::Known;
 use super::waiting::WaitingDelegate;
 use crate::core::datagram::{Circumstances, Datagram, Transport};
 use crate::core::groups::{Delegate, Delegation, GroupIndex, Onward};
@@ -132,12 +132,11 @@ impl Reader<'_> {
     }
 
     fn receive(&mut self, datagram: &Datagram<'_>, is_stopping: bool) {
-        if self.heritage.remembered.knows(NO_GROUP, datagram.bytes, monotonic_ns) {
-            self.engine.refuse_copy(datagram);
-        } else if is_stopping {
-            self.engine.receive_while_stopping(datagram);
-        } else {
-            self.engine.receive(datagram);
+        match self.heritage.remembered.known_to_receivers(datagram.bytes, monotonic_ns) {
+            Known::Not if is_stopping => self.engine.receive_while_stopping(datagram),
+            Known::Not => self.engine.receive(datagram),
+            Known::Copy => self.engine.refuse_copy(datagram),
+            Known::Unreadable => self.engine.count_copy(),
         }
     }
 }

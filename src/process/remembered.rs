@@ -11,8 +11,10 @@ use std::io;
 
 use crate::shm::{CounterBlock, Counters};
 
-/// In place of a group, for messages that ended their receivers.
-pub const NO_GROUP: u16 = u16::MAX;
+/// In place of a group, for messages that ended their receivers ...
+const NO_GROUP: u16 = u16::MAX;
+/// ... and for those whose copies did so again: whoever reads them ends, even without the script.
+const UNREADABLE: u16 = u16::MAX - 1;
 
 /// 64 times T1, after which its sender gives a transaction up.
 const REMEMBERED_FOR_NS: u64 = 32_000_000_000;
@@ -23,6 +25,17 @@ const NOTED: u32 = 0;
 /// When the last one will be forgotten; 0 where there was none. Behind it two numbers for each place, key and end.
 const LAST_END: u32 = 1;
 const FIRST_PLACE: u32 = 2;
+
+/// What is known of a message before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Not,
+    /// It is a copy of one that ended its receivers.
+    Copy,
+    /// It is one whose copies ended receivers, too, that were only to refuse them.
+    Unreadable,
+}
 
 /// The memory; a look at it is shared, to write belongs to the master.
 pub struct Remembered {
@@ -45,6 +58,24 @@ impl Remembered {
         self.numbers.set(place + 1, end_ns);
         self.numbers.set(NOTED, noted + 1);
         self.numbers.set(LAST_END, end_ns);
+    }
+
+    /// The same for a message that ended its receivers.
+    pub fn note_of_receivers(&self, message: &[u8], now_ns: u64) {
+        let is_copy = self.knows(NO_GROUP, message, || now_ns);
+        self.note(if is_copy { UNREADABLE } else { NO_GROUP }, message, now_ns);
+    }
+
+    /// What a receiver is to do with a message that may be a copy of one that ended others.
+    #[inline]
+    pub fn known_to_receivers(&self, message: &[u8], now_ns: impl Fn() -> u64) -> Known {
+        if self.numbers.value(LAST_END) == 0 || !self.knows(NO_GROUP, message, &now_ns) {
+            Known::Not
+        } else if self.knows(UNREADABLE, message, &now_ns) {
+            Known::Unreadable
+        } else {
+            Known::Copy
+        }
     }
 
     /// Whether this is a copy of a message that was set aside in this group lately.
@@ -97,6 +128,18 @@ mod tests {
         for (group, message, now_ns, expected) in rows {
             assert_eq!(knows(group, message, now_ns), expected, "{message:?} of {group} at {now_ns}");
         }
+    }
+
+    #[test]
+    fn what_ends_receivers_that_only_refuse_it_is_not_even_read() {
+        let memory = Remembered::create().expect("memory");
+        let known = |message: &[u8]| memory.known_to_receivers(message, || 5);
+        assert_eq!(known(b"poison"), Known::Not);
+        memory.note_of_receivers(b"poison", 5);
+        assert_eq!((known(b"poison"), known(b"other")), (Known::Copy, Known::Not));
+        memory.note_of_receivers(b"poison", 5);
+        assert_eq!((known(b"poison"), known(b"other")), (Known::Unreadable, Known::Not));
+        assert_eq!(memory.known_to_receivers(b"poison", || 5 + REMEMBERED_FOR_NS), Known::Not);
     }
 
     #[test]

@@ -93,6 +93,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Who counts does so some times a second; on a busy machine it may be late.
 const LIFELESS_MS_MIN: u64 = 1_000;
+/// Who was held up for longer than this, as everybody was, may have missed more counts than it had time for.
+const COUNTS_MISSED_MS_MAX: u64 = LIFELESS_MS_MIN / 2;
 /// The control process may wait for what becomes of a reload.
 const CONTROL_MS_MIN: u32 = 10_000;
 /// A deadline is passed by this part of it at most before it is seen.
@@ -142,9 +144,12 @@ impl Watchdog {
         let Some(pause) = self.usual_pause() else { return };
         let gap_max = (pause * LOOKS_MISSED_MAX).max(STANDSTILL_MIN);
         let last_ns = self.looked_at_ns.replace(now_ns).unwrap_or(now_ns);
-        if now_ns.saturating_sub(last_ns) > gap_max.as_nanos() as u64 {
-            self.resumed_at_ns = now_ns;
+        let gap_ns = now_ns.saturating_sub(last_ns);
+        if gap_ns > COUNTS_MISSED_MS_MAX * NS_PER_MS {
             self.pulses.clear();
+        }
+        if gap_ns > gap_max.as_nanos() as u64 {
+            self.resumed_at_ns = now_ns;
             self.suspects.clear();
         }
     }

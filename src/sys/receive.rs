@@ -134,7 +134,8 @@ impl ReceiveMemory {
             progress.blamed.store(0, Ordering::Release);
         }
         let deaths = progress.deaths.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        let blamed = progress.blamed.fetch_add(u32::from(is_blamed), Ordering::AcqRel) + u32::from(is_blamed);
+        let blame = u32::from(is_blamed);
+        let blamed = progress.blamed.fetch_add(blame, Ordering::AcqRel).saturating_add(blame);
         // What it left may point anywhere.
         self.point(index);
         let message = self.received(index);
@@ -374,12 +375,15 @@ fn destination(header: &libc::msghdr) -> Option<IpAddr> {
     if header.msg_controllen == 0 || header.msg_controllen > CONTROL_SIZE {
         return None;
     }
-    // SAFETY: the kernel filled `msg_control` with `msg_controllen` bytes of well-formed control messages; the macros
-    // stay inside them, and the type of each message says which structure its bytes are.
+    // SAFETY: `msg_control` points at the controls of an envelope, which has room for one structure behind the last
+    // message that can begin there; the macros stay inside of `msg_controllen` as long as no length is longer than that,
+    // and the type of each message says which structure its bytes are.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
             match ((*message).cmsg_level, (*message).cmsg_type) {
+                // The kernel writes none such; a reader that went wild may have.
+                _ if (*message).cmsg_len > header.msg_controllen => return None,
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let found = libc::CMSG_DATA(message).cast::<libc::in_pktinfo>().read_unaligned();
                     return Some(Ipv4Addr::from(u32::from_be(found.ipi_addr.s_addr)).into());
@@ -539,14 +543,19 @@ mod tests {
         send_texts(&sender, &receiver, &["a", "b"]);
         batch.receive(receiver.as_fd()).unwrap();
         batch.begin();
-        // SAFETY: the header lies inside the mapping, and nobody else looks at it.
-        unsafe { (*memory.header(0)).msg_hdr.msg_control = std::ptr::dangling_mut() };
+        // SAFETY: header and envelope lie inside the mapping, and nobody else looks at them.
+        unsafe {
+            (*memory.header(0)).msg_hdr.msg_control = std::ptr::dangling_mut();
+            (*memory.header(0)).msg_hdr.msg_controllen = CONTROL_SIZE as _;
+            (*memory.envelope(0)).control = [u64::MAX; CONTROL_WORDS];
+        }
 
         let InHand::PassedOver { message, .. } = memory.after_death(true, 1) else {
             panic!("not passed over")
         };
 
         assert_eq!((message.bytes, message.source), (&b"a"[..], sender.local_addr().ok()));
+        assert_eq!(message.destination, None);
         assert_eq!(handle(&mut ReceiveBatch::attach(&memory).0, 9), ["b"]);
     }
 
