@@ -255,6 +255,7 @@ impl Master {
         former.heritage.statistics.unlink();
         self.elders.push(former);
         self.dismiss_elders();
+        self.write_totals();
         self.finish_reload(Err(format!("not all processes of generation {number} came up")));
     }
 
