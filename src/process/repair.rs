@@ -349,6 +349,15 @@ mod tests {
 
     const PLACE: u32 = 3;
 
+    /// As the master does it: each deed is counted once.
+    fn condemn(shop: &mut RepairShop, mark: u64) -> bool {
+        let is_new = shop.condemn(PLACE, mark);
+        if is_new {
+            shop.count_deadline_kill(0);
+        }
+        is_new
+    }
+
     fn bury(shop: &mut RepairShop, role: &Role, status: ExitStatus) -> Finding {
         shop.after_death(&Dead { place: PLACE, role, process: ProcessId::own(), status, remains: None })
     }
@@ -414,18 +423,19 @@ mod tests {
         let started_at_ns = scene.shop.worker(0, 0).started_at_ns;
         assert_ne!(started_at_ns, 0);
         // It finished in time after all and had begun with another one when it was killed.
-        scene.shop.condemn(PLACE, started_at_ns - 1);
+        assert!(condemn(&mut scene.shop, started_at_ns - 1));
         bury(&mut scene.shop, &worker(0), KILL);
         for attempts in 2..=3 {
             scene.queues.consumer(0, 0).next().unwrap();
             let started_at_ns = scene.shop.worker(0, 0).started_at_ns;
-            scene.shop.condemn(PLACE, started_at_ns);
-            scene.shop.condemn(PLACE, started_at_ns);
+            assert!(condemn(&mut scene.shop, started_at_ns));
+            assert!(!condemn(&mut scene.shop, started_at_ns));
             let finding = bury(&mut scene.shop, &worker(0), KILL);
             match attempts {
                 2 => assert_eq!(finding.occupation, Occupation::Message { attempts, is_started: true }),
                 _ => assert_eq!(finding.occupation, Occupation::Quarantined { size: 4, attempts }),
             }
         }
+        assert_eq!(scene.queues.group_statistics(0).deadline_killed, 3);
     }
 }

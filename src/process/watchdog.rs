@@ -94,7 +94,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Who counts does so some times a second; on a busy machine it may be late.
 const LIFELESS_MS_MIN: u64 = 1_000;
 /// Who was held up for longer than this, as everybody was, may have missed more counts than it had time for.
-const COUNTS_MISSED_MS_MAX: u64 = LIFELESS_MS_MIN / 2;
+const COUNTS_MISSED_MAX: Duration = Duration::from_millis(LIFELESS_MS_MIN / 2);
 /// The control process may wait for what becomes of a reload.
 const CONTROL_MS_MIN: u32 = 10_000;
 /// A deadline is passed by this part of it at most before it is seen.
@@ -144,11 +144,11 @@ impl Watchdog {
         let Some(pause) = self.usual_pause() else { return };
         let gap_max = (pause * LOOKS_MISSED_MAX).max(STANDSTILL_MIN);
         let last_ns = self.looked_at_ns.replace(now_ns).unwrap_or(now_ns);
-        let gap_ns = now_ns.saturating_sub(last_ns);
-        if gap_ns > COUNTS_MISSED_MS_MAX * NS_PER_MS {
+        let gap = Duration::from_nanos(now_ns.saturating_sub(last_ns));
+        if gap > gap_max.max(COUNTS_MISSED_MAX) {
             self.pulses.clear();
         }
-        if gap_ns > gap_max.as_nanos() as u64 {
+        if gap > gap_max {
             self.resumed_at_ns = now_ns;
             self.suspects.clear();
         }
@@ -303,6 +303,29 @@ mod tests {
         assert!((0..990).step_by(10).all(|now_ms| !is_ended(now_ms)));
         assert!((5_000..6_020).step_by(10).all(|now_ms| !is_ended(now_ms)));
         assert!(is_ended(6_020));
+    }
+
+    #[test]
+    fn looks_as_rare_as_long_deadlines_allow_are_no_standstill_for_who_counts() {
+        let mut watchdog = watchdog(&[30_000]);
+        assert_eq!(watchdog.pause(), Some(PAUSE_MAX));
+        let mut is_ended = |now_ms: u64| {
+            watchdog.look(now_ms * NS_PER_MS);
+            watchdog.judge(3, &worker(0), Sight::Counting { count: 1 }, now_ms * NS_PER_MS).is_some()
+        };
+        assert!((0..=31_000).step_by(1_000).all(|now_ms| !is_ended(now_ms)));
+        assert!(is_ended(31_010));
+    }
+
+    #[test]
+    fn a_short_deadline_of_others_does_not_make_late_looks_forget_who_stands_still() {
+        let mut watchdog = watchdog(&[100, 2_000]);
+        let mut is_ended = |now_ms: u64| {
+            watchdog.look(now_ms * NS_PER_MS);
+            watchdog.judge(3, &worker(1), Sight::Counting { count: 1 }, now_ms * NS_PER_MS).is_some()
+        };
+        assert!((0..=2_100).step_by(100).all(|now_ms| !is_ended(now_ms)));
+        assert!(is_ended(2_110));
     }
 
     #[test]
