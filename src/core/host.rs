@@ -26,7 +26,7 @@ impl Host for Context<'_> {
         match self.registry().transform(transformation, input, arguments, out) {
             Ok(reading) => reading,
             Err((name, unfit)) => {
-                self.log(Level::Error, format_args!("{{{name}}} yields nothing: {}", unfit.0));
+                self.log(Level::Error, format_args!("transformation {{{name}}} has no result: {}", unfit.0));
                 Reading::Null
             }
         }

@@ -79,7 +79,7 @@ impl fmt::Display for RelayFailure {
         match self {
             RelayFailure::NotARequest => f.write_str("the message is not a request"),
             RelayFailure::Ack => f.write_str("an ACK is never answered"),
-            RelayFailure::Status(code) => write!(f, "{code} is not a status"),
+            RelayFailure::Status(code) => write!(f, "{code} is not a status code"),
             RelayFailure::Header(error) => error.fmt(f),
             RelayFailure::Broken(fault) => write!(f, "the message is broken: {fault}"),
             RelayFailure::Edit(error) => error.fmt(f),
@@ -89,7 +89,7 @@ impl fmt::Display for RelayFailure {
             RelayFailure::Unresolved(host) => write!(f, "could not resolve \"{host}\""),
             RelayFailure::Transport(name) => write!(f, "transport \"{name}\" is not served yet"),
             RelayFailure::NoListener(to) => write!(f, "no listener can send to {to}"),
-            RelayFailure::Withheld(to) => write!(f, "onsend_route dropped what was to leave to {to}"),
+            RelayFailure::Withheld(to) => write!(f, "onsend_route dropped the message to {to}"),
             RelayFailure::Send(to, error) => write!(f, "could not send to {to}: {error}"),
         }
     }

@@ -29,7 +29,7 @@ impl fmt::Display for Withheld {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
-            count => write!(out, " ({count} more like this)"),
+            count => write!(out, " (suppressed {count} similar lines)"),
         }
     }
 }

@@ -285,7 +285,7 @@ impl Async {
             return self.fail(
                 context,
                 Failure::Misplaced,
-                &"nobody can go on in a loop or behind another operand",
+                &"a request cannot be resumed inside a loop or after another operand",
             );
         };
         let interruption = context.registry().interruption(point);
@@ -334,7 +334,7 @@ impl Async {
         }
         let withheld = self.complaints[failure as usize].pass(context.circumstances().received_at_ns);
         if let Some(withheld) = withheld {
-            context.log(Level::Error, format_args!("the request is not handed on: {reason}{withheld}"));
+            context.log(Level::Error, format_args!("could not suspend the request: {reason}{withheld}"));
         }
         Outcome::FALSE
     }
@@ -346,7 +346,7 @@ fn delay_of(argument: Argument<'_>, in_units: fn(u64) -> Duration) -> Option<Dur
     number.map(in_units).filter(|delay| !delay.is_zero() && *delay <= DELAY_MAX)
 }
 
-const NO_DELAY: &str = "that is no time to wait, which is 1 ms to a day";
+const NO_DELAY: &str = "the delay must be from 1 ms to 1 day";
 
 /// The name of the route in an argument; `None` for `"0"`, which stands for no route.
 fn name_of<'m>(route: Argument<'_>, context: &Context<'m>) -> Option<&'m str> {

@@ -312,7 +312,7 @@ impl CfgUtils {
             if let Some(withheld) = self.complaint.pass(context.circumstances().received_at_ns) {
                 context.log(
                     Level::Error,
-                    format_args!("sleep: a receiver does not wait, delegate first{withheld}"),
+                    format_args!("sleep: not allowed in a receiver, delegate the message first{withheld}"),
                 );
             }
             return Outcome::FALSE;

@@ -152,7 +152,7 @@ fn listener_named(context: &Context<'_>, name: &[u8]) -> Option<u16> {
 fn force(context: &mut Context<'_>, listener: Option<u16>, written: &[u8]) -> Outcome {
     if listener.is_none() {
         let written = written.escape_ascii();
-        context.log(Level::Error, format_args!("no socket \"{written}\" is listened on"));
+        context.log(Level::Error, format_args!("no listen socket \"{written}\""));
         return Outcome::FALSE;
     }
     context.forced_listener = listener;

@@ -301,7 +301,10 @@ impl Pv {
         let kind = arguments[1].text();
         if ![&b"int"[..], b"str", b"null", b"xavp"].contains(&kind) {
             let kind = kind.escape_ascii();
-            context.log(Level::Error, format_args!("typeof: \"{kind}\" is none of int, str, null, xavp"));
+            context.log(
+                Level::Error,
+                format_args!("typeof: unknown type \"{kind}\", types are int, str, null, xavp"),
+            );
             return Outcome::FALSE;
         }
         self.with_value(context, &arguments[0], |reading, text| match reading {

@@ -92,7 +92,7 @@ impl Stateless {
     fn reply(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
         let Some(status) = arguments[0].integer().and_then(status_of) else {
             let written = arguments[0].text().escape_ascii();
-            return self.fail(context, format_args!("\"{written}\" is no status from 100 to 699"));
+            return self.fail(context, format_args!("\"{written}\" is not a status code from 100 to 699"));
         };
         let reason = arguments.get(1).map_or(&b""[..], Argument::text);
         self.send(context, status, reason)
@@ -109,7 +109,7 @@ impl Stateless {
         }
         // A line end would start a header field of the script's choosing.
         if reason.iter().any(|&byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return self.fail(context, format_args!("the reason holds a line end"));
+            return self.fail(context, format_args!("the reason phrase contains a line end"));
         }
         let reason = if reason.is_empty() { status.reason().as_bytes() } else { reason };
         match context.reply(status.code(), reason, b"") {

@@ -103,7 +103,7 @@ impl Module for Sworker {
             "sworker.refused",
             "messages answered with 503 because the queue was full (full=reply)",
         ),
-        CounterRow::new("sworker.unknown_group", "messages not delegated because no such group works"),
+        CounterRow::new("sworker.unknown_group", "messages not delegated because no such worker group"),
         CounterRow::new("sworker.too_large", "messages not delegated because they do not fit into a record"),
         CounterRow::new("sworker.misplaced", "calls outside of pre-routing or inside a worker"),
     ];
@@ -183,15 +183,15 @@ impl Sworker {
         let (counter, complaint, level, reason) = match delegation {
             Delegation::Delegated => return context.count(counters.delegated),
             Delegation::Refused => return context.count(counters.refused),
-            Delegation::Full => (counters.full, &complaints.full, Level::Error, "its queue is full"),
+            Delegation::Full => (counters.full, &complaints.full, Level::Error, "the queue is full"),
             Delegation::NoSuchGroup => {
-                (counters.unknown_group, &complaints.unknown_group, Level::Warning, "no such group works")
+                (counters.unknown_group, &complaints.unknown_group, Level::Warning, "no such worker group")
             }
             Delegation::TooLarge => (
                 counters.too_large,
                 &complaints.too_large,
                 Level::Error,
-                "the message does not fit into a record",
+                "the message is larger than a queue record",
             ),
             Delegation::NotHere => (
                 counters.misplaced,
@@ -362,7 +362,7 @@ mod tests {
         for _ in 0..5 {
             stage.pre_route(REQUEST);
         }
-        assert_eq!(stage.log().matches("its queue is full").count(), 1);
+        assert_eq!(stage.log().matches("the queue is full").count(), 1);
         assert_eq!(stage.count("sworker.full"), 5);
     }
 

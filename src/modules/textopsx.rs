@@ -371,7 +371,7 @@ fn change_status(context: &mut Context<'_>, code: &Argument<'_>, reason: &[u8]) 
         return Err(format!("a {} cannot become a {status}", line.status));
     }
     if reason.iter().any(|&byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        return Err("the reason holds a line end".to_string());
+        return Err("the reason phrase contains a line end".to_string());
     }
     let version = context.message.span_of(line.version).ok_or("the first line is not one of this message")?;
     let first_line = &context.message.bytes()[..context.message.headers_start()];

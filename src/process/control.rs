@@ -52,7 +52,9 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
         if heritage.ledger.is_serving() {
             server.turn(&figures, next_publication.saturating_duration_since(now))?;
             if let Some(error) = server.take_refusal() {
-                heritage.log.say(Level::Error, format_args!("could not let in who asks: {error}"));
+                heritage
+                    .log
+                    .say(Level::Error, format_args!("could not accept a control connection: {error}"));
             }
         } else {
             std::thread::sleep(UNTIL_IT_SERVES);
@@ -283,7 +285,7 @@ impl Server for Figures<'_> {
 
     fn stop(&self) -> Result<(), String> {
         signal::send(self.heritage.master, Signal::SIGTERM)
-            .map_err(|error| format!("could not tell the master: {error}"))
+            .map_err(|error| format!("could not reach the master: {error}"))
     }
 }
 

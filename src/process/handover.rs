@@ -72,9 +72,9 @@ impl Handover {
             return Ok(None);
         }
         if found["version"] != VERSION {
-            return Err(io::Error::other("the program before this one hands over in another way"));
+            return Err(io::Error::other("the previous program uses another hand-over format"));
         }
-        let broken = || io::Error::other("the hand-over of the program before this one cannot be read");
+        let broken = || io::Error::other("the hand-over from the previous program cannot be read");
         let take = |value: &Value| {
             let number = value.as_i64().and_then(|number| i32::try_from(number).ok()).ok_or_else(broken)?;
             inherit::take(number)

@@ -55,7 +55,7 @@ impl NumberFile {
         }
         let Some(process) = text.trim().parse().ok().and_then(ProcessId::from_number) else {
             return Err(format!(
-                "pid file {} holds no process id; remove it if it is of no use",
+                "pid file {} contains no process id; remove it if it is not needed",
                 path.display()
             ));
         };
@@ -64,7 +64,7 @@ impl NumberFile {
         }
         if process != ProcessId::own() && session::exists(process) {
             return Err(format!(
-                "pid file {}: process {process} lives; is the server running?",
+                "pid file {}: process {process} is running; is the server already started?",
                 path.display()
             ));
         }

@@ -220,7 +220,7 @@ fn force_send_socket(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> O
     };
     if listener.is_none() {
         let written = arguments[0].text().escape_ascii();
-        context.log(Level::Error, format_args!("force_send_socket: no socket \"{written}\" is listened on"));
+        context.log(Level::Error, format_args!("force_send_socket: no listen socket \"{written}\""));
         return Outcome::FALSE;
     }
     context.forced_listener = listener;

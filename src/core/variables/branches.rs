@@ -178,7 +178,7 @@ fn change_of(context: &Context<'_>, part: usize, value: ValueRef<'_>) -> Result<
         (4, ValueRef::Null) => Ok(Change::Listener(None)),
         (4, ValueRef::Text(socket)) => match listener_at(&context.settings().listeners, socket) {
             Some(listener) => Ok(Change::Listener(Some(listener))),
-            None => refuse("no such socket is listened on"),
+            None => refuse("no such listen socket"),
         },
         (5, ValueRef::Null) => Ok(Change::Flags(0)),
         (5, ValueRef::Integer(flags)) => match u32::try_from(flags) {

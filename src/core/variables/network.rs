@@ -223,7 +223,7 @@ fn force(
         ValueRef::Text(written) => match find(&context.settings().listeners, written) {
             Some(listener) => Some(listener),
             None => {
-                return Err(Refusal(format!("no socket \"{}\" is listened on", written.escape_ascii())));
+                return Err(Refusal(format!("no listen socket \"{}\"", written.escape_ascii())));
             }
         },
     };
