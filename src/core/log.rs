@@ -345,7 +345,7 @@ mod tests {
         log.say(Level::Info, format_args!("kept"));
         let text = String::from_utf8(kept.take()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].ends_with("WARNING: <core>: 2 log lines dropped: "), "{text}");
+        assert!(lines[0].ends_with("WARNING: <core>: log lines dropped: 2"), "{text}");
         assert!(lines[1].ends_with("INFO: <core>: kept"), "{text}");
         assert_eq!((lines.len(), log.dropped_count()), (2, 2));
     }

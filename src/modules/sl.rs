@@ -57,7 +57,7 @@ impl Module for Stateless {
         reply_row("send_reply", "answers; an empty reason is that of the status"),
         ModuleFunction::new(
             "sl_reply_error",
-            "answers that something failed here, by default with 500",
+            "answers with an error, by default 500",
             &[],
             Self::reply_error,
         )
@@ -203,9 +203,9 @@ mod tests {
     fn what_cannot_be_answered_is_told() {
         let ack = REQUEST.replace("OPTIONS", "ACK");
         let rows = [
-            (REQUEST, "sl_send_reply(\"99\", \"x\")", "no status from 100 to 699"),
-            (REQUEST, "sl_send_reply(\"700\", \"x\")", "no status from 100 to 699"),
-            (REQUEST, "sl_send_reply(\"200\", \"a\r\nVia: x\")", "holds a line end"),
+            (REQUEST, "sl_send_reply(\"99\", \"x\")", "not a status code from 100 to 699"),
+            (REQUEST, "sl_send_reply(\"700\", \"x\")", "not a status code from 100 to 699"),
+            (REQUEST, "sl_send_reply(\"200\", \"a\r\nVia: x\")", "contains a line end"),
             (&ack, "sl_send_reply(\"200\", \"OK\")", "an ACK is never answered"),
         ];
         for (message, statement, expected) in rows {

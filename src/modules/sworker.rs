@@ -67,10 +67,10 @@ const GROUP: &[ParameterKind] = &[ParameterKind::Prepared];
 
 impl Module for Sworker {
     const NAME: &'static str = "sworker";
-    const DOCUMENTATION: &'static str = "hands messages from receivers to groups of workers";
+    const DOCUMENTATION: &'static str = "delegates messages from receivers to groups of workers";
     const PARAMETERS: &'static [Parameter<Self>] = &[Parameter::text(
         "xdata",
-        "variable whose value travels with a delegated message, such as $var(xdata); the worker sets it again",
+        "variable that is passed to the worker with a delegated message, such as $var(xdata)",
         |module, name| {
             let name = std::str::from_utf8(name).map_err(|_| not_a_variable(name))?;
             module.xdata_name = Some(name.to_string());
@@ -86,25 +86,32 @@ impl Module for Sworker {
         )
         .prepare(Self::prepare_group)
         .advice(Advice::TestThenDrop),
-        ModuleFunction::new("swork_task", "old spelling of sworker_task", GROUP, Self::task)
+        ModuleFunction::new("swork_task", "old name of sworker_task", GROUP, Self::task)
             .prepare(Self::prepare_group)
             .advice(Advice::Alias("sworker_task")),
         ModuleFunction::new(
             "sworker_active",
-            "true in a worker that processes a delegated message, false in a receiver and where a message goes on that was begun elsewhere",
+            "true in a worker that processes a delegated message, false in a receiver and in a resumed \
+             request",
             &[],
             |_, context, _| (context.is_worker() && !context.is_continued).into(),
         ),
     ];
     const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("sworker.delegated", "messages that a queue took over"),
+        CounterRow::new("sworker.delegated", "messages accepted by a queue"),
         CounterRow::new("sworker.full", "messages not delegated because the queue was full"),
         CounterRow::new(
             "sworker.refused",
             "messages answered with 503 because the queue was full (full=reply)",
         ),
-        CounterRow::new("sworker.unknown_group", "messages not delegated because no such worker group"),
-        CounterRow::new("sworker.too_large", "messages not delegated because they do not fit into a record"),
+        CounterRow::new(
+            "sworker.unknown_group",
+            "messages not delegated because there is no such worker group",
+        ),
+        CounterRow::new(
+            "sworker.too_large",
+            "messages not delegated because they are larger than a queue record",
+        ),
         CounterRow::new("sworker.misplaced", "calls outside of pre-routing or inside a worker"),
     ];
 

@@ -90,7 +90,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Script(text) => write!(out, "the script has mistakes\n{}", text.trim_end()),
+            StartError::Script(text) => write!(out, "the script has errors\n{}", text.trim_end()),
             StartError::Listen(error) => error.fmt(out),
             StartError::NoListener => {
                 write!(out, "nothing to listen on: the script and -l name no UDP socket")

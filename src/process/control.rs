@@ -252,7 +252,7 @@ impl Server for Figures<'_> {
     fn change_setting(&self, group: &str, name: &str, value: &Value) -> Result<(), String> {
         if (group, name) == LOG_LEVEL {
             let level = value.as_i64().filter(|level| (-5..=9).contains(level));
-            self.set_log_level(level.ok_or("a level from -5 to 3 is needed")?);
+            self.set_log_level(level.ok_or("the level must be from -5 to 3")?);
             return Ok(());
         }
         let setting = self.heritage.loaded.registry.live_setting(group.as_bytes(), name.as_bytes());

@@ -159,10 +159,10 @@ mod tests {
         assert!(Handover::read(&json!({"predecessor": ProcessId::own().number()})).unwrap().is_none());
         let refused = |found: Value| Handover::read(&found).err().map(|error| error.to_string());
         let other = refused(json!({"predecessor": parent, "version": 1}));
-        assert!(other.is_some_and(|text| text.ends_with("hands over in another way")));
+        assert!(other.is_some_and(|text| text.ends_with("uses another hand-over format")));
         let own = ProcessId::own().number();
         let orphan = json!({"predecessor": i32::MAX, "heir": own, "version": 1});
-        assert!(refused(orphan).is_some_and(|text| text.ends_with("hands over in another way")));
+        assert!(refused(orphan).is_some_and(|text| text.ends_with("uses another hand-over format")));
         let others = json!({"predecessor": parent, "heir": parent, "version": VERSION});
         assert!(Handover::read(&others).unwrap().is_none());
         let short = json!({"predecessor": parent, "version": VERSION});

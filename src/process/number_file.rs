@@ -205,10 +205,10 @@ mod tests {
         check(None, Ok(Predecessor::None));
         check(Some(""), Ok(Predecessor::None));
         check(Some("2147483647\n"), Ok(Predecessor::Stale(i32::MAX)));
-        check(Some(&parent), Err("lives; is the server running?"));
+        check(Some(&parent), Err("is running; is the server already started?"));
         check(Some(&ProcessId::own().to_string()), Ok(Predecessor::Stale(ProcessId::own().number())));
         for nonsense in ["abc", "-1", "0", "12 13", "99999999999"] {
-            check(Some(nonsense), Err("holds no process id"));
+            check(Some(nonsense), Err("contains no process id"));
         }
         fs::write(&path, &parent).unwrap();
         assert_eq!(NumberFile::predecessor(&path, Some(ProcessId::parent())), Ok(Predecessor::None));

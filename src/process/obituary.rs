@@ -96,7 +96,7 @@ mod tests {
                 1_260,
                 in_hand,
                 "ended by SIGKILL after 1.3 s; it was processing a message (attempt 1), \
-                 its successor begins with it",
+                 which its replacement will process",
             ),
             (
                 killed,

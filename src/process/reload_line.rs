@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_ever_and_long_words_are_cut() {
         let line = ReloadLine::new().unwrap();
-        assert!(line.ask(1, SHORT).unwrap_err().starts_with("not done yet"));
+        assert!(line.ask(1, SHORT).unwrap_err().starts_with("the reload is still running"));
         line.answer(2, &Err("ä".repeat(TEXT_SIZE_MAX)));
         assert_eq!(line.ask(2, SHORT).unwrap_err().len(), TEXT_SIZE_MAX);
         // Nobody reads any more: the master is not held up.

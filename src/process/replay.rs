@@ -184,6 +184,6 @@ mod tests {
     fn what_cannot_be_played_is_told() {
         assert_eq!(run(&set_aside("gone")), Err("the script has no group \"gone\"".to_owned()));
         let lost = SetAside { circumstances: None, ..set_aside("calls") };
-        assert!(run(&lost).unwrap_err().starts_with("where the message came from"));
+        assert!(run(&lost).unwrap_err().starts_with("the source address of the message"));
     }
 }

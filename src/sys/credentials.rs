@@ -159,8 +159,8 @@ mod tests {
         check(Some("root"), Some("4294967294"), Ok((Some(0), Some(4_294_967_294))));
         check(Some("4000000001"), None, Ok((Some(4_000_000_001), None)));
         check(Some("no-such-user"), None, Err("unknown user \"no-such-user\" on this system"));
-        check(None, Some("no-such-group"), Err("there is no group \"no-such-group\" on this system"));
-        check(Some("-1"), None, Err("there is no user \"-1\" on this system"));
+        check(None, Some("no-such-group"), Err("unknown group \"no-such-group\" on this system"));
+        check(Some("-1"), None, Err("unknown user \"-1\" on this system"));
     }
 
     #[test]

@@ -263,7 +263,7 @@ fn a_generation_that_does_not_come_up_is_rolled_back_and_nothing_is_lost() {
             figures.output
         );
     }
-    server.wait_for_log("could not give up rights");
+    server.wait_for_log("could not confine the process");
 
     // ... and the next one comes up when it can.
     let new = server.folder().write("server.cfg.new", script("no"));

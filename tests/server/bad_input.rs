@@ -262,7 +262,7 @@ fn what_is_said_of_a_sender_over_and_over_is_held_back_and_told_and_others_are_h
     // ... when a second goes by, then the next line says how many were held back ...
     wait_until("one more is written", SOON, || {
         send(&noisy, "late");
-        server.log_count("such lines about this source") > 0
+        server.log_count("similar lines about this source") > 0
     });
     assert!(server.log().contains("(suppressed "), "{}", server.log());
     // ... and another sender was never held back.

@@ -123,7 +123,7 @@ fn a_ring_whose_words_are_spoilt_holds_up_nobody_for_long() {
 
     processes::thaw(worker);
 
-    server.wait_for_log("words of group calls contradict each other");
+    server.wait_for_log("inconsistent queue state in group calls");
     wait_until("others serve", SOON, || server.ask_control(&["core.generation"])["generation"] == 1);
     assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).status(), 200, "{word:#x}");
     assert_renewed(&server, &before);
