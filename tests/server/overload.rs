@@ -200,7 +200,7 @@ fn a_neighbour_that_asks_is_told_how_much_to_keep_back_and_when_it_is_over() {
 
     processes::thaw(worker);
     answers(&other, 16);
-    server.wait_for_log("overload is over");
+    server.wait_for_log("overload control: ended");
     let over = neighbour.ask(&asking("over"));
     assert_eq!((over.status(), via_parameter(&over, "oc").as_deref()), (200, Some("0")));
     let sequence =
