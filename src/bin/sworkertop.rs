@@ -105,7 +105,7 @@ fn attach(order: &Order) -> Result<Snapshot, String> {
     })
 }
 
-/// Redraws in place. The viewer attaches anew each time, so that it follows a server that was started again.
+/// Redraws in place. The viewer attaches again each time, so that it follows a server that was started again.
 fn show_on_and_on(order: &Order) -> Result<(), String> {
     const HOME_AND_CLEAR: &str = "\x1b[H\x1b[2J";
     loop {

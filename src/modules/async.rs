@@ -390,7 +390,7 @@ mod tests {
         format!("{HEAD}request_route {{ {statements} }}\n{TASK}")
     }
 
-    /// What was handed on, and whether the script went on behind it.
+    /// What was handed on, and whether the script went on after it.
     fn run(statements: &str, answer: Delegation) -> (Vec<HandedOn>, bool, Stage) {
         let mut stage = Stage::new(MODULES, &script(&format!("{statements} log(2, \"@@behind@@\");")));
         stage.answer.set(answer);

@@ -423,7 +423,7 @@ pub struct Variable {
     pub span: Span,
 }
 
-/// An index behind a variable.
+/// An index after a variable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Index {
     /// `[n]`, negative from the end.

@@ -64,7 +64,7 @@ pub enum KeyShape<'a> {
 pub enum ParameterKind {
     /// Text; variables inside a literal are replaced.
     Text,
-    /// Header lines: text in which a variable behind a name and its colon stays in its line, whatever it holds.
+    /// Header lines: text in which a variable after a name and its colon stays in its line, whatever it holds.
     Lines,
     /// Text for the log: what a variable in it holds is made visible there, and starts no line of its own.
     Shown,

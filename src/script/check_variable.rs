@@ -140,7 +140,7 @@ impl Checker<'_> {
         self.joined(template, Values::AsTheyAre);
     }
 
-    /// The same for header lines: the value of a variable behind a colon cannot start a line of its own.
+    /// The same for header lines: the value of a variable after a colon cannot start a line of its own.
     pub(super) fn lines_template(&mut self, template: &Template) {
         self.joined(template, Values::WithinTheirLine);
     }

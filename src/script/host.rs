@@ -27,7 +27,7 @@ pub enum ValueRef<'a> {
     Text(&'a [u8]),
 }
 
-/// An index behind a variable, evaluated.
+/// An index after a variable, evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// None written.
@@ -65,8 +65,8 @@ pub enum Argument<'a> {
     Delay {
         /// The integer.
         number: i64,
-        /// Where the run can go on behind the call (`Interpreter::resume`); `None` inside a loop, and where the value
-        /// of the call is part of something.
+        /// Where the run can go on after the call (`Interpreter::resume`); `None` inside a loop, and where the value of
+        /// the call is part of something.
         point: Option<u32>,
     },
 }

@@ -123,7 +123,7 @@ impl Interpreter {
         Run::new(self, &program.code, Some(program), host, entry).finish()
     }
 
-    /// Goes on behind a call that interrupted a run of the same program, to the end of the route it stands in; the call
+    /// Goes on after a call that interrupted a run of the same program, to the end of the route it stands in; the call
     /// was true. `None` when no run can have been interrupted there.
     pub fn resume<H: Host>(&mut self, program: &Program, point: u32, host: &mut H) -> Option<Verdict> {
         let on_failure = program.statement_of_interruption(point)?;

@@ -138,7 +138,7 @@ impl<'p> Parser<'p> {
         self.token(offset).kind
     }
 
-    /// A token further on; behind the last it is the end.
+    /// A token further on; after the last it is the end.
     pub(super) fn token(&self, offset: usize) -> Token {
         self.tokens.get(self.at + offset).or(self.tokens.last()).copied().unwrap_or(NOTHING)
     }
@@ -240,7 +240,7 @@ impl<'p> Parser<'p> {
         self.source.join(first.span, last.span)
     }
 
-    /// The place right behind the last token taken.
+    /// The place right after the last token taken.
     pub(super) fn span_behind(&self) -> Span {
         let end = self.source.file_span(self.previous().span).end;
         Span { start: end, end }
@@ -353,8 +353,8 @@ impl<'p> Parser<'p> {
 
     // Taking up again.
 
-    /// Moves to where the next statement can begin: behind a `;` or a block, before a `}`, at a line that looks like
-    /// the beginning of a statement. What began the mistake is not read again.
+    /// Moves to where the next statement can begin: after a `;` or a block, before a `}`, at a line that looks like the
+    /// beginning of a statement. What began the mistake is not read again.
     pub(super) fn skip_statement(&mut self, start: usize) {
         let was_poisoned = self.is_poisoned();
         while self.kind() != TokenKind::End {
@@ -398,7 +398,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// From a `{` to behind its `}`, or to where a new item begins.
+    /// From a `{` to after its `}`, or to where a new item begins.
     pub(super) fn skip_braces(&mut self) {
         let mut depth = 0usize;
         while self.kind() != TokenKind::End {
@@ -415,7 +415,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// From a `(` to behind its `)`, or to where it cannot go on.
+    /// From a `(` to after its `)`, or to where it cannot go on.
     pub(super) fn skip_parentheses(&mut self) {
         let mut depth = 0usize;
         while !matches!(

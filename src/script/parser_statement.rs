@@ -431,7 +431,7 @@ impl Parser<'_> {
         self.fail(refused)
     }
 
-    /// The end of a statement. A missing one is reported right behind the last token, and the statement stands.
+    /// The end of a statement. A missing one is reported right after the last token, and the statement stands.
     fn semicolon(&mut self) -> Parsed<()> {
         if self.take(TokenKind::Semicolon) {
             return Ok(());

@@ -85,7 +85,7 @@ impl Program {
         self.routes.iter().map(|route| &*route.name)
     }
 
-    /// Tells this program from one in which a place behind a call is another place.
+    /// Tells this program from one in which a place after a call is another place.
     pub fn mark(&self) -> u64 {
         let mut hash = DefaultHasher::new();
         let code = &self.code;
@@ -327,7 +327,7 @@ pub(super) enum KeySource {
     Computed,
 }
 
-/// An index behind a variable.
+/// An index after a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PositionShape {
     Unset,
@@ -365,7 +365,7 @@ pub(super) enum ArgumentShape {
     Prepared(u32, Stretch),
     /// A place; its key and index from the stack.
     Place(PlaceShape),
-    /// An integer from the stack, handed over with the place behind the call.
+    /// An integer from the stack, handed over with the place after the call.
     Delay,
     /// A route.
     Route(RouteId),

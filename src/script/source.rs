@@ -9,8 +9,8 @@
 //! A [`Span`] is two offsets into this space, so a place needs eight bytes wherever it is kept, and still says through
 //! which includes and defines the text came. Every use of a define is a region of its own that shares the text.
 //!
-//! **Invariant:** regions lie one behind the other, in the order they were added, with one free offset between them,
-//! so that the place behind the last byte of a region belongs to that region.
+//! **Invariant:** regions lie one after the other, in the order they were added, with one free offset between them, so
+//! that the place after the last byte of a region belongs to that region.
 
 use super::ast::Span;
 use std::ops::Range;

@@ -11,7 +11,7 @@
 //!   accepted nothing, and the master frees its seat.
 //! - There is one mover, with rings of its own. MOVING names the record of its ring that the push will be, so a
 //!   successor knows whether the push happened: a message is moved exactly once, whoever dies.
-//! - A message leaves its seat only for a ring. A full ring leaves it where it is, and all that come behind it there.
+//! - A message leaves its seat only for a ring. A full ring leaves it where it is, and all that come after it there.
 //! - Nobody waits for anybody: who finds no seat is told so.
 //!
 //! The mover sleeps on one word. It *says until when, fences, looks at all seats*; an usher *publishes, fences, reads
@@ -189,7 +189,7 @@ impl WaitingRoom {
     }
 
     /// The mover's end, taken over from a dead predecessor if there was one. There must be only one, and its producer
-    /// must be the one its predecessor had, attached anew.
+    /// must be the one its predecessor had, attached again.
     pub fn mover(&self, producer: Producer) -> Mover {
         let (due, is_touched, is_full) = (Vec::new(), Vec::new(), Vec::new());
         let mut mover = Mover { room: self.clone(), producer, due, is_touched, is_full };
@@ -665,7 +665,7 @@ mod tests {
         scene.word(index).store(SeatWord::moving(next).0, Ordering::Relaxed);
         assert_eq!(scene.mover().sweep(0).moved, 1);
         assert_eq!(scene.served(0), [1]);
-        // And one that died behind it.
+        // And one that died after it.
         scene.admit(0, 0, &[2]).unwrap();
         assert_eq!(scene.mover().sweep(0).moved, 1);
         scene.word(index).store(SeatWord::moving(next + 1).0, Ordering::Relaxed);

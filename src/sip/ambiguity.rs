@@ -1,4 +1,4 @@
-//! Whether everybody who reads an edited message cuts it into the lines and the body that were meant.
+//! Whether every reader of an edited message cuts it into the lines and the body that were meant.
 //!
 //! A script may put any text anywhere into the header part. What it makes must not end the header lines early, start
 //! a line that has no name, or announce another body: a reader further on who is more or less lenient than the one

@@ -6,8 +6,8 @@
 //!  │ sworkerd: worker calls/2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0 │
 //! ```
 //!
-//! The environment lies behind the arguments; before it is overwritten its variables move to the heap, so
-//! `std::env::var` goes on to work. `std::env::args` does not: read the arguments first.
+//! The environment follows the arguments; before it is overwritten its variables move to the heap, so that
+//! `std::env::var` still works. `std::env::args` does not: read the arguments first.
 
 use std::ffi::CString;
 use std::fs;

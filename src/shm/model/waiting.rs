@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A room with rings behind it. The counts are not part of the model.
+/// A room with rings after it. The counts are not part of the model.
 struct World {
     queues: Queues,
     room: WaitingRoom,
