@@ -217,7 +217,7 @@ mod tests {
             attach(&parse(words).unwrap().unwrap()).err().unwrap_or_default()
         };
         let told = attached("-Y /no/such/place");
-        assert!(told.ends_with("run directory /no/such/place; -Y names another"), "{told}");
+        assert!(told.ends_with("run directory /no/such/place; use -Y for another one"), "{told}");
         let told = attached("-i no-such-server -Y /no/such/place");
         assert!(told.contains("\"no-such-server\"") && !told.contains("/no/such"), "{told}");
     }

@@ -491,7 +491,11 @@ mod tests {
             ),
             (Part::Functions, "setflag()", &["setflag(text checked at load)", "core", "any route"]),
             (Part::Variables, "$si", &["$si", "address"]),
-            (Part::Variables, "var", &["$var(name)", "read and written", "keeps its value after the message"]),
+            (
+                Part::Variables,
+                "var",
+                &["$var(name)", "read and written", "keeps its value after the message"],
+            ),
             (Part::Variables, "src_ip", &["src_ip", "short for $si"]),
             (Part::Variables, "@ruri.user", &["@ruri.user", "short for $rU"]),
             (

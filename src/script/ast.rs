@@ -159,7 +159,7 @@ pub enum RouteKind {
 }
 
 impl RouteKind {
-    /// Every kind, in the order in which they are told.
+    /// Every kind, in the order in which they are reported.
     pub const ALL: [RouteKind; 8] = [
         RouteKind::Request,
         RouteKind::Named,

@@ -72,7 +72,7 @@ pub enum ParameterKind {
     Literal,
     /// An integer (number, variable, or text that holds one).
     Integer,
-    /// An integer that says for how long the run is to be interrupted; the function is told where it can go on.
+    /// An integer that says for how long the run is suspended; the function gets the point at which it can resume.
     Delay,
     /// Any value, kind kept.
     Value,
@@ -206,7 +206,7 @@ pub enum Subject {
     },
     /// Some bytes of an option of the command line.
     Option {
-        /// The option with its value, as the source map was told.
+        /// The option with its value, as the source map has it.
         option: String,
         /// Which bytes of it.
         part: Range<usize>,
@@ -298,7 +298,7 @@ pub trait Catalog {
         true
     }
 
-    /// The function of this name with so many arguments.
+    /// The function with this name and number of arguments.
     fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Complaint>;
 
     /// Whether a function takes bare words as text, as those of the core do: `log(L_INFO, "x")`.
@@ -329,7 +329,7 @@ pub trait Catalog {
     /// A select: the variable it stands for.
     fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint>;
 
-    /// The transformation of this name with so many arguments.
+    /// The transformation with this name and number of arguments.
     fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Complaint>;
 
     /// A route block: something to know about it (it is never run here), or why it is probably a mistake, which is a

@@ -176,7 +176,7 @@ pub(super) struct Frame {
 /// Why the machine leaves the ordinary course. Small, since every instruction says whether it does.
 #[derive(Clone, Copy)]
 pub(super) enum Stop {
-    /// The statement is abandoned; the reason has been told.
+    /// The statement is abandoned; the reason has been reported.
     Statement,
     /// The run is over, as the verdict says.
     Run,
@@ -484,7 +484,7 @@ impl<H: Host> Run<'_, H> {
         Ok(())
     }
 
-    /// The code of a function or route is what the call leaves behind, also in `$rc`.
+    /// The code of a function or route is the result of the call, also in `$rc`.
     pub(super) fn finish_call(&mut self, code: i64) {
         self.last_code = code;
         self.push(Value::Integer(code));

@@ -414,7 +414,7 @@ fn digits(raw: &[u8], radix: u32, length_max: usize) -> Option<(u8, usize)> {
     (length > 0).then_some((value as u8, length))
 }
 
-/// Value of a number token, wrapped to 32 bits as the language has it. `None` when it is none.
+/// Value of a number token, wrapped to 32 bits as the language has it. `None` when it is not a number.
 pub(super) fn number_value(text: &[u8]) -> Option<Number> {
     let text = std::str::from_utf8(text).ok()?;
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -531,7 +531,7 @@ fn doubt_directive(name: &[u8], span: Span) -> Option<Diagnostic> {
     )
 }
 
-/// First lines that say whose script it is.
+/// First lines that name the language of a script.
 const SIGNATURES: &[&str] = &["KAMAILIO", "OPENSER", "SER", "MAXCOMPAT", "ALL"];
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A production that meets a mistake either reports it and goes on as if the right thing stood there (a missing `;` or
-//! `)`), or reports it and returns [`Skip`]; whoever holds a list of statements or items then moves on to the next
+//! `)`), or reports it and returns [`Skip`]; the reader of a list of statements or items then moves on to the next
 //! place where one can begin.
 //!
 //! **Invariant:** one mistake is reported once: after `Skip` nothing is reported until the parser has taken up again.
@@ -148,12 +148,12 @@ impl<'p> Parser<'p> {
         self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).copied().unwrap_or(NOTHING)
     }
 
-    /// The word in hand; empty when it is none.
+    /// The current word; empty when the token is not a word.
     pub(super) fn word(&self) -> &'p str {
         self.word_at(0)
     }
 
-    /// A word further on; empty when it is none.
+    /// A word further on; empty when the token is not a word.
     pub(super) fn word_at(&self, offset: usize) -> &'p str {
         let token = self.token(offset);
         if token.kind == TokenKind::Word { self.text_of(token) } else { "" }

@@ -368,7 +368,7 @@ impl Parser<'_> {
         if !matches!(expression.kind, ExpressionKind::Call(_) | ExpressionKind::Assign { .. }) {
             let span = self.span_from(start);
             self.push_unless_poisoned(no_effect(&expression), span);
-            // Told once is enough: nothing of it is left to be told again.
+            // One report is enough: nothing of it is left to be reported again.
             return Ok(StatementKind::Empty);
         }
         Ok(StatementKind::Expression(expression))

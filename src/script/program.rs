@@ -85,7 +85,7 @@ impl Program {
         self.routes.iter().map(|route| &*route.name)
     }
 
-    /// Tells this program from one in which a place after a call is another place.
+    /// A fingerprint: equal for programs with the same resume points.
     pub fn mark(&self) -> u64 {
         let mut hash = DefaultHasher::new();
         let code = &self.code;
@@ -219,9 +219,9 @@ pub(super) enum Instruction {
     Read(u32),
     /// Pops the value, then what the place computes; assigns; pushes 1.
     Write(u32),
-    /// Pops so many arguments and the input, pushes the result.
+    /// Pops the arguments (by their number) and the input, pushes the result.
     Transform(TransformationId, u16),
-    /// Pops so many values, pushes them joined; nothing is written `<null>`.
+    /// Pops a number of values, pushes them joined; null is written `<null>`.
     Join(u16),
 
     /// Pops and pushes: as an integer, text read leniently.
@@ -262,7 +262,7 @@ pub(super) enum Instruction {
     TextEqual,
     /// `==` on words that know no case.
     AnyCaseEqual,
-    /// `==` on addresses; on text if one side is none.
+    /// `==` on addresses; on text if one side is not an address.
     AddressEqual,
     /// Whether the address popped is in this network.
     InNetwork(u32),
@@ -319,7 +319,7 @@ pub(super) struct PlaceShape {
 /// Where the key of a variable comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeySource {
-    /// There is none, or the catalog took it into the handle.
+    /// No argument, or the catalog took it into the handle.
     Handle,
     /// A literal that the catalog left as it is.
     Literal(Stretch),

@@ -28,14 +28,14 @@ pub enum Action {
     Kill,
 }
 
-/// One point, and when it ends somebody.
+/// One point, and the pass that ends a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failpoint {
     /// Where.
     pub point: Point,
     /// How.
     pub action: Action,
-    /// One pass of so many is the end of its process.
+    /// Every pass whose number is a multiple of this ends its process.
     pub every: u32,
     /// So often.
     pub times: u32,
@@ -186,7 +186,7 @@ mod armed {
     }
 
     fn end(failpoint: &Failpoint) -> ! {
-        // Nobody is left to hear of a line that cannot be written.
+        // A line that cannot be written cannot be reported either.
         let _ =
             writeln!(stderr(), "failpoint {} ends process {}", failpoint.point.name(), std::process::id());
         match failpoint.action {

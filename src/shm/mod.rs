@@ -24,8 +24,8 @@
 //! - All of it exists before the first fork; nothing grows.
 //! - What is read from shared memory is looked at as something a crashed process wrote: offsets and lengths are
 //!   checked before use, and what cannot be true is counted and skipped.
-//! - Every process runs the same program and keeps the protocol; what is excluded is harm by processes that die, at
-//!   any instruction, not by ones that lie about who they are.
+//! - Every process runs the same program and keeps the protocol; what is excluded is harm by processes that die, at any
+//!   instruction, not by ones with a false identity.
 //! - No process waits for another, and what a dead one held is named by words that carry its index.
 //!
 //! A group has one **lane** of rings, or two (urgent messages first), or one for each of its shards: then the messages

@@ -10,9 +10,9 @@
 //!   WAITING. WAITING is the only store that makes anything of a message visible: a process killed before it has
 //!   accepted nothing, and the master frees its seat.
 //! - There is one mover, with rings of its own. MOVING names the record of its ring that the push will be, so a
-//!   successor knows whether the push happened: a message is moved exactly once, whoever dies.
+//!   successor knows whether the push happened: a message is moved exactly once, even when processes die.
 //! - A message leaves its seat only for a ring. A full ring leaves it where it is, and all that come after it there.
-//! - Nobody waits for anybody: who finds no seat is told so.
+//! - No process waits for another: without a free seat the call fails.
 //!
 //! The mover sleeps on one word. It *says until when, fences, looks at all seats*; an usher *publishes, fences, reads
 //! until when*: either the mover sees the message, or the usher sees that the mover must be woken.
@@ -57,9 +57,9 @@ unsafe impl Shareable for Direction {}
 #[derive(Default)]
 #[repr(C, align(128))]
 struct Gate {
-    /// Changed by whoever wakes the mover.
+    /// Changed by the process that wakes the mover.
     epoch: SleepWord,
-    /// Not 0 when nobody is to wait any longer.
+    /// Not 0 when nothing is to wait any longer.
     is_hurried: AtomicU32,
     /// The mover sleeps until this time of the monotonic clock; 0 while it is awake. Written by the mover only.
     asleep_until_ns: AtomicU64,
@@ -161,7 +161,7 @@ impl WaitingRoom {
 
     /// Whether every seat is free.
     pub fn is_empty(&self) -> bool {
-        // Acquire: who freed a seat had handed its message to a ring before.
+        // Acquire: the process that freed a seat had handed its message to a ring before.
         self.seats.iter().all(|seat| seat.word.load(Ordering::Acquire) == SeatWord::FREE.0)
     }
 
@@ -171,7 +171,7 @@ impl WaitingRoom {
         self.wake();
     }
 
-    /// Whether nobody is to wait any longer.
+    /// Whether nothing is to wait any longer.
     pub fn is_hurried(&self) -> bool {
         self.gate().is_hurried.load(Ordering::Acquire) != 0
     }
@@ -241,14 +241,14 @@ impl Usher {
         let seat = &self.room.seats[index];
         seat.due_ns.store(due_ns, Ordering::Relaxed);
         pass(Point::SeatFilled);
-        // Release: whoever sees WAITING sees the message and its direction.
+        // Release: a process that sees WAITING sees the message and its direction.
         seat.word.store(SeatWord::WAITING.0, mutant::ADMIT);
         pass(Point::SeatPublished);
         self.wake_mover(due_ns);
         Ok(())
     }
 
-    /// Whether nobody is to wait any longer.
+    /// Whether nothing is to wait any longer.
     pub fn is_hurried(&self) -> bool {
         self.room.is_hurried()
     }
@@ -276,7 +276,7 @@ impl Usher {
         let header = Header::of(record, History::default()).encode();
         let mut offset = 0;
         for part in [&header[..], record.meta, record.body, record.xdata] {
-            // SAFETY: the seat is FILLING by this process, so nobody else reads or writes its bytes.
+            // SAFETY: the seat is FILLING by this process, so no other process reads or writes its bytes.
             let written = unsafe { self.room.bytes[index].write(offset, part) };
             debug_assert!(written.is_some(), "the size was checked");
             offset += part.len();
@@ -302,7 +302,7 @@ pub struct Mover {
     /// Room for what is due at one look.
     due: Vec<(u64, usize)>,
     is_touched: Vec<u32>,
-    /// Groups and lanes that were full at this look: nobody overtakes whom they held up.
+    /// Groups and lanes that were full at this look: a message does not overtake those they held up.
     is_full: Vec<(u32, usize)>,
 }
 
@@ -320,7 +320,7 @@ pub struct Sweep {
 }
 
 impl Mover {
-    /// Moves what is due at `now_ns`, the longest due first; everything, when nobody is to wait any longer.
+    /// Moves what is due at `now_ns`, the longest due first; everything, when nothing is to wait any longer.
     pub fn sweep(&mut self, now_ns: u64) -> Sweep {
         let until_ns = if self.room.is_hurried() { u64::MAX } else { now_ns };
         let mut sweep = Sweep { next_due_ns: self.look(until_ns), ..Sweep::default() };
@@ -622,7 +622,7 @@ mod tests {
         let delivery = consumer.next().unwrap();
         assert!(delivery.queued_ns() >= 5_000_000_000, "{}", delivery.queued_ns());
         delivery.finish();
-        // Nobody is older than it would have been without a hurry.
+        // No message is older than it would have been without a hurry.
         scene.admit(u64::MAX, 0, b"a").unwrap();
         scene.room.hurry();
         assert_eq!(mover.sweep(monotonic_ns()).moved, 1);
@@ -650,7 +650,7 @@ mod tests {
         assert!(!scene.room.is_empty());
         scene.room.forget(3);
         assert_eq!(scene.admit(0, 0, b"a"), Ok(()));
-        // What waits is nobody's: the death of who brought it changes nothing.
+        // A waiting message has no owner: the death of the process that stored it changes nothing.
         scene.room.forget(7);
         assert_eq!(scene.mover().sweep(0).moved, 1);
     }

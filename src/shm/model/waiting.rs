@@ -1,5 +1,4 @@
-//! Messages that wait until their time has come: every order of the steps of who brings them and who moves them, and
-//! deaths of both.
+//! Delayed messages: every order of the steps of the processes that store and move them, and deaths of both.
 
 use loom::thread;
 
@@ -19,7 +18,7 @@ struct World {
 }
 
 const MESSAGES_MAX: usize = 3;
-/// Who brings messages; the room knows it by this number.
+/// The process that stores messages; the room knows it by this number.
 const BRINGER: u32 = 1;
 
 fn world(seats: u32) -> Arc<World> {
@@ -107,7 +106,7 @@ fn death_of_the_mover_loses_and_repeats_nothing() {
     }
 }
 
-/// Who brings a message dies anywhere; its seat is another one's after the funeral.
+/// The process that stores a message dies anywhere; its seat is free again after it was reaped.
 #[test]
 fn death_of_a_bringer_leaves_its_seat() {
     for death in [Point::SeatTaken, Point::SeatFilled, Point::SeatPublished] {
@@ -125,7 +124,7 @@ fn death_of_a_bringer_leaves_its_seat() {
     }
 }
 
-/// The mover sleeps for ever when nobody wakes it: a lost wake is a deadlock of the model.
+/// The mover sleeps for ever when no process wakes it: a lost wake is a deadlock of the model.
 #[test]
 fn mover_is_woken_for_what_is_due() {
     check(3, || {
@@ -143,7 +142,7 @@ fn mover_is_woken_for_what_is_due() {
     });
 }
 
-/// The same for the word that nobody is to wait any longer.
+/// The same for the word that ends all waiting.
 #[test]
 fn mover_is_woken_by_a_hurry() {
     check(3, || {
