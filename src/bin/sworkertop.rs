@@ -95,7 +95,7 @@ fn show_once(order: &Order) -> Result<(), String> {
     print(&page(&attach(order)?))
 }
 
-/// The figures as they are now, or why there are none.
+/// The current figures, or why they cannot be read.
 fn attach(order: &Order) -> Result<Snapshot, String> {
     StatisticsViewer::attach(&order.instance).map_err(|error| match (&error, &order.run_directory) {
         (StatisticsError::NotFound(_), Some(directory)) => {

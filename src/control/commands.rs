@@ -286,7 +286,7 @@ pub fn answer(server: &dyn Server, line: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Elsewhere a signal number follows; here nothing does, and whoever writes one means something else than a stop.
+/// Elsewhere a signal number follows; here nothing does, and a call with a number means something else than a stop.
 fn stop(server: &dyn Server, arguments: &[Value]) -> Result<Value, Fault> {
     if !arguments.is_empty() {
         return Err(Fault::failed("core.kill takes no argument here: it is an orderly stop"));

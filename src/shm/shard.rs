@@ -135,8 +135,7 @@ fn word(worker: u32) -> u64 {
 /// So many shards for each worker: few enough to look through, many enough that two busy keys rarely share one.
 const SHARDS_PER_WORKER: u32 = if cfg!(loom) { 1 } else { 8 };
 
-/// The number of shards of a group with `workers` workers, when it may have a number of rings and needs a number for
-/// each shard.
+/// The number of shards of a group, at most `rings_max / rings_each`.
 pub(crate) fn shard_count(workers: u32, rings_max: u32, rings_each: u32) -> u32 {
     let wanted = workers.saturating_mul(SHARDS_PER_WORKER).next_power_of_two();
     let possible = (rings_max / rings_each).max(1);

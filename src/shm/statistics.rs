@@ -155,8 +155,8 @@ pub struct StatisticsPublisher {
 }
 
 impl StatisticsPublisher {
-    /// Makes the memory `/sworker.<instance>` with room for so many rows, in the name of the calling process. The name
-    /// must be free, or its server dead.
+    /// Makes the memory `/sworker.<instance>` with room for these numbers of rows, in the name of the calling process.
+    /// The name must be free, or its server dead.
     pub fn create(
         instance: &str,
         generation: u64,
