@@ -21,7 +21,7 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
-/// How often a complaint was withheld since it was last said; after the words of a line it is told where it happened.
+/// How often a line was withheld since it was last written; shown at its end if it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Withheld(pub u64);
 

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-/// What a text has after it, and where it goes.
+/// The origin of a text, and where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// As a sender wrote it: everything is made visible.

@@ -71,7 +71,7 @@ pub struct Overrides {
     pub log_color: bool,
     /// `--log-engine`
     pub log_engine: Option<Engine>,
-    /// What follows the colon of `--log-engine`.
+    /// The text after the colon of `--log-engine`.
     pub log_engine_data: Option<String>,
     /// `--no-sandbox`
     pub is_sandbox_refused: bool,
