@@ -37,7 +37,7 @@ pub struct Failpoint {
     pub action: Action,
     /// Every pass whose number is a multiple of this ends its process.
     pub every: u32,
-    /// So often.
+    /// The number of passes that end a process.
     pub times: u32,
 }
 

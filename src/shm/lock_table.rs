@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::segment::{Plan, Segment, Shareable, Shared};
 use crate::sys::futex;
 
-/// What became of the wish for a lock.
+/// The result of a request for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locking {
     /// It is ours now.
@@ -72,7 +72,7 @@ impl LockTable {
         }
     }
 
-    /// Takes a lock for a process; waits for it at most so long.
+    /// Takes a lock for a process; waits for it at most for the given time.
     pub fn lock(&self, process: u32, index: u32, limit: Duration) -> Locking {
         let Some(lock) = self.locks.get(index as usize) else { return Locking::NoSuchLock };
         let deadline = Instant::now() + limit;

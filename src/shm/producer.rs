@@ -8,7 +8,7 @@ use super::queues::{GroupQueue, Lanes, Overflow};
 use super::record::{History, Record};
 use super::ring::{PushError, RingWriter};
 
-/// Hands messages to every group, each through a ring of its own.
+/// Pushes messages to every group, through one ring for each.
 ///
 /// Belongs to one process; does not cross to another thread.
 pub struct Producer {

@@ -382,7 +382,7 @@ fn path_of(name: &str) -> String {
 /// Named memory, mapped and looked at as cells.
 struct Memory {
     shmem: Shmem,
-    /// The same memory: its name may be another one's by now.
+    /// The same memory: its name may belong to another server by now.
     file: File,
     /// The name by which viewers find it, now or later.
     name: String,

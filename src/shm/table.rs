@@ -195,7 +195,7 @@ impl ValueTable {
         Err(TableError::Busy)
     }
 
-    /// Whether the value became that of the slot: not when the head is another one by now.
+    /// Whether the value became that of the slot: not when the head has changed meanwhile.
     fn publish(
         &self,
         head: &Head,

@@ -341,7 +341,7 @@ impl Mover {
         sweep
     }
 
-    /// Sleeps until something before `until_ns` may have to be moved, or so long.
+    /// Sleeps until a message due before `until_ns` may have to be moved, or for the given time.
     pub fn sleep(&mut self, until_ns: u64, time_max: Duration) {
         let gate = self.room.gate();
         let key = gate.epoch.0.load(Ordering::Acquire);

@@ -152,7 +152,7 @@ fn read_other_line(text: &[u8]) -> Line {
 #[inline]
 fn without_space(line: &[u8], from: usize) -> Range<usize> {
     match line.get(from..) {
-        // As nearly everybody writes it.
+        // As it is usually written.
         Some([b' ', first, .., last, b'\r', b'\n']) if *first > b' ' && *last > b' ' => {
             from + 1..line.len() - 2
         }

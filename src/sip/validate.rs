@@ -70,7 +70,7 @@ pub enum Fault {
     NoHopLeft,
     /// An extension is required that we do not have (RFC 3261 16.3 step 5, 8.2.2.3).
     Extension(HeaderId),
-    /// A response that would go to everybody (RFC 4475 3.3.10).
+    /// A response that would be broadcast (RFC 4475 3.3.10).
     Broadcast,
     /// There is more of something than is allowed (RFC 3261 21.5.7).
     AboveLimit(ParseErrorKind),

@@ -38,7 +38,7 @@ pub struct Rights<'a> {
 /// The processes a process may send signals to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signals {
-    /// Everybody of its own user.
+    /// All processes of its own user.
     Anybody,
     /// Itself.
     Itself,
