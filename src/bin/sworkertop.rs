@@ -124,9 +124,9 @@ fn print(text: &str) -> Result<(), String> {
 }
 
 fn page(snapshot: &Snapshot) -> String {
-    let life = if snapshot.is_alive { "" } else { " (gone; these are its last figures)" };
+    let life = if snapshot.is_alive { "" } else { " (gone; these are its last statistics)" };
     let mut text = format!(
-        "sworker, master {}{life}, figures of {}\n\n",
+        "sworker, master {}{life}, statistics of {}\n\n",
         snapshot.server_pid,
         in_words(snapshot.published_at_ns)
     );
@@ -254,7 +254,7 @@ mod tests {
         let text = page(&snapshot);
 
         let words = |line: usize| text.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
-        assert!(text.starts_with("sworker, master 41, figures of -\n"));
+        assert!(text.starts_with("sworker, master 41, statistics of -\n"));
         assert_eq!(words(2)[..4], ["group", "workers", "capacity", "depth"]);
         assert_eq!(
             words(3),
@@ -267,6 +267,6 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_is_told() {
         let text = page(&Snapshot { is_alive: false, ..Snapshot::default() });
-        assert!(text.contains("gone; these are its last figures"));
+        assert!(text.contains("gone; these are its last statistics"));
     }
 }

@@ -36,7 +36,7 @@ impl Title {
         let kept = &title.as_bytes()[..title.len().min(self.size.saturating_sub(1))];
         // SAFETY: start and size come from the kernel's record of this process's own argument and environment strings,
         // which are mapped writable for the life of the process; nothing else refers to them, as `take_over` moved the
-        // environment away and left the arguments unused.
+        // environment away and forbids reading the arguments.
         unsafe {
             std::ptr::copy_nonoverlapping(kept.as_ptr(), self.start, kept.len());
             std::ptr::write_bytes(self.start.add(kept.len()), 0, self.size - kept.len());
