@@ -91,7 +91,7 @@ fn assert_has_all_names(server: &Server, master: i32) {
     assert!(rows.as_array().is_some_and(|rows| rows.iter().any(|row| row["PID"] == master)), "{rows}");
     let figures = Tool::start(server.folder(), "top", top_path(), &["-1", "-Y", "run"]).finish(SOON);
     let first = figures.output.lines().next().unwrap_or_default();
-    assert!(first.starts_with(&format!("sworker, master {master}, figures of")), "{}", figures.output);
+    assert!(first.starts_with(&format!("sworker, master {master}, statistics of")), "{}", figures.output);
     let left = |folder: &Path, start: &str| {
         let entries = fs::read_dir(folder).unwrap().flatten();
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
