@@ -317,8 +317,8 @@ pub trait Catalog {
     /// The variable of this name.
     fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Complaint>;
 
-    /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for. Beside `==`, a word that
-    /// is none (`INVITE`, `UDP`, `INET6`) is text if the other side yields `TextAnyCase`.
+    /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for. Next to `==`, a word that
+    /// is not a variable (`INVITE`, `UDP`, `INET6`) is text if the other side yields `TextAnyCase`.
     fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint>;
 
     /// The only words that `==` beside this core word can meet; none where anything can.

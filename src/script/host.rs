@@ -144,8 +144,8 @@ pub trait Host {
     /// Calls a function.
     fn call(&mut self, function: FunctionId, arguments: &[Argument<'_>]) -> Outcome;
 
-    /// Appends text as it may stand in a line of the log: nothing in it controls a terminal or ends the line, and what
-    /// it was can be told.
+    /// Appends text as it may stand in a line of the log: nothing in it controls a terminal or ends the line, and the
+    /// original can be restored.
     fn show(&mut self, text: &[u8], out: &mut Vec<u8>);
 
     /// A run-time complaint (division by zero, step limit, …) at `place` (`file:line`).

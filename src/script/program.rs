@@ -100,7 +100,7 @@ impl Program {
         self.statement_of_interruption(point).map(|_| self.code.line_of(point - 1))
     }
 
-    /// Where the statement around an interruption goes on if it is abandoned. An interruption is behind a call that can
+    /// Where the statement around an interruption goes on if it is abandoned. An interruption is after a call that can
     /// be interrupted, and no other statement begins between that call and the beginning of its own.
     pub(super) fn statement_of_interruption(&self, point: u32) -> Option<u32> {
         let before = self.code.instructions.get(..point as usize)?;

@@ -14,8 +14,8 @@
 //! | as the owner of a shard | owner's word | free the shard, unless the slot is held |
 //! | around its sleep | idle bit, token, epoch | clear the bit; `wake_all` does the rest |
 //!
-//! A producer leaves nothing to undo: what it had not published is invisible. But it may have published and not woken
-//! anybody, and so `wake_all` follows here too.
+//! A producer leaves nothing to undo: what it had not published is invisible. But it may have published without waking
+//! a worker, and so `wake_all` follows here too.
 //!
 //! **Invariants**
 //! - Only a death that `waitpid` has confirmed is repaired. A stopped or slow process is never touched: it would come

@@ -11,7 +11,7 @@ use std::ops::Range;
 /// How many header lines are indexed without allocating.
 const INLINE_COUNT: usize = 64;
 
-/// How many header lines can be told apart: a 16-bit number, of which 0 means none.
+/// Maximum number of indexed header lines: a 16-bit number, of which 0 means none.
 pub(super) const HEADER_COUNT_MAX: usize = u16::MAX as usize - 1;
 
 /// The longest line whose parts fit an entry.

@@ -5,8 +5,8 @@
 //!  response   Via: SIP/2.0/UDP up;branch=z9hG4bK1;oc=20;oc-algo="loss";oc-validity=1000;oc-seq=1282321615.782
 //! ```
 //!
-//! By the algorithm `loss`, which every client must support (RFC 7339 7), the neighbour keeps back so many of a hundred
-//! requests, and chooses himself which: those that begin nothing new go first (5.10.1).
+//! By the algorithm `loss`, which every client must support (RFC 7339 7), the neighbour withholds a percentage of its
+//! requests, and chooses which: those that begin nothing new go first (5.10.1).
 
 use std::io::Write;
 

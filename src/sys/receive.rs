@@ -10,7 +10,7 @@
 //! One call waits for the first message and takes what else is there already (`MSG_WAITFORONE`). From that moment the
 //! kernel has forgotten the messages, so they must not be forgotten here: they lie in shared memory, the kernel itself
 //! writes the length of each into its header the moment it has copied it, and `handled` counts those that are done
-//! with. A reader killed at any instruction leaves behind exactly what its successor needs to go on: all messages from
+//! with. A reader killed at any instruction leaves exactly what its successor needs to continue: all messages from
 //! `handled` on whose header has a length. The process that reaps the reader judges the one in hand at that moment
 //! ([`ReceiveMemory::after_death`]): it is handled once more, or passed over when too many readers ended over it.
 //!
