@@ -470,7 +470,7 @@ impl Storm<'_> {
         // One that has left is gone by now.
         let is_moving = || matches!(processes::state(self.master), Some('R' | 'S' | 'D'));
         wait_until("it stands still", SOON, || !is_moving());
-        let is_left_to = self.server.log().contains(&format!("process {heir} serves"));
+        let is_left_to = self.server.log().contains(&format!("process {heir}) serves"));
         let (victim, next) = if is_heir && !is_left_to { (heir, self.master) } else { (self.master, heir) };
         processes::send_signal(victim, Signal::SIGKILL);
         processes::thaw(self.master);
