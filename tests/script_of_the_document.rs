@@ -10,17 +10,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use sworker::core::counters::{Count, CounterId};
-use sworker::core::datagram::{Circumstances, Datagram, Transport};
-use sworker::core::groups::{Delegate, Delegation, GroupIndex};
-use sworker::core::identity::{ProcessIdentity, ProcessKind};
-use sworker::core::load::{LoadRequest, Loaded, Root, load};
-use sworker::core::log::{Level, Log, Sink};
-use sworker::core::outbound::Outbound;
+use sworker::bindings::load::{LoadRequest, Loaded, Root, load};
+use sworker::engine::perform::{Engine, EngineParts};
 use sworker::modules::MODULES;
-use sworker::process::engine::{Engine, EngineParts};
+use sworker::routing::delegation::{Delegate, Delegation, GroupIndex};
+use sworker::routing::envelope::{Circumstances, Datagram};
+use sworker::routing::outbound::Outbound;
 use sworker::shm::Placement;
 use sworker::sip::branch::Secret;
+use sworker::telemetry::counters::{Count, CounterId};
+use sworker::telemetry::log::{Level, Log, Sink};
+use sworker::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use sworker::transport::endpoint::Transport;
 
 const SCRIPT: &str = r#"#!KAMAILIO
 listen=udp:127.0.0.1:5060

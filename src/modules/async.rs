@@ -19,19 +19,19 @@
 
 use std::time::Duration;
 
-use crate::core::context::Context;
-use crate::core::continuation::Goal;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::groups::GroupIndex;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
 };
-use crate::core::onward::{NotHandedOn, WAITING_COUNT};
-use crate::core::planning::{Planning, SEATS_MAX};
-use crate::core::preparation::Preparation;
-use crate::core::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
-use crate::core::throttle::Throttle;
+use crate::bindings::planning::{Planning, SEATS_MAX};
+use crate::bindings::preparation::Preparation;
+use crate::config::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
+use crate::routing::context::Context;
+use crate::routing::continuation::Goal;
+use crate::routing::delegation::GroupIndex;
+use crate::routing::suspend::{NotHandedOn, WAITING_COUNT};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `async`.
 pub struct Async {
@@ -288,7 +288,7 @@ impl Async {
                 &"nobody can go on in a loop or behind another operand",
             );
         };
-        let interruption = context.registry().interruption(point);
+        let interruption = context.script().interruption(point);
         self.hand_on(context, self.group, Goal::Behind(interruption), delay)
     }
 
@@ -351,7 +351,7 @@ const NO_DELAY: &str = "that is no time to wait, which is 1 ms to a day";
 /// The name of the route in an argument; `None` for `"0"`, which stands for no route.
 fn name_of<'m>(route: Argument<'_>, context: &Context<'m>) -> Option<&'m str> {
     match route {
-        Argument::Route(number) => context.registry().route_name(number),
+        Argument::Route(number) => context.script().route_name(number),
         _ => None,
     }
 }
@@ -366,10 +366,11 @@ fn out_of_range(name: &str, value: i64, most: u32) -> Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::continuation::Continuation;
-    use crate::core::groups::Delegation;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{HandedOn, INVITE, OPTIONS, PROGRESS, Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{HandedOn, INVITE, OPTIONS, PROGRESS, Stage, check_tables};
+    use crate::routing::continuation::Continuation;
+    use crate::routing::delegation::Delegation;
+    use crate::routing::script_view::ScriptView;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Async>()];
     const HEAD: &str =

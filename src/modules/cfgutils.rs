@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::functions::outcome;
-use crate::core::identity::ProcessIdentity;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, Reading,
     Yields,
 };
-use crate::core::planning::Planning;
-use crate::core::shared::Locking;
-use crate::core::throttle::Throttle;
-use crate::core::value::Value;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
+use crate::state::shared::Locking;
+use crate::state::value::Value;
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::process_identity::ProcessIdentity;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `cfgutils`.
 pub struct CfgUtils {
@@ -171,7 +171,7 @@ impl Module for CfgUtils {
             "check_route_exists",
             "true when the script has a route[] of this name",
             TEXT,
-            |_, context, arguments| context.registry().has_route(arguments[0].text()).into(),
+            |_, context, arguments| context.script().has_route(arguments[0].text()).into(),
         ),
         ModuleFunction::new(
             "abort",
@@ -367,8 +367,8 @@ fn core_hash(arguments: &[Argument<'_>]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<CfgUtils>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\

@@ -4,12 +4,14 @@
 
 use std::borrow::Cow;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind};
-use crate::core::planning::Planning;
-use crate::core::preparation::{Preparation, complaint};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
+    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
+};
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::{Preparation, complaint};
+use crate::routing::context::Context;
+use crate::telemetry::counters::{CounterId, CounterRow};
 
 /// Module `counters`.
 pub struct Counters {
@@ -168,8 +170,8 @@ fn checked_name(name: &[u8]) -> Result<String, Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{OPTIONS, Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{OPTIONS, Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Counters>()];
 

@@ -1,12 +1,12 @@
 //! Module `maxfwd`: ends loops by Max-Forwards (RFC 3261 16.3 step 3, 16.6 step 3).
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
+use crate::routing::context::Context;
 use crate::sip::{HeaderError, HeaderId};
+use crate::telemetry::log::Level;
 
 /// Module `maxfwd`.
 pub struct MaxForwards {
@@ -94,8 +94,8 @@ fn hops(number: i64) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<MaxForwards>()];
 

@@ -3,15 +3,15 @@
 
 use std::cell::RefCell;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Place, Reading, RouteSet,
     ValueRef,
 };
-use crate::core::planning::Planning;
-use crate::core::value::Value;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
+use crate::state::value::Value;
+use crate::telemetry::log::Level;
 
 use structured::{is_structure, xavi, xavp, xavu};
 
@@ -341,7 +341,7 @@ fn named_value(written: &[u8]) -> Result<(Vec<u8>, Value), Complaint> {
             let number = std::str::from_utf8(number).ok().and_then(|number| number.trim().parse().ok());
             Value::Integer(number.ok_or_else(shape)?)
         }
-        Some((b"s:" | b"S:", text)) if text.len() <= crate::core::variables::shared::TEXT_SIZE_MAX => {
+        Some((b"s:" | b"S:", text)) if text.len() <= crate::bindings::variables::shared::TEXT_SIZE_MAX => {
             Value::Text(text.to_vec())
         }
         _ => return Err(shape()),
@@ -381,8 +381,8 @@ fn write(context: &mut Context<'_>, name: &str, argument: &Argument<'_>, value: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Pv>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\

@@ -12,16 +12,16 @@
 
 use std::cell::Cell;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::core::planning::Planning;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
 use crate::sip::credentials::Credentials;
 use crate::sip::validate::{self, Fault, Rules};
 use crate::sip::{HeaderError, HeaderId, Message};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
 
 /// Module `sanity`.
 pub struct Sanity {
@@ -342,8 +342,8 @@ fn check_sizes(message: &Message<'_>) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sanity>()];
 

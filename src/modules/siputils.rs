@@ -1,15 +1,16 @@
 //! Module `siputils`: questions about messages, URIs and numbers: `is_request`, `has_totag`, `is_numeric`, `uri_param`, …
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::core::planning::{Planning, StoredPlace};
-use crate::core::uri_draft::is_uri_octet;
-use crate::core::variables::KeyRule;
-use crate::core::variables::request::{default_port, replace_request_uri};
+use crate::bindings::planning::Planning;
+use crate::bindings::variables::KeyRule;
+use crate::bindings::variables::request::{default_port, replace_request_uri};
+use crate::routing::context::Context;
+use crate::routing::services::StoredPlace;
 use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri_draft::is_uri_octet;
 use crate::sip::{HeaderId, Message, Method};
 
 use uris::{change_uri, compare, gruu_kind, is_same_params, is_same_place, sip_of_tel, store, without_param};
@@ -578,8 +579,8 @@ fn with_request_uri(context: &Context<'_>, holds: impl FnOnce(&Uri<'_>) -> bool)
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<SipUtils>()];
     /// With what applies changes.

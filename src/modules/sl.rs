@@ -5,14 +5,14 @@
 
 use std::fmt;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::core::planning::Planning;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
 use crate::sip::{Method, Status};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
 
 /// Module `sl`.
 pub struct Stateless {
@@ -141,8 +141,8 @@ fn status_of(code: i64) -> Option<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Stateless>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\

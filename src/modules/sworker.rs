@@ -17,17 +17,18 @@
 
 use std::cell::RefCell;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::groups::{Delegation, GroupIndex, Xdata};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Advice, Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Reading,
 };
-use crate::core::planning::{Planning, StoredPlace};
-use crate::core::preparation::Preparation;
-use crate::core::throttle::Throttle;
-use crate::core::variables::Scope;
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
+use crate::routing::delegation::{Delegation, GroupIndex, Xdata};
+use crate::routing::services::Scope;
+use crate::routing::services::StoredPlace;
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `sworker`.
 pub struct Sworker {
@@ -230,8 +231,8 @@ fn not_a_variable(name: &[u8]) -> Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sworker>()];
     const GROUPS: &str = "async_workers_group=\"name=calls;workers=2\"\n\

@@ -4,13 +4,15 @@
 
 use std::cell::Cell;
 
-use crate::core::context::Context;
-use crate::core::functions::general::{level_of, prepare_log_level};
-use crate::core::log::{Facility, Level};
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind};
-use crate::core::planning::Planning;
-use crate::core::preparation::Preparation;
-use crate::core::value::Value;
+use crate::bindings::functions::general::{level_of, prepare_log_level};
+use crate::bindings::module::{
+    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
+};
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
+use crate::state::value::Value;
+use crate::telemetry::log::{Facility, Level};
 
 /// Module `xlog`.
 pub struct Xlog {
@@ -395,8 +397,8 @@ fn parse_facility(name: &[u8]) -> Result<Facility, Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Xlog>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\

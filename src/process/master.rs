@@ -10,29 +10,40 @@
 //!
 //! One thread, no lock a child can hold, no wait without a deadline.
 
+pub mod child_slots;
+pub(in crate::process) mod damage;
+pub(in crate::process) mod generation;
+pub mod obituary;
+pub mod overload;
+pub(in crate::process) mod precedence;
+pub mod repair;
+pub mod scaling;
+pub mod stop;
+pub mod supervisor;
+pub mod totals;
+pub mod watchdog;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::child;
-use super::daemon::Birth;
-use super::generation::{Generation, Phase};
-use super::heir::{Former, Succession};
 use super::heritage::Heritage;
-use super::names::Names;
-use super::obituary::{Obituary, Occupation};
-use super::offspring::Child;
-use super::reload::Reload;
-use super::repair::Dead;
-use super::role::Role;
-use super::script_source::ScriptSource;
-use super::service_manager::ServiceManager;
-use super::supervisor::{self, Action, Event, Milliseconds, Patience, State};
-use super::undertaker;
-use super::upgrade::{Program, Upgrade};
-use super::watchdog::{Overdue, Sight};
-use crate::core::counters::SET_ASIDE;
-use crate::core::log::Level;
+use crate::process::master::child_slots::Child;
+use crate::process::master::generation::{Generation, Phase};
+use crate::process::master::obituary::{Obituary, Occupation};
+use crate::process::master::repair::Dead;
+use crate::process::master::supervisor::{Action, Event, Milliseconds, Patience, State};
+use crate::process::master::watchdog::{Overdue, Sight};
+use crate::process::roles::child;
+use crate::process::roles::quarantine_writer;
+use crate::process::roles::role::Role;
+use crate::process::start::daemon::Birth;
+use crate::process::start::published_names::Names;
+use crate::process::start::script_source::ScriptSource;
+use crate::process::start::service_manager::ServiceManager;
+use crate::process::succession::reload::Reload;
+use crate::process::succession::successor::{Former, Succession};
+use crate::process::succession::upgrade::{Program, Upgrade};
 use crate::shm::{ProcessRow, WorkerStatistics};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::log_write::write_where_room;
@@ -40,6 +51,8 @@ use crate::sys::poll::{self, Interest};
 use crate::sys::process::{self, DeadChild, ExitStatus, Fork, SingleThreaded};
 use crate::sys::signal::{Signal, SignalQueue};
 use crate::sys::title::Title;
+use crate::telemetry::counters::SET_ASIDE;
+use crate::telemetry::log::Level;
 
 /// Signals the master reads; they are held back from before the first fork.
 pub const SIGNALS: [Signal; 7] = [
@@ -365,7 +378,7 @@ impl Master {
         for group in 0..self.current.heritage.queues.group_count() {
             let f = self.current.heritage.group_figures(group);
             self.current.heritage.log.write(
-                &crate::core::log::Line::of_core(Level::Notice),
+                &crate::telemetry::log::Line::of_core(Level::Notice),
                 format_args!(
                     "group {}: depth {} of {}, delegated {}, full {}, processed {}, redelivered {}, quarantined {}",
                     f.name, f.depth, f.capacity, f.delegated, f.full, f.processed, f.redelivered, f.quarantined
@@ -374,7 +387,7 @@ impl Master {
         }
         let restarts: u32 = self.current.children.iter().map(|child| child.row.restarts).sum();
         self.current.heritage.log.write(
-            &crate::core::log::Line::of_core(Level::Notice),
+            &crate::telemetry::log::Line::of_core(Level::Notice),
             format_args!("{} children, {restarts} restarts", self.current.children.len()),
         );
     }
@@ -490,7 +503,7 @@ impl Master {
             match process::fork(&self.proof) {
                 Ok(Fork::Child) => {
                     self.forget_others();
-                    undertaker::run(&self.current.heritage, &mut self.title, &set_aside)
+                    quarantine_writer::run(&self.current.heritage, &mut self.title, &set_aside)
                 }
                 Ok(Fork::Parent(process)) => self.current.undertaking.was_forked(process),
                 Err(error) => {

@@ -99,7 +99,7 @@ fn assert_has_all_names(server: &Server, master: i32) {
     };
     assert_eq!(left(server.folder().path(), "server.pid."), None);
     let run = server.folder().file("run").canonicalize().unwrap();
-    let instance = sworker::core::instance::name(&run);
+    let instance = sworker::config::instance::name(&run);
     assert_eq!(left(Path::new("/dev/shm"), &format!("sworker-prepared.{instance}")), None);
 }
 

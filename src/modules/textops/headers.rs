@@ -1,8 +1,8 @@
 //! Header fields: there or not, removed, added.
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome};
+use crate::routing::context::Context;
 use crate::sip::{Header, HeaderId, Message};
 
 use super::TextOps;
@@ -258,8 +258,8 @@ fn check_lines(lines: &[u8]) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{OPTIONS, Stage};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{OPTIONS, Stage};
 
     #[test]
     fn only_header_lines_are_added() {

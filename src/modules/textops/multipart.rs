@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, ValueRef};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, ValueRef};
+use crate::routing::context::Context;
 use crate::sip::params::Params;
 use crate::sip::{HeaderId, Message};
 
@@ -229,8 +229,8 @@ fn content_type(part: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::Stage;
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::Stage;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
     const BODY: &str = "preamble\r\n--b1\r\nContent-Type: application/sdp\r\n\r\nv=0\r\ns=x\r\n\r\n\

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, Reading, ValueRef};
-use crate::core::variables::request::{change_request_uri, replace_request_uri};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, Reading, ValueRef};
+use crate::bindings::variables::request::{change_request_uri, replace_request_uri};
+use crate::routing::context::Context;
 use crate::sip::{Header, Message};
 
 use super::TextOps;
@@ -369,8 +369,8 @@ fn matches(regex: &Regex, message: &Message<'_>, parts: &[Part], count: Count) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::Stage;
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::Stage;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
 
