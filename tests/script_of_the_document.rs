@@ -232,7 +232,7 @@ fn a_full_group_leaves_the_message_to_the_receiver() {
     assert!(text.starts_with("SIP/2.0 503 Busy bob\r\n"), "{text}");
     assert_eq!(receiver.count("sworker.full"), 1);
     let log = receiver.log();
-    assert!(log.contains("its queue is full") && log.contains("===== processing continues"), "{log}");
+    assert!(log.contains("the queue is full") && log.contains("===== processing continues"), "{log}");
 
     // The ACK to that answer of ours ends here.
     let tag = text.split("To: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();

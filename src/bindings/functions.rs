@@ -177,7 +177,7 @@ mod tests {
         let rows = [
             ("exec(\"rm -rf /\")", "exec() cannot be used"),
             ("error(\"a\", \"b\")", "error() cannot be used"),
-            ("forward_tls(\"127.0.0.1\", \"5061\")", "streams are not served yet"),
+            ("forward_tls(\"127.0.0.1\", \"5061\")", "streams are not supported yet"),
             ("log(\"L_LOUD\", \"x\")", "unknown log level \"L_LOUD\""),
             ("setflag(32)", "flag 32 is out of range"),
         ];

@@ -95,21 +95,26 @@ const MYSELF: &str = "@myself";
 
 /// Variables that only words name.
 pub const VARIABLES: &[Variable] = &[
-    Variable::new(ADDRESS_FAMILY, "INET or INET6, as the message came", read_address_family),
+    Variable::new(ADDRESS_FAMILY, "INET or INET6, as the message was received", read_address_family),
     Variable::new(MESSAGE_SIZE, "size of the message in bytes", read_message_size),
-    Variable::new(MESSAGE_SIZE_MAX, "size up to which messages are read", read_message_size_max),
-    Variable::new(MYSELF, "whether an address or URI is this server", read_myself).key(KeyRule::Text),
-    Variable::new("@snd_ip", "address a message leaves from; known in onsend_route", sending::from_address),
-    Variable::new("@snd_port", "port a message leaves from; known in onsend_route", sending::from_port),
-    Variable::new("@snd_proto", "transport a message leaves by; known in onsend_route", sending::transport),
+    Variable::new(MESSAGE_SIZE_MAX, "maximum size of a message", read_message_size_max),
+    Variable::new(MYSELF, "compared with an address or URI: true when it is this server", read_myself)
+        .key(KeyRule::Text),
+    Variable::new("@snd_ip", "address the message is sent from; only in onsend_route", sending::from_address),
+    Variable::new("@snd_port", "port the message is sent from; only in onsend_route", sending::from_port),
+    Variable::new("@snd_proto", "transport the message is sent by; only in onsend_route", sending::transport),
     Variable::new(
         "@snd_af",
-        "INET or INET6, as a message leaves; known in onsend_route",
+        "INET or INET6, as the message is sent; only in onsend_route",
         sending::from_family,
     ),
-    Variable::new("@to_ip", "address a message leaves to; known in onsend_route", sending::to_address),
-    Variable::new("@to_port", "port a message leaves to; known in onsend_route", sending::to_port),
-    Variable::new("@to_af", "INET or INET6, as a message leaves; known in onsend_route", sending::to_family),
+    Variable::new("@to_ip", "address the message is sent to; only in onsend_route", sending::to_address),
+    Variable::new("@to_port", "port the message is sent to; only in onsend_route", sending::to_port),
+    Variable::new(
+        "@to_af",
+        "INET or INET6, as the message is sent; only in onsend_route",
+        sending::to_family,
+    ),
 ];
 
 fn read_address_family(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {

@@ -278,7 +278,7 @@ fn spare_foreign_files(diagnostics: &mut Vec<Diagnostic>, source: &SourceMap) {
         let is_first = !told.iter().any(|known| known == file);
         if is_first {
             told.push(file.to_string());
-            let remark = format!("{file} belongs to another user: what else is wrong in it is not shown");
+            let remark = format!("{file} belongs to another user: its other errors are not shown");
             one.notes.push(Note { span: None, message: remark });
         }
         is_first
@@ -333,7 +333,7 @@ fn doubt_about_the_whole(name: &str, ast: &Ast, found: &[Diagnostic]) -> Option<
         return Some(error.with_help("write at least `request_route { … }`"));
     }
     let warning = "there is no request_route: no request will be processed or answered";
-    let help = "write `request_route { … }`; the one of a file that is included counts too";
+    let help = "write `request_route { … }`; one in an included file counts too";
     (!ast.items.iter().any(is_main)).then(|| Diagnostic::warning(nowhere, warning).with_help(help))
 }
 

@@ -101,7 +101,7 @@ fn missing(part: Part, name: &str, near: Option<&str>) -> String {
         return unsupported::not_here_yet(&format!("\"{name}\" (module \"{module}\")")).message;
     }
     let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-    format!("\"{name}\" is none of the {}{hint}", part.name())
+    format!("unknown {} \"{name}\"{hint}", part.name().trim_end_matches('s'))
 }
 
 /// One entry.
@@ -281,11 +281,11 @@ fn parameter_word(kind: &ParameterKind) -> &'static str {
 
 fn routes_in_words(routes: RouteSet) -> String {
     if RouteKind::ALL.iter().all(|kind| routes.contains(*kind)) {
-        return "may stand in any route".to_string();
+        return "can be used in any route".to_string();
     }
     let allowed = RouteKind::ALL.into_iter().filter(|kind| routes.contains(*kind));
     let words: Vec<&str> = allowed.map(RouteKind::word).collect();
-    format!("may stand in {}", words.join(", "))
+    format!("can be used in {}", words.join(", "))
 }
 
 fn key_entry((name, values, text): &KeyRow) -> Entry {
@@ -324,7 +324,7 @@ fn core_variables() -> impl Iterator<Item = Entry> {
 /// A word or select.
 fn stand_in(name: &str, shape: String, variable: &str) -> Entry {
     let row = keywords::VARIABLES.iter().find(|row| row.name == variable);
-    let line = row.map_or(format!("stands for ${variable}"), |row| row.documentation.to_string());
+    let line = row.map_or(format!("short for ${variable}"), |row| row.documentation.to_string());
     Entry { names: vec![name.to_string()], shape, owner: CORE.to_string(), lines: vec![line] }
 }
 
@@ -355,10 +355,10 @@ fn variable_entry(described: &Described, facts: Facts, owner: &str) -> Entry {
         Yields::Integer => ", an integer",
         Yields::Text | Yields::TextAnyCase => ", text",
         Yields::Address => ", an address",
-        Yields::Myself => ", only beside == and !=",
+        Yields::Myself => ", only with == and !=",
     };
     let access = if facts.is_writable { "read and written" } else { "read only" };
-    let scope = if facts.scope == Scope::Process { ", kept beyond the message" } else { "" };
+    let scope = if facts.scope == Scope::Process { ", keeps its value after the message" } else { "" };
     let mut lines = described.lines();
     lines.push(format!("{access}{yields}{scope}"));
     Entry {
@@ -488,15 +488,19 @@ mod tests {
                     "show(text, variable)",
                     "module sample",
                     "    also display",
-                    "may stand in request_route, route[], event_route[]\n",
+                    "can be used in request_route, route[], event_route[]\n",
                     "`drop`",
                 ][..],
             ),
             (Part::Functions, "setflag()", &["setflag(text checked at load)", "core", "any route"]),
             (Part::Variables, "$si", &["$si", "address"]),
-            (Part::Variables, "var", &["$var(name)", "read and written", "kept beyond the message"]),
-            (Part::Variables, "src_ip", &["src_ip", "stands for $si"]),
-            (Part::Variables, "@ruri.user", &["@ruri.user", "stands for $rU"]),
+            (
+                Part::Variables,
+                "var",
+                &["$var(name)", "read and written", "keeps its value after the message"],
+            ),
+            (Part::Variables, "src_ip", &["src_ip", "short for $si"]),
+            (Part::Variables, "@ruri.user", &["@ruri.user", "short for $rU"]),
             (
                 Part::Parameters,
                 "size",
@@ -539,8 +543,8 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_what_is_near() {
         let rows = [
-            (Part::Functions, "shwo", "\"shwo\" is none of the functions; did you mean \"show\"?"),
-            (Part::Functions, "nothing_like_it", "\"nothing_like_it\" is none of the functions"),
+            (Part::Functions, "shwo", "unknown function \"shwo\"; did you mean \"show\"?"),
+            (Part::Functions, "nothing_like_it", "unknown function \"nothing_like_it\""),
             (
                 Part::Functions,
                 "t_relay",
@@ -548,7 +552,7 @@ mod tests {
             ),
             (Part::Variables, "$sht", "\"sht\" (module \"htable\") exists in Kamailio and is not here yet"),
             (Part::Modules, "htable", "module \"htable\" exists in Kamailio and is not here yet"),
-            (Part::Globals, "t_relay", "\"t_relay\" is none of the globals"),
+            (Part::Globals, "t_relay", "unknown global \"t_relay\""),
         ];
         for (part, name, expected) in rows {
             assert_eq!(print_one(part, MODULES, name), Err(expected.to_string()));

@@ -50,7 +50,7 @@ impl Preparation<'_> {
             Some((_, number)) => Ok(*number),
             None => {
                 let names = match flags.is_empty() {
-                    true => "a name that `flags` at the top level gives a number".to_string(),
+                    true => "a name that `flags` at top level defines".to_string(),
                     false => crate::script::suggest::listed(flags.iter().map(|(name, _)| name.as_str())),
                 };
                 let help = format!("a number from 0 to 31, or {names}");

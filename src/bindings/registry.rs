@@ -373,9 +373,9 @@ impl ScriptView for Registry {
             },
             VariableCode::Module { module, variable } => match self.module(module) {
                 Some(instance) => instance.write(variable, context, &subject, value),
-                None => refuse("its module is not there"),
+                None => refuse("its module is not loaded"),
             },
-            VariableCode::Live(_) => refuse("custom variables cannot be assigned"),
+            VariableCode::Live(_) => refuse("custom variables are read-only"),
         }
     }
 

@@ -32,7 +32,7 @@ impl fmt::Display for ClientError {
                 match (error.kind(), path.parent()) {
                     (io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, Some(directory)) => write!(
                         out,
-                        "; no server runs with run directory {}, -Y names another",
+                        "; no server runs with run directory {}, use -Y for another one",
                         directory.display()
                     ),
                     _ => Ok(()),

@@ -103,7 +103,7 @@ fn tell_discarded(
     let shown = bytes[..bytes.len().min(SHOWN_SIZE_MAX)].escape_ascii();
     let source = datagram.circumstances.source;
     let size = bytes.len();
-    let text = format_args!("{size} bytes from {source} are not processed: {reason}: \"{shown}\"");
+    let text = format_args!("message discarded: {reason} ({size} bytes from {source}): \"{shown}\"");
     state.log_about(&datagram.circumstances, &Line::of_core(level), text);
 }
 

@@ -179,7 +179,7 @@ impl Engine {
     #[cold]
     pub fn tell_broken_continuation(&self, circumstances: &Circumstances) {
         self.state.count(CONTINUATIONS_LOST);
-        let text = format_args!("where a message goes on that was handed on here cannot be read");
+        let text = format_args!("cannot resume: the saved state of the message cannot be read");
         self.state.log_about(circumstances, &Line::of_core(Level::Bug), text);
     }
 
@@ -189,7 +189,7 @@ impl Engine {
         let Engine { loaded, state, .. } = self;
         let mut context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
         if let Err(failure) = context.reply(status, b"", b"") {
-            context.log(Level::Info, format_args!("not answered with {status}: {failure}"));
+            context.log(Level::Info, format_args!("could not answer with {status}: {failure}"));
         }
         context.finish();
     }
@@ -220,7 +220,7 @@ impl Engine {
         let mut context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
         context.count(REQUESTS_TURNED_AWAY);
         if let Err(failure) = context.reply(503, b"Server Is Stopping", b"Retry-After: 5\r\n") {
-            context.log(Level::Info, format_args!("not answered with 503: {failure}"));
+            context.log(Level::Info, format_args!("could not answer with 503: {failure}"));
         }
         context.finish();
     }
@@ -339,7 +339,7 @@ impl Run<'_, '_> {
             return;
         }
         if let Err(failure) = self.context.reply(500, b"", b"") {
-            self.context.log(Level::Info, format_args!("not answered with 500: {failure}"));
+            self.context.log(Level::Info, format_args!("could not answer with 500: {failure}"));
         }
     }
 
@@ -364,8 +364,7 @@ impl Run<'_, '_> {
         let title = format!("route[{}]", name.escape_ascii());
         let Some(route) = named else {
             self.context.count(CONTINUATIONS_LOST);
-            self.context
-                .log(Level::Error, format_args!("a message was handed on to {title}, which is not there"));
+            self.context.log(Level::Error, format_args!("cannot resume: the script has no {title}"));
             return;
         };
         let verdict = self.run(route);
@@ -381,8 +380,10 @@ impl Run<'_, '_> {
         let is_ours = self.loaded.registry.interruption(point) == interruption;
         let (Some(line), true) = (line, is_ours) else {
             self.context.count(CONTINUATIONS_LOST);
-            let text =
-                format_args!("a request was interrupted in a script that has changed since: it is lost");
+            let text = format_args!(
+                "cannot resume: the script has changed since the request was suspended, the request \
+                     is lost"
+            );
             self.context.log(Level::Error, text);
             return;
         };
@@ -408,7 +409,7 @@ impl Run<'_, '_> {
     #[cold]
     fn warn(&self, route: &str, verdict: Verdict) {
         self.context.count(SCRIPTS_FAILED);
-        let why = if verdict.failed { "a limit ended it" } else { "its last value is negative" };
+        let why = if verdict.failed { "a limit was exceeded" } else { "negative return code" };
         self.context.log(
             Level::Warning,
             format_args!("error while trying script: {route}: {why} ({})", verdict.code),
@@ -425,12 +426,12 @@ impl Run<'_, '_> {
             }
             _ => Level::Error,
         };
-        self.context.log(level, format_args!("reply not forwarded: {failure}"));
+        self.context.log(level, format_args!("could not forward reply: {failure}"));
     }
 
     fn tell_attempts(&self, attempts: u32) {
         if attempts > 0 {
-            let text = format_args!("message taken over: processes that ended with it in hand: {attempts}");
+            let text = format_args!("redelivered message, processes that died while handling it: {attempts}");
             self.context.log(Level::Notice, text);
         }
     }
@@ -440,8 +441,7 @@ impl Run<'_, '_> {
         let Some(place) = self.loaded.registry.services().xdata else { return };
         let Ok(xdata) = Xdata::decode(bytes) else {
             self.context.count(XDATA_BROKEN);
-            self.context
-                .log(Level::Warning, format_args!("the extra value of a delegated message cannot be read"));
+            self.context.log(Level::Warning, format_args!("xdata of a delegated message cannot be read"));
             return;
         };
         self.write_xdata(place, xdata.into());
@@ -450,7 +450,7 @@ impl Run<'_, '_> {
     fn write_xdata(&mut self, place: StoredPlace, value: ValueRef<'_>) {
         if let Err(refusal) = self.context.write(place.place(), value) {
             self.context.count(XDATA_BROKEN);
-            let text = format_args!("the extra value of a delegated message cannot be set: {}", refusal.0);
+            let text = format_args!("xdata of a delegated message cannot be set: {}", refusal.0);
             self.context.log(Level::Warning, text);
         }
     }

@@ -29,7 +29,7 @@ impl Module for JsonRpcs {
 
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[ModuleFunction::new(
         "jsonrpc_dispatch",
-        "answers a command that came by HTTP; HTTP is not served here, so it is false",
+        "answers a command received by HTTP; HTTP is not supported here, so it is false",
         &[],
         |_, _, _| Outcome::FALSE,
     )

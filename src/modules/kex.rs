@@ -26,9 +26,9 @@ impl Module for Kex {
     const NAME: &'static str = "kex";
     const DOCUMENTATION: &'static str = "destination URI and the flags of branches and scripts";
     const FUNCTIONS: &'static [Row] = &[
-        Row::new("setdsturi", "sets where the request is sent, as $du does", TEXT, set_destination)
+        Row::new("setdsturi", "sets the destination URI, as $du does", TEXT, set_destination)
             .routes(RouteSet::REQUEST),
-        Row::new("resetdsturi", "forgets where the request was to be sent", &[], |_, context, _| {
+        Row::new("resetdsturi", "clears the destination URI", &[], |_, context, _| {
             context.set_destination_uri(None);
             Outcome::TRUE
         })
@@ -41,7 +41,7 @@ impl Module for Kex {
             .alias(&["avp_printf"]),
         Row::new(
             "setdebug",
-            "sets the level up to which this process logs, as debug does",
+            "sets the log level of this process, as debug does",
             &[ParameterKind::Integer],
             |_, context, arguments| match arguments[0].integer() {
                 Some(number) => {
@@ -51,44 +51,39 @@ impl Module for Kex {
                 None => Outcome::FALSE,
             },
         ),
-        Row::new(
-            "resetdebug",
-            "sets the level this process logs up to back to debug",
-            &[],
-            |_, context, _| {
-                context.process.log().set_level(context.settings().debug);
-                Outcome::TRUE
-            },
-        ),
+        Row::new("resetdebug", "resets the log level of this process to debug", &[], |_, context, _| {
+            context.process.log().set_level(context.settings().debug);
+            Outcome::TRUE
+        }),
         Row::new("is_myself", "true when this URI, or host, is this server", TEXT, is_myself),
-        flag_row("setsflag", "sets a flag of the script's run", |_, context, arguments| {
+        flag_row("setsflag", "sets a script flag", |_, context, arguments| {
             with_mask(arguments, |mask| context.script_flags |= mask)
         }),
-        flag_row("resetsflag", "takes a flag off the script's run", |_, context, arguments| {
+        flag_row("resetsflag", "resets a script flag", |_, context, arguments| {
             with_mask(arguments, |mask| context.script_flags &= !mask)
         }),
-        flag_row("issflagset", "true when a flag of the script's run is set", |_, context, arguments| {
+        flag_row("issflagset", "true when a script flag is set", |_, context, arguments| {
             is_set(context.script_flags, arguments)
         }),
         flag_row(
             "setbflag",
-            "sets a flag of the branch the Request-URI stands for",
+            "sets a flag of the main branch, that of the Request-URI",
             |_, context, arguments| with_mask(arguments, |mask| context.branch_flags |= mask),
         ),
         flag_row(
             "resetbflag",
-            "takes a flag off the branch the Request-URI stands for",
+            "resets a flag of the main branch, that of the Request-URI",
             |_, context, arguments| with_mask(arguments, |mask| context.branch_flags &= !mask),
         ),
         flag_row(
             "isbflagset",
-            "true when a flag of the branch the Request-URI stands for is set",
+            "true when a flag of the main branch, that of the Request-URI, is set",
             |_, context, arguments| is_set(context.branch_flags, arguments),
         ),
         branch_row("setbflag", "sets a flag of branch 0, 1, …", |_, context, arguments| {
             with_branch_flags(context, arguments, |flags, mask| *flags |= mask)
         }),
-        branch_row("resetbflag", "takes a flag off branch 0, 1, …", |_, context, arguments| {
+        branch_row("resetbflag", "resets a flag of branch 0, 1, …", |_, context, arguments| {
             with_branch_flags(context, arguments, |flags, mask| *flags &= !mask)
         }),
         branch_row("isbflagset", "true when a flag of branch 0, 1, … is set", |_, context, arguments| {
@@ -99,12 +94,12 @@ impl Module for Kex {
         }),
         Row::new(
             "km_append_branch",
-            "adds the Request-URI to the branches as it stands now",
+            "adds the current Request-URI as a branch",
             &[],
             |_, context, arguments| append(context, arguments),
         )
         .routes(RouteSet::REQUEST),
-        Row::new("km_append_branch", "adds a URI to the branches", TEXT, |_, context, arguments| {
+        Row::new("km_append_branch", "adds a URI as a branch", TEXT, |_, context, arguments| {
             append(context, arguments)
         })
         .routes(RouteSet::REQUEST),
@@ -180,7 +175,7 @@ fn append(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
 fn set_destination(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let uri = arguments[0].text();
     if uri.is_empty() || !uri.iter().all(|&byte| is_uri_octet(byte)) {
-        return outcome(context, "setdsturi", Err("this cannot be a uri"));
+        return outcome(context, "setdsturi", Err("invalid uri"));
     }
     context.set_destination_uri(Some(uri));
     Outcome::TRUE

@@ -24,28 +24,37 @@ const BROKEN: Outcome = Outcome(-2);
 
 impl Module for MaxForwards {
     const NAME: &'static str = "maxfwd";
-    const DOCUMENTATION: &'static str = "checks and counts down Max-Forwards";
-    const PARAMETERS: &'static [Parameter<Self>] =
-        &[Parameter::<Self>::integer("max_limit", "largest value passed on, 1 to 255", |module, limit| {
+    const DOCUMENTATION: &'static str = "checks and decrements Max-Forwards";
+    const PARAMETERS: &'static [Parameter<Self>] = &[Parameter::<Self>::integer(
+        "max_limit",
+        "maximum value that is forwarded, 1 to 255",
+        |module, limit| {
             module.limit = hops(limit).ok_or_else(|| Complaint {
                 message: format!("max_limit cannot be {limit}"),
                 help: Some("a number from 1 to 255".to_string()),
             })?;
             Ok(())
-        })
-        .default("70")];
+        },
+    )
+    .default("70")];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "mf_process_maxfwd_header",
-            "counts Max-Forwards down, or adds it with this value; -1 when it is 0, -2 when it cannot be read",
+            "decrements Max-Forwards, or adds it with this value; -1 when it is 0, -2 when it cannot be \
+             read",
             LIMIT,
             Self::process,
         )
         .alias(&["process_maxfwd", "maxfwd_process"])
         .routes(RouteSet::REQUEST),
-        ModuleFunction::new("is_maxfwd_lt", "true when Max-Forwards is there and below this value", LIMIT, Self::is_below)
-            .alias(&["mf_is_maxfwd_lt"])
-            .routes(RouteSet::REQUEST),
+        ModuleFunction::new(
+            "is_maxfwd_lt",
+            "true when Max-Forwards is there and below this value",
+            LIMIT,
+            Self::is_below,
+        )
+        .alias(&["mf_is_maxfwd_lt"])
+        .routes(RouteSet::REQUEST),
     ];
 
     fn new() -> Self {

@@ -342,7 +342,7 @@ impl Master {
         let took_ms = self.started.elapsed().as_millis();
         self.say(
             Level::Notice,
-            format_args!("{} processes are ready after {took_ms} ms", self.current.process_count()),
+            format_args!("ready: {} processes started in {took_ms} ms", self.current.process_count()),
         );
         // Who cannot take a line now does not hold up the master.
         write_where_room(io::stderr().as_fd(), b"sworkerd: ready\n");
@@ -491,7 +491,7 @@ impl Master {
         {
             self.say(
                 Level::Critical,
-                format_args!("too many messages are set aside at once: one is not kept"),
+                format_args!("quarantine: too many messages at the same time, one is not written to a file"),
             );
         }
     }
@@ -507,7 +507,7 @@ impl Master {
                 }
                 Ok(Fork::Parent(process)) => self.current.undertaking.was_forked(process),
                 Err(error) => {
-                    self.say(Level::Error, format_args!("could not fork an undertaker: {error}"));
+                    self.say(Level::Error, format_args!("could not fork the quarantine writer: {error}"));
                     self.current.undertaking.put_back(set_aside);
                     return;
                 }
@@ -545,9 +545,7 @@ impl Master {
             if let Role::Worker { group, .. } = child.role {
                 repair.count_deadline_kill(group);
             }
-            heritage
-                .log
-                .say(Level::Error, format_args!("{} (pid {process}) {overdue}: it is killed", child.role));
+            heritage.log.say(Level::Error, format_args!("killing {} (pid {process}): {overdue}", child.role));
             child.send(Signal::SIGKILL);
         }
     }
@@ -569,8 +567,11 @@ impl Master {
                 let role = &self.current.children[index].role;
                 self.say(
                     Level::Alert,
-                    format_args!("{role} does not hold: {} early deaths in a row; it is tried each {delay_ms} ms at most from now on",
-                        Patience::USUAL.early_deaths_max),
+                    format_args!(
+                        "{role} keeps crashing ({} early exits in a row); restarting at most every \
+                         {delay_ms} ms",
+                        Patience::USUAL.early_deaths_max
+                    ),
                 );
                 self.start_later(index, delay_ms);
             }
@@ -586,7 +587,7 @@ impl Master {
             self.current.children[index].has_left_something = true;
         }
         let role = &self.current.children[index].role;
-        self.say(Level::Warning, format_args!("{role} is started again in {delay_ms} ms"));
+        self.say(Level::Warning, format_args!("restarting {role} in {delay_ms} ms"));
     }
 
     // The clock.
@@ -606,7 +607,7 @@ impl Master {
             Phase::Starting
                 if self.started.elapsed() > START_PATIENCE || self.current.is_start_hopeless() =>
             {
-                self.give_up_start("not all processes came up");
+                self.give_up_start("not all processes started");
             }
             Phase::Stopping { step, since } => self.go_on_stopping(step, since),
             Phase::Ending { .. } => self.send_all(Signal::SIGKILL),
@@ -628,11 +629,9 @@ impl Master {
             match (before, count) {
                 (0, 1..) => self.say(
                     Level::Alert,
-                    format_args!(
-                        "group {name} is degraded: {count} of {workers} workers do not hold; the rest serves"
-                    ),
+                    format_args!("group {name} is degraded: {count} of {workers} workers keep crashing"),
                 ),
-                (1.., 0) => self.say(Level::Notice, format_args!("group {name} works again")),
+                (1.., 0) => self.say(Level::Notice, format_args!("group {name} is no longer degraded")),
                 _ => {}
             }
             self.current.heritage.ledger.set_degraded(group, count);

@@ -206,7 +206,7 @@ impl ProcessState {
         match self.throttle.pass(class, circumstances.source.ip(), circumstances.received_at_ns) {
             Some(0) => log.write(line, text),
             Some(count) => {
-                log.write(line, format_args!("{text} (suppressed {count} such lines about this source)"));
+                log.write(line, format_args!("{text} (suppressed {count} similar lines about this source)"));
             }
             None => self.count(LOG_LINES_SUPPRESSED),
         }
@@ -640,7 +640,7 @@ impl fmt::Display for ChangesRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ChangesRefused::TooOften => write!(f, "changes were applied {REWRITES_MAX} times already"),
-            ChangesRefused::Broken => f.write_str("the changed message cannot be read"),
+            ChangesRefused::Broken => f.write_str("the changed message cannot be parsed"),
         }
     }
 }

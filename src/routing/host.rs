@@ -28,7 +28,7 @@ impl Host for Context<'_> {
             Err(refused) => {
                 self.log(
                     Level::Error,
-                    format_args!("{{{}}} yields nothing: {}", refused.name, refused.reason),
+                    format_args!("transformation {{{}}} has no result: {}", refused.name, refused.reason),
                 );
                 Reading::Null
             }

@@ -81,7 +81,7 @@ impl fmt::Display for RelayFailure {
         match self {
             RelayFailure::NotARequest => f.write_str("the message is not a request"),
             RelayFailure::Ack => f.write_str("an ACK is never answered"),
-            RelayFailure::Status(code) => write!(f, "{code} is not a status"),
+            RelayFailure::Status(code) => write!(f, "{code} is not a status code"),
             RelayFailure::Header(error) => error.fmt(f),
             RelayFailure::Broken(fault) => write!(f, "the message is broken: {fault}"),
             RelayFailure::Edit(error) => error.fmt(f),
@@ -89,9 +89,9 @@ impl fmt::Display for RelayFailure {
             RelayFailure::NotOurVia => f.write_str("the topmost via of the reply is not ours"),
             RelayFailure::NoHost(uri) => write!(f, "no host to send to in \"{uri}\""),
             RelayFailure::Unresolved(host) => write!(f, "could not resolve \"{host}\""),
-            RelayFailure::Transport(name) => write!(f, "transport \"{name}\" is not served yet"),
+            RelayFailure::Transport(name) => write!(f, "transport \"{name}\" is not supported yet"),
             RelayFailure::NoListener(to) => write!(f, "no listener can send to {to}"),
-            RelayFailure::Withheld(to) => write!(f, "onsend_route dropped what was to leave to {to}"),
+            RelayFailure::Withheld(to) => write!(f, "onsend_route dropped the message to {to}"),
             RelayFailure::Send(to, error) => write!(f, "could not send to {to}: {error}"),
         }
     }
@@ -476,8 +476,8 @@ mod tests {
             ("sip:b@10.0.0.1", "10.0.0.1:5060"),
             ("sip:10.0.0.1:5070;transport=UDP", "10.0.0.1:5070"),
             ("sip:[2001:db8::1]", "[2001:db8::1]:5060"),
-            ("sip:10.0.0.1;transport=tcp", "transport \"tcp\" is not served yet"),
-            ("sips:10.0.0.1", "transport \"tls\" is not served yet"),
+            ("sip:10.0.0.1;transport=tcp", "transport \"tcp\" is not supported yet"),
+            ("sips:10.0.0.1", "transport \"tls\" is not supported yet"),
             ("tel:+4930", "no host to send to in \"tel:+4930\""),
             ("nonsense", "no host to send to in \"nonsense\""),
             ("sip:no_such_host..invalid", "could not resolve \"no_such_host..invalid\""),
@@ -498,7 +498,7 @@ mod tests {
             ("SIP/2.0/UDP 10.0.0.1:5070;maddr=239.255.255.1;ttl=1", "10.0.0.1:5070"),
             ("SIP/2.0/UDP h.example;received=10.0.0.2;maddr=10.0.0.3", "10.0.0.2:5060"),
             ("SIP/2.0/UDP h.example", "could not resolve \"h.example\""),
-            ("SIP/2.0/TCP 10.0.0.1", "transport \"TCP\" is not served yet"),
+            ("SIP/2.0/TCP 10.0.0.1", "transport \"TCP\" is not supported yet"),
         ];
         for (via, expected) in rows {
             assert_eq!(shown(reply_target(&Via::parse(via.as_bytes()).unwrap())), expected, "{via}");

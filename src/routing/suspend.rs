@@ -45,12 +45,12 @@ pub enum NotHandedOn {
 impl fmt::Display for NotHandedOn {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            NotHandedOn::NotARequest => "only requests can go on elsewhere",
-            NotHandedOn::NotHere => "this process hands nothing on",
-            NotHandedOn::NoSuchGroup => "no such group works",
+            NotHandedOn::NotARequest => "only requests can be suspended",
+            NotHandedOn::NotHere => "this process cannot suspend requests",
+            NotHandedOn::NoSuchGroup => "no such worker group",
             NotHandedOn::Full => "the queue is full",
-            NotHandedOn::TooLarge => "message and values do not fit into a record",
-            NotHandedOn::Broken => "the changed message cannot be read",
+            NotHandedOn::TooLarge => "message and values are larger than a queue record",
+            NotHandedOn::Broken => "the changed message cannot be parsed",
         })
     }
 }

@@ -196,10 +196,10 @@ fn is_user_octet(byte: u8) -> bool {
 impl fmt::Display for UnfitPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            UnfitPart::User => "this cannot be the user part of a uri",
-            UnfitPart::Host => "this cannot be the host of a uri",
-            UnfitPart::Port => "this cannot be a port",
-            UnfitPart::Parameters => "this cannot be the parameters of a uri",
+            UnfitPart::User => "invalid user part of a uri",
+            UnfitPart::Host => "invalid host of a uri",
+            UnfitPart::Port => "invalid port",
+            UnfitPart::Parameters => "invalid parameters of a uri",
             UnfitPart::NoSuchPart => "the scheme of the uri has no such part",
         })
     }

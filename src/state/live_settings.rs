@@ -42,12 +42,12 @@ impl LiveSetting {
     pub fn fitting(&self, value: ValueRef<'_>) -> Result<Value, String> {
         let name = format_args!("{}.{}", self.group, self.name);
         match (&self.initial, value) {
-            (_, ValueRef::Null) => Err(format!("{name} cannot be nothing")),
+            (_, ValueRef::Null) => Err(format!("{name} needs a value")),
             (Value::Integer(_), ValueRef::Integer(number)) => Ok(Value::Integer(number)),
             (Value::Integer(_), ValueRef::Text(text)) => {
                 let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
                 let number = number
-                    .ok_or_else(|| format!("{name} is an integer, \"{}\" is none", text.escape_ascii()))?;
+                    .ok_or_else(|| format!("{name} takes an integer, not \"{}\"", text.escape_ascii()))?;
                 Ok(Value::Integer(number))
             }
             (_, ValueRef::Integer(number)) => Ok(Value::Text(number.to_string().into_bytes())),
@@ -99,7 +99,7 @@ mod tests {
         let rows = [
             (&number, ValueRef::Integer(7), Ok(Value::Integer(7))),
             (&number, ValueRef::Text(b" 7 "), Ok(Value::Integer(7))),
-            (&number, ValueRef::Text(b"x"), Err("g.n is an integer, \"x\" is none")),
+            (&number, ValueRef::Text(b"x"), Err("g.n takes an integer, not \"x\"")),
             (&number, ValueRef::Null, Err("g.n cannot be nothing")),
             (&text, ValueRef::Integer(7), Ok(Value::Text(b"7".to_vec()))),
             (&text, ValueRef::Text(b""), Ok(Value::Text(Vec::new()))),

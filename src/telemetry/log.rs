@@ -229,7 +229,7 @@ impl Log {
             return;
         }
         let mut room = Vec::new();
-        let text = format!("{untold} log lines could not be written");
+        let text = format!("log lines dropped: {untold}");
         self.form(&Line::of_core(Level::Warning), text.as_bytes(), &mut room);
         if self.sink.write(self.facility.get(), Level::Warning, self.process.get().1, &room) {
             self.untold_count.set(0);
@@ -345,7 +345,7 @@ mod tests {
         log.say(Level::Info, format_args!("kept"));
         let text = String::from_utf8(kept.take()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].ends_with("WARNING: <core>: 2 log lines could not be written"), "{text}");
+        assert!(lines[0].ends_with("WARNING: <core>: log lines dropped: 2"), "{text}");
         assert!(lines[1].ends_with("INFO: <core>: kept"), "{text}");
         assert_eq!((lines.len(), log.dropped_count()), (2, 2));
     }

@@ -11,7 +11,7 @@
 //! let throttle = Throttle::default();
 //! assert_eq!(throttle.pass(5_000_000_000), Some(Withheld(0)));
 //! assert_eq!(throttle.pass(5_100_000_000), None);
-//! assert_eq!(throttle.pass(6_000_000_000).unwrap().to_string(), " (1 more like this)");
+//! assert_eq!(throttle.pass(6_000_000_000).unwrap().to_string(), " (suppressed 1 similar lines)");
 //! ```
 
 use std::cell::Cell;
@@ -29,7 +29,7 @@ impl fmt::Display for Withheld {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
-            count => write!(out, " ({count} more like this)"),
+            count => write!(out, " (suppressed {count} similar lines)"),
         }
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn what_was_withheld_is_told_where_there_was_any() {
         assert_eq!(format!("no{}", Withheld(0)), "no");
-        assert_eq!(format!("no{}", Withheld(2)), "no (2 more like this)");
+        assert_eq!(format!("no{}", Withheld(2)), "no (suppressed 2 similar lines)");
     }
 
     fn source(last: u8) -> IpAddr {

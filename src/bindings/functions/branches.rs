@@ -10,20 +10,20 @@ use crate::sip::uri_draft::is_uri_octet;
 
 /// The table.
 pub const FUNCTIONS: &[Function] = &[
-    Function::new("remove_branch", "takes the first further target away", &[], |context, _| {
+    Function::new("remove_branch", "removes the first branch", &[], |context, _| {
         context.branches.remove(0).into()
     })
     .routes(RouteSet::REQUEST),
     Function::new(
         "remove_branch",
-        "takes the further target at an index away, from 0",
+        "removes the branch at an index, from 0",
         &[ParameterKind::Integer],
         |context, arguments| {
             arguments[0].integer().is_some_and(|index| context.branches.remove(index)).into()
         },
     )
     .routes(RouteSet::REQUEST),
-    Function::new("clear_branches", "takes all further targets away", &[], |context, _| {
+    Function::new("clear_branches", "removes all branches", &[], |context, _| {
         context.branches.remove_all();
         Outcome::TRUE
     })
@@ -37,7 +37,7 @@ pub fn append_branch(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> R
         Some(uri) if uri.iter().all(|&byte| is_uri_octet(byte)) => {
             Target { uri: uri.to_vec(), ..Target::default() }
         }
-        Some(_) => return Err(Refusal("this cannot be a uri".to_string())),
+        Some(_) => return Err(Refusal("invalid uri".to_string())),
         None => target_of_request(context)?,
     };
     if let Some(q) = arguments.get(1).map(Argument::text).filter(|q| !q.is_empty()) {

@@ -17,7 +17,7 @@ pub const FUNCTIONS: &[Function] = &[
     .prepare(prepare_flag),
     Function::new(
         "resetflag",
-        "takes flag 0…31 or a named one off the message",
+        "resets flag 0…31 or a named one of the message",
         FLAG,
         |context, arguments| {
             let Some(mask) = flag_mask(arguments) else { return Outcome::FALSE };

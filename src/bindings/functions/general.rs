@@ -26,7 +26,7 @@ pub const FUNCTIONS: &[Function] = &[
         },
     )
     .prepare(prepare_level),
-    Function::new("exec", "refused: a program that is waited for would hold the process", PROGRAM, refused)
+    Function::new("exec", "refused: waiting for the program would block the process", PROGRAM, refused)
         .prepare(refuse_exec),
     Function::new("error", "refused: reply with sl_send_reply and log with xlog", TWO_TEXTS, refused)
         .prepare(refuse_error),
@@ -86,7 +86,7 @@ fn write(context: &mut Context<'_>, level: Level, text: Argument<'_>) -> Outcome
 
 fn refuse_exec(_: &mut Preparation<'_>, _: usize, _: &[u8]) -> Result<Option<u32>, Complaint> {
     Err(complaint(
-        "exec() cannot be used: the program it waits for would hold the process".to_string(),
+        "exec() cannot be used: waiting for the program would block the process".to_string(),
         "let another program read the log or the control socket",
     ))
 }

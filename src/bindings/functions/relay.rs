@@ -37,25 +37,25 @@ pub const FUNCTIONS: &[Function] = &[
     )
     .alias(&["forward_udp"])
     .routes(RouteSet::REQUEST),
-    Function::new("forward_tcp", "refused: streams are not served yet", &[], no_stream)
+    Function::new("forward_tcp", "refused: streams are not supported yet", &[], no_stream)
         .routes(RouteSet::REQUEST),
-    Function::new("forward_tcp", "refused: streams are not served yet", REFUSED, no_stream)
+    Function::new("forward_tcp", "refused: streams are not supported yet", REFUSED, no_stream)
         .prepare(refuse_stream)
         .routes(RouteSet::REQUEST),
-    Function::new("forward_tcp", "refused: streams are not served yet", REFUSED_TWICE, no_stream)
+    Function::new("forward_tcp", "refused: streams are not supported yet", REFUSED_TWICE, no_stream)
         .prepare(refuse_stream)
         .routes(RouteSet::REQUEST),
-    Function::new("forward_tls", "refused: streams are not served yet", &[], no_stream)
+    Function::new("forward_tls", "refused: streams are not supported yet", &[], no_stream)
         .routes(RouteSet::REQUEST),
-    Function::new("forward_tls", "refused: streams are not served yet", REFUSED, no_stream)
+    Function::new("forward_tls", "refused: streams are not supported yet", REFUSED, no_stream)
         .prepare(refuse_stream)
         .routes(RouteSet::REQUEST),
-    Function::new("forward_tls", "refused: streams are not served yet", REFUSED_TWICE, no_stream)
+    Function::new("forward_tls", "refused: streams are not supported yet", REFUSED_TWICE, no_stream)
         .prepare(refuse_stream)
         .routes(RouteSet::REQUEST),
     Function::new(
         "force_rport",
-        "answers to the port the request came from, asked for or not",
+        "sends replies to the source port of the request, as if it had asked for rport",
         &[],
         |context, _| {
             context.is_rport_forced = true;
@@ -76,14 +76,14 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new("set_advertised_port", "port of our Via on this message", PORT, set_advertised_port),
     Function::new(
         "force_send_socket",
-        "sends by this socket: transport:address:port",
+        "sends from this socket: transport:address:port",
         SOCKET,
         force_send_socket,
     )
     .prepare(prepare_socket),
     Function::new(
         "udp_mtu_try_proto",
-        "accepted: streams are not served yet, large requests leave as they are",
+        "accepted: streams are not supported yet, large requests are sent as they are",
         REFUSED,
         accept,
     ),
@@ -186,13 +186,13 @@ fn relay(context: &mut Context<'_>, target: Target<'_>) -> Outcome {
 }
 
 fn no_stream(context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {
-    context.log(Level::Error, format_args!("cannot forward by a stream: streams are not served yet"));
+    context.log(Level::Error, format_args!("cannot forward over TCP or TLS: streams are not supported yet"));
     Outcome::FALSE
 }
 
 fn refuse_stream(_: &mut Preparation<'_>, _: usize, _: &[u8]) -> Result<Option<u32>, Complaint> {
     Err(complaint(
-        "cannot forward by a stream: streams are not served yet".to_string(),
+        "cannot forward over TCP or TLS: streams are not supported yet".to_string(),
         "use forward(host, port)",
     ))
 }
@@ -220,7 +220,7 @@ fn force_send_socket(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> O
     };
     if listener.is_none() {
         let written = arguments[0].text().escape_ascii();
-        context.log(Level::Error, format_args!("force_send_socket: no socket \"{written}\" is listened on"));
+        context.log(Level::Error, format_args!("force_send_socket: no listen socket \"{written}\""));
         return Outcome::FALSE;
     }
     context.forced_listener = listener;
@@ -233,7 +233,7 @@ fn set_advertised_address(context: &mut Context<'_>, arguments: &[Argument<'_>])
     let is_host = Uri::parse(&uri).is_ok_and(|uri| uri.host == Some(host));
     if !is_host {
         let host = host.escape_ascii();
-        context.log(Level::Error, format_args!("set_advertised_address: \"{host}\" is no host"));
+        context.log(Level::Error, format_args!("set_advertised_address: \"{host}\" is not a host"));
         return Outcome::FALSE;
     }
     context.advertised_address = Some(host.to_vec());
@@ -297,10 +297,10 @@ mod tests {
         let rows = [
             ("forward(\"127.0.0.2\", 0)", "port is not a number"),
             ("forward(\"127.0.0.2\", \"x\")", "port is not a number"),
-            ("$du = \"sip:127.0.0.1;transport=tcp\"; forward()", "not served yet"),
-            ("forward_tcp()", "streams are not served yet"),
-            ("force_send_socket(\"udp:127.0.0.9:1\")", "no socket \"udp:127.0.0.9:1\""),
-            ("set_advertised_address(\"a b\")", "\"a b\" is no host"),
+            ("$du = \"sip:127.0.0.1;transport=tcp\"; forward()", "not supported yet"),
+            ("forward_tcp()", "streams are not supported yet"),
+            ("force_send_socket(\"udp:127.0.0.9:1\")", "no listen socket \"udp:127.0.0.9:1\""),
+            ("set_advertised_address(\"a b\")", "\"a b\" is not a host"),
             ("set_advertised_port(0)", "from 1 to 65535"),
         ];
         for (statement, expected) in rows {

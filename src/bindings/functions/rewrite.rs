@@ -57,14 +57,14 @@ pub const FUNCTIONS: &[Function] = &[
     .alias(&["sethostporttrans", "sethpt"]),
     Function::new(
         "rewriteport",
-        "replaces the port of the Request-URI; an empty one takes it away",
+        "replaces the port of the Request-URI; an empty one removes it",
         TEXT,
         set_port,
     )
     .alias(&["setport", "setp"]),
     Function::new(
         "prefix",
-        "puts text before the user part of the Request-URI",
+        "prepends text to the user part of the Request-URI",
         TEXT,
         |context, arguments| {
             change(context, "prefix", |draft| {
@@ -73,16 +73,21 @@ pub const FUNCTIONS: &[Function] = &[
             })
         },
     ),
-    Function::new("strip", "takes n bytes off the front of the user part", NUMBER, |context, arguments| {
-        let count = size_of(arguments);
-        change(context, "strip", |draft| {
-            let user = draft.user().to_vec();
-            draft.set_user(b"", &user[count.min(user.len())..])
-        })
-    }),
+    Function::new(
+        "strip",
+        "removes n bytes from the start of the user part",
+        NUMBER,
+        |context, arguments| {
+            let count = size_of(arguments);
+            change(context, "strip", |draft| {
+                let user = draft.user().to_vec();
+                draft.set_user(b"", &user[count.min(user.len())..])
+            })
+        },
+    ),
     Function::new(
         "strip_tail",
-        "takes n bytes off the end of the user part",
+        "removes n bytes from the end of the user part",
         NUMBER,
         |context, arguments| {
             let count = size_of(arguments);
@@ -105,7 +110,7 @@ pub const FUNCTIONS: &[Function] = &[
             })
         },
     ),
-    Function::new("revert_uri", "makes the Request-URI what it was when received", &[], |context, _| {
+    Function::new("revert_uri", "restores the Request-URI as received", &[], |context, _| {
         let is_request = context.request_uri().is_some();
         context.revert_request_uri();
         is_request.into()

@@ -41,7 +41,7 @@ impl Catalog for Registry {
             let by_option =
                 self.overrides.load_modules.iter().find(|written| module_name(&written.value) == name);
             let help =
-                by_option.map(|written| format!("{} of the command line loads it too", written.option));
+                by_option.map(|written| format!("the command line option {} loads it too", written.option));
             return Err(Complaint { message: format!("module \"{name}\" is loaded twice"), help });
         }
         let Some(entry) = self.available.iter().find(|entry| entry.name == name) else {
@@ -74,7 +74,10 @@ impl Catalog for Registry {
 
     fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint> {
         let Some(draft) = &mut self.draft else {
-            return Err(Complaint { message: format!("{name} comes too late"), help: None });
+            return Err(Complaint {
+                message: format!("{name} must be set before the modules are loaded"),
+                help: None,
+            });
         };
         if let ("loadpath" | "mpath", Constant::Text(bytes)) = (name, value) {
             let text = String::from_utf8_lossy(bytes);

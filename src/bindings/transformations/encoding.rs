@@ -363,7 +363,7 @@ fn unescape_csv(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> A
         let mut bytes = inner.iter();
         while let Some(&byte) = bytes.next() {
             if byte == b'"' && bytes.next() != Some(&b'"') {
-                return Err(Unfit("a quote in the field does not stand twice"));
+                return Err(Unfit("a quote in the field is not doubled"));
             }
             out.push(byte);
         }

@@ -30,7 +30,7 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     Transformation::new("tobody.host", "host of the URI", |input, _, out| {
         part(input, out, |address| address.parse_uri().ok()?.host)
     }),
-    Transformation::new("tobody.params", "parameters behind the URI", |input, _, out| {
+    Transformation::new("tobody.params", "parameters after the URI", |input, _, out| {
         part(input, out, |address| address.params.raw().strip_prefix(b";"))
     }),
 ];

@@ -13,7 +13,7 @@ type Answer = Result<Reading, Unfit>;
 /// The table.
 pub const TRANSFORMATIONS: &[Transformation] = &[
     Transformation::new("s.len", "number of bytes", length),
-    Transformation::new("s.int", "the number that the text holds; null if it holds none", number),
+    Transformation::new("s.int", "the number in the text; null if it is not a number", number),
     Transformation::new("s.intv", "the number at the start of the text, 0 if there is none", leading_number),
     Transformation::new("s.tolower", "ASCII letters in lower case", |input, _, out| {
         map_bytes(input, out, |byte| byte.to_ascii_lowercase())
@@ -29,7 +29,8 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     .arguments(2, 2),
     Transformation::new("s.strip", "without the first n bytes", strip).arguments(1, 1),
     Transformation::new("s.striptail", "without the last n bytes", strip_tail).arguments(1, 1),
-    Transformation::new("s.stripto", "from the first such byte on", strip_to).arguments(1, 2),
+    Transformation::new("s.stripto", "the text from the first occurrence of a byte on", strip_to)
+        .arguments(1, 2),
     Transformation::new("s.select", "field n (negative from the end) between separators", select)
         .arguments(2, 3),
     Transformation::new("s.selectws", "field n between runs of white space", select_between_spaces)
@@ -63,10 +64,10 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     Transformation::new("s.unbracket", "without the brackets around it", |input, _, out| {
         cut(input, out, |text| without_pair(text, &[(b'(', b')'), (b'[', b']'), (b'{', b'}'), (b'<', b'>')]))
     }),
-    Transformation::new("s.count", "how often a byte occurs", count).arguments(1, 2),
+    Transformation::new("s.count", "number of occurrences of a byte", count).arguments(1, 2),
     Transformation::new(
         "s.before",
-        "up to the first such byte; all of it without one",
+        "the text up to the first occurrence of a byte; all of it without one",
         |input, arguments, out| {
             split_at(input, arguments, out, first, |text, at| &text[..at.unwrap_or(text.len())])
         },
@@ -74,7 +75,7 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     .arguments(1, 2),
     Transformation::new(
         "s.after",
-        "behind the first such byte; nothing without one",
+        "the text after the first occurrence of a byte; empty without one",
         |input, arguments, out| {
             split_at(input, arguments, out, first, |text, at| at.map_or(&b""[..], |at| &text[at + 1..]))
         },
@@ -82,7 +83,7 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     .arguments(1, 2),
     Transformation::new(
         "s.rbefore",
-        "up to the last such byte; all of it without one",
+        "the text up to the last occurrence of a byte; all of it without one",
         |input, arguments, out| {
             split_at(input, arguments, out, last, |text, at| &text[..at.unwrap_or(text.len())])
         },
@@ -90,7 +91,7 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     .arguments(1, 2),
     Transformation::new(
         "s.rafter",
-        "behind the last such byte; nothing without one",
+        "the text after the last occurrence of a byte; empty without one",
         |input, arguments, out| {
             split_at(input, arguments, out, last, |text, at| at.map_or(&b""[..], |at| &text[at + 1..]))
         },

@@ -21,7 +21,7 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
     }),
     Transformation::new("uri.param", "value of a parameter", parameter).arguments(1, 1),
     Transformation::new("uri.rmparam", "the URI without a parameter", without_parameter).arguments(1, 1),
-    Transformation::new("uri.headers", "headers behind the question mark", |input, _, out| {
+    Transformation::new("uri.headers", "headers after the question mark", |input, _, out| {
         part(input, out, |uri| uri.headers)
     }),
     Transformation::new("uri.transport", "value of transport", |input, _, out| {

@@ -90,7 +90,7 @@ fn size(text: Option<&[u8]>) -> Reading {
 fn set_uri(context: &mut Context<'_>, id: HeaderId, value: ValueRef<'_>) -> Result<(), Refusal> {
     let new = match value {
         ValueRef::Text(text) if !text.is_empty() && text.iter().all(|&byte| is_uri_octet(byte)) => text,
-        _ => return Err(Refusal(format!("this cannot be the uri of {}", id.name()))),
+        _ => return Err(Refusal(format!("invalid uri of {}", id.name()))),
     };
     replace_uri(context, id, new)
 }
@@ -157,7 +157,7 @@ fn pending_uri(context: &mut Context<'_>, id: HeaderId) -> Result<Vec<u8>, Refus
 fn set_display(context: &mut Context<'_>, id: HeaderId, value: ValueRef<'_>) -> Result<(), Refusal> {
     let address = present(context, id)?;
     let name = display_name(&text_of(value))
-        .ok_or_else(|| Refusal(format!("this cannot be the display name of {}", id.name())))?;
+        .ok_or_else(|| Refusal(format!("invalid display name of {}", id.name())))?;
     let uri = context.message.span_of(address.uri).ok_or_else(foreign)?;
     let brackets = is_bracketed(context, uri.start);
     let start = match address.display {

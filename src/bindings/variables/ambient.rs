@@ -21,7 +21,7 @@ pub const VARIABLES: &[Variable] = &[
     .key(KeyRule::Text),
     Variable::new(
         "ccp",
-        "setting that can change while the server runs: group.name of the top level, core.debug; null when there is none",
+        "runtime setting: group.name of the top level, core.debug; null when there is none",
         read_setting,
     )
     .key(KeyRule::Text)
@@ -31,15 +31,11 @@ pub const VARIABLES: &[Variable] = &[
         Reading::Integer(context.script().loaded_at_s() as i64)
     })
     .yields(Yields::Integer),
-    Variable::new(
-        "iuid",
-        "text that names the message in hand among all of this machine",
-        |context, _, out| {
-            let (identity, number) = (context.process.identity, context.process.message_number);
-            let begun = context.script().loaded_at_s();
-            answer_display(format_args!("{begun:x}-{:x}-{}-{number:x}", identity.pid, identity.index), out)
-        },
-    )
+    Variable::new("iuid", "text that identifies the current message on this machine", |context, _, out| {
+        let (identity, number) = (context.process.identity, context.process.message_number);
+        let begun = context.script().loaded_at_s();
+        answer_display(format_args!("{begun:x}-{:x}-{}-{number:x}", identity.pid, identity.index), out)
+    })
     .yields(Yields::Text),
     Variable::new(
         "af",
@@ -62,12 +58,12 @@ pub const VARIABLES: &[Variable] = &[
     .writable(write_byte),
     absent("ruid", "id of the record a location was looked up in; null without a location service"),
     absent("location_ua", "User-Agent of that record; null without a location service"),
-    absent("T_branch_idx", "number of the branch in hand; null outside of transactions"),
+    absent("T_branch_idx", "number of the current branch; null outside of transactions"),
     absent("T_reply_code", "status of the reply of a transaction; null outside of transactions"),
     absent("T_reply_reason", "reason of the reply of a transaction; null outside of transactions"),
     absent("T_reply_ruid", "record id of the branch that replied; null outside of transactions"),
     absent("T_reply_last", "status of the last reply of a transaction; null outside of transactions"),
-    absent("rcv", "a message as it came; null outside of event_route[core:msg-received]")
+    absent("rcv", "a message as received; null outside of event_route[core:msg-received]")
         .key(KeyRule::Word(RECEIVE_PARTS)),
 ];
 
@@ -130,7 +126,7 @@ fn write_setting(
     }
     let setting = context.script().live_setting(group, name);
     let setting =
-        setting.ok_or_else(|| Refusal(format!("there is no setting \"{}\"", written.escape_ascii())))?;
+        setting.ok_or_else(|| Refusal(format!("no runtime setting \"{}\"", written.escape_ascii())))?;
     let value = setting.fitting(value).map_err(Refusal)?;
     context.write_shared(setting.slot, value.as_ref()).map_err(|error| Refusal(error.to_string()))
 }

@@ -13,26 +13,27 @@ use crate::state::value::{answer_display, answer_text};
 pub const VARIABLES: &[Variable] = &[
     Variable::new(
         "branch",
-        "part of a further target: $(branch(uri)[0]); count: how many, null without; uri = $null takes it away",
+        "field of a branch: $(branch(uri)[0]); count: number of branches, null without; uri = $null \
+         removes it",
         read_branch,
     )
     .key(KeyRule::Word(PARTS))
     .writable(write_branch),
-    Variable::new("br", "URI of the first further target; assigning adds one", |context, _, out| {
+    Variable::new("br", "URI of the first branch; assigning adds one", |context, _, out| {
         match context.branches.targets().first() {
             Some(target) => answer_text(&target.uri, out),
             None => Reading::Null,
         }
     })
     .writable(|context, _, value| append(context, value)),
-    Variable::new("bR", "all further targets, as in Contact", |context, _, out| {
+    Variable::new("bR", "all branches, as in Contact", |context, _, out| {
         if context.branches.targets().is_empty() {
             return Reading::Null;
         }
         context.branches.write_contacts(false, out);
         Reading::Text
     }),
-    Variable::new("ds", "all further targets as a Contact line", |context, _, out| {
+    Variable::new("ds", "all branches as a Contact line", |context, _, out| {
         if context.branches.targets().is_empty() {
             return Reading::Null;
         }
@@ -40,7 +41,7 @@ pub const VARIABLES: &[Variable] = &[
         context.branches.write_contacts(true, out);
         Reading::Text
     }),
-    Variable::new("sbranch", "part of a target that is put together before it is added", read_draft)
+    Variable::new("sbranch", "field of a branch that is prepared before it is added", read_draft)
         .key(KeyRule::Word(DRAFT_PARTS))
         .writable(write_draft),
 ];
@@ -178,7 +179,7 @@ fn change_of(context: &Context<'_>, part: usize, value: ValueRef<'_>) -> Result<
         (4, ValueRef::Null) => Ok(Change::Listener(None)),
         (4, ValueRef::Text(socket)) => match listener_at(&context.settings().listeners, socket) {
             Some(listener) => Ok(Change::Listener(Some(listener))),
-            None => refuse("no such socket is listened on"),
+            None => refuse("no such listen socket"),
         },
         (5, ValueRef::Null) => Ok(Change::Flags(0)),
         (5, ValueRef::Integer(flags)) => match u32::try_from(flags) {
@@ -196,7 +197,7 @@ fn change_of(context: &Context<'_>, part: usize, value: ValueRef<'_>) -> Result<
 
 fn checked_uri(uri: &[u8]) -> Result<&[u8], Refusal> {
     let is_uri = !uri.is_empty() && uri.iter().all(|&byte| is_uri_octet(byte));
-    if is_uri { Ok(uri) } else { Err(Refusal("this cannot be a uri".to_string())) }
+    if is_uri { Ok(uri) } else { Err(Refusal("invalid uri".to_string())) }
 }
 
 #[cfg(test)]

@@ -25,20 +25,18 @@ pub const VARIABLES: &[Variable] = &[
         },
     )
     .key(KeyRule::Text),
-    Variable::new("hdrc", "how many header lines have this name", |context, subject, _| {
+    Variable::new("hdrc", "number of header lines with this name", |context, subject, _| {
         Reading::Integer(context.message.headers_named(subject.key.text()).count() as i64)
     })
     .key(KeyRule::Text)
     .yields(Yields::Integer),
-    Variable::new(
-        "hfl",
-        "value of a header field, lists taken apart at their commas",
-        |context, subject, out| answer_at(list_values(context, subject).into_iter(), subject.position, out),
-    )
+    Variable::new("hfl", "value of a header field, lists split at their commas", |context, subject, out| {
+        answer_at(list_values(context, subject).into_iter(), subject.position, out)
+    })
     .key(KeyRule::Text),
     Variable::new(
         "hflc",
-        "how many values a header field has, lists taken apart at their commas",
+        "number of values of a header field, lists split at their commas",
         |context, subject, _| Reading::Integer(list_values(context, subject).len() as i64),
     )
     .key(KeyRule::Text)

@@ -45,7 +45,7 @@ pub const VARIABLES: &[Variable] = &[
     }),
     Variable::new("csb", "CSeq as a whole", |context, _, out| answer_first(context, HeaderId::CSeq, out)),
     Variable::new("cT", "Content-Type", |context, _, out| answer_first(context, HeaderId::ContentType, out)),
-    Variable::new("cl", "Content-Length as the message tells it", |context, _, _| {
+    Variable::new("cl", "value of Content-Length", |context, _, _| {
         let told = context.message.content_length().ok().flatten();
         told.map_or(Reading::Null, |size| Reading::Integer(i64::from(size)))
     }),

@@ -16,7 +16,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new("si", "address of the sender", source_address).alias(&["src_ip"]).yields(Yields::Address),
     Variable::new("siz", "address of the sender, IPv6 in brackets", source_host),
     Variable::new("sp", "port of the sender", source_port).yields(Yields::Integer),
-    Variable::new("sid", "IP identification of the packet: 0, the kernel does not tell it", |_, _, _| {
+    Variable::new("sid", "0: the IP identification of the packet is not available", |_, _, _| {
         Reading::Integer(0)
     })
     .yields(Yields::Integer),
@@ -38,14 +38,15 @@ pub const VARIABLES: &[Variable] = &[
         "advertised receiving socket as a URI with its transport",
         advertised_uri_transport,
     ),
-    Variable::new("pr", "transport the message came by, lower case", transport_name).alias(&["proto"]),
+    Variable::new("pr", "transport the message was received by, lower case", transport_name)
+        .alias(&["proto"]),
     Variable::new("prid", "number of the transport: udp 1, tcp 2, tls 3", transport_number)
         .yields(Yields::Integer),
     Variable::new("conid", "number of the stream connection; null for datagrams", |_, _, _| Reading::Null),
     Variable::new("fs", "socket forced for sending, as transport:address:port", forced_socket)
         .writable(force_socket),
     Variable::new("fsn", "name of the socket forced for sending", forced_name).writable(force_name),
-    Variable::new("fsp", "number of the transport of the forced socket; 0 when none is", forced_transport)
+    Variable::new("fsp", "number of the transport of the forced socket; 0 without one", forced_transport)
         .yields(Yields::Integer),
 ];
 
@@ -223,7 +224,7 @@ fn force(
         ValueRef::Text(written) => match find(&context.settings().listeners, written) {
             Some(listener) => Some(listener),
             None => {
-                return Err(Refusal(format!("no socket \"{}\" is listened on", written.escape_ascii())));
+                return Err(Refusal(format!("no listen socket \"{}\"", written.escape_ascii())));
             }
         },
     };

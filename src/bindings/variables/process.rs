@@ -50,7 +50,7 @@ pub const VARIABLES: &[Variable] = &[
     })
     .key(KeyRule::Text)
     .yields(Yields::Integer),
-    Variable::new("sf", "flags of the run of the script as an integer", |context, _, _| {
+    Variable::new("sf", "script flags as an integer", |context, _, _| {
         Reading::Integer(i64::from(context.script_flags))
     })
     .yields(Yields::Integer)
@@ -58,11 +58,11 @@ pub const VARIABLES: &[Variable] = &[
         context.script_flags = flags_of(value)?;
         Ok(())
     }),
-    Variable::new("sF", "flags of the run of the script, 8 hexadecimal digits", |context, _, out| {
+    Variable::new("sF", "script flags, 8 hexadecimal digits", |context, _, out| {
         answer_display(format_args!("{:08X}", context.script_flags), out)
     })
     .yields(Yields::Text),
-    Variable::new("Sf", "1 when flag n of the run of the script is set, else 0", |context, subject, _| {
+    Variable::new("Sf", "1 when script flag n is set, else 0", |context, subject, _| {
         flag_of(context.script_flags, subject)
     })
     .key(KeyRule::Text)

@@ -40,7 +40,7 @@ pub const VARIABLES: &[Variable] = &[
     }),
     Variable::new(
         "du",
-        "where the request is sent whatever the Request-URI says; null when not set",
+        "destination URI: where the request is sent instead of the Request-URI; null when not set",
         |context, _, out| answer_optional(context.destination_uri(), out),
     )
     .alias(&["duri"])
@@ -129,7 +129,7 @@ fn no_request() -> Refusal {
 /// Only what would break the first line is refused: scripts may want schemes this server does not know.
 fn checked_uri(uri: &[u8]) -> Result<&[u8], Refusal> {
     if uri.is_empty() || !uri.iter().all(|&byte| is_uri_octet(byte)) {
-        return Err(Refusal(format!("\"{}\" cannot be a uri", uri.escape_ascii())));
+        return Err(Refusal(format!("invalid uri \"{}\"", uri.escape_ascii())));
     }
     Ok(uri)
 }

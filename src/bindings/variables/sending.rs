@@ -16,19 +16,19 @@ use crate::state::value::{answer_display, answer_text};
 pub const VARIABLES: &[Variable] = &[
     Variable::new(
         "snd",
-        "how a message leaves, as $sndto; null outside of onsend_route",
+        "how the message is sent, as $sndto; null outside of onsend_route",
         |context, subject, out| read(context, subject, out, |leaving, _| leaving.to),
     )
     .key(KeyRule::Word(PARTS)),
     Variable::new(
         "sndto",
-        "where a message leaves to, what it is and how long; null outside of onsend_route",
+        "where the message is sent to, its text and length; null outside of onsend_route",
         |context, subject, out| read(context, subject, out, |leaving, _| leaving.to),
     )
     .key(KeyRule::Word(PARTS)),
     Variable::new(
         "sndfrom",
-        "where a message leaves from, what it is and how long; null outside of onsend_route",
+        "where the message is sent from, its text and length; null outside of onsend_route",
         |context, subject, out| read(context, subject, out, |_, listener| listener.address),
     )
     .key(KeyRule::Word(PARTS)),

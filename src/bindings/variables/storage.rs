@@ -25,9 +25,13 @@ pub const VARIABLES: &[Variable] = &[
         .process_wide()
         .writable(write_avp),
     Variable::new("env", "environment variable of the server", read_environment).key(KeyRule::Text),
-    Variable::new("envn", "environment variable as an integer; 0 when it is none", read_environment_number)
-        .key(KeyRule::Text)
-        .yields(Yields::Integer),
+    Variable::new(
+        "envn",
+        "environment variable as an integer; 0 when it is not a number",
+        read_environment_number,
+    )
+    .key(KeyRule::Text)
+    .yields(Yields::Integer),
     Variable::new("_s", "the text in the parentheses with its variables replaced", read_key)
         .key(KeyRule::Text)
         .yields(Yields::Text),

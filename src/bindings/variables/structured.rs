@@ -37,7 +37,7 @@ pub const VARIABLES: &[Variable] = &[
     .key(KeyRule::Path)
     .process_wide()
     .writable(|context, subject, value| write(&mut context.process.xavis, subject, value)),
-    Variable::new("cnt", "how many values an $avp, $xavp, $xavu, $xavi, $hdr or $branch has", count)
+    Variable::new("cnt", "number of values of an $avp, $xavp, $xavu, $xavi, $hdr or $branch", count)
         .key(KeyRule::Text)
         .yields(Yields::Integer),
 ];

@@ -124,12 +124,11 @@ impl Draft {
         let listeners = resolve(literal, receivers, default_port, self.resolver.as_ref())?;
         if listeners.iter().any(|one| one.transport != Transport::Udp) {
             let is_first = self.remarked.insert("streams");
-            return Ok(
-                is_first.then(|| "streams are not served yet: tcp and tls sockets are not bound".to_string())
-            );
+            return Ok(is_first
+                .then(|| "streams are not supported yet: tcp and tls sockets are not bound".to_string()));
         }
         if literal.is_virtual {
-            return Err("virtual sockets are not served here".to_string());
+            return Err("virtual sockets are not supported here".to_string());
         }
         for listener in listeners {
             self.add_socket(listener, has_port)?;

@@ -25,18 +25,26 @@ pub type KeyRow = (&'static str, &'static str, &'static str);
 
 /// The keys.
 pub const KEYS: [KeyRow; 13] = [
-    ("name", "text", "what sworker_task() calls the group"),
-    ("workers", "1 to 1024", "how many processes"),
-    ("max_workers", "as workers, to 1024", "when all are busy and messages wait, up to so many"),
-    ("queue", "1024, a power of two", "messages that wait, for each receiver"),
-    ("deadline_ms", "30000, 0 for never", "a worker busy longer with one message is ended"),
-    ("attempts", "2, 1 to 100", "deliveries of a message that ends its workers; then it is set aside"),
+    ("name", "text", "name of the group, as used in sworker_task()"),
+    ("workers", "1 to 1024", "number of workers"),
+    (
+        "max_workers",
+        "as workers, to 1024",
+        "maximum number of workers, started when all are busy and messages wait",
+    ),
+    ("queue", "1024, a power of two", "maximum number of waiting messages, for each receiver"),
+    (
+        "deadline_ms",
+        "30000, 0 for never",
+        "a worker that is busy longer with one message is killed and replaced",
+    ),
+    ("attempts", "2, 1 to 100", "deliveries of a message whose workers die; then it is quarantined"),
     (
         "full",
         "return, drop_oldest, reply",
         "a full queue: the script decides; the oldest makes room; the receiver answers 503",
     ),
-    ("max_age_ms", "0 for no limit", "what waited longer is let go when a worker takes it"),
+    ("max_age_ms", "0 for no limit", "a message that waited longer is discarded when a worker takes it"),
     (
         "order",
         "none, callid, a variable such as fu",
@@ -45,9 +53,13 @@ pub const KEYS: [KeyRow; 13] = [
     (
         "priority",
         "off, on",
-        "replies, ACK, BYE, CANCEL and requests inside a dialog before all else; not beside order",
+        "replies, ACK, BYE, CANCEL and requests inside a dialog first; not together with order",
     ),
-    ("oc", "off, on", "neighbours that ask are told how much to keep back when the queue fills (RFC 7339)"),
+    (
+        "oc",
+        "off, on",
+        "overload control (RFC 7339): neighbours with oc are asked to send less when the queue fills",
+    ),
     ("nonblock", "number", "accepted without effect: a full queue is always answered at once"),
     ("usleep", "number", "accepted without effect: workers are woken, they do not poll"),
 ];
@@ -141,7 +153,7 @@ impl Reader<'_> {
             return self.say(Severity::Warning, part.key, message, Some(help));
         }
         if is_repeated {
-            let message = format!("{} is given twice in this group: the last one holds", part.key);
+            let message = format!("{} is given twice in this group: the last one is used", part.key);
             self.say(Severity::Warning, part.key, message, None);
         }
         match set(&mut self.group, part.key, value) {
@@ -161,13 +173,15 @@ impl Reader<'_> {
         };
         let GroupSetting { workers, workers_max, .. } = self.group;
         if let Some(value) = written("max_workers").filter(|_| workers_max < workers) {
-            let message = format!("max_workers={workers_max} is less than workers={workers}, which holds");
+            let message =
+                format!("max_workers={workers_max} is less than workers={workers}, which is used instead");
             self.say(Severity::Notice, value, message, None);
         }
         self.group.workers_max = workers_max.max(workers);
         if self.group.has_priority && self.group.order != Order::None {
             self.group.has_priority = false;
-            let message = "priority=on has no effect beside order=, which keeps messages in line".to_string();
+            let message =
+                "priority=on has no effect together with order=, which keeps messages in order".to_string();
             self.say(Severity::Warning, written("priority").unwrap_or(self.text), message, None);
         }
     }
@@ -217,7 +231,7 @@ fn deadline(group: &mut GroupSetting, value: &str) -> Result<Option<String>, Wro
     let asked = number("deadline_ms", value, 0, u32::MAX)?;
     group.deadline_ms = if asked == 0 { 0 } else { asked.max(DEADLINE_MS_MIN) };
     let is_raised = group.deadline_ms != asked;
-    Ok(is_raised.then(|| format!("deadline_ms={asked} becomes {DEADLINE_MS_MIN}, the shortest there is")))
+    Ok(is_raised.then(|| format!("deadline_ms={asked} is raised to {DEADLINE_MS_MIN}, the minimum")))
 }
 
 const FULL_POLICIES: &[(&str, FullPolicy)] =
@@ -268,7 +282,7 @@ fn queue_size(group: &mut GroupSetting, value: &str) -> Result<Option<String>, W
     let asked = number("queue", value, 2, QUEUE_MAX)?;
     group.queue = asked.next_power_of_two();
     let is_rounded = group.queue != asked;
-    Ok(is_rounded.then(|| format!("queue={asked} becomes {}, the next power of two", group.queue)))
+    Ok(is_rounded.then(|| format!("queue={asked} is rounded up to {}, the next power of two", group.queue)))
 }
 
 #[cfg(test)]
@@ -366,12 +380,12 @@ mod tests {
             ("workers=x;full=replay", &[(Error, "x", "workers takes"), (Error, "replay", "full takes")]),
             ("name=reg;queues=8;order=callid", &[(Warning, "queues", "unknown key \"queues\"")]),
             ("name=reg;workers=1;WORKERS=2", &[(Warning, "WORKERS", "given twice")]),
-            ("name=reg;queue=1000", &[(Notice, "1000", "becomes 1024")]),
-            ("name=reg;deadline_ms=5", &[(Notice, "5", "becomes 20")]),
+            ("name=reg;queue=1000", &[(Notice, "1000", "is rounded up to 1024")]),
+            ("name=reg;deadline_ms=5", &[(Notice, "5", "is raised to 20")]),
             ("name=reg;max_workers=2;workers=4", &[(Notice, "2", "less than workers=4")]),
             ("name=reg;workers=4;max_workers=2", &[(Notice, "2", "less than workers=4")]),
             ("name=reg;usleep=100", &[(Notice, "100", "no effect")]),
-            ("name=reg;order=callid;priority=on", &[(Warning, "on", "no effect beside order=")]),
+            ("name=reg;order=callid;priority=on", &[(Warning, "on", "no effect together with order=")]),
         ];
         for (text, expected) in rows {
             let findings = read_group(text).findings;

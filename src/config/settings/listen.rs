@@ -92,7 +92,7 @@ fn split_transport(text: &str) -> Result<(Option<Transport>, &str), String> {
         "udp" => Ok((Some(Transport::Udp), rest)),
         "tcp" => Ok((Some(Transport::Tcp), rest)),
         "tls" => Ok((Some(Transport::Tls), rest)),
-        "sctp" => Err("sctp is not served here".to_string()),
+        "sctp" => Err("sctp is not supported here".to_string()),
         _ => Ok((None, text)),
     }
 }
@@ -225,7 +225,7 @@ pub(crate) mod tests {
         check("[::1]x", Err("\"x\" in \"[::1]x\" is not a port"));
         check("udp::5060", Err("\"udp::5060\" has no host"));
         check("", Err("\"\" has no host"));
-        check("sctp:127.0.0.1", Err("sctp is not served here"));
+        check("sctp:127.0.0.1", Err("sctp is not supported here"));
     }
 
     #[test]

@@ -173,9 +173,9 @@ const fn silent_when(value: i64, names: &'static [&'static str], why: &'static s
 }
 
 const MEMORY: &str = "memory comes from the system, there are no pools to tune";
-const STREAMS: &str = "streams are not served yet";
-const TLS: &str = "tls is not served yet";
-const SCTP: &str = "sctp is not served";
+const STREAMS: &str = "streams are not supported yet";
+const TLS: &str = "tls is not supported yet";
+const SCTP: &str = "sctp is not supported";
 const DNS: &str = "names are resolved by the system";
 const BLOCKLIST: &str = "there is no list of blocked destinations";
 const LATENCY: &str = "actions are not timed yet";
@@ -192,7 +192,7 @@ const CACHE: &str = "there is no cache of variables to tune";
 pub static GLOBALS: &[GlobalRow] = &[
     // Processes and groups.
     number_row(&["children"], "receivers per udp socket", (1, PROCESSES_MAX), |s| &mut s.children),
-    special(&["socket_workers"], "receivers of the next socket only", |draft, value| {
+    special(&["socket_workers"], "receivers of the next listen socket only", |draft, value| {
         draft.next_receivers = Some(number(value, 1, PROCESSES_MAX)?);
         Ok(None)
     }),
@@ -219,15 +219,15 @@ pub static GLOBALS: &[GlobalRow] = &[
     // Sockets.
     special(&["listen"], "where to listen: [proto:]addr[:port] [advertise addr[:port]] [name \"x\"]", listen),
     special(&["socket"], "where to listen, field by field", socket),
-    special(&["port"], "port of sockets that name none", |draft, value| {
+    special(&["port"], "port of listen sockets without one", |draft, value| {
         draft.port = port(value)?;
         Ok(None)
     }),
-    special(&["tls_port_no"], "port of tls sockets that name none", |draft, value| {
+    special(&["tls_port_no"], "port of tls listen sockets without one", |draft, value| {
         draft.tls_port = port(value)?;
         Ok(None)
     }),
-    special(&["alias", "domain"], "names that are this server", |draft, value| {
+    special(&["alias", "domain"], "host names of this server", |draft, value| {
         each(value, &mut |one| Ok(draft.add_alias(&text(one)?).map(|()| None)?))
     }),
     silent_when(
@@ -245,7 +245,7 @@ pub static GLOBALS: &[GlobalRow] = &[
     flag_row(&["mhomed"], "choose the socket by the kernel's route", |s| &mut s.mhomed),
     flag_row(
         &["ip_free_bind", "ipfreebind", "ip_nonlocal_bind"],
-        "bind addresses that are not there yet",
+        "bind addresses that do not exist yet",
         |s| &mut s.is_free_bind,
     ),
     silent_when(0, &["auto_bind_ipv6"], "without listen= every IPv6 address is bound anyway"),
@@ -254,11 +254,11 @@ pub static GLOBALS: &[GlobalRow] = &[
     ignored_text(&["mcast"], MULTICAST),
     ignored(&["mcast_loopback"], MULTICAST),
     ignored(&["mcast_ttl"], MULTICAST),
-    special(&["tos"], "type of service of what is sent", |draft, value| {
+    special(&["tos"], "type of service (TOS) of sent packets", |draft, value| {
         draft.settings.tos = Some(type_of_service(value)?);
         Ok(None)
     }),
-    silent_when(0, &["pmtu_discovery"], "the system's default holds"),
+    silent_when(0, &["pmtu_discovery"], "the system's default is used"),
     number_row(&["maxbuffer"], "receive buffer of a socket in bytes", (1024, 1 << 30), |s| {
         &mut s.receive_buffer_size_max
     }),
@@ -282,7 +282,7 @@ pub static GLOBALS: &[GlobalRow] = &[
     text_row(&["log_name"], "name in syslog lines", |s| &mut s.log_name),
     special(
         &["log_prefix"],
-        "stands before every line written for a message; may hold variables",
+        "prefix of every log line about a message; may contain variables",
         |draft, value| {
             draft.settings.log_prefix = text(value)?.into_bytes();
             Ok(None)
@@ -295,7 +295,7 @@ pub static GLOBALS: &[GlobalRow] = &[
     ),
     special(
         &["log_engine_type"],
-        "what lines become and where they go: standard, stderr, syslog, journald or json",
+        "format and destination of log lines: standard, stderr, syslog, journald or json",
         |draft, value| {
             draft.settings.log_engine = engine(value)?;
             Ok(None)
@@ -307,7 +307,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         draft.settings.sip_parser_log = Some(level(value)?);
         Ok(None)
     }),
-    ignored(&["sip_parser_log_oneline"], "a broken message is always one line"),
+    ignored(&["sip_parser_log_oneline"], "a broken message is always logged in one line"),
     special(
         &["sip_parser_mode"],
         "1: a message with two From, To, Call-ID or CSeq is refused; 0: the first one counts",
@@ -331,25 +331,30 @@ pub static GLOBALS: &[GlobalRow] = &[
     ignored(&["mem_join"], MEMORY),
     ignored(&["mem_status_mode"], MEMORY),
     ignored(&["mem_add_size"], MEMORY),
-    silent_when(0, &["verbose_startup"], "the start is as short as it can be"),
-    silent_when(1, &["msg_time"], "the time of receipt is always kept"),
+    silent_when(0, &["verbose_startup"], "the start needs no tuning"),
+    silent_when(1, &["msg_time"], "the time of receipt is always recorded"),
     // Limits and the engine of scripts.
     number_row(
         &["max_while_loops"],
-        "turns of one while; 0 for no limit of its own",
+        "maximum iterations of one while loop; 0 for no separate limit",
         (0, 100_000_000),
         |s| &mut s.max_while_loops,
     ),
-    number_row(&["max_recursive_level"], "depth of route() in each other", (1, 10_000), |s| {
+    number_row(&["max_recursive_level"], "maximum nesting depth of route() calls", (1, 10_000), |s| {
         &mut s.max_recursive_level
     }),
-    number_row(&["max_branches"], "branches of a request", (1, 32), |s| &mut s.max_branches),
-    flag_row(&["return_mode"], "1: raw values of functions count in conditions", |s| {
+    number_row(&["max_branches"], "maximum number of branches of a request", (1, 32), |s| {
+        &mut s.max_branches
+    }),
+    flag_row(&["return_mode"], "1: conditions test the raw return value of functions", |s| {
         &mut s.is_raw_return_mode
     }),
-    number_row(&["msg_recv_max_size"], "larger messages are not read", (32, 65_535), |s| {
-        &mut s.msg_recv_size_max
-    }),
+    number_row(
+        &["msg_recv_max_size"],
+        "maximum size of a message; larger ones are discarded",
+        (32, 65_535),
+        |s| &mut s.msg_recv_size_max,
+    ),
     ignored(&["msg_clone_extra_size"], MEMORY),
     ignored(&["msg_apply_changes_mode"], "changes are applied in one way"),
     ignored(&["pv_buffer_size"], CACHE),
@@ -357,37 +362,38 @@ pub static GLOBALS: &[GlobalRow] = &[
     ignored(&["pv_cache_limit"], CACHE),
     ignored(&["pv_cache_action"], CACHE),
     silent_when(0, &["received_route_mode"], "event_route[core:msg-received] is not run yet"),
-    flag_row(&["onsend_route_reply"], "run onsend_route on replies that are sent on, too", |s| {
+    flag_row(&["onsend_route_reply"], "run onsend_route for forwarded replies too", |s| {
         &mut s.is_reply_shown_on_send
     }),
-    silent_when(0, &["http_reply_parse", "http_reply_hack"], "http is not served yet"),
+    silent_when(0, &["http_reply_parse", "http_reply_hack"], "http is not supported yet"),
     flag_row(
         &["reply_to_via"],
         "reply to the address in Via, if it has one, instead of to the sender",
         |s| &mut s.reply_to_via,
     ),
-    flag_row(&["check_via"], "accept only replies whose top Via is this server", |s| &mut s.check_via),
+    flag_row(&["check_via"], "accept only replies with a topmost Via of this server", |s| &mut s.check_via),
     flag_row(
         &["answer_broken_requests"],
-        "answer requests no script can be run on, such as one without Call-ID, with the error they are owed",
+        "answer requests that no script can be run on, such as one without Call-ID, with an error instead \
+         of discarding them",
         |s| &mut s.answers_broken_requests,
     ),
     ignored(&["phone2tel"], "tel URIs are left as they are"),
     silent_when(0, &["sip_warning"], "no Warning header is added to replies"),
     flag_row(&["server_signature"], "name this server in its own replies", |s| &mut s.is_server_signature_on),
-    special(&["server_header"], "that header, with its name", |draft, value| {
+    special(&["server_header"], "that header field, with its name", |draft, value| {
         draft.settings.server_header = header(value)?;
         Ok(None)
     }),
     special(
         &["user_agent_header"],
-        "the header that names this server in its own requests, with its name",
+        "the header field that names this server in its own requests, with its name",
         |d, v| {
             d.settings.user_agent_header = header(v)?;
             Ok(None)
         },
     ),
-    flag_row(&["force_rport", "add_rport"], "answer every request to the port it came from", |s| {
+    flag_row(&["force_rport", "add_rport"], "send every reply to the source port of its request", |s| {
         &mut s.force_rport
     }),
     flag_row(&["local_rport"], "put ;rport into our own Via", |s| &mut s.local_rport),
@@ -415,7 +421,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         each(value, &mut |one| name_flag(draft, &text(one)?).map(|()| None))
     }),
     ignored_anything(&["avpflags"], "avps have no flags"),
-    ignored_anything(&["coreparam"], "its tunings have no counterpart"),
+    ignored_anything(&["coreparam"], "it has no counterpart for tuning"),
     special(&["cfgengine"], "language of the routes; only native", |_, value| match text(value)?.as_str() {
         "native" | "default" => Ok(None),
         other => Err(Unfit {
@@ -524,7 +530,7 @@ pub static GLOBALS: &[GlobalRow] = &[
     // The process and its surroundings.
     text_row(&["user", "uid"], "user to run as", |s| &mut s.user),
     text_row(&["group", "gid"], "group to run as", |s| &mut s.group),
-    text_row(&["chroot"], "directory to change root to", |s| &mut s.chroot),
+    text_row(&["chroot"], "root directory of all processes (chroot)", |s| &mut s.chroot),
     special(&["workdir", "wdir"], "working directory", |draft, value| {
         draft.settings.workdir = text(value)?;
         Ok(None)
@@ -544,24 +550,25 @@ pub static GLOBALS: &[GlobalRow] = &[
         }
         _ => Err("takes a number".into()),
     }),
-    number_row(&["exit_timeout", "ser_kill_timeout"], "seconds a stop may take", (1, 86_400), |s| {
+    number_row(&["exit_timeout", "ser_kill_timeout"], "maximum seconds for a stop", (1, 86_400), |s| {
         &mut s.exit_timeout_s
     }),
     number_row(
         &["process_deadline_ms"],
-        "a receiver, timer or control process that does not move for so long is ended and replaced; 0: never",
+        "a receiver, timer or control process without a heartbeat for this time is killed and replaced; \
+         0: never",
         (0, 86_400_000),
         |s| &mut s.process_deadline_ms,
     ),
     flag_row(&["stop_reply"], "no: new requests are not answered with 503 while the server stops", |s| {
         &mut s.is_stop_told
     }),
-    special(&["open_files_limit"], "most open files", |draft, value| {
+    special(&["open_files_limit"], "maximum number of open files", |draft, value| {
         draft.settings.open_files_limit = Some(u64::from(number(value, 64, u32::MAX)?));
         Ok(None)
     }),
     flag_row(&["disable_core_dump"], "no: a crash may leave a core file", |s| &mut s.is_core_dump_disabled),
-    flag_row(&["sandbox"], "no: children keep what rights they have, for debugging", |s| &mut s.is_sandboxed),
+    flag_row(&["sandbox"], "no: child processes are not confined, for debugging", |s| &mut s.is_sandboxed),
     ignored(&["shm", "shm_mem", "shm_mem_size"], "shared memory is sized by the groups (queue=)"),
     ignored(&["shm_force_alloc"], "shared memory is sized by the groups (queue=)"),
     ignored(&["mlock_pages"], MEMORY),
@@ -649,7 +656,7 @@ fn octets(
     };
     beside(text).map_err(|octet| Unfit {
         reason: format!("{what} cannot have \"{}\" in it", octet.escape_ascii()),
-        help: Some("write characters that stand for nothing there, such as \"$~\"".to_string()),
+        help: Some("write characters without a meaning there, such as \"$~\"".to_string()),
     })
 }
 

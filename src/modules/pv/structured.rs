@@ -182,7 +182,7 @@ pub(super) fn copy(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>]
     let destination = match arguments.get(3).map(Argument::integer) {
         None => Which::Unset,
         Some(Some(index)) => Which::At(index),
-        Some(None) => return outcome(context, "xavp_copy", Err("the index is no integer")),
+        Some(None) => return outcome(context, "xavp_copy", Err("the index is not an integer")),
     };
     let copied = copy_entry(&mut context.process.xavps, arguments, destination);
     outcome(context, "xavp_copy", copied)
@@ -218,7 +218,7 @@ pub(super) fn copy_variables(_: &Pv, context: &mut Context<'_>, arguments: &[Arg
         }
     }
     if fields.is_empty() {
-        return outcome(context, "pv_var_to_xavp", Err("there is no such $var that holds something"));
+        return outcome(context, "pv_var_to_xavp", Err("no such $var has a value"));
     }
     put_root(context, xavp, "pv_var_to_xavp", root, Content::Fields(fields))
 }

@@ -245,7 +245,7 @@ pub(super) fn is_privacy(_: &TextOps, context: &mut Context<'_>, arguments: &[Ar
 /// Whether the text is header lines, as somebody who receives them will read them.
 fn check_lines(lines: &[u8]) -> Result<(), &'static str> {
     let head = [b"X sip:x SIP/2.0\r\n", lines, b"\r\n\r\n"].concat();
-    let Ok(message) = Message::parse(&head) else { return Err("this is too much for header lines") };
+    let Ok(message) = Message::parse(&head) else { return Err("this is too long for header lines") };
     if message.header_count() == 0 {
         return Err("there is no header line in this text");
     }

@@ -174,7 +174,7 @@ pub(super) fn part_of_match(
         return outcome(
             context,
             "regex_substring",
-            Err("the number of the part is below how many there are"),
+            Err("the number of the part must be below the number of parts"),
         );
     }
     let Some(regex) = module.numbered_regex(context, &arguments[1]) else { return Outcome::FALSE };

@@ -96,7 +96,7 @@ pub(super) fn change_headers(
     let Some(header) = header_at(context, index) else { return Outcome::FALSE };
     let lines = arguments.get(1).map(Argument::text).unwrap_or_default();
     if deed != Deed::Remove && !lines.contains(&b':') {
-        return outcome(context, "hf_iterator", Err("this is no header line"));
+        return outcome(context, "hf_iterator", Err("this is not a header line"));
     }
     let edits = &mut context.edits;
     let changed = match deed {

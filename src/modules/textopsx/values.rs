@@ -75,7 +75,7 @@ pub(super) fn assign(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> O
     };
     let value = arguments[1].text();
     if value.is_empty() || value.iter().any(u8::is_ascii_control) {
-        return outcome(context, "assign_hf_value", Err("the value is empty or holds control characters"));
+        return outcome(context, "assign_hf_value", Err("the value is empty or contains control characters"));
     }
     let found = values(&context.message, name);
     let Some(chosen) = chosen(which, found.len()) else { return Outcome::FALSE };

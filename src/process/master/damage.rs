@@ -81,9 +81,7 @@ impl Master {
         self.current.heritage.counters.block(0).add(MEMORY_DAMAGED.0, 1);
         self.say(
             Level::Alert,
-            format_args!(
-                "the memory of the queues is damaged, {words}: new processes with new memory take over"
-            ),
+            format_args!("queue memory is damaged ({words}): starting new processes with new memory"),
         );
     }
 }

@@ -98,7 +98,7 @@ impl Generation {
     /// The state of the server in one line.
     pub(in crate::process) fn status_text(&self) -> String {
         let (count, generation) = (self.process_count(), self.heritage.generation);
-        format!("{count} processes of generation {generation} serve")
+        format!("serving: {count} processes, generation {generation}")
     }
 }
 
@@ -138,7 +138,7 @@ impl Master {
                 let number = master.current.heritage.generation;
                 master.say(
                     Level::Notice,
-                    format_args!("generation {number} finishes what it accepted and leaves"),
+                    format_args!("generation {number} is draining: it finishes accepted messages and exits"),
                 );
                 master.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
                 // Two would answer at one socket.
@@ -178,7 +178,7 @@ impl Master {
         self.reload.totals.forget_waiting();
         let number = elder.heritage.generation;
         drop(elder);
-        self.say(Level::Notice, format_args!("generation {number} is gone"));
+        self.say(Level::Notice, format_args!("generation {number} has ended"));
         self.write_totals();
     }
 

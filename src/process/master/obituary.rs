@@ -55,15 +55,15 @@ impl fmt::Display for Obituary<'_> {
         match self.occupation {
             Occupation::Idle => Ok(()),
             Occupation::Message { is_started: false, .. } => {
-                write!(out, "; it had just taken a message, its successor begins with it")
+                write!(out, "; it had just claimed a message, which its replacement will process")
             }
             Occupation::Message { attempts, is_started: true } => write!(
                 out,
-                "; it was processing a message (attempt {attempts}), its successor begins with it"
+                "; it was processing a message (attempt {attempts}), which its replacement will process"
             ),
             Occupation::Quarantined { size, attempts } => write!(
                 out,
-                "; it was processing a message of {size} bytes, set aside now after {attempts} attempts"
+                "; it was processing a message of {size} bytes, quarantined after {attempts} attempts"
             ),
         }
     }
@@ -96,21 +96,21 @@ mod tests {
                 1_260,
                 in_hand,
                 "ended by SIGKILL after 1.3 s; it was processing a message (attempt 1), \
-                 its successor begins with it",
+                 which its replacement will process",
             ),
             (
                 killed,
                 600_000,
                 Occupation::Message { attempts: 0, is_started: false },
-                "ended by SIGKILL after 10 min; it had just taken a message, its successor \
-                 begins with it",
+                "ended by SIGKILL after 10 min; it had just claimed a message, which its replacement will \
+                 process",
             ),
             (
                 ExitStatus::Killed { signal: 6, core_dumped: false },
                 3,
                 Occupation::Quarantined { size: 9, attempts: 2 },
-                "ended by SIGABRT after 3 ms; it was processing a message of 9 bytes, set aside now \
-                 after 2 attempts",
+                "ended by SIGABRT after 3 ms; it was processing a message of 9 bytes, quarantined after 2 \
+                 attempts",
             ),
         ];
         let role = Role::Worker { group: 0, name: "calls".to_owned(), index: 0 };

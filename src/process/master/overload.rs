@@ -88,12 +88,14 @@ impl Master {
             (0, 1..) => self.say(
                 Level::Warning,
                 format_args!(
-                    "overload: a queue is filled to {fullness} %, neighbours are asked to keep back {after} %"
+                    "overload control: neighbours are asked to send {after} % fewer requests, a queue is \
+                     {fullness} % full"
                 ),
             ),
-            (1.., 0) => {
-                self.say(Level::Notice, format_args!("overload is over: nothing is kept back any more"))
-            }
+            (1.., 0) => self.say(
+                Level::Notice,
+                format_args!("overload control: ended, neighbours may send all requests again"),
+            ),
             _ => {}
         }
     }

@@ -233,8 +233,8 @@ impl RepairShop {
             }
             let name = self.queues.group_statistics(group).name;
             Some(match corrupt_count {
-                0 => format!("words of group {name} contradict each other"),
-                count => format!("{count} records of group {name} are none"),
+                0 => format!("inconsistent queue state in group {name}"),
+                count => format!("{count} corrupt records in group {name}"),
             })
         })
     }

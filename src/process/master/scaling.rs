@@ -132,7 +132,7 @@ impl Master {
         self.say(
             Level::Info,
             format_args!(
-                "group {}: all {} workers are busy and {} messages wait: one more",
+                "group {}: all {} workers are busy, {} messages waiting: starting a worker",
                 setting.name, sight.living, sight.waiting
             ),
         );
@@ -146,7 +146,7 @@ impl Master {
         self.say(
             Level::Info,
             format_args!(
-                "group {}: {} of {} workers are busy: one less",
+                "group {}: {} of {} workers are busy: stopping a worker",
                 setting.name, sight.busy, sight.living
             ),
         );

@@ -30,17 +30,17 @@ impl Master {
         if self.upgrade.has_put_off(signal) {
             self.say(
                 Level::Notice,
-                format_args!("{signal}: leaving as soon as the new program has the names"),
+                format_args!("{signal}: exiting as soon as the new program has taken over"),
             );
             return;
         }
         self.is_stop_wanted = true;
         if self.succession.is_some() {
             // Another program serves: nobody is told to go elsewhere.
-            self.give_up_start(&format!("{signal} before this program serves"));
+            self.give_up_start(&format!("{signal} before this program was ready"));
             return;
         }
-        self.say(Level::Notice, format_args!("{signal}: finishing what was accepted"));
+        self.say(Level::Notice, format_args!("{signal}: stopping, finishing accepted messages"));
         let is_started = self.current.phase != Phase::Starting;
         self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
         self.current.heritage.ledger.set_stopping();
@@ -49,7 +49,7 @@ impl Master {
         self.give_up_reloading();
         self.give_up_upgrading();
         if !is_started {
-            self.say(Level::Warning, format_args!("the server had not started completely"));
+            self.say(Level::Warning, format_args!("the server was still starting"));
         }
     }
 
@@ -61,20 +61,20 @@ impl Master {
         }
         self.is_stop_wanted = true;
         self.hurry_everybody();
-        self.say(Level::Notice, format_args!("{signal}: still finishing what was accepted"));
+        self.say(Level::Notice, format_args!("{signal}: still finishing accepted messages"));
     }
 
     /// Receivers leave, then workers when their rings are empty, then control. Whoever does not hear is told again.
     pub(in crate::process) fn go_on_stopping(&mut self, step: usize, since: Instant) {
         if self.is_hurried && since.elapsed() >= GRACE {
-            self.end("asked a second time");
+            self.end("second stop signal");
             return;
         }
         if since.elapsed() >= self.exit_timeout() {
             self.end(if self.current.damage.is_found() {
-                "what is left cannot be reached"
+                "remaining messages are in damaged memory"
             } else {
-                "exit_timeout is over"
+                "exit_timeout exceeded"
             });
             return;
         }
@@ -190,13 +190,13 @@ impl Master {
 
     fn end(&mut self, reason: &str) {
         let living = self.current.children.iter().filter(|child| child.process.is_some()).count();
-        self.say(Level::Error, format_args!("{reason}: killing {living} processes"));
+        self.say(Level::Error, format_args!("stopping by SIGKILL ({reason}): {living} processes"));
         let mut status = if living == 0 { EXIT_ORDERLY } else { EXIT_UNDONE };
         for (name, depth) in self.current.repair.undone() {
             status = EXIT_UNDONE;
             self.say(
                 Level::Error,
-                format_args!("lost: {depth} messages waiting in group {name}, and those in hand"),
+                format_args!("lost: {depth} messages queued for group {name}, and those being processed"),
             );
         }
         let waiting_count = self.current.heritage.waiting_room.as_ref().map_or(0, WaitingRoom::taken_count);
@@ -204,9 +204,7 @@ impl Master {
             status = EXIT_UNDONE;
             self.say(
                 Level::Error,
-                format_args!(
-                    "lost: {waiting_count} messages that had not come into the queue of their group"
-                ),
+                format_args!("lost: {waiting_count} delayed messages not yet queued for their group"),
             );
         }
         self.kill_all(status);
@@ -240,7 +238,10 @@ impl Master {
             let names: Vec<_> = living.map(|child| child.role.to_string()).collect();
             self.say(
                 Level::Critical,
-                format_args!("not even SIGKILL ends them: left behind: {}", names.join(", ")),
+                format_args!(
+                    "SIGKILL did not end these processes, exiting without them: {}",
+                    names.join(", ")
+                ),
             );
         }
         Some(end)

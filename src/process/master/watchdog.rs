@@ -80,9 +80,9 @@ impl fmt::Display for Overdue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Overdue::Busy { busy_ms, .. } => {
-                write!(out, "has worked on one message for {busy_ms} ms, longer than deadline_ms allows")
+                write!(out, "deadline_ms exceeded, busy with one message for {busy_ms} ms")
             }
-            Overdue::Lifeless { still_ms } => write!(out, "has not moved for {still_ms} ms"),
+            Overdue::Lifeless { still_ms } => write!(out, "no heartbeat for {still_ms} ms"),
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn run(heritage: &Heritage, title: &mut Title, place: u32) -> ! {
     match begin(heritage, title, role).and_then(|()| work(heritage, role, place)) {
         Ok(()) => exit_now(0),
         Err(error) => {
-            heritage.log.say(Level::Error, format_args!("{role} could not go on: {error}"));
+            heritage.log.say(Level::Error, format_args!("{role} failed: {error}"));
             exit_now(if is_shortage(&error) { EXIT_STARVED } else { EXIT_FAILED })
         }
     }

@@ -53,7 +53,9 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
         if heritage.ledger.is_serving() {
             server.turn(&figures, next_publication.saturating_duration_since(now))?;
             if let Some(error) = server.take_refusal() {
-                heritage.log.say(Level::Error, format_args!("could not let in who asks: {error}"));
+                heritage
+                    .log
+                    .say(Level::Error, format_args!("could not accept a control connection: {error}"));
             }
         } else {
             std::thread::sleep(UNTIL_IT_SERVES);
@@ -251,7 +253,7 @@ impl Server for Figures<'_> {
     fn change_setting(&self, group: &str, name: &str, value: &Value) -> Result<(), String> {
         if (group, name) == LOG_LEVEL {
             let level = value.as_i64().filter(|level| (-5..=9).contains(level));
-            self.set_log_level(level.ok_or("a level from -5 to 3 is needed")?);
+            self.set_log_level(level.ok_or("the level must be from -5 to 3")?);
             return Ok(());
         }
         let setting = self.heritage.loaded.registry.live_setting(group.as_bytes(), name.as_bytes());
@@ -284,7 +286,7 @@ impl Server for Figures<'_> {
 
     fn stop(&self) -> Result<(), String> {
         signal::send(self.heritage.master, Signal::SIGTERM)
-            .map_err(|error| format!("could not tell the master: {error}"))
+            .map_err(|error| format!("could not reach the master: {error}"))
     }
 }
 

@@ -108,10 +108,10 @@ pub fn run(heritage: &Heritage, title: &mut Title, set_aside: &SetAside) -> ! {
         let _ = signal::restore_default(usual);
     }
     if let Err(error) = settle(heritage, &set_aside.group) {
-        heritage.log.say(Level::Error, format_args!("the undertaker could not go on: {error}"));
+        heritage.log.say(Level::Error, format_args!("the quarantine writer failed: {error}"));
         exit_now(child::EXIT_FAILED);
     }
-    let _ = title.show("sworkerd: undertaker", "sw-undertaker");
+    let _ = title.show("sworkerd: quarantine writer", "sw-quarantine");
     keep(heritage, set_aside);
     answer(heritage, set_aside, pid);
     exit_now(0)
@@ -136,18 +136,16 @@ fn settle(heritage: &Heritage, group: &str) -> io::Result<()> {
 
 fn keep(heritage: &Heritage, set_aside: &SetAside) {
     let message = match set_aside.group.as_str() {
-        "" => "the message".to_owned(),
-        group => format!("the message of group {group}"),
+        "" => "a message".to_owned(),
+        group => format!("a message of group {group}"),
     };
     match Quarantine::in_run_directory(&heritage.run_directory).keep(set_aside) {
         Ok(path) => {
-            heritage
-                .log
-                .say(Level::Critical, format_args!("{message} that was set aside is in {}", path.display()));
+            heritage.log.say(Level::Critical, format_args!("quarantined {message}: {}", path.display()));
         }
         Err(error) => heritage
             .log
-            .say(Level::Critical, format_args!("could not keep {message} that was set aside: {error}")),
+            .say(Level::Critical, format_args!("could not write {message} to the quarantine: {error}")),
     }
 }
 

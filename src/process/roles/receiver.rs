@@ -145,10 +145,7 @@ impl Reader<'_> {
 fn tell_inheritance(log: &Log, inheritance: Inheritance) {
     if inheritance.left > 0 {
         let left = inheritance.left;
-        log.say(
-            Level::Notice,
-            format_args!("handling {left} messages that the receiver before this one had read"),
-        );
+        log.say(Level::Notice, format_args!("recovered {left} messages read by the previous receiver"));
     }
 }
 
@@ -189,11 +186,11 @@ pub(in crate::process) fn circumstances(
 fn tell(log: &Log, refusals: &Throttle, refusal: Refusal, received: &Received<'_>) {
     let Some(held_back) = refusals.pass(monotonic_ns()) else { return };
     let why = match refusal {
-        Refusal::NoSender => "nobody could be answered",
+        Refusal::NoSender => "no sender address",
         Refusal::TooLong => "longer than msg_recv_max_size",
     };
     let source = received.source.map_or("nowhere".to_owned(), |source| source.to_string());
-    log.say(Level::Info, format_args!("a datagram from {source} is dropped: {why}{held_back}"));
+    log.say(Level::Info, format_args!("datagram from {source} dropped: {why}{held_back}"));
 }
 
 /// The way from a receiver into its rings.

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// The life of the timer.
 pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
     let rules = heritage.places[place as usize].rules();
-    let room = heritage.waiting_room.as_ref().ok_or_else(|| io::Error::other("there is no waiting room"))?;
+    let room = heritage.waiting_room.as_ref().ok_or_else(|| io::Error::other("there is no delay queue"))?;
     let mut mover = room.mover(heritage.queues.producer(producer));
     let pulse = heritage.pulses.block(place);
     heritage.readiness.tell(place);
@@ -59,9 +59,7 @@ fn rest(mover: &mut Mover, sweep: &Sweep) {
 fn tell(heritage: &Heritage, sweep: &Sweep) {
     if sweep.corrupt > 0 {
         let count = sweep.corrupt;
-        heritage
-            .log
-            .say(Level::Bug, format_args!("{count} messages that waited cannot be read: they are lost"));
+        heritage.log.say(Level::Bug, format_args!("lost: {count} corrupt delayed messages"));
     }
 }
 

@@ -98,7 +98,7 @@ fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delive
         }
         Err(_) => heritage.log.say(
             Level::Bug,
-            format_args!("a delegated message of {} bytes came without circumstances", delivery.body().len()),
+            format_args!("cannot decode a delegated message of {} bytes", delivery.body().len()),
         ),
     }
     delivery.finish();

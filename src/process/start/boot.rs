@@ -95,7 +95,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Script(text) => write!(out, "the script has mistakes\n{}", text.trim_end()),
+            StartError::Script(text) => write!(out, "the script has errors\n{}", text.trim_end()),
             StartError::Listen(error) => error.fmt(out),
             StartError::NoListener => {
                 write!(out, "nothing to listen on: the script and -l name no UDP socket")
@@ -104,7 +104,7 @@ impl fmt::Display for StartError {
             StartError::WaitingRoom(error) => error.fmt(out),
             StartError::Statistics(error) => error.fmt(out),
             StartError::ControlSocket(path, error) => {
-                write!(out, "could not listen for commands at {}: {error}", path.display())
+                write!(out, "could not open the control socket {}: {error}", path.display())
             }
             StartError::Failpoints(error) => error.fmt(out),
             StartError::Place(reason) => write!(out, "{reason}"),
@@ -224,14 +224,14 @@ fn self_test(command_line: &CommandLine) -> Result<i32, StartError> {
     let run_directory = run_directory(settings)?;
     let identity = identity(settings)?;
     if identity.is_change() {
-        credentials::give_to(&run_directory, &identity).map_err(step("give files to the user"))?;
+        credentials::give_to(&run_directory, &identity).map_err(step("change the owner of files"))?;
     }
     if let Some(root) = &settings.chroot {
         credentials::change_root(Path::new(root)).map_err(step("change the root directory"))?;
     }
-    identity.assume().map_err(step("become another user"))?;
+    identity.assume().map_err(step("switch to another user"))?;
     limit_core_dumps(settings)?;
-    let is_proven = confinement::prove(&proof, &run_directory).map_err(step("prove the sandbox"))?;
+    let is_proven = confinement::prove(&proof, &run_directory).map_err(step("run the self-test"))?;
     Ok(if is_proven { 0 } else { EXIT_NOT_CONFINED })
 }
 
@@ -256,9 +256,10 @@ pub(in crate::process) fn rejected(Rejected { errors, remarks }: Rejected) -> St
 }
 
 fn serve(command_line: &CommandLine, words: Vec<OsString>) -> Result<i32, StartError> {
-    let handover = Handover::of_environment().map_err(step("take over from the program before this one"))?;
+    let handover = Handover::of_environment().map_err(step("take over from the previous program"))?;
     let (succession, handed) = handover.map(Handed::split).transpose()?.unzip();
-    let line = succession.as_ref().map(Succession::share).transpose().map_err(step("share a line"))?;
+    let line =
+        succession.as_ref().map(Succession::share).transpose().map_err(step("create a socket pair"))?;
     let master = prepare(command_line, words, succession, handed).inspect_err(|error| {
         if let Some(line) = &line {
             line.give_up(&error.to_string());
@@ -276,10 +277,10 @@ fn prepare(
     mut handed: Option<Handed>,
 ) -> Result<Master, StartError> {
     let predecessor = handed.as_ref().map(|handed| handed.predecessor);
-    let program = Program::of_this_process(words).map_err(step("find this program"))?;
+    let program = Program::of_this_process(words).map_err(step("find the executable of this program"))?;
     let script = source(command_line, handed.as_mut().and_then(|handed| handed.script.take()))?;
     let mut loaded = script.load().map_err(rejected)?;
-    let script = script.made_absolute().map_err(step("find the script again"))?;
+    let script = script.made_absolute().map_err(step("find the path of the script"))?;
     let proof = SingleThreaded::prove().map_err(step("fork safely"))?;
     failpoint::arm_from_environment().map_err(StartError::Failpoints)?;
     let service_manager = ServiceManager::of_environment();
@@ -291,7 +292,7 @@ fn prepare(
     let attachment = command_line.attachment();
     let birth = match (predecessor, attachment) {
         (None, Attachment::Daemon) => {
-            Birth::in_background(&proof, BIRTH_PATIENCE).map_err(step("leave the terminal"))?
+            Birth::in_background(&proof, BIRTH_PATIENCE).map_err(step("detach from the terminal"))?
         }
         (Some(_), _) | (None, Attachment::Foreground) => Birth::in_foreground(),
     };
@@ -313,11 +314,11 @@ fn prepare(
     if attachment == Attachment::Daemon {
         let is_stderr_used = heritage.loaded.settings().log_destination().is_stderr();
         let errors = if is_stderr_used { ErrorOutput::Kept } else { ErrorOutput::Silenced };
-        session::silence_standard_streams(errors).map_err(step("silence standard streams"))?;
+        session::silence_standard_streams(errors).map_err(step("redirect standard streams"))?;
     }
     let beginning =
         Beginning { heritage, script, title, proof, birth, succession, names, service_manager, program };
-    Master::new(beginning).map_err(step("prepare supervision"))
+    Master::new(beginning).map_err(step("prepare the supervision of processes"))
 }
 
 /// Those of a server that nobody was before are taken at once, as far as they are not already.
@@ -407,7 +408,7 @@ fn go_to_work_directory(
         return Ok(());
     }
     std::env::set_current_dir(&settings.workdir).map_err(|error| {
-        StartError::Place(format!("could not work in directory {}: {error}", settings.workdir))
+        StartError::Place(format!("could not change to working directory {}: {error}", settings.workdir))
     })
 }
 
@@ -427,10 +428,7 @@ fn number_files(
         if let Predecessor::Stale(pid) =
             NumberFile::predecessor(path, succeeded).map_err(StartError::Place)?
         {
-            eprintln!(
-                "sworkerd: warning: pid file {} names process {pid}, which is gone: replaced",
-                path.display()
-            );
+            eprintln!("sworkerd: warning: replaced stale pid file {}: process {pid} is gone", path.display());
         }
         files.push(write_number("pid file", path, ProcessId::own().number())?);
     }
@@ -563,15 +561,15 @@ fn share(
         waiting_room: waiting_room(loaded.registry.waiting_max())?,
         receive_memory: heritage::receive_memory(settings, &places)
             .map_err(step("make shared memory for receivers"))?,
-        pulses: Counters::create(count, 1).map_err(step("make shared memory for pulses"))?,
+        pulses: Counters::create(count, 1).map_err(step("make shared memory for heartbeats"))?,
         counters: Counters::create(count, counter_count).map_err(step("make shared memory for counters"))?,
         ledger: Ledger::create(counter_count, settings.groups.len() as u32)
             .map_err(step("make shared memory for totals"))?,
         shared: loaded.registry.shared_state(count).map_err(step("make shared memory for values"))?,
-        remembered: Remembered::create().map_err(step("make shared memory for what is set aside"))?,
+        remembered: Remembered::create().map_err(step("make shared memory for quarantined messages"))?,
         processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,
-        readiness: Readiness::new().map_err(step("make a line for those who are ready"))?,
-        reload_line: ReloadLine::new().map_err(step("make a line for reloads"))?,
+        readiness: Readiness::new().map_err(step("create the socket pair for ready processes"))?,
+        reload_line: ReloadLine::new().map_err(step("create the socket pair for reloads"))?,
         commands: fixed.commands,
         generation: fixed.generation,
         statistics: publish()?,
@@ -594,7 +592,7 @@ fn waiting_room(waiting_max: u32) -> Result<Option<WaitingRoom>, StartError> {
 fn random_key() -> Result<[u8; 16], StartError> {
     let mut key = [0; 16];
     getrandom::fill(&mut key)
-        .map_err(|error| StartError::Step("draw a random key", io::Error::other(error.to_string())))?;
+        .map_err(|error| StartError::Step("generate a random key", io::Error::other(error.to_string())))?;
     Ok(key)
 }
 
@@ -612,22 +610,22 @@ fn prepare_process(
         if allowed < count {
             heritage
                 .log
-                .say(Level::Warning, format_args!("{allowed} open files are allowed instead of {count}"));
+                .say(Level::Warning, format_args!("open files limit is {allowed} instead of {count}"));
         }
     }
     let mut title = Title::take_over(proof).map_err(step("prepare the title"))?;
     // A title that cannot be shown is a flaw and no reason not to serve.
     let _ = title.show(&format!("sworkerd: {}", Role::Master), Role::Master.rules().short_name);
     heritage.log.set_process(0, heritage.master.number() as u32);
-    signal::block(&master::SIGNALS).map_err(step("hold back signals"))?;
+    signal::block(&master::SIGNALS).map_err(step("block signals"))?;
     // An heir is born with the root and the user that its predecessor chose.
     if !is_heir {
         become_user(heritage, identity, names)?;
     }
     limit_core_dumps(settings)?;
-    credentials::forbid_new_rights().map_err(step("give up gaining rights"))?;
+    credentials::forbid_new_rights().map_err(step("set no_new_privs"))?;
     if settings.is_sandboxed {
-        sandbox::keep_binding_ports().map_err(step("give up capabilities"))?;
+        sandbox::keep_binding_ports().map_err(step("drop capabilities"))?;
     }
     tell_confinement(heritage);
     Ok(title)
@@ -645,7 +643,7 @@ fn tell_confinement(heritage: &Heritage) {
     if !heritage.loaded.settings().is_sandboxed {
         heritage.log.say(Level::Warning, format_args!("children are not confined: sandbox=no"));
     } else if !sandbox::can_restrict_files() {
-        let text = "this kernel has no Landlock: children see all files of their user";
+        let text = "this kernel has no Landlock: child processes can access all files of their user";
         heritage.log.say(Level::Notice, format_args!("{text}"));
     }
 }
@@ -654,15 +652,15 @@ fn become_user(heritage: &Heritage, identity: &Identity, names: &Names) -> Resul
     let settings = heritage.loaded.settings();
     if identity.is_change() {
         for path in [heritage.run_directory.as_path()].into_iter().chain(names.paths()) {
-            credentials::give_to(path, identity).map_err(step("give files to the user"))?;
+            credentials::give_to(path, identity).map_err(step("change the owner of files"))?;
         }
         let figures = instance::published_figures(&heritage.run_directory);
-        credentials::give_to(&figures, identity).map_err(step("give the figures to the user"))?;
+        credentials::give_to(&figures, identity).map_err(step("change the owner of the statistics"))?;
     }
     if let Some(root) = &settings.chroot {
         credentials::change_root(Path::new(root)).map_err(step("change the root directory"))?;
     }
-    identity.assume().map_err(step("become another user"))
+    identity.assume().map_err(step("switch to another user"))
 }
 
 /// What an operator wants to see at a start.
@@ -750,7 +748,7 @@ pub(in crate::process) mod tests {
 
         let nobody = Settings { user: Some("no-such-user".to_owned()), ..Settings::default() };
         let unknown = identity(&nobody).unwrap_err().to_string();
-        assert_eq!(unknown, "there is no user \"no-such-user\" on this system");
+        assert_eq!(unknown, "unknown user \"no-such-user\" on this system");
 
         let nothing = bind(&Settings::default(), &[]).map(|_| ()).unwrap_err().to_string();
         assert_eq!(nothing, "nothing to listen on: the script and -l name no UDP socket");

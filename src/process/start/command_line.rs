@@ -153,8 +153,9 @@ impl CommandLine {
                 Some(_) => parser.value().map_err(|_| UsageError::missing_value(flag))?,
                 None => OsString::new(),
             };
-            let value =
-                value.into_string().map_err(|bad| UsageError::unreadable(format!("{bad:?} is no text")))?;
+            let value = value
+                .into_string()
+                .map_err(|bad| UsageError::unreadable(format!("{bad:?} is not valid text")))?;
             (flag.apply)(&mut command_line, &value)
                 .map_err(|reason| UsageError::bad_value(flag, &value, &reason))?;
             if flag.is_without_effect {
@@ -206,9 +207,7 @@ impl UsageError {
     fn bare_word(word: &OsString) -> UsageError {
         let word = word.to_string_lossy();
         let hint = match &*word {
-            "start" | "stop" | "restart" => {
-                ": starting and stopping is the service manager's work".to_owned()
-            }
+            "start" | "stop" | "restart" => ": the service manager starts and stops the server".to_owned(),
             path if path.contains(['.', '/']) => format!("; a script is given with -f: sworkerd -f {path}"),
             _ => "; -h shows the options".to_owned(),
         };
@@ -272,7 +271,7 @@ fn by_name(name: &str) -> Result<&'static Flag, UsageError> {
     }
     match (starting_so.next(), starting_so.next()) {
         (Some(only), None) => Ok(only),
-        (Some(_), Some(_)) => Err(UsageError(format!("option --{name} stands for several; -h shows all"))),
+        (Some(_), Some(_)) => Err(UsageError(format!("option --{name} is ambiguous; -h shows all"))),
         (None, _) => Err(UsageError::unknown(&format!("--{name}"))),
     }
 }
@@ -324,10 +323,10 @@ impl Flag {
 const FLAGS: &[Flag] = &[
     valued('f', "FILE", |c, v| { c.script = if v == "-" { Script::StandardInput } else { Script::File(v.into()) }; Ok(()) },
         "script to run; \"-\" reads standard input; without -f a built-in example runs in the foreground"),
-    switch('c', |c, _| { c.task = Task::Check; Ok(()) }, "check the script, say what is wrong, exit 0 or 255"),
+    switch('c', |c, _| { c.task = Task::Check; Ok(()) }, "check the script, report its errors, exit 0 or 255"),
     long("replay", Some("FILE"), |c, v| { (c.task, c.replayed_file) = (Task::Replay, v.into()); Ok(()) },
-        "give a message that was set aside (quarantine/….sip) to the script once more, in one process without sockets; \
-         print what would be sent"),
+        "run the script on a quarantined message (quarantine/….sip) in one process without sockets; print \
+         what would be sent"),
     long("format", Some("text|json"), |c, v| { c.report_format = Some(report_format(v)?); Ok(()) },
         "how -c reports: text for people on error output, json for editors and CI on standard output"),
     long("cfg-print", None, |c, _| { c.task = Task::PrintScript; Ok(()) },
@@ -336,65 +335,69 @@ const FLAGS: &[Flag] = &[
         "print the manual, or one entry of it: functions, variables, parameters, modules, transformations, globals, groups or \
          counters; names of allocators (fm, qm, tlsf) are accepted without effect"),
     switch('D', |c, _| { c.foreground_letters += 1; Ok(()) },
-        "stay in the foreground; -DD means the same (receiving and processing are always different processes here, \
-         so there is no single-process mode); -DDD leaves the terminal all the same"),
+        "stay in the foreground; -DD means the same (receiving and processing are always different \
+         processes here, so there is no single-process mode); -DDD runs as a daemon nevertheless"),
     switch('E', |c, _| { c.is_logging_to_stderr = true; Ok(()) }, "log to error output, also as a daemon"),
     switch('e', |c, _| { c.is_log_coloured = true; Ok(()) }, "colours in the log on error output"),
     switch('d', |c, _| { c.debug = Some(c.debug.unwrap_or(0).saturating_add(1)); Ok(()) },
-        "log more: -d notices, -dd information, -ddd everything; beats the script's debug"),
+        "log more: -d notices, -dd information, -ddd everything; overrides debug of the script"),
     long("log-engine", Some("NAME[:DATA]"), |c, v| { c.log_engine = Some(log_engine(v)?); Ok(()) },
-        "what lines of the log become: standard, stderr, syslog[:SOCKET], journald[:SOCKET] or json; beats the script's"),
-    long("debug", Some("LEVEL"), |c, v| { c.debug = Some(number(v)?); Ok(()) }, "log level from -5 (alert) to 3 (debug); beats the script's"),
+        "format and destination of log lines: standard, stderr, syslog[:SOCKET], journald[:SOCKET] or \
+         json; overrides log_engine_type of the script"),
+    long("debug", Some("LEVEL"), |c, v| { c.debug = Some(number(v)?); Ok(()) }, "log level from -5 (alert) to 3 (debug); overrides debug of the script"),
     valued('l', "ADDRESS", |c, v| { c.listeners.push(Written::new("-l", v, listen::parse_command_line(v)?)); Ok(()) },
-        "listen here too: [proto:]host[:port][/advertised[:port]][/name]; may be repeated; port 0 lets the kernel choose"),
-    valued('n', "COUNT", |c, v| { c.receivers = Some(process_count(v)?); Ok(()) }, "receivers per UDP socket; beats the script's children"),
+        "additional listen socket: [proto:]host[:port][/advertised[:port]][/name]; may be repeated; port \
+         0 lets the kernel choose"),
+    valued('n', "COUNT", |c, v| { c.receivers = Some(process_count(v)?); Ok(()) }, "receivers per UDP socket; overrides children of the script"),
     valued('A', "NAME[=VALUE]", |c, v| { c.defines.push(Written::new("-A", v, define(v)?)); Ok(()) }, "define NAME as #!define does; may be repeated"),
     long("substdef", Some("/NAME/VALUE/"), |c, v| { c.defines.push(Written::new("--substdef", v, substitution(v)?)); Ok(()) }, "define NAME with this value"),
     long("substdefs", Some("/NAME/VALUE/"), |c, v| { let (n, w) = substitution(v)?; c.defines.push(Written::new("--substdefs", v, (n, w.map(|w| format!("\"{w}\""))))); Ok(()) },
         "define NAME with this value in quotes"),
     long("subst", Some("/PATTERN/TEXT/FLAGS"), |c, v| { c.substitutions.push(Written::new("--subst", v, v.to_owned())); Ok(()) },
-        "change texts in quotes as #!subst in the script does; flags are i (any case), g (everywhere), s"),
-    valued('L', "PATH", |c, v| { c.module_path = Some(v.to_owned()); Ok(()) }, "where scripts look for modules (they are built in here)"),
+        "replace text inside quotes as #!subst in the script does; flags are i (any case), g \
+         (everywhere), s"),
+    valued('L', "PATH", |c, v| { c.module_path = Some(v.to_owned()); Ok(()) }, "directory of modules; accepted, modules are built in"),
     long("loadmodule", Some("NAME"), |c, v| { c.modules.push(Written::new("--loadmodule", v, v.to_owned())); Ok(()) }, "load a module before the script is read, as loadmodule in it does"),
     long("modparam", Some("MODULE:NAME:TYPE:VALUE"), |c, v| { c.module_parameters.push(Written::new("--modparam", v, module_parameter(v)?)); Ok(()) },
         "set a module's parameter; TYPE is s (text) or i (integer)"),
     valued('a', "yes|no", |c, v| { if yes_or_no(v)? { c.notices.push("-a yes has no effect: name aliases one by one".to_owned()); } Ok(()) },
-        "whether the names of our addresses become aliases; here they never do, so \"no\" is what happens"),
-    long("alias", Some("NAME"), |c, v| { c.aliases.push(Written::new("--alias", v, v.to_owned())); Ok(()) }, "a name of this server; may be repeated"),
+        "automatic aliases for the names of local addresses; always \"no\" here"),
+    long("alias", Some("NAME"), |c, v| { c.aliases.push(Written::new("--alias", v, v.to_owned())); Ok(()) }, "a host name of this server; may be repeated"),
     long("domain", Some("NAME"), |c, v| { c.aliases.push(Written::new("--domain", v, v.to_owned())); Ok(()) }, "the same as --alias"),
-    valued('P', "FILE", |c, v| { c.pid_file = Some(v.into()); Ok(()) }, "write the master's process id there, in a directory that exists; removed at the orderly end"),
-    valued('G', "FILE", |c, v| { c.group_id_file = Some(v.into()); Ok(()) }, "write the process group id there"),
-    valued('w', "DIRECTORY", |c, v| { c.work_directory = Some(v.into()); Ok(()) }, "directory to work in; a daemon without it works in /"),
+    valued('P', "FILE", |c, v| { c.pid_file = Some(v.into()); Ok(()) }, "file for the process id of the master, in an existing directory; removed at an orderly stop"),
+    valued('G', "FILE", |c, v| { c.group_id_file = Some(v.into()); Ok(()) }, "file for the process group id"),
+    valued('w', "DIRECTORY", |c, v| { c.work_directory = Some(v.into()); Ok(()) }, "working directory; a daemon without it uses /"),
     valued('Y', "DIRECTORY", |c, v| { c.run_directory = Some(v.into()); Ok(()) },
-        "run directory, for the control socket and messages set aside; one per server; made with mode 0700 when missing; \
-         without it rundir of the script, else /run/sworker for root, $XDG_RUNTIME_DIR/sworker or sworker-UID in the \
-         directory for temporary files for others"),
-    valued('t', "DIRECTORY", |c, v| { c.root_directory = Some(v.into()); Ok(()) }, "make this directory the root once everything is open"),
-    valued('u', "USER", |c, v| { c.user = Some(v.to_owned()); Ok(()) }, "user (name or number) to become once everything is open"),
-    valued('g', "GROUP", |c, v| { c.group = Some(v.to_owned()); Ok(()) }, "group (name or number) to become"),
-    long("no-sandbox", None, |c, _| { c.is_sandbox_refused = true; Ok(()) }, "children keep what rights they have, for debugging"),
+        "run directory, for the control socket and quarantined messages; one per server; created with \
+         mode 0700 when missing; default: rundir of the script, else /run/sworker for root, for others \
+         $XDG_RUNTIME_DIR/sworker or sworker-UID in the directory for temporary files"),
+    valued('t', "DIRECTORY", |c, v| { c.root_directory = Some(v.into()); Ok(()) }, "change the root directory to this one once everything is open"),
+    valued('u', "USER", |c, v| { c.user = Some(v.to_owned()); Ok(()) }, "user (name or number) to run as once everything is open"),
+    valued('g', "GROUP", |c, v| { c.group = Some(v.to_owned()); Ok(()) }, "group (name or number) to run as"),
+    long("no-sandbox", None, |c, _| { c.is_sandbox_refused = true; Ok(()) }, "child processes are not confined, for debugging"),
     long("self-test", None, |c, _| { c.task = Task::SelfTest; Ok(()) },
-        "prove from inside a child of each role that it cannot escape, a line for each attempt, exit 0 or 1"),
+        "test from inside a child of each role that it cannot escape, one line for each attempt, exit 0 \
+         or 1"),
     valued('b', "BYTES", |c, v| { c.receive_buffer_max = Some(positive(v)?); Ok(()) }, "receive buffer of a socket"),
     valued('B', "BYTES", |c, v| { c.send_buffer_max = Some(positive(v)?); Ok(()) }, "send buffer of a socket"),
-    switch('K', |c, _| { c.is_via_checked = true; Ok(()) }, "accept only replies whose top Via is ours"),
+    switch('K', |c, _| { c.is_via_checked = true; Ok(()) }, "accept only replies with a topmost Via of this server"),
     long("server-id", Some("NUMBER"), |c, v| { c.server_id = Some(number(v)?); Ok(()) }, "number of this server for scripts"),
     switch('v', |c, _| { c.task = Task::Version; Ok(()) }, "print the version and exit").or("version"),
     switch('V', |c, _| { c.task = Task::Version; Ok(()) }, "the same as -v"),
-    switch('I', |c, _| { c.task = Task::Internals; Ok(()) }, "print what was built in and exit"),
+    switch('I', |c, _| { c.task = Task::Internals; Ok(()) }, "print the build configuration and exit"),
     long("options-as", Some("man|bash"), |c, v| { c.task = Task::Options(Form::parse(v)?); Ok(()) },
         "print these options as a manual page, or as a completion for bash, and exit"),
     switch('h', |c, _| { c.task = Task::Help; Ok(()) }, "print this and exit").or("help"),
-    ignored(Some('m'), None, Some("MEGABYTES"), "size of shared memory elsewhere; here queues are sized by their groups"),
-    ignored(Some('M'), None, Some("MEGABYTES"), "size of private memory elsewhere"),
-    ignored(Some('X'), None, Some("NAME"), "allocator elsewhere"),
-    ignored(Some('N'), None, Some("COUNT"), "TCP receivers: TCP is not served yet"),
-    ignored(Some('T'), None, None, "no TCP: it is not served yet"),
-    ignored(Some('S'), None, None, "no SCTP: it is not served"),
-    ignored(Some('Q'), None, Some("COUNT"), "SCTP receivers: SCTP is not served"),
+    ignored(Some('m'), None, Some("MEGABYTES"), "size of shared memory in Kamailio; queues are sized by their groups here"),
+    ignored(Some('M'), None, Some("MEGABYTES"), "size of private memory in Kamailio"),
+    ignored(Some('X'), None, Some("NAME"), "memory allocator in Kamailio"),
+    ignored(Some('N'), None, Some("COUNT"), "TCP receivers: TCP is not supported yet"),
+    ignored(Some('T'), None, None, "no TCP: it is not supported yet"),
+    ignored(Some('S'), None, None, "no SCTP: it is not supported"),
+    ignored(Some('Q'), None, Some("COUNT"), "SCTP receivers: SCTP is not supported"),
     ignored(Some('W'), None, Some("TYPE"), "poll method: chosen by the server"),
     ignored(Some('O'), None, Some("LEVEL"), "optimisation of scripts: always on"),
-    ignored(Some('r'), None, None, "look up the name of the sender: never done"),
+    ignored(Some('r'), None, None, "look up the host name of the sender: never done"),
     ignored(Some('R'), None, None, "look up names in Via: never done"),
     ignored(None, Some("atexit"), Some("yes|no"), "exit handlers: there are none"),
     ignored(None, Some("all-errors"), None, "all errors are always reported"),
@@ -456,7 +459,7 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 /// `MODULE:NAME:TYPE:VALUE`.
 fn module_parameter(text: &str) -> Result<ModuleParameter, String> {
     let mut parts = text.splitn(4, ':');
-    let mut part = || parts.next().ok_or_else(|| "MODULE:NAME:TYPE:VALUE is needed".to_owned());
+    let mut part = || parts.next().ok_or_else(|| "MODULE:NAME:TYPE:VALUE is expected".to_owned());
     let (module, name, kind, value) = (part()?, part()?, part()?, part()?);
     let value = match kind {
         "s" => Constant::Text(value.as_bytes().to_vec()),
@@ -502,7 +505,7 @@ pub fn help() -> String {
     for flag in FLAGS.iter().filter(|flag| !flag.is_without_effect) {
         text.push_str(&help_line(flag));
     }
-    text.push_str("\naccepted without effect, so that service files written for others work:\n");
+    text.push_str("\naccepted without effect, so that existing service files work:\n");
     for flag in FLAGS.iter().filter(|flag| flag.is_without_effect) {
         text.push_str(&help_line(flag));
     }
@@ -674,7 +677,7 @@ mod tests {
             ("-Dz", "unknown option -z; -h shows all"),
             ("--nonsense", "unknown option --nonsense; -h shows all"),
             ("--subst", "option --subst needs a value: /PATTERN/TEXT/FLAGS"),
-            ("--a=1", "option --a stands for several; -h shows all"),
+            ("--a=1", "option --a is ambiguous; -h shows all"),
             ("-f", "option -f needs a value: FILE"),
             (
                 "--log-engine=pigeon",
@@ -682,8 +685,8 @@ mod tests {
                  \"standard\", \"stderr\", \"syslog\", \"journald\", \"json\"",
             ),
             ("--options-as=texinfo", "bad value \"texinfo\" of option --options-as: man or bash is needed"),
-            ("start", "unknown word \"start\": starting and stopping is the service manager's work"),
-            ("-D stop", "unknown word \"stop\": starting and stopping is the service manager's work"),
+            ("start", "unknown word \"start\": the service manager starts and stops the server"),
+            ("-D stop", "unknown word \"stop\": the service manager starts and stops the server"),
             ("x.cfg", "unknown word \"x.cfg\"; a script is given with -f: sworkerd -f x.cfg"),
             ("-DD /etc/x", "unknown word \"/etc/x\"; a script is given with -f: sworkerd -f /etc/x"),
             ("nonsense", "unknown word \"nonsense\"; -h shows the options"),
@@ -703,7 +706,7 @@ mod tests {
             ("-A =x", "bad value \"=x\" of option -A: a name of letters, digits and _ is needed"),
             (
                 "--modparam=a:b:s",
-                "bad value \"a:b:s\" of option --modparam: MODULE:NAME:TYPE:VALUE is needed",
+                "bad value \"a:b:s\" of option --modparam: MODULE:NAME:TYPE:VALUE is expected",
             ),
             ("--modparam=a:b:i:c", "bad value \"a:b:i:c\" of option --modparam: a number is needed"),
             (

@@ -15,7 +15,9 @@ pub fn enter(role: &Role, run_directory: &Path) -> io::Result<()> {
     let writable = [run_directory];
     sandbox::enter(&rights(role, &writable)).map_err(|error| match process::is_shortage(&error) {
         true => error,
-        false => io::Error::other(format!("could not give up rights (sandbox=no does without): {error}")),
+        false => io::Error::other(format!(
+            "could not confine the process (sandbox=no starts without confinement): {error}"
+        )),
     })
 }
 

@@ -55,7 +55,7 @@ impl NumberFile {
         }
         let Some(process) = text.trim().parse().ok().and_then(ProcessId::from_number) else {
             return Err(format!(
-                "pid file {} holds no process id; remove it if it is of no use",
+                "pid file {} contains no process id; remove it if it is not needed",
                 path.display()
             ));
         };
@@ -64,7 +64,7 @@ impl NumberFile {
         }
         if process != ProcessId::own() && session::exists(process) {
             return Err(format!(
-                "pid file {}: process {process} lives; is the server running?",
+                "pid file {}: process {process} is running; is the server already started?",
                 path.display()
             ));
         }
@@ -205,10 +205,10 @@ mod tests {
         check(None, Ok(Predecessor::None));
         check(Some(""), Ok(Predecessor::None));
         check(Some("2147483647\n"), Ok(Predecessor::Stale(i32::MAX)));
-        check(Some(&parent), Err("lives; is the server running?"));
+        check(Some(&parent), Err("is running; is the server already started?"));
         check(Some(&ProcessId::own().to_string()), Ok(Predecessor::Stale(ProcessId::own().number())));
         for nonsense in ["abc", "-1", "0", "12 13", "99999999999"] {
-            check(Some(nonsense), Err("holds no process id"));
+            check(Some(nonsense), Err("contains no process id"));
         }
         fs::write(&path, &parent).unwrap();
         assert_eq!(NumberFile::predecessor(&path, Some(ProcessId::parent())), Ok(Predecessor::None));

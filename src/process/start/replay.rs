@@ -33,7 +33,7 @@ pub fn replay(
 ) -> Result<usize, String> {
     let circumstances = set_aside
         .circumstances
-        .ok_or("where the message came from could not be read when it was set aside")?;
+        .ok_or("the source address of the message was not readable when it was quarantined")?;
     let kind = kind(&loaded.settings().groups, &set_aside.group)?;
     let kept = Kept { events: Rc::default(), loaded: Rc::clone(&loaded) };
     let pid = ProcessId::own().number() as u32;
@@ -185,6 +185,6 @@ mod tests {
     fn what_cannot_be_played_is_told() {
         assert_eq!(run(&set_aside("gone")), Err("the script has no group \"gone\"".to_owned()));
         let lost = SetAside { circumstances: None, ..set_aside("calls") };
-        assert!(run(&lost).unwrap_err().starts_with("where the message came from"));
+        assert!(run(&lost).unwrap_err().starts_with("the source address of the message"));
     }
 }

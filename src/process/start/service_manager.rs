@@ -68,7 +68,7 @@ impl ServiceManager {
 
     /// What is accepted is being finished.
     pub fn stopping(&self) {
-        self.tell(&[NotifyState::Stopping, NotifyState::Status("finishing what was accepted")]);
+        self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping: finishing accepted messages")]);
     }
 
     /// Another program serves from now on, and this process leaves in order.

@@ -72,9 +72,9 @@ impl Handover {
             return Ok(None);
         }
         if found["version"] != VERSION {
-            return Err(io::Error::other("the program before this one hands over in another way"));
+            return Err(io::Error::other("the previous program uses another hand-over format"));
         }
-        let broken = || io::Error::other("the hand-over of the program before this one cannot be read");
+        let broken = || io::Error::other("the hand-over from the previous program cannot be read");
         let take = |value: &Value| {
             let number = value.as_i64().and_then(|number| i32::try_from(number).ok()).ok_or_else(broken)?;
             inherit::take(number)
@@ -159,10 +159,10 @@ mod tests {
         assert!(Handover::read(&json!({"predecessor": ProcessId::own().number()})).unwrap().is_none());
         let refused = |found: Value| Handover::read(&found).err().map(|error| error.to_string());
         let other = refused(json!({"predecessor": parent, "version": 1}));
-        assert!(other.is_some_and(|text| text.ends_with("hands over in another way")));
+        assert!(other.is_some_and(|text| text.ends_with("uses another hand-over format")));
         let own = ProcessId::own().number();
         let orphan = json!({"predecessor": i32::MAX, "heir": own, "version": 1});
-        assert!(refused(orphan).is_some_and(|text| text.ends_with("hands over in another way")));
+        assert!(refused(orphan).is_some_and(|text| text.ends_with("uses another hand-over format")));
         let others = json!({"predecessor": parent, "heir": parent, "version": VERSION});
         assert!(Handover::read(&others).unwrap().is_none());
         let short = json!({"predecessor": parent, "version": VERSION});

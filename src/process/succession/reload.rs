@@ -256,7 +256,7 @@ impl Master {
         self.elders.push(former);
         self.dismiss_elders();
         self.write_totals();
-        self.finish_reload(Err(format!("not all processes of generation {number} came up")));
+        self.finish_reload(Err(format!("not all processes of generation {number} started")));
     }
 
     /// Says what became of the reload under way, to everybody who wants to know.
@@ -265,7 +265,7 @@ impl Master {
         match &outcome {
             Ok(words) => self.say(Level::Notice, format_args!("reloaded: {words}")),
             Err(words) => {
-                let words = format!("not reloaded, all stays as it was: {words}");
+                let words = format!("reload failed, nothing changed: {words}");
                 self.current.heritage.log.say_lines(Level::Error, &words);
             }
         }
@@ -328,10 +328,10 @@ fn verdict(mut report: File, status: ExitStatus) -> Result<Sources, String> {
     let read = report.rewind().and_then(|()| report.read_to_end(&mut told));
     match status {
         ExitStatus::Exited(0 | EXIT_REFUSED) if read.is_err() => {
-            Err(format!("what the check of the script told is lost: {}", read.unwrap_err()))
+            Err(format!("could not read the result of the script check: {}", read.unwrap_err()))
         }
         ExitStatus::Exited(0) => {
-            Sources::decode(&told).ok_or_else(|| "the check of the script told only a part".to_owned())
+            Sources::decode(&told).ok_or_else(|| "the result of the script check is incomplete".to_owned())
         }
         ExitStatus::Exited(EXIT_REFUSED) => Err(String::from_utf8_lossy(&told).into_owned()),
         other => Err(format!("the process that checked the script ended by {other}")),
@@ -354,7 +354,7 @@ mod tests {
         };
         let good = Sources::default().encode();
         check(&good, ExitStatus::Exited(0), Ok(Sources::default()));
-        let part = Err("the check of the script told only a part");
+        let part = Err("the result of the script check is incomplete");
         check(&good[..good.len() - 1], ExitStatus::Exited(0), part.clone());
         check(b"", ExitStatus::Exited(0), part);
         check(b"a.cfg:1:1: error", ExitStatus::Exited(EXIT_REFUSED), Err("a.cfg:1:1: error"));

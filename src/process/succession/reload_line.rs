@@ -41,7 +41,7 @@ impl ReloadLine {
         let deadline = Instant::now() + patience;
         self.control
             .send(&number.to_ne_bytes())
-            .map_err(|error| format!("could not tell the master: {error}"))?;
+            .map_err(|error| format!("could not reach the master: {error}"))?;
         let mut bytes = vec![0; HEAD_SIZE + TEXT_SIZE_MAX];
         loop {
             match self.control.recv(&mut bytes) {
@@ -50,11 +50,11 @@ impl ReloadLine {
                     _ => continue,
                 },
                 Err(error) if is_temporary(&error) => {}
-                Err(error) => return Err(format!("could not hear the master: {error}")),
+                Err(error) => return Err(format!("no answer from the master: {error}")),
             }
             let rest = deadline.saturating_duration_since(Instant::now());
             if rest.is_zero() {
-                return Err("not done yet: the log will say what became of it".to_owned());
+                return Err("the reload is still running: see the log for its result".to_owned());
             }
             poll::wait_for(self.control.as_fd(), Interest::Read, rest).map_err(|error| error.to_string())?;
         }
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_ever_and_long_words_are_cut() {
         let line = ReloadLine::new().unwrap();
-        assert!(line.ask(1, SHORT).unwrap_err().starts_with("not done yet"));
+        assert!(line.ask(1, SHORT).unwrap_err().starts_with("the reload is still running"));
         line.answer(2, &Err("ä".repeat(TEXT_SIZE_MAX)));
         assert_eq!(line.ask(2, SHORT).unwrap_err().len(), TEXT_SIZE_MAX);
         // Nobody reads any more: the master is not held up.

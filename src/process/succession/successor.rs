@@ -134,15 +134,12 @@ impl Master {
         };
         match succession.answer() {
             Answer::None if since.elapsed() > ANSWER_PATIENCE => {
-                self.give_up_start("the program before this one does not answer");
+                self.give_up_start("the previous program does not answer");
             }
             Answer::None => {}
             Answer::Yours => self.take_place(),
             Answer::Gone => {
-                self.say(
-                    Level::Warning,
-                    format_args!("the program before this one is gone: taking its place"),
-                );
+                self.say(Level::Warning, format_args!("the previous program is gone: taking over"));
                 self.take_place();
             }
         }
@@ -175,7 +172,7 @@ impl Master {
 
     /// It does not come up, or shall not: what was accepted is finished all the same.
     pub(in crate::process) fn give_up_start(&mut self, reason: &str) {
-        self.say(Level::Critical, format_args!("{reason}: giving up"));
+        self.say(Level::Critical, format_args!("start aborted: {reason}"));
         if let Some(succession) = &self.succession {
             succession.give_up(reason);
         }

@@ -138,7 +138,7 @@ impl Heir {
     fn reason(&self) -> String {
         let words = String::from_utf8_lossy(&self.heard);
         let words = words.trim_start_matches([READY as char, TAKEN as char]).trim();
-        if words.is_empty() { "it did not say why".to_owned() } else { words.to_owned() }
+        if words.is_empty() { "no reason given".to_owned() } else { words.to_owned() }
     }
 
     /// What it accepted is finished, but not for longer than a stop may take.
@@ -203,8 +203,7 @@ impl Master {
     pub(in crate::process) fn wish_upgrade(&mut self) {
         self.upgrade.is_wanted = true;
         if self.upgrade.is_under_way() {
-            let text =
-                "SIGUSR2: a new program is on its way; if it does not take over, another one is started";
+            let text = "SIGUSR2: an upgrade is already running; if it fails, another one is started";
             self.say(Level::Notice, format_args!("{text}"));
         }
     }
@@ -215,7 +214,7 @@ impl Master {
             Ok(heir) => {
                 self.say(
                     Level::Notice,
-                    format_args!("SIGUSR2: process {} begins to take over", heir.process),
+                    format_args!("SIGUSR2: started the new program as process {}", heir.process),
                 );
                 self.upgrade.heir = Some(heir);
             }
@@ -229,7 +228,7 @@ impl Master {
         match process::fork(&self.proof)? {
             Fork::Child => {
                 let error = self.become_heir(&others);
-                Succession::new(others).give_up(&format!("could not become the new program: {error}"));
+                Succession::new(others).give_up(&format!("could not execute the new program: {error}"));
                 exit_now(crate::process::roles::child::EXIT_FAILED)
             }
             Fork::Parent(process) => {
@@ -281,7 +280,8 @@ impl Master {
                 self.say(
                     Level::Error,
                     format_args!(
-                        "process {process} is not ready after {HEIR_PATIENCE:?}: it is told to leave"
+                        "the new program (process {process}) is not ready after {HEIR_PATIENCE:?}: \
+                         stopping it"
                     ),
                 );
             }
@@ -313,7 +313,7 @@ impl Master {
         let DeadChild { status, .. } = dead;
         self.say(
             Level::Error,
-            format_args!("process {process} did not take over: all stays as it was: {reason} ({status})"),
+            format_args!("upgrade failed (process {process}), this program continues: {reason} ({status})"),
         );
         if let Some(signal) = self.upgrade.stop.take() {
             self.begin_to_stop(signal);
@@ -328,7 +328,10 @@ impl Master {
         }
         if self.current.heritage.statistics.is_replaced() {
             // A name that another memory has had is taken by a rename only, and so by the next generation.
-            self.say(Level::Warning, format_args!("the published figures are lost: reloading for new ones"));
+            self.say(
+                Level::Warning,
+                format_args!("the published statistics are lost: reloading to publish them again"),
+            );
             self.wish_reload();
         }
     }
@@ -350,7 +353,10 @@ impl Master {
         self.is_stop_wanted = self.upgrade.stop.take().is_some();
         self.names.leave();
         self.tell_totals();
-        self.say(Level::Notice, format_args!("process {process} serves: finishing what was accepted"));
+        self.say(
+            Level::Notice,
+            format_args!("the new program (process {process}) serves: finishing accepted messages"),
+        );
         self.service_manager.succeeded_by(process.number() as u32);
         self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
         self.hand_on_wish(process);
@@ -397,7 +403,7 @@ mod tests {
             heir.hear();
             assert_eq!((heir.next_step(), heir.reason().as_str()), (step, reason), "{heard:?}");
         };
-        let silent = "it did not say why";
+        let silent = "no reason given";
         check(&[], false, Step::Wait, silent);
         check(&[&[READY]], false, Step::TellItIsItsOwn, silent);
         check(&[b"no ", b"room\n"], false, Step::Wait, "no room");

@@ -108,9 +108,14 @@ impl fmt::Display for WaitingRoomError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SeatCount(count) => {
-                write!(formatter, "cannot let {count} messages wait: the limits are 1 and {SEATS_MAX}")
+                write!(
+                    formatter,
+                    "cannot reserve {count} slots for delayed messages: the limits are 1 and {SEATS_MAX}"
+                )
             }
-            Self::Memory(error) => write!(formatter, "could not make shared memory for what waits: {error}"),
+            Self::Memory(error) => {
+                write!(formatter, "could not make shared memory for delayed messages: {error}")
+            }
         }
     }
 }
@@ -712,7 +717,10 @@ mod tests {
     fn impossible_rooms_are_refused() {
         for count in [0, SEATS_MAX + 1] {
             let error = WaitingRoom::create(count).err().expect("refused").to_string();
-            assert_eq!(error, format!("cannot let {count} messages wait: the limits are 1 and 65536"));
+            assert_eq!(
+                error,
+                format!("cannot reserve {count} slots for delayed messages: the limits are 1 and 65536")
+            );
         }
     }
 }

@@ -115,27 +115,28 @@ impl fmt::Display for StatisticsError {
             Self::InvalidName(instance) => {
                 write!(
                     formatter,
-                    "cannot publish figures as {instance:?}: 1 to {INSTANCE_SIZE_MAX} letters, digits, '-', '_' or '.' are needed"
+                    "cannot publish statistics as {instance:?}: 1 to {INSTANCE_SIZE_MAX} letters, digits, \
+                     '-', '_' or '.' are needed"
                 )
             }
             Self::InUse { instance, pid } => {
-                write!(formatter, "cannot publish figures as {instance:?}: process {pid} does so")
+                write!(formatter, "cannot publish statistics as {instance:?}: process {pid} already does")
             }
             Self::NotFound(instance) => {
-                write!(formatter, "could not find figures of {instance:?}: no server runs under this name")
+                write!(formatter, "could not find statistics of {instance:?}: no server runs under this name")
             }
             Self::UnknownLayout(instance) => {
-                write!(formatter, "cannot read figures of {instance:?}: they come from another version")
+                write!(formatter, "cannot read statistics of {instance:?}: they come from another version")
             }
             Self::Unfinished(instance) => write!(
                 formatter,
-                "could not read figures of {instance:?}: the server stopped while publishing"
+                "could not read statistics of {instance:?}: the server stopped while publishing"
             ),
             Self::Lost(instance) => write!(
                 formatter,
-                "could not publish figures as {instance:?}: /dev/shm entry was removed or shortened"
+                "could not publish statistics as {instance:?}: /dev/shm entry was removed or shortened"
             ),
-            Self::System(reason) => write!(formatter, "could not open figures: {reason}"),
+            Self::System(reason) => write!(formatter, "could not open statistics: {reason}"),
         }
     }
 }
@@ -704,7 +705,7 @@ mod tests {
         let instance = Instance::new("stale");
         let publisher = instance.create().expect("created");
         let error = instance.create().err().expect("in use").to_string();
-        assert!(error.ends_with(&format!("process {} does so", ProcessId::own())), "{error}");
+        assert!(error.ends_with(&format!("process {} already does", ProcessId::own())), "{error}");
         // The same number, but another process.
         publisher.memory.cells()[SERVER_START].fetch_add(1, Ordering::Relaxed);
         assert!(!StatisticsViewer::attach(&instance.0).expect("attached").is_alive);

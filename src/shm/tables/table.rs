@@ -57,7 +57,7 @@ impl std::fmt::Display for TableError {
                 write!(f, "a shared value takes at most {SHARED_TEXT_SIZE_MAX} bytes")
             }
             TableError::NoSuchSlot => f.write_str("the shared value was not planned"),
-            TableError::Busy => f.write_str("the shared value changes all the time"),
+            TableError::Busy => f.write_str("the shared value keeps changing"),
         }
     }
 }

@@ -50,7 +50,7 @@ pub const ENGINES: &[EngineRow] = &[
     },
     EngineRow {
         names: &["json"],
-        documentation: "a JSON object a line, on stderr or to syslog, as log_stderror says",
+        documentation: "one JSON object per line, on stderr or to syslog, as log_stderror says",
         engine: Engine::Json,
     },
 ];

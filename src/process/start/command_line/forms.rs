@@ -39,7 +39,7 @@ fn page() -> String {
     for flag in FLAGS.iter().filter(|flag| !flag.is_without_effect) {
         write_flag(flag, &mut text);
     }
-    text.push_str(".SH ACCEPTED WITHOUT EFFECT\nFor service files that were written for others.\n");
+    text.push_str(".SH ACCEPTED WITHOUT EFFECT\nSo that existing service files work.\n");
     for flag in FLAGS.iter().filter(|flag| flag.is_without_effect) {
         write_flag(flag, &mut text);
     }
@@ -109,9 +109,9 @@ sworkerd \- SIP server in which receiving a message and processing it are differ
 [\fIoptions\fR]
 .SH DESCRIPTION
 A master starts receivers, which own the sockets, and named groups of workers. A receiver runs
-\fBevent_route[core:pre\-routing]\fR of the script and hands messages over to a group with \fBsworker_task()\fR; a
-worker of that group runs \fBrequest_route\fR or \fBreply_route\fR. Whoever dies is started again, and what was accepted
-is processed.
+\fBevent_route[core:pre\-routing]\fR of the script and delegates messages to a group with \fBsworker_task()\fR; a
+worker of that group runs \fBrequest_route\fR or \fBreply_route\fR. A process that dies is replaced, and accepted messages
+are processed.
 .PP
 Without
 .B \-f
@@ -123,25 +123,25 @@ const PAGE_TAIL: &str = r#".SH CONFINEMENT
 Children hold no capability, gain no rights by running programs, and cannot: run programs, make processes, look into
 others, mount, open sockets other than local and internet ones (seccomp); read files beyond what looking up names
 needs, or write outside the run directory (Landlock, where the kernel has it). They leave no core dump unless the script
-says \fBdisable_core_dump=no\fR. \fB\-\-self\-test\fR proves it on the machine at hand; \fBsandbox=no\fR in the script and
+says \fBdisable_core_dump=no\fR. \fB\-\-self\-test\fR tests this on the current machine; \fBsandbox=no\fR in the script and
 \fB\-\-no\-sandbox\fR turn it off for debugging. A name server's file that is replaced while the server runs is read again
 where it is below /run/systemd/resolve, /run/resolvconf or /run/NetworkManager, else at the next start of a child.
 .SH SIGNALS
 .TP
 \fBSIGTERM\fR, \fBSIGINT\fR
-finish what was accepted and stop; the second time at once
+finish accepted messages and stop; a second signal stops at once
 .TP
 \fBSIGHUP\fR
-check the script; when it is good, a new generation of processes takes over, else all stays as it was
+check the script; when it is valid, a new generation of processes takes over, else nothing changes
 .TP
 \fBSIGUSR1\fR
-write figures to the log
+write statistics to the log
 .TP
 \fBSIGUSR2\fR
-start the program of the same path, which takes over the sockets; this one finishes what it accepted and leaves
+start the program of the same path, which takes over the sockets; the running one finishes accepted messages and exits
 .SH EXIT STATUS
-0 after an orderly stop or a good script; 1 when something accepted was left undone, or a self\-test failed; 255 when the
-script has mistakes or the server cannot start.
+0 after an orderly stop or for a valid script; 1 when accepted messages were lost, or a self\-test failed; 255 when the
+script has errors or the server cannot start.
 .SH SEE ALSO
 \fBsworkerctl\fR \fBhelp\fR, \fBsworkertop\fR
 "#;
