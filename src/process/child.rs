@@ -24,7 +24,7 @@ use crate::sys::signal::{self, Signal};
 use crate::sys::title::Title;
 
 /// Exit status after a panic, where a panic does not abort.
-pub const EXIT_PANICKED: i32 = 70;
+const EXIT_PANICKED: i32 = 70;
 /// Exit status of a child that could not begin or go on.
 pub const EXIT_FAILED: i32 = 71;
 /// The same because the system lacked something at that moment, such as a descriptor.

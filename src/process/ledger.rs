@@ -68,7 +68,7 @@ impl Ledger {
     }
 
     /// The master's word: so many older generations live.
-    pub fn set_elder_count(&self, count: u64) {
+    fn set_elder_count(&self, count: u64) {
         self.cells.set(ELDER_COUNT, count);
     }
 

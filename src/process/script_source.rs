@@ -13,7 +13,7 @@ use crate::core::sources::{Reading, Sources};
 use crate::modules;
 
 /// The script that runs without `-f`.
-pub const BUILT_IN_SCRIPT: &str = include_str!("default.cfg");
+const BUILT_IN_SCRIPT: &str = include_str!("default.cfg");
 
 /// The place of the script. It holds in another working directory, and when standard input is read to its end.
 #[derive(Clone, Debug)]
