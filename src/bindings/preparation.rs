@@ -61,7 +61,7 @@ impl Preparation<'_> {
 }
 
 /// Compiles a regular expression the way scripts mean it; the reason of a refusal is one line.
-pub fn build_regex(pattern: &str) -> Result<Regex, String> {
+fn build_regex(pattern: &str) -> Result<Regex, String> {
     crate::script::pattern::compile(pattern.as_bytes(), LetterCase::Ignored)
 }
 

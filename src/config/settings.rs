@@ -221,7 +221,7 @@ pub struct Settings {
 }
 
 /// What stands in `Server` and `User-Agent` unless the script says otherwise.
-pub const SIGNATURE: &str = concat!("sworker (", env!("CARGO_PKG_VERSION"), ")");
+const SIGNATURE: &str = concat!("sworker (", env!("CARGO_PKG_VERSION"), ")");
 /// Records per ring unless a group says otherwise.
 pub const QUEUE_DEFAULT: u32 = 1024;
 /// Most receivers per socket, workers per group.

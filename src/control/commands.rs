@@ -85,7 +85,7 @@ pub struct Command {
 }
 
 /// Every command.
-pub const COMMANDS: &[Command] = &[
+const COMMANDS: &[Command] = &[
     Command {
         name: "cfg.commit",
         documentation: "applies the delayed changes in the order they were requested",

@@ -119,7 +119,7 @@ impl Branches {
 }
 
 /// A preference as RFC 3261 25.1 writes it.
-pub fn shown_q(thousandths: u16) -> String {
+fn shown_q(thousandths: u16) -> String {
     match thousandths {
         1000.. => "1".to_string(),
         0 => "0".to_string(),

@@ -468,7 +468,7 @@ impl<'m> Context<'m> {
     }
 
     /// Index of the group of this name.
-    pub fn group_named(&self, name: &[u8]) -> Option<GroupIndex> {
+    fn group_named(&self, name: &[u8]) -> Option<GroupIndex> {
         let groups = &self.settings().groups;
         groups.iter().position(|group| group.name.as_bytes() == name).map(|index| GroupIndex(index as u16))
     }

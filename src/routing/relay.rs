@@ -121,7 +121,7 @@ impl Context<'_> {
 
     /// Answers the request in hand at once, with a body. A request whose header lines cannot be told apart, or whose
     /// Content-Length cannot be read, is answered by [`Context::answer_fault`] alone.
-    pub fn send_reply(&mut self, reply: &Reply<'_>) -> Result<(), RelayFailure> {
+    fn send_reply(&mut self, reply: &Reply<'_>) -> Result<(), RelayFailure> {
         self.check_framing()?;
         self.send_response(reply)
     }
@@ -228,7 +228,7 @@ impl Context<'_> {
 
     /// What the sender named in this Via is told about overload, where it asks and a group has `oc=on`.
     #[inline]
-    pub fn overload_due(&self, via: &Via<'_>) -> Option<Overload> {
+    fn overload_due(&self, via: &Via<'_>) -> Option<Overload> {
         let due = self.process.ways.shared.overload.due(via);
         if due.is_some() {
             self.count(OVERLOAD_TOLD);

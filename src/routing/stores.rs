@@ -56,7 +56,7 @@ struct Avp {
 }
 
 /// A message may not carry more pairs than this.
-pub const AVPS_MAX: usize = 10_000;
+const AVPS_MAX: usize = 10_000;
 
 /// The store holds [`AVPS_MAX`] pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -181,7 +181,7 @@ impl std::error::Error for XavpError {}
 /// Longest path.
 pub const DEPTH_MAX: usize = 8;
 /// A message may not carry more entries than this in one store.
-pub const ENTRIES_MAX: usize = 10_000;
+const ENTRIES_MAX: usize = 10_000;
 
 /// The steps of a path.
 pub fn steps(path: &[u8]) -> Result<Vec<Step<'_>>, XavpError> {

@@ -74,7 +74,7 @@ struct Place {
 }
 
 /// How many lines of one class about one source are written at once.
-pub const BURST: u32 = 10;
+const BURST: u32 = 10;
 const PLACE_COUNT: usize = 256;
 
 impl Default for SourceThrottle {

@@ -142,7 +142,7 @@ fn size_of(arguments: &[Argument<'_>]) -> usize {
 }
 
 /// RFC 3966: digits and visual separators, a plus in front of a global one.
-pub fn is_telephone_number(text: &[u8]) -> bool {
+fn is_telephone_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"+").unwrap_or(text);
     digits.iter().any(u8::is_ascii_digit)
         && digits.iter().all(|byte| byte.is_ascii_digit() || b"-.()".contains(byte))

@@ -62,7 +62,7 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 /// The version of the configuration language that scripts can test for.
-pub const LANGUAGE_VERSION: &str = "6.2.0";
+const LANGUAGE_VERSION: &str = "6.2.0";
 
 const VERSION_WORDS: &[&str] = &["num", "full", "hash"];
 const VERSIONS: &[&str] = &[LANGUAGE_VERSION, concat!("sworker ", env!("CARGO_PKG_VERSION")), ""];

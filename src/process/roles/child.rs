@@ -25,7 +25,7 @@ use crate::telemetry::log::{Level, Log};
 use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
 
 /// Exit status after a panic, where a panic does not abort.
-pub const EXIT_PANICKED: i32 = 70;
+const EXIT_PANICKED: i32 = 70;
 /// Exit status of a child that could not begin or go on.
 pub const EXIT_FAILED: i32 = 71;
 /// The same because the system lacked something at that moment, such as a descriptor.

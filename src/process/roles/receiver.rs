@@ -222,7 +222,7 @@ impl RingDelegate {
     }
 
     /// Lets messages wait here that are not to be processed at once.
-    pub fn with_waiting(self, waiting: Option<WaitingDelegate>) -> RingDelegate {
+    fn with_waiting(self, waiting: Option<WaitingDelegate>) -> RingDelegate {
         RingDelegate { waiting, ..self }
     }
 

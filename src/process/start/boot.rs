@@ -69,7 +69,7 @@ const BIRTH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why the server does not start.
 #[derive(Debug)]
-pub enum StartError {
+pub(super) enum StartError {
     /// The script has mistakes; all of them, ready to be printed.
     Script(String),
     /// A socket is not there.

@@ -30,7 +30,8 @@ impl Names {
     }
 
     /// Whether others find this server by them.
-    pub fn are_ours(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn are_ours(&self) -> bool {
         self.are_ours
     }
 

@@ -14,7 +14,7 @@ use crate::config::sources::{Reading, Sources};
 use crate::modules;
 
 /// The script that runs without `-f`.
-pub const BUILT_IN_SCRIPT: &str = include_str!("../default.cfg");
+const BUILT_IN_SCRIPT: &str = include_str!("../default.cfg");
 
 /// The place of the script. It holds in another working directory, and when standard input is read to its end.
 #[derive(Clone, Debug)]

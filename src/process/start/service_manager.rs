@@ -42,7 +42,8 @@ impl ServiceManager {
     }
 
     /// Who tells nobody.
-    pub fn nobody() -> ServiceManager {
+    #[cfg(test)]
+    fn nobody() -> ServiceManager {
         ServiceManager { socket: None, watchdog: None, next_ping: Instant::now() }
     }
 

@@ -96,10 +96,6 @@ mod real {
             SharedBytes { _segment: self.clone(), start, size: place.size }
         }
 
-        pub(crate) fn size(&self) -> usize {
-            self.0.size()
-        }
-
         pub(crate) fn prefault(&self) -> io::Result<()> {
             self.0.prefault()
         }
@@ -261,10 +257,6 @@ mod modelled {
         pub(crate) fn claim_bytes(&self, place: BytesPlace) -> SharedBytes {
             let cells = (0..place.size / place.granule).map(|_| UnsafeCell::new(vec![0; place.granule]));
             SharedBytes { cells: cells.collect(), granule: place.granule }
-        }
-
-        pub(crate) fn size(&self) -> usize {
-            0
         }
 
         pub(crate) fn prefault(&self) -> io::Result<()> {

@@ -30,15 +30,15 @@ pub enum Action {
 
 /// One point, and when it ends somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failpoint {
+struct Failpoint {
     /// Where.
-    pub point: Point,
+    point: Point,
     /// How.
-    pub action: Action,
+    action: Action,
     /// One pass of so many is the end of its process.
-    pub every: u32,
+    every: u32,
     /// So often.
-    pub times: u32,
+    times: u32,
 }
 
 /// Why `SWORKER_FAIL` is refused.
@@ -78,7 +78,7 @@ impl std::error::Error for FailpointError {}
 
 impl Failpoint {
     /// Reads a list of them.
-    pub fn parse_list(text: &str) -> Result<Vec<Failpoint>, FailpointError> {
+    fn parse_list(text: &str) -> Result<Vec<Failpoint>, FailpointError> {
         text.split(',').map(|one| Failpoint::parse(one.trim())).collect()
     }
 
@@ -101,7 +101,8 @@ impl Failpoint {
     }
 
     /// Whether this pass, counted from 1, is the end of its process.
-    pub fn is_due(&self, pass: u64) -> bool {
+    #[cfg(any(test, feature = "crash-points"))]
+    fn is_due(&self, pass: u64) -> bool {
         let every = u64::from(self.every);
         pass.is_multiple_of(every) && pass / every <= u64::from(self.times)
     }

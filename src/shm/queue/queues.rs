@@ -255,11 +255,6 @@ impl Queues {
         self.segment.prefault()
     }
 
-    /// Bytes of shared memory in use for all queues.
-    pub fn memory_size(&self) -> usize {
-        self.segment.size()
-    }
-
     pub(crate) fn groups(&self) -> &[Arc<GroupQueue>] {
         &self.groups
     }

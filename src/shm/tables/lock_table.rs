@@ -65,7 +65,8 @@ impl LockTable {
     }
 
     /// Takes a lock for a process if it is free.
-    pub fn try_lock(&self, process: u32, index: u32) -> Locking {
+    #[cfg(test)]
+    pub(crate) fn try_lock(&self, process: u32, index: u32) -> Locking {
         match self.locks.get(index as usize) {
             Some(lock) => lock.take(owner(process), 0),
             None => Locking::NoSuchLock,

@@ -13,58 +13,33 @@ pub enum Engine {
     Standard,
     /// Text on stderr.
     Stderr,
-    /// Text to syslog.
+    /// Text to syslog; data: path of its socket, by default `/dev/log`.
     Syslog,
-    /// Fields to the journal.
+    /// Fields to the journal; data: path of its socket, by default `/run/systemd/journal/socket`.
     Journal,
     /// A JSON object a line, on stderr or to syslog, as `log_stderror` says.
     Json,
 }
 
-/// One row of the table.
-pub struct EngineRow {
-    /// The name and its aliases.
-    pub names: &'static [&'static str],
-    /// What it does with a line, and what its data mean.
-    pub documentation: &'static str,
-    engine: Engine,
-}
-
-/// Every engine.
-pub const ENGINES: &[EngineRow] = &[
-    EngineRow {
-        names: &["standard", "default", ""],
-        documentation: "text on stderr or to syslog, as log_stderror says",
-        engine: Engine::Standard,
-    },
-    EngineRow { names: &["stderr"], documentation: "text on stderr", engine: Engine::Stderr },
-    EngineRow {
-        names: &["syslog"],
-        documentation: "text to syslog; data: path of its socket, by default /dev/log",
-        engine: Engine::Syslog,
-    },
-    EngineRow {
-        names: &["journald", "systemd"],
-        documentation: "fields to the journal; data: path of its socket, by default /run/systemd/journal/socket",
-        engine: Engine::Journal,
-    },
-    EngineRow {
-        names: &["json"],
-        documentation: "one JSON object per line, on stderr or to syslog, as log_stderror says",
-        engine: Engine::Json,
-    },
+/// Every engine, with its name and aliases.
+const ENGINES: &[(&[&str], Engine)] = &[
+    (&["standard", "default", ""], Engine::Standard),
+    (&["stderr"], Engine::Stderr),
+    (&["syslog"], Engine::Syslog),
+    (&["journald", "systemd"], Engine::Journal),
+    (&["json"], Engine::Json),
 ];
 
 impl Engine {
     /// The name of every engine.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        ENGINES.iter().map(|row| row.names[0])
+        ENGINES.iter().map(|(names, _)| names[0])
     }
 
     /// The engine of a name; the reason names those there are.
     pub fn parse(name: &str) -> Result<Engine, String> {
-        let row = ENGINES.iter().find(|row| row.names.contains(&name));
-        row.map(|row| row.engine).ok_or_else(|| {
+        let row = ENGINES.iter().find(|(names, _)| names.contains(&name));
+        row.map(|(_, engine)| *engine).ok_or_else(|| {
             format!("unknown log engine \"{name}\"; engines are {}", suggest::listed(Engine::names()))
         })
     }

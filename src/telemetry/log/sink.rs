@@ -74,7 +74,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// A daemon listening at `path`, connected when it is there.
-    pub fn connected(path: PathBuf, name: &str) -> Daemon {
+    fn connected(path: PathBuf, name: &str) -> Daemon {
         let daemon = Daemon {
             path,
             name: name.to_string(),
