@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::Value;
-use sworker::core::load::{LoadRequest, Report, ReportFormat, Root, examine, load, print_canonical};
-use sworker::core::settings::Written;
+use sworker::bindings::load::{LoadRequest, Report, ReportFormat, Root, examine, load, print_canonical};
+use sworker::config::settings::Written;
 use sworker::modules::MODULES;
 
 /// Stands before the scripts of the table.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sworker::core::instance;
+use sworker::config::instance;
 use sworker::shm::{GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsViewer};
 
 const HELP: &str = "\

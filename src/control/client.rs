@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::protocol::{self, Fault};
-use crate::core::instance;
+use crate::config::instance;
 
 /// Why there is no result.
 #[derive(Debug)]

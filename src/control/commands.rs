@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::counter_commands;
 use super::protocol::{self, Fault, Request};
 use super::setting_commands::{self, Change, SettingRow};
-use crate::core::nearest::nearest;
+use crate::script::suggest::nearest;
 use crate::shm::{GroupStatistics, Histogram};
 
 /// What commands may ask the server they run in. Nothing here waits for another process.
@@ -85,7 +85,7 @@ pub struct Command {
 }
 
 /// Every command.
-pub const COMMANDS: &[Command] = &[
+const COMMANDS: &[Command] = &[
     Command {
         name: "cfg.commit",
         documentation: "applies the delayed changes in the order they were requested",

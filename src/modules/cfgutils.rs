@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::functions::outcome;
-use crate::core::identity::ProcessIdentity;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, Reading,
     Yields,
 };
-use crate::core::planning::Planning;
-use crate::core::shared::Locking;
-use crate::core::throttle::Throttle;
-use crate::core::value::Value;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
+use crate::state::shared::Locking;
+use crate::state::value::Value;
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::process_identity::ProcessIdentity;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `cfgutils`.
 pub struct CfgUtils {
@@ -172,7 +172,7 @@ impl Module for CfgUtils {
             "check_route_exists",
             "true when the script has a route[] of this name",
             TEXT,
-            |_, context, arguments| context.registry().has_route(arguments[0].text()).into(),
+            |_, context, arguments| context.script().has_route(arguments[0].text()).into(),
         ),
         ModuleFunction::new(
             "abort",
@@ -310,7 +310,7 @@ impl CfgUtils {
     fn wait(&self, context: &mut Context<'_>, time: Option<Duration>) -> Outcome {
         let Some(time) = time else { return Outcome::FALSE };
         if !context.is_worker() {
-            if let Some(withheld) = self.complaint.pass(context.circumstances().received_at_ns) {
+            if let Some(withheld) = self.complaint.pass(context.envelope().received_at_ns) {
                 context.log(
                     Level::Error,
                     format_args!("sleep: not allowed in a receiver, delegate the message first{withheld}"),
@@ -368,8 +368,8 @@ fn core_hash(arguments: &[Argument<'_>]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<CfgUtils>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -381,7 +381,7 @@ mod tests {
         let script = format!(
             "loadmodule \"cfgutils.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         stage.log().contains("@@yes@@")
     }
@@ -434,12 +434,12 @@ mod tests {
     fn a_receiver_does_not_wait() {
         let script =
             "loadmodule \"cfgutils.so\"\nrequest_route { $var(rc) = sleep(9); log(2, \"@@$var(rc)@@\"); }";
-        let mut stage = Stage::new(MODULES, script);
+        let mut stage = ScriptHarness::new(MODULES, script);
         stage.receive(REQUEST);
         let log = stage.log();
         assert!(log.contains("sleep: not allowed in a receiver") && log.contains("@@-1@@"), "{log}");
 
-        let mut stage = Stage::worker(MODULES, &script.replace("sleep(9)", "usleep(1)"));
+        let mut stage = ScriptHarness::worker(MODULES, &script.replace("sleep(9)", "usleep(1)"));
         stage.receive(REQUEST);
         assert!(stage.log().contains("@@1@@"));
         assert_eq!(stage.count("cfgutils.waited"), 1);
@@ -456,7 +456,7 @@ mod tests {
         for (statements, expected) in rows {
             let script =
                 format!("{head}request_route {{ {statements} log(2, \"@@$var(a) $var(b) $var(c)@@\"); }}");
-            let mut stage = Stage::worker(MODULES, &script);
+            let mut stage = ScriptHarness::worker(MODULES, &script);
             for _ in 0..2 {
                 stage.receive(REQUEST);
                 let log = stage.log();
@@ -464,12 +464,13 @@ mod tests {
             }
         }
         let script = "loadmodule \"cfgutils.so\"\nrequest_route { if (!lock(\"k\")) { exit; } }";
-        let mut stage = Stage::new(MODULES, script);
+        let mut stage = ScriptHarness::new(MODULES, script);
         stage.receive(REQUEST);
         assert!(stage.log().contains("set lock_set_size"));
         let head = head.replace('2', "99");
         assert!(
-            Stage::mistakes(MODULES, &format!("{head}request_route {{ exit; }}")).contains("out of range")
+            ScriptHarness::mistakes(MODULES, &format!("{head}request_route {{ exit; }}"))
+                .contains("out of range")
         );
     }
 
@@ -481,16 +482,18 @@ mod tests {
             |flag: &str| format!("$var(a) = is_gflag(1); $var(b) = is_gflag({flag}); $var(c) = is_gflag(0);");
         let script =
             format!("{head}request_route {{ {} {told} set_gflag(31); reset_gflag(1); }}", asks("31"));
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         for expected in ["1 -1 -1", "-1 1 -1"] {
             stage.receive(REQUEST);
             let log = stage.log();
             assert!(log.contains(&format!("@@{expected}@@")), "{log}");
         }
-        let mut stage = Stage::new(MODULES, &format!("{head}request_route {{ {} {told} }}", asks("32")));
+        let mut stage =
+            ScriptHarness::new(MODULES, &format!("{head}request_route {{ {} {told} }}", asks("32")));
         stage.receive(REQUEST);
         assert!(stage.log().contains("@@1 -1 -1@@"));
-        let mistakes = Stage::mistakes(MODULES, &(head.replace('6', "-1") + "request_route { exit; }"));
+        let mistakes =
+            ScriptHarness::mistakes(MODULES, &(head.replace('6', "-1") + "request_route { exit; }"));
         assert!(mistakes.contains("initial_gflags cannot be -1"), "{mistakes}");
     }
 
@@ -498,7 +501,7 @@ mod tests {
     fn routes_are_asked_for() {
         let script = "loadmodule \"cfgutils.so\"\nrequest_route { route(X); $var(a) = check_route_exists(\"X\"); \
             $var(b) = check_route_exists(\"$rU\"); log(2, \"@@$var(a) $var(b)@@\"); }\nroute[X] { return 1; }";
-        let mut stage = Stage::new(MODULES, script);
+        let mut stage = ScriptHarness::new(MODULES, script);
         stage.receive(REQUEST);
         let log = stage.log();
         assert!(log.contains("@@1 -1@@"), "{log}");

@@ -4,12 +4,14 @@
 
 use std::borrow::Cow;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind};
-use crate::core::planning::Planning;
-use crate::core::preparation::{Preparation, complaint};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
+    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
+};
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::{Preparation, complaint};
+use crate::routing::context::Context;
+use crate::telemetry::counters::{CounterId, CounterRow};
 
 /// Module `counters`.
 pub struct Counters {
@@ -175,8 +177,8 @@ fn checked_name(name: &[u8]) -> Result<String, Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{OPTIONS, Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{OPTIONS, ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Counters>()];
 
@@ -202,7 +204,11 @@ mod tests {
             ("$var(n) = \"none\"; $var(r) = cnt_inc(\"$var(n)\");", "$var(r)", "-1"),
         ];
         for (statements, text, expected) in rows {
-            assert_eq!(Stage::told(MODULES, &head, statements, text, OPTIONS), expected, "{statements}");
+            assert_eq!(
+                ScriptHarness::told(MODULES, &head, statements, text, OPTIONS),
+                expected,
+                "{statements}"
+            );
         }
     }
 
@@ -210,7 +216,7 @@ mod tests {
     fn groups_have_other_names_where_the_script_says_so() {
         let script = head(&["calls"])
             + "modparam(\"counters\", \"script_cnt_grp_name\", \"mine\")\nrequest_route { cnt_inc(\"calls\"); }";
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(OPTIONS);
         assert_eq!(stage.count("mine.calls"), 1);
         let rows = stage.loaded.registry.counters();
@@ -233,7 +239,7 @@ mod tests {
             (head(&["a"]) + "request_route { cnt_add(\"a\", \"x\"); }", "an integer is needed here"),
         ];
         for (script, expected) in rows {
-            let mistakes = Stage::mistakes(MODULES, &script);
+            let mistakes = ScriptHarness::mistakes(MODULES, &script);
             assert!(mistakes.contains(expected), "{script}\n{mistakes}");
         }
     }

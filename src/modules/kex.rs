@@ -1,16 +1,16 @@
 //! Module `kex`: destination URI and the flags of branches and scripts: `setdsturi`, `isdsturiset`, `setbflag`, …
 
-use crate::core::context::Context;
-use crate::core::functions::branches::append_branch;
-use crate::core::functions::flags::{flag_mask, prepare_flag};
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::branches::append_branch;
+use crate::bindings::functions::flags::{flag_mask, prepare_flag};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind, RouteSet, ValueRef,
 };
-use crate::core::preparation::Preparation;
-use crate::core::uri_draft::is_uri_octet;
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
 use crate::sip::uri::Uri;
+use crate::sip::uri_draft::is_uri_octet;
+use crate::telemetry::log::Level;
 
 /// Module `kex`.
 pub struct Kex;
@@ -203,8 +203,8 @@ fn is_myself(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Kex>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -216,7 +216,7 @@ mod tests {
         let script = format!(
             "loadmodule \"kex.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         stage.log().contains("@@yes@@")
     }

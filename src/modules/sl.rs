@@ -5,14 +5,14 @@
 
 use std::fmt;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::core::planning::Planning;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
 use crate::sip::{Method, Status};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
 
 /// Module `sl`.
 pub struct Stateless {
@@ -141,16 +141,19 @@ fn status_of(code: i64) -> Option<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Stateless>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa;rport\r\n\
         From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
 
-    fn stage(parameters: &str, statement: &str) -> Stage {
-        Stage::new(MODULES, &format!("loadmodule \"sl.so\"\n{parameters}request_route {{ {statement}; }}"))
+    fn stage(parameters: &str, statement: &str) -> ScriptHarness {
+        ScriptHarness::new(
+            MODULES,
+            &format!("loadmodule \"sl.so\"\n{parameters}request_route {{ {statement}; }}"),
+        )
     }
 
     #[test]
@@ -220,7 +223,7 @@ mod tests {
 
     #[test]
     fn replies_are_not_answered() {
-        let mistakes = Stage::mistakes(
+        let mistakes = ScriptHarness::mistakes(
             MODULES,
             "loadmodule \"sl.so\"\nreply_route { sl_send_reply(\"200\", \"OK\"); }\nrequest_route { exit; }",
         );

@@ -17,17 +17,18 @@
 
 use std::cell::RefCell;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::groups::{Delegation, GroupIndex, Xdata};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Advice, Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Reading,
 };
-use crate::core::planning::{Planning, StoredPlace};
-use crate::core::preparation::Preparation;
-use crate::core::throttle::Throttle;
-use crate::core::variables::Scope;
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
+use crate::routing::delegation::{Delegation, GroupIndex, Xdata};
+use crate::routing::services::Scope;
+use crate::routing::services::StoredPlace;
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `sworker`.
 pub struct Sworker {
@@ -208,7 +209,7 @@ impl Sworker {
             ),
         };
         context.count(counter);
-        if let Some(withheld) = complaint.pass(context.circumstances().received_at_ns) {
+        if let Some(withheld) = complaint.pass(context.envelope().received_at_ns) {
             let group = group.escape_ascii();
             context.log(level, format_args!("could not delegate to group \"{group}\": {reason}{withheld}"));
         }
@@ -237,8 +238,8 @@ fn not_a_variable(name: &[u8]) -> Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sworker>()];
     const GROUPS: &str = "async_workers_group=\"name=calls;workers=2\"\n\
@@ -248,15 +249,15 @@ mod tests {
         From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
 
     /// A receiver whose pre-routing tells the return code of some statements.
-    fn receiver(parameters: &str, statements: &str) -> Stage {
+    fn receiver(parameters: &str, statements: &str) -> ScriptHarness {
         let script = format!(
             "{GROUPS}{parameters}request_route {{ $var(rc) = sworker_task(\"calls\"); log(2, \"@@$var(rc)@@\"); }}\n\
              event_route[core:pre-routing] {{ {statements} log(2, \"@@$var(rc)@@\"); }}"
         );
-        Stage::new(MODULES, &script)
+        ScriptHarness::new(MODULES, &script)
     }
 
-    fn code(stage: &mut Stage) -> String {
+    fn code(stage: &mut ScriptHarness) -> String {
         let log = stage.log();
         log.split("@@").nth(1).unwrap_or_else(|| panic!("{log}")).to_string()
     }
@@ -303,7 +304,7 @@ mod tests {
             "{GROUPS}request_route {{ $var(rc) = sworker_task(\"calls\");\n\
              if (sworker_active()) log(2, \"@@$var(rc) active@@\"); }}"
         );
-        let mut stage = Stage::worker(MODULES, &script);
+        let mut stage = ScriptHarness::worker(MODULES, &script);
         stage.receive(REQUEST);
         assert_eq!(code(&mut stage), "-1 active");
         assert!(stage.delegated().is_empty());
@@ -349,7 +350,7 @@ mod tests {
             (xdata("var(x)"), "sworker_task(\"calls\")", "is not a variable"),
         ];
         for (parameters, call, expected) in rows {
-            let mistakes = Stage::mistakes(MODULES, &script(&parameters, call));
+            let mistakes = ScriptHarness::mistakes(MODULES, &script(&parameters, call));
             assert!(mistakes.contains(expected), "{parameters}{call}: {mistakes}");
         }
     }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use regex::bytes::Regex;
 
-use crate::core::context::Context;
-use crate::core::log::Level;
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind};
-use crate::core::preparation::Preparation;
+use crate::bindings::module::{Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind};
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
 use crate::sip::Method;
+use crate::telemetry::log::Level;
 
 use pattern::{Substitution, line_regex, numbered_regex};
 
@@ -532,8 +532,8 @@ fn is_method(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     #[test]
     fn lists_of_methods_become_bits_where_they_can() {
@@ -547,7 +547,7 @@ mod tests {
         ];
         for (written, expected) in rows {
             let mut module = TextOps::default();
-            let settings = crate::core::settings::Settings::default();
+            let settings = crate::config::settings::Settings::default();
             let mut preparation = Preparation { settings: &settings, regexes: &mut Vec::new() };
             let prepared = prepare_methods(&mut module, &mut preparation, 0, written.as_bytes());
             assert_eq!(prepared.ok(), expected, "{written}");
@@ -561,8 +561,8 @@ mod tests {
         To: <sip:c@d>\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\nX-Foo: one\r\nX-Foo: two\r\n\
         Privacy: id;header\r\nContent-Type: application/sdp\r\nContent-Length: 10\r\n\r\nv=0\r\ns=x\r\n";
 
-    fn stage(statements: &str) -> Stage {
-        Stage::new(MODULES, &format!("loadmodule \"textops.so\"\nrequest_route {{ {statements} }}"))
+    fn stage(statements: &str) -> ScriptHarness {
+        ScriptHarness::new(MODULES, &format!("loadmodule \"textops.so\"\nrequest_route {{ {statements} }}"))
     }
 
     #[test]
@@ -641,7 +641,7 @@ mod tests {
         ];
         for (statement, expected) in rows {
             let script = format!("loadmodule \"textops.so\"\nrequest_route {{ {statement}; }}");
-            let mistakes = Stage::mistakes(MODULES, &script);
+            let mistakes = ScriptHarness::mistakes(MODULES, &script);
             assert!(mistakes.contains(expected), "{statement}: {mistakes}");
         }
         let mut stage = stage("if (search(\"$ci[\")) { exit; }");

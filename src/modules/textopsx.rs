@@ -5,17 +5,17 @@ use std::rc::Rc;
 
 use regex::bytes::Regex;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, ParameterKind, Reading, RouteSet,
 };
-use crate::core::preparation::{Preparation, build_line_regex};
-use crate::core::value::answer_text;
-use crate::core::variables::{KeyRule, Subject};
+use crate::bindings::preparation::{Preparation, build_line_regex};
+use crate::bindings::variables::{KeyRule, Subject};
+use crate::routing::context::Context;
 use crate::sip::list::ListValues;
 use crate::sip::{HeaderId, Status};
+use crate::state::value::answer_text;
+use crate::telemetry::log::Level;
 
 use iterators::{Deed, Iterators, change_body, change_headers};
 
@@ -394,8 +394,8 @@ fn add_value(context: &mut Context<'_>, arguments: &[Argument<'_>], index: i32) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOpsX>()];
 
@@ -411,7 +411,7 @@ mod tests {
             format!("loadmodule \"textopsx.so\"\n{route} {{ {statements} log(2, \"@@{text}@@\"); }}\n");
         let script =
             if route == "request_route" { script } else { format!("{script}request_route {{ exit; }}") };
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         let log = stage.log();
         let found = log.split("@@").nth(1).unwrap_or_else(|| panic!("{statements}: {log}"));

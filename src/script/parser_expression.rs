@@ -542,7 +542,7 @@ const ADDRESS_FUNCTIONS: &[&str] = &[
 ];
 
 /// Operators in one expression.
-pub const OPERATORS_MAX: usize = 500;
+const OPERATORS_MAX: usize = 500;
 
 /// Tokens looked at for one address.
 const ADDRESS_TOKENS_MAX: usize = 24;

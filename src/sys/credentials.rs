@@ -104,11 +104,6 @@ pub fn change_root(directory: &Path) -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-/// New files of this process are for its own user only, but for what `mask` lets through.
-pub fn set_file_mask(mask: u32) {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
-}
-
 /// Allows `count` open files, raising the hard limit too where that is permitted; the limit that holds then.
 pub fn limit_open_files(count: u64) -> io::Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

@@ -79,7 +79,7 @@ impl UdpListener {
 
     /// Sends one datagram from here.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        socket::send(self.as_fd(), to, bytes, SEND_PATIENCE)
+        socket::send(self.as_fd(), to, bytes, SEND_TIMEOUT)
     }
 
     /// Bytes the kernel holds for us at most, as it says.
@@ -89,7 +89,7 @@ impl UdpListener {
 }
 
 /// A full send buffer empties at the speed of the network card: a few milliseconds, or never.
-const SEND_PATIENCE: Duration = Duration::from_millis(20);
+const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// The longest wait for a datagram: a reader must notice that its master is gone.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(200);

@@ -7,13 +7,13 @@
 
 use data_encoding::BASE64URL_NOPAD;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome};
-use crate::core::uri_draft::is_uri_octet;
-use crate::core::variables::request::replace_request_uri;
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome};
+use crate::bindings::variables::request::replace_request_uri;
+use crate::routing::context::Context;
 use crate::sip::HeaderId;
 use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri_draft::is_uri_octet;
 
 use super::SipUtils;
 use super::uris::without_param;
