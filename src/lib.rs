@@ -9,7 +9,7 @@
 //!  ──────────────────────────────────────────────────────────────────────────────────────
 //!   3     core/      module context datagram groups outbound services settings counters log
 //!  ──────────────────────────────────────────────────────────────────────────────────────
-//!   2     shm/ (!)   segment ring slot repair waiting_room │  transport/  listener udp
+//!   2     shm/ (!)   segment ring slot repair delay        │  transport/  listener udp
 //!  ──────────────────────────────────────────────────────────────────────────────────────
 //!   1     sys/ (!)   kernel calls   │   sip/  RFC 3261 as values   │   script/  the language
 //!  ──────────────────────────────────────────────────────────────────────────────────────

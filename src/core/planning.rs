@@ -12,7 +12,7 @@ use super::settings::{GroupSetting, Settings};
 use super::value::Value;
 use super::variables::Scope;
 use super::variables::constants::append_colours;
-pub use crate::shm::SEATS_MAX;
+pub use crate::shm::DELAY_SLOTS_MAX;
 
 /// Handed to `Module::plan`.
 pub struct Planning<'a> {
@@ -79,9 +79,9 @@ impl Planning<'_> {
         self.registry.reserve_locks(count);
     }
 
-    /// So many messages can wait at once until their time has come.
-    pub fn reserve_waiting_room(&mut self, message_count: u32) {
-        self.registry.reserve_waiting_room(message_count);
+    /// Reserves room for `message_count` delayed messages.
+    pub fn reserve_delays(&mut self, message_count: u32) {
+        self.registry.reserve_delays(message_count);
     }
 
     /// Where the script has defined no group, there is this one.

@@ -28,7 +28,7 @@ use crate::core::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
 };
 use crate::core::onward::{NotHandedOn, WAITING_COUNT};
-use crate::core::planning::{Planning, SEATS_MAX};
+use crate::core::planning::{DELAY_SLOTS_MAX, Planning};
 use crate::core::preparation::Preparation;
 use crate::core::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
 use crate::core::throttle::Throttle;
@@ -88,11 +88,11 @@ impl Module for Async {
             "capacity",
             "so many requests can wait at the same time: those of async_route() and its kin, and for a moment what workers hand on (1024)",
             |module, count| match u32::try_from(count) {
-                Ok(count @ 1..=SEATS_MAX) => {
+                Ok(count @ 1..=DELAY_SLOTS_MAX) => {
                     module.capacity = count;
                     Ok(())
                 }
-                _ => Err(out_of_range("capacity", count, SEATS_MAX)),
+                _ => Err(out_of_range("capacity", count, DELAY_SLOTS_MAX)),
             },
         ),
         Parameter::ignored("ms_timer", "milliseconds are counted without it"),
@@ -182,7 +182,7 @@ impl Module for Async {
 
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
         planning.begin_with_group(GroupSetting::new(DEFAULT_GROUP, self.workers, QUEUE_DEFAULT));
-        planning.reserve_waiting_room(self.capacity);
+        planning.reserve_delays(self.capacity);
         let groups = &planning.settings().groups;
         let index = groups.iter().position(|group| group.name == DEFAULT_GROUP).unwrap_or_default();
         self.group = GroupIndex(index as u16);

@@ -1,28 +1,28 @@
-//! The way of a message that is to wait, or comes from a worker, which has no rings of its own: into the waiting room,
+//! The way of a message that is delayed, or comes from a worker, which has no rings of its own: into the delay queue,
 //! from where the timer moves it into a ring.
 //!
-//! While the server stops nobody waits: a message goes on at once, and one that was handed on before is not taken
-//! again, so that a route which lets itself wait comes to an end.
+//! While the server stops there is no delay: a message goes on at once, and one that was handed on before is not taken
+//! again, so that a route which delays itself comes to an end.
 
 use super::heritage::Heritage;
 use crate::core::datagram::Datagram;
 use crate::core::groups::{Delegate, Delegation, GroupIndex, Onward};
-use crate::shm::{Placement, PushError, Record, Usher};
+use crate::shm::{DelaySender, Placement, PushError, Record};
 use crate::sys::clock::monotonic_ns;
 
-/// Lets messages wait.
+/// Delays messages.
 pub struct WaitingDelegate {
-    usher: Usher,
+    sender: DelaySender,
     group_count: u32,
     meta: Vec<u8>,
 }
 
 impl WaitingDelegate {
-    /// The one of the process at this place; `None` where no module lets messages wait.
+    /// The one of the process at this place; `None` where no module delays messages.
     pub fn of(heritage: &Heritage, place: u32) -> Option<WaitingDelegate> {
-        let room = heritage.waiting_room.as_ref()?;
+        let delayed = heritage.delay_queue.as_ref()?;
         Some(WaitingDelegate {
-            usher: room.usher(place),
+            sender: delayed.sender(place),
             group_count: heritage.queues.group_count(),
             meta: Vec::new(),
         })
@@ -38,7 +38,7 @@ impl Delegate for WaitingDelegate {
         if u32::from(group.0) >= self.group_count {
             return Delegation::NoSuchGroup;
         }
-        if onward.is_continued && !onward.delay.is_zero() && self.usher.is_hurried() {
+        if onward.is_continued && !onward.delay.is_zero() && self.sender.is_all_expired() {
             return Delegation::Full;
         }
         self.meta.clear();
@@ -52,7 +52,7 @@ impl Delegate for WaitingDelegate {
             received_at_ns: now_ns,
         };
         let due_ns = now_ns.saturating_add(u64::try_from(onward.delay.as_nanos()).unwrap_or(u64::MAX));
-        match self.usher.admit(due_ns, u32::from(group.0), placement, &record) {
+        match self.sender.send(due_ns, u32::from(group.0), placement, &record) {
             Ok(()) => Delegation::Delegated,
             Err(PushError::Full) => Delegation::Full,
             Err(PushError::TooLarge) => Delegation::TooLarge,
@@ -110,14 +110,14 @@ mod tests {
         }
         let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
         assert_eq!(other, Delegation::NotHere);
-        assert_eq!(scene.heritage.waiting_room.as_ref().unwrap().taken_count(), 2);
+        assert_eq!(scene.heritage.delay_queue.as_ref().unwrap().taken_count(), 2);
     }
 
     #[test]
     fn while_the_server_stops_only_what_has_not_waited_is_taken() {
         let scene = scene();
         let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
-        scene.heritage.waiting_room.as_ref().unwrap().hurry();
+        scene.heritage.delay_queue.as_ref().unwrap().expire_all();
         let mut hand_on = |delay, is_continued| {
             delegate.hand_on(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
         };
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_module_that_lets_them_wait_there_is_no_room() {
+    fn without_a_module_that_delays_messages_there_is_no_queue() {
         let scene = Scene::new("listen=udp:127.0.0.1:0\nchildren=1\nrequest_route { exit; }\n");
         assert!(WaitingDelegate::of(&scene.heritage, 1).is_none());
     }

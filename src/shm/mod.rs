@@ -11,7 +11,7 @@
 //!  slot       the message a worker holds
 //!  event_count  sleeping and waking
 //!
-//!  WaitingRoom ── Usher · Mover         messages whose time has not come, on their way into the rings
+//!  DelayQueue ── DelaySender · Scheduler   delayed messages, on their way into the rings
 //!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
 //!  ValueTable                         values that any process may write: a head that is swapped, cells of one writer
@@ -40,6 +40,7 @@ mod consumer;
 #[cfg(not(loom))]
 mod counter;
 pub mod crash_point;
+mod delay;
 mod event_count;
 #[cfg(not(loom))]
 pub mod failpoint;
@@ -65,12 +66,12 @@ mod statistics;
 mod sync;
 #[cfg(not(loom))]
 mod table;
-mod waiting_room;
 mod word;
 
 pub use consumer::{Consumer, Delivery};
 #[cfg(not(loom))]
 pub use counter::{CounterBlock, Counters};
+pub use delay::{DELAY_SLOTS_MAX, DelayQueue, DelayQueueError, DelaySender, Scheduler, Sweep};
 pub use histogram::Histogram;
 #[cfg(not(loom))]
 pub use lock_table::{LockTable, Locking};
@@ -88,4 +89,3 @@ pub use statistics::{
 };
 #[cfg(not(loom))]
 pub use table::{SHARED_TEXT_SIZE_MAX, SharedInput, SharedReading, TableError, ValueTable};
-pub use waiting_room::{Mover, SEATS_MAX, Sweep, Usher, WaitingRoom, WaitingRoomError};

@@ -16,7 +16,7 @@ use super::crash_point::Point;
 use super::crash_point::armed::run_until;
 use super::{Blame, Consumer, GroupPlan, Lanes, Overflow, Placement, QueuePlan, Queues, Record, Repaired};
 
-mod waiting;
+mod delay;
 
 /// What a model's threads share outside the queue. Not part of the model: loom runs one thread at a time.
 struct World {
