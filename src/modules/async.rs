@@ -37,7 +37,7 @@ use crate::core::throttle::Throttle;
 pub struct Async {
     /// Of group `default`, where the script defines no group.
     workers: u32,
-    /// So many messages can wait.
+    /// How many messages can be delayed at the same time.
     capacity: u32,
     /// What a function gives back when the message has been handed on.
     on_success: Outcome,
@@ -86,7 +86,7 @@ impl Module for Async {
         ),
         Parameter::integer(
             "capacity",
-            "so many requests can wait at the same time: those of async_route() and its kin, and for a moment what workers hand on (1024)",
+            "how many requests can be delayed at the same time: by async_route() and its kin, and for a moment by workers that hand on. Takes 4.1 KiB of memory for each from the start. Requests of at most 4 KiB, with all that goes on with them, always find room; a larger one takes the room of several, at most of 18, and where that is not free it counts as full (1024)",
             |module, count| match u32::try_from(count) {
                 Ok(count @ 1..=DELAY_SLOTS_MAX) => {
                     module.capacity = count;
@@ -155,11 +155,11 @@ impl Module for Async {
     ];
     const COUNTERS: &'static [CounterRow] = &[
         CounterRow::new("async.handed_on", "requests that were handed on to a route"),
-        CounterRow::new("async.delayed", "requests that were handed on to wait"),
-        CounterRow::new(WAITING_COUNT, "requests that wait now (a gauge)"),
+        CounterRow::new("async.delayed", "requests that were delayed"),
+        CounterRow::new(WAITING_COUNT, "requests that are delayed now (a gauge)"),
         CounterRow::new(
             "async.full",
-            "requests not handed on because the queue was full, or as many waited as may",
+            "requests not handed on because the queue was full, or no room was left for a delayed request of this size",
         ),
         CounterRow::new("async.too_large", "requests not handed on because they do not fit into a record"),
         CounterRow::new("async.unknown_group", "requests not handed on because no such group works"),
