@@ -14,6 +14,9 @@
 //!
 //! There is no transaction: nobody absorbs retransmissions meanwhile, and a reply is sent statelessly.
 //!
+//! Delayed requests lie in shared memory that is there from the start, 4 KiB for each one that `capacity` allows. They
+//! share it by the KiB: where a large one finds too little left, it is refused as where `capacity` are delayed.
+//!
 //! **Invariant:** a function that ends the script has handed the message on: a queue owns it, and it is processed
 //! whoever dies. Every other answer is false, and the message is still the script's.
 
