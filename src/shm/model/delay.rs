@@ -131,7 +131,7 @@ fn death_of_the_scheduler_loses_and_repeats_nothing() {
         Point::BlockFreed,
         Point::DelayFreed,
     ] {
-        check(2, move || {
+        check(3, move || {
             let world = world(2, 2 * BLOCKS);
             world.send(0);
             let sending = world.clone();
@@ -149,7 +149,7 @@ fn death_of_the_scheduler_loses_and_repeats_nothing() {
 #[test]
 fn death_of_a_sender_leaves_nothing_taken() {
     for death in [Point::DelayTaken, Point::BlockTaken, Point::DelayFilled, Point::DelayPublished] {
-        check(2, move || {
+        check(3, move || {
             let world = world(1, BLOCKS);
             let moving = world.clone();
             let scheduler = thread::spawn(move || moving.move_all(2));
@@ -167,7 +167,7 @@ fn death_of_a_sender_leaves_nothing_taken() {
 #[test]
 fn death_of_a_sender_without_enough_blocks_leaves_nothing_taken() {
     for death in [Point::BlockFreed, Point::DelayFreed] {
-        check(2, move || {
+        check(3, move || {
             let world = world(2, BLOCKS + 1);
             world.send_by(&mut world.delayed.sender(2), 0);
             let dead = run_until(Some(death), || world.send(1));
