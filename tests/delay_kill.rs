@@ -16,7 +16,7 @@ mod runner;
 
 use std::time::{Duration, Instant};
 
-use sworker::shm::crash_point::Point;
+use sworker::shm::proof::crash_point::Point;
 use sworker::shm::{Counters, DelayQueue, GroupPlan, Placement, QueuePlan, Queues, Record};
 use sworker::sys::clock::monotonic_ns;
 use sworker::sys::process::{
@@ -78,12 +78,12 @@ fn what_is_delayed_comes_out_once() -> Result<String, String> {
         std::thread::sleep(Duration::from_micros(parent.random.next() % 1_500));
         let victim = (parent.random.next() % u64::from(WORKER)) as usize;
         if let Some(process) = parent.children[victim] {
-            // It may have ended by itself; how, is seen when it is buried.
+            // It may have ended by itself; how, is seen when it is reaped.
             let _ = kill(process, libc::SIGKILL);
         }
-        deaths += parent.bury(wait_any().expect("a child").expect("a child"))?;
+        deaths += parent.reap(wait_any().expect("a child").expect("a child"))?;
         while let Ok(Some(another)) = try_wait_any() {
-            deaths += parent.bury(another)?;
+            deaths += parent.reap(another)?;
         }
     }
     parent.finish()?;
@@ -130,7 +130,7 @@ impl Parent {
     }
 
     /// As the master does it: the slots that the dead process was filling are free, its rings are its successor's.
-    fn bury(&mut self, dead: sworker::sys::process::DeadChild) -> Result<u32, String> {
+    fn reap(&mut self, dead: sworker::sys::process::DeadChild) -> Result<u32, String> {
         let index = self.children.iter().position(|child| *child == Some(dead.process)).expect("one of ours");
         match dead.status {
             ExitStatus::Killed { signal: libc::SIGKILL, .. } => {}
@@ -149,7 +149,7 @@ impl Parent {
 
     #[cfg(feature = "crash-points")]
     fn note_point(&mut self, status: i32) -> bool {
-        let point = sworker::shm::crash_point::point_of_exit_status(status);
+        let point = sworker::shm::proof::crash_point::point_of_exit_status(status);
         let index = point.and_then(|point| Point::OF_DELAYS.iter().position(|delay| *delay == point));
         index.map(|index| self.hits[index] += 1).is_some()
     }
@@ -168,7 +168,7 @@ impl Parent {
         }
         while self.children[..SENDERS as usize].iter().any(Option::is_some) {
             let dead = wait_any().expect("a child").expect("a child");
-            self.bury(dead)?;
+            self.reap(dead)?;
         }
         self.world.delayed.expire_all();
         while !(self.world.delayed.is_empty() && self.world.queues.repair().is_drained(0)) {
@@ -181,7 +181,7 @@ impl Parent {
                 }
             }
             if let Ok(Some(dead)) = try_wait_any() {
-                self.bury(dead)?;
+                self.reap(dead)?;
             }
             std::thread::yield_now();
         }
@@ -235,7 +235,7 @@ fn live(world: &World, index: u32, random: &mut Random) -> ! {
 fn arm(random: &mut Random, points: &[Point]) {
     if random.next().is_multiple_of(2) {
         let point = points[(random.next() % points.len() as u64) as usize];
-        sworker::shm::crash_point::arm(point, 1 + (random.next() % 30) as u32);
+        sworker::shm::proof::crash_point::arm(point, 1 + (random.next() % 30) as u32);
     }
 }
 

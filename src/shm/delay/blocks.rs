@@ -12,11 +12,11 @@
 //!   process died tells which blocks are to be freed, also when its chain was half made or half freed.
 //! - A chain is read as something that a crashed process wrote: a block of another slot ends it.
 
-use crate::shm::crash_point::{Point, pass};
-use crate::shm::mutant;
-use crate::shm::record::RECORD_SIZE_MAX;
-use crate::shm::segment::{BytesPlace, Place, Plan, Segment, Shareable, Shared, SharedBytes};
-use crate::shm::sync::{AtomicU64, Ordering};
+use crate::shm::memory::segment::{BytesPlace, Place, Plan, Segment, Shareable, Shared, SharedBytes};
+use crate::shm::memory::sync::{AtomicU64, Ordering};
+use crate::shm::proof::crash_point::{Point, pass};
+use crate::shm::proof::mutant;
+use crate::shm::queue::record::RECORD_SIZE_MAX;
 
 /// Owner and successor of a block.
 #[derive(Default)]

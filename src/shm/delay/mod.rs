@@ -16,11 +16,7 @@
 //! - No process waits for another: a sender that finds no slot, or too few blocks, is told that the queue is full.
 
 mod blocks;
-mod queue;
-mod scheduler;
-mod sender;
+pub(in crate::shm) mod queue;
+pub(in crate::shm) mod scheduler;
+pub(in crate::shm) mod sender;
 mod slot;
-
-pub use queue::{DELAY_SLOTS_MAX, DelayQueue, DelayQueueError};
-pub use scheduler::{Scheduler, Sweep};
-pub use sender::DelaySender;

@@ -10,14 +10,15 @@ use std::fmt;
 use std::io;
 
 use super::blocks::{BLOCK_SIZE, Blocks, BlocksPlace};
+use super::scheduler::Scheduler;
+use super::sender::DelaySender;
 use super::slot::{DelaySlot, DelayState, SharedTarget};
-use super::{DelaySender, Scheduler};
-use crate::shm::crash_point::{Point, pass};
-use crate::shm::mutant;
-use crate::shm::producer::Producer;
-use crate::shm::record::{HEADER_SIZE, RECORD_SIZE_MAX};
-use crate::shm::segment::{Plan, Segment, Shareable, Shared};
-use crate::shm::sync::{AtomicU32, AtomicU64, Ordering, SleepWord};
+use crate::shm::memory::segment::{Plan, Shareable, Shared};
+use crate::shm::memory::sync::{AtomicU32, AtomicU64, Ordering, SleepWord};
+use crate::shm::proof::crash_point::{Point, pass};
+use crate::shm::proof::mutant;
+use crate::shm::queue::producer::Producer;
+use crate::shm::queue::record::{HEADER_SIZE, RECORD_SIZE_MAX};
 
 /// What senders and the scheduler tell each other.
 #[derive(Default)]
@@ -47,7 +48,10 @@ impl fmt::Display for DelayQueueError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SlotCount(count) => {
-                write!(formatter, "cannot delay {count} messages: the limits are 1 and {DELAY_SLOTS_MAX}")
+                write!(
+                    formatter,
+                    "cannot reserve {count} slots for delayed messages: the limits are 1 and {DELAY_SLOTS_MAX}"
+                )
             }
             Self::Memory(error) => {
                 write!(formatter, "could not make shared memory for delayed messages: {error}")
@@ -65,7 +69,6 @@ pub struct DelayQueue {
     pub(super) targets: Shared<SharedTarget>,
     pub(super) wakeup: Shared<Wakeup>,
     pub(super) blocks: Blocks,
-    segment: Segment,
 }
 
 impl DelayQueue {
@@ -92,13 +95,7 @@ impl DelayQueue {
             targets: segment.claim(targets),
             wakeup: segment.claim(wakeup),
             blocks: Blocks::claim(&segment, blocks),
-            segment,
         })
-    }
-
-    /// Bytes of shared memory, all of them in use from the start.
-    pub fn size(&self) -> usize {
-        self.segment.size()
     }
 
     /// How many slots are taken.
@@ -250,11 +247,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_queue_costs_what_its_slots_may_hold() {
-        // The overhead of a slot and its blocks stays below one part in forty.
-        for (slots, kibibytes_max) in [(1, 88), (1024, 4400), (16_384, 68_000)] {
-            let size = DelayQueue::create(slots).expect("memory").size();
-            assert!(size <= kibibytes_max * 1024, "{slots} slots take {size} bytes");
+    fn each_slot_has_its_share_of_blocks_and_one_of_the_largest_fits_in_addition() {
+        for (slots, blocks) in [(1, 76), (1024, 4168), (16_384, 65_608)] {
+            let delayed = DelayQueue::create(slots).expect("memory");
+            assert_eq!(delayed.free_blocks(), (blocks, blocks), "{slots} slots");
         }
     }
 
@@ -280,7 +276,10 @@ pub(super) mod tests {
     fn impossible_queues_are_refused() {
         for count in [0, DELAY_SLOTS_MAX + 1] {
             let error = DelayQueue::create(count).err().expect("refused").to_string();
-            assert_eq!(error, format!("cannot delay {count} messages: the limits are 1 and 65536"));
+            assert_eq!(
+                error,
+                format!("cannot reserve {count} slots for delayed messages: the limits are 1 and 65536")
+            );
         }
     }
 }

@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use super::DelayQueue;
+use super::queue::DelayQueue;
 use super::slot::{DelaySlot, DelayState, Target};
-use crate::shm::crash_point::{Point, pass};
-use crate::shm::mutant;
-use crate::shm::producer::Producer;
-use crate::shm::record::{Header, Record};
-use crate::shm::ring::PushError;
-use crate::shm::sync::{Ordering, fence, monotonic_ns};
+use crate::shm::memory::sync::{Ordering, fence, monotonic_ns};
+use crate::shm::proof::crash_point::{Point, pass};
+use crate::shm::proof::mutant;
+use crate::shm::queue::producer::Producer;
+use crate::shm::queue::record::{Header, Record};
+use crate::shm::queue::ring::PushError;
 
 /// Moves due messages into the rings of their groups.
 pub struct Scheduler {

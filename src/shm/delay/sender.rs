@@ -5,15 +5,15 @@
 //!                       └── too few: free the slot, the queue is full
 //! ```
 
-use super::DelayQueue;
 use super::blocks::block_count;
+use super::queue::DelayQueue;
 use super::slot::{DelayState, Target};
-use crate::shm::crash_point::{Point, pass};
-use crate::shm::mutant;
-use crate::shm::producer::Placement;
-use crate::shm::record::{Header, History, Record};
-use crate::shm::ring::PushError;
-use crate::shm::sync::{Ordering, fence};
+use crate::shm::memory::sync::{Ordering, fence};
+use crate::shm::proof::crash_point::{Point, pass};
+use crate::shm::proof::mutant;
+use crate::shm::queue::producer::Placement;
+use crate::shm::queue::record::{Header, History, Record};
+use crate::shm::queue::ring::PushError;
 
 /// Delays messages.
 pub struct DelaySender {

@@ -9,9 +9,9 @@
 //! Only that process writes the slot, its blocks and their bytes; when it is dead, the master or the next scheduler
 //! does. Blocks are freed before their slot, so that a free slot has none.
 
-use crate::shm::producer::Placement;
-use crate::shm::segment::Shareable;
-use crate::shm::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::shm::memory::segment::Shareable;
+use crate::shm::memory::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::shm::queue::producer::Placement;
 
 /// State and due time of a message. In an array of their own, so that a look at all of them is a walk over a few pages.
 #[derive(Default)]
