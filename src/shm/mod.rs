@@ -11,7 +11,7 @@
 //!  slot       the message a worker holds
 //!  event_count  sleeping and waking
 //!
-//!  WaitingRoom ── Usher · Mover         messages whose time has not come, on their way into the rings
+//!  DelayQueue ── DelaySender · Scheduler   delayed messages, on their way into the rings
 //!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
 //!  ValueTable                         values that any process may write: a head that is swapped, cells of one writer
@@ -40,7 +40,9 @@ mod queue;
 #[cfg(not(loom))]
 mod tables;
 
-pub use delay::waiting_room::{Mover, SEATS_MAX, Sweep, Usher, WaitingRoom, WaitingRoomError};
+pub use delay::queue::{DELAY_SLOTS_MAX, DelayQueue, DelayQueueError};
+pub use delay::scheduler::{Scheduler, Sweep};
+pub use delay::sender::DelaySender;
 pub use figures::histogram::Histogram;
 #[cfg(not(loom))]
 pub use figures::statistics::{

@@ -80,7 +80,7 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/shm/queue/slot.rs", "src/shm/queue/repair.rs"),
     ("src/shm/memory/sync.rs", "src/shm/proof/model.rs"),
     ("src/shm/proof/model.rs", "scripts/loom"),
-    ("src/shm/proof/model/waiting.rs", "scripts/loom"),
+    ("src/shm/proof/model/delay.rs", "scripts/loom"),
     ("src/shm/proof/mutant.rs", "scripts/loom"),
 ];
 

@@ -18,7 +18,7 @@ use crate::shm::{
     Blame, Consumer, GroupPlan, Lanes, Overflow, Placement, QueuePlan, Queues, Record, Repaired,
 };
 
-mod waiting;
+mod delay;
 
 /// What a model's threads share outside the queue. Not part of the model: loom runs one thread at a time.
 struct World {
