@@ -24,6 +24,8 @@ pub mod control;
 #[cfg(not(loom))]
 pub mod core;
 #[cfg(not(loom))]
+pub mod flows;
+#[cfg(not(loom))]
 pub mod modules;
 #[cfg(not(loom))]
 pub mod process;

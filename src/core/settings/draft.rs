@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::group::{parse_group, read_group};
-use super::listen::{Resolver, resolve, split_address};
+use super::listen::{Resolver, loopback_of, resolve, split_address};
 use super::overrides::Overrides;
 use super::reading::Unfit;
 use super::table::{GLOBALS, Kind, row_named};
@@ -205,11 +205,16 @@ impl Draft {
                 .extend(self.add_alias(&written.value).err().map(|reason| late(written.argument(), reason)));
         }
         overrides.apply(&mut self.settings);
-        self.place_sockets(&mut notices, &mut mistakes);
+        self.place_sockets(overrides.is_trial, &mut notices, &mut mistakes);
         Finished { settings: self.settings, group_texts: self.group_texts, notices, mistakes }
     }
 
-    fn place_sockets(&mut self, notices: &mut Vec<(Subject, Remark)>, mistakes: &mut Vec<LateComplaint>) {
+    fn place_sockets(
+        &mut self,
+        is_trial: bool,
+        notices: &mut Vec<(Subject, Remark)>,
+        mistakes: &mut Vec<LateComplaint>,
+    ) {
         if self.sockets.is_empty() && !self.remarked.contains("streams") {
             self.listen_everywhere();
         }
@@ -230,6 +235,9 @@ impl Draft {
         if listeners.is_empty() {
             let reason = "there is nothing to listen on: no udp socket".to_string();
             mistakes.push(late(last_listen(), reason));
+        }
+        if is_trial {
+            listeners.iter_mut().for_each(|listener| listener.address = loopback_of(listener.address));
         }
         self.settings.listeners = listeners;
     }
