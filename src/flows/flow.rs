@@ -76,12 +76,29 @@ pub(super) enum StepKind {
     Wait { event: Event, timeout: Duration },
     /// A command, whose answer must be this.
     Command { command: Command },
-    /// The log says no such thing so far.
-    LogLacks { text: Text },
+    /// How often the log says something so far.
+    LogCount { text: Text, comparison: Comparison, number: u64 },
     /// Another script in the place of the one the server was started on.
     ChangeScript { text: String },
     /// The same again.
     Repeat { count: u32, steps: Vec<Step> },
+}
+
+impl StepKind {
+    /// Whether it does something to the server, and does not only look.
+    pub fn is_act(&self) -> bool {
+        use StepKind::{ChangeScript, Command, Kill, Reply, Send, SendExactly, Signal};
+        matches!(
+            self,
+            Send { .. }
+                | SendExactly { .. }
+                | Reply { .. }
+                | Kill { .. }
+                | Signal { .. }
+                | Command { .. }
+                | ChangeScript { .. }
+        )
+    }
 }
 
 /// Which messages are meant by their first line.

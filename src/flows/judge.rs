@@ -37,6 +37,16 @@ impl Received {
         String::from_utf8_lossy(&self.bytes).replace("\r\n", "\n")
     }
 
+    /// The same, but line ends that are not CRLF are seen, and an empty line that is missing behind the header fields.
+    fn exact_text(&self, message: Option<&Message<'_>>) -> String {
+        let marked = String::from_utf8_lossy(&self.bytes).replace("\r\n", "\0").replace('\n', "\\n\n");
+        let text = marked.replace('\0', "\n");
+        if message.is_some_and(|message| !message.body().is_empty()) {
+            return text;
+        }
+        text.strip_suffix("\n\n").map_or_else(|| format!("{text}\n(no empty line)"), str::to_owned)
+    }
+
     /// A part of it.
     pub fn find(&self, subject: &Subject) -> Found {
         let message = Message::parse(&self.bytes).ok();
@@ -59,7 +69,7 @@ impl Received {
             }
             Subject::Source => ("the source".to_owned(), Some(self.source.clone())),
             Subject::Message | Subject::Result(_) | Subject::Error => {
-                ("the message".to_owned(), Some(self.text()))
+                ("the message".to_owned(), Some(self.exact_text(message)))
             }
         };
         Found { name, count: usize::from(found.is_some()), text: found }
@@ -229,6 +239,18 @@ mod tests {
         check(Subject::Body, Is(text("one\ntwo")), none);
         check(Subject::Body, Is(text("one\n2")), Err("line 2 of the body is \"two\", not \"2\""));
         check(Subject::Source, Is(text("127.0.0.1:5")), none);
+    }
+
+    #[test]
+    fn a_message_to_the_letter_has_its_line_ends() {
+        let whole = |bytes: &[u8]| {
+            let received = Received { bytes: bytes.to_vec(), source: String::new() };
+            received.find(&Subject::Message).text.unwrap_or_default()
+        };
+        assert_eq!(whole(b"SIP/2.0 200 OK\r\nTo: a\r\n\r\n"), "SIP/2.0 200 OK\nTo: a");
+        assert_eq!(whole(b"SIP/2.0 200 OK\nTo: a\r\n\r\n"), "SIP/2.0 200 OK\\n\nTo: a");
+        assert_eq!(whole(b"SIP/2.0 200 OK\r\nTo: a\r\n"), "SIP/2.0 200 OK\nTo: a\n\n(no empty line)");
+        assert_eq!(whole(b"SIP/2.0 200 OK\r\nTo: a\r\n\r\nx"), "SIP/2.0 200 OK\nTo: a\n\nx");
     }
 
     #[test]

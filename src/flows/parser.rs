@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::flow::{Change, Command, Event, Flow, PeerRow, Script, Step, StepKind};
+use super::flow::{Change, Command, Comparison, Event, Flow, PeerRow, Script, Step, StepKind};
 use super::outline::{self, Item, Word, dedented, span};
 use super::parser_condition as condition;
 use super::placeholder::{Scope, Text};
@@ -88,7 +88,7 @@ const ROWS: &[Row] = &[
     Row { name: "signal", form: "signal PROCESS SIGNAL", read: Read::Line(|p, w, f| p.signal(w, f)) },
     Row { name: "wait", form: "wait counter|process|log|rpc|exit …", read: Read::Block(|p, i, w, f| p.wait(i, w, f)) },
     Row { name: "rpc", form: "rpc METHOD [ARGUMENT…], and below it what the answer must be", read: Read::Block(|p, i, w, f| p.rpc(i, w, f)) },
-    Row { name: "log", form: "log lacks \"TEXT\"", read: Read::Line(|p, w, f| p.log(w, f)) },
+    Row { name: "log", form: "log lacks \"TEXT\", or log count \"TEXT\" [=|>=|<=|>|<] NUMBER", read: Read::Line(|p, w, f| p.log(w, f)) },
     Row { name: "change", form: "change script, and below it the lines of another script", read: Read::Block(|p, i, w, f| p.change(i, w, f)) },
     Row { name: "repeat", form: "repeat COUNT, and below it steps", read: Read::Block(|p, i, w, f| p.repeat(i, w, f)) },
 ];
@@ -375,13 +375,20 @@ impl Parser<'_> {
     }
 
     fn log(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
-        if !words.takes("lacks") {
-            let word = words.take("lacks", form)?;
-            let help = "log lacks \"TEXT\" looks at once, wait log \"TEXT\" waits";
-            return Err(unknown_word(&word, "question about the log", ["lacks"].into_iter()).with_help(help));
+        let what = words.take("lacks or count", form)?;
+        if !["lacks", "count"].contains(&what.text) {
+            let help = "log lacks and log count look at once, wait log \"TEXT\" waits";
+            return Err(
+                unknown_word(&what, "question about the log", ["lacks", "count"].into_iter()).with_help(help)
+            );
         }
         let word = quoted(words, form)?;
-        Ok(StepKind::LogLacks { text: self.text(word.span) })
+        let text = self.text(word.span);
+        let (comparison, number) = match what.text {
+            "lacks" => (Comparison::Equal, 0),
+            _ => words.comparison(form)?,
+        };
+        Ok(StepKind::LogCount { text, comparison, number })
     }
 
     fn rpc(&mut self, item: &Item<'_>, words: &mut Words<'_>, _: &str) -> Parsed<StepKind> {

@@ -173,8 +173,7 @@ mod tests {
             let bytes = peer.compose(&[start.to_owned()], "z9hG4bK1", "c");
             compose::identity(&bytes).1
         };
-        let numbers =
-            ["INVITE sip:b SIP/2.0", "ACK sip:b SIP/2.0", "BYE sip:b SIP/2.0"].map(|start| sequence(start));
+        let numbers = ["INVITE sip:b SIP/2.0", "ACK sip:b SIP/2.0", "BYE sip:b SIP/2.0"].map(&mut sequence);
         assert_eq!(numbers, [Some(1), Some(1), Some(2)]);
     }
 }

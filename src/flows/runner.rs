@@ -15,7 +15,7 @@ use super::server::Server;
 use super::watch::Watch;
 use super::{compose, processes};
 use crate::control::client::{self, ClientError};
-use crate::core::nearest::listed;
+use crate::core::nearest::{listed, suggestion};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
 use crate::sip::Message;
@@ -63,8 +63,8 @@ pub(super) struct Runner<'f> {
     known: Known,
     /// How many messages were sent.
     sent_count: usize,
-    /// How long the log was when the present step began.
-    log_size: usize,
+    /// The last step that did something to the server, and how long the log was then.
+    last_act: (Span, usize),
     /// Whether the flow has seen the end of the server.
     is_over: bool,
 }
@@ -163,7 +163,7 @@ impl<'f> Runner<'f> {
             watch,
             known: Known::default(),
             sent_count: 0,
-            log_size: 0,
+            last_act: (Span::default(), 0),
             is_over: false,
         }
     }
@@ -175,7 +175,7 @@ impl<'f> Runner<'f> {
             self.refuse_early_end(self.last_span())?;
         }
         if let Err(reason) = self.server.stop(self.watch)? {
-            return Err(self.with_log(Trouble::unmet(self.last_span(), reason), 0));
+            return Err(self.with_log(Trouble::unmet(self.last_span(), reason)));
         }
         self.refuse_leftovers()
     }
@@ -186,8 +186,8 @@ impl<'f> Runner<'f> {
 
     fn run_steps(&mut self, steps: &[Step]) -> Done {
         for step in steps {
-            if !matches!(step.kind, StepKind::Repeat { .. }) {
-                self.log_size = self.server.log().len();
+            if step.kind.is_act() {
+                self.last_act = (step.span, self.server.log().len());
             }
             self.run_step(step)?;
         }
@@ -215,12 +215,13 @@ impl<'f> Runner<'f> {
                 let answer = self.ask(command, at)?;
                 self.judge_answer(command, &answer, at)
             }
-            StepKind::LogLacks { text } => {
+            StepKind::LogCount { text, comparison, number } => {
                 let text = self.fill(text)?;
-                match self.server.log().contains(&text) {
-                    true => Err(self.with_log(Trouble::unmet(at, format!("the log holds \"{text}\"")), 0)),
-                    false => Ok(()),
-                }
+                let count = self.server.log().matches(&text).count() as u64;
+                let words = comparison.words();
+                let message = format!("the log holds \"{text}\" {count} times, not {words}{number} times");
+                let unmet = || self.with_log(Trouble::unmet(at, message));
+                if comparison.holds(count, *number) { Ok(()) } else { Err(unmet()) }
             }
             StepKind::ChangeScript { text } => {
                 self.server.change_script(text).map_err(|error| Trouble::system("write the script", &error))
@@ -346,7 +347,7 @@ impl<'f> Runner<'f> {
     fn unmet_by(&self, received: &Received, at: Span, message: String) -> Trouble {
         let came = format!("this came from {}:\n{}", received.source, indented(&received.text()));
         let diagnostic = Diagnostic::error(at, message).with_remark(came);
-        self.with_log(Trouble::Unmet(Box::new(diagnostic)), self.log_size)
+        self.with_log(Trouble::Unmet(Box::new(diagnostic)))
     }
 
     /// What the others received instead may say why.
@@ -371,14 +372,12 @@ impl<'f> Runner<'f> {
         if let Some(status) = self.server.exit_status() {
             diagnostic = diagnostic.with_remark(format!("the server has ended: {status}"));
         }
-        self.with_log(Trouble::Unmet(Box::new(diagnostic)), self.log_size)
+        self.with_log(Trouble::Unmet(Box::new(diagnostic)))
     }
 
     fn refuse_early_end(&mut self, at: Span) -> Done {
         match self.server.exit_status() {
-            Some(status) => {
-                Err(self.with_log(Trouble::unmet(at, format!("the server has ended: {status}")), 0))
-            }
+            Some(status) => Err(self.with_log(Trouble::unmet(at, format!("the server has ended: {status}")))),
             None => Ok(()),
         }
     }
@@ -398,18 +397,21 @@ impl<'f> Runner<'f> {
         Ok(())
     }
 
-    /// Adds the last lines that the server wrote behind `from`.
-    fn with_log(&self, trouble: Trouble, from: usize) -> Trouble {
+    /// Adds the last lines that the server wrote since something was last done to it.
+    fn with_log(&self, trouble: Trouble) -> Trouble {
         let Trouble::Unmet(diagnostic) = trouble else { return trouble };
+        let (act, from) = self.last_act;
         let log = self.server.log();
         let lines: Vec<&str> = log.get(from..).unwrap_or(&log).lines().collect();
         let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-        let remark = match (shown, from) {
-            ([], _) => "the server has logged nothing since this step began".to_owned(),
-            (_, 0) => format!("the end of the server's log:\n{}", indented(&shown.join("\n"))),
-            _ => format!("the server's log since this step began:\n{}", indented(&shown.join("\n"))),
+        let (lead, text) = match shown {
+            [] => ("the server has logged nothing since", String::new()),
+            _ => ("the server's log since", format!(":\n{}", indented(&shown.join("\n")))),
         };
-        Trouble::Unmet(Box::new(diagnostic.with_remark(remark)))
+        Trouble::Unmet(Box::new(match act == Span::default() {
+            true => diagnostic.with_remark(format!("{lead} its start{text}")),
+            false => diagnostic.with_note(act, format!("{lead} this step{text}")),
+        }))
     }
 
     // ---- processes --------------------------------------------------------------------------------------------------
@@ -456,11 +458,7 @@ impl<'f> Runner<'f> {
                 let last = self.wait_for_value(&command, name, deadline, &is_it, at)?;
                 let words = comparison.words();
                 let message = format!("counter {name} is {last} {after}, not {words}{number}");
-                if is_it(last) {
-                    Ok(())
-                } else {
-                    Err(self.with_log(Trouble::unmet(at, message), self.log_size))
-                }
+                if is_it(last) { Ok(()) } else { Err(self.with_log(Trouble::unmet(at, message))) }
             }
             Event::Answer(command) => self.wait_for_answer(command, deadline, at),
             Event::Process { process, change } => {
@@ -489,7 +487,7 @@ impl<'f> Runner<'f> {
             Some(status) => format!("the server ended with {status}, not exit status {wanted}"),
             None => format!("the server has not ended {after}"),
         };
-        Err(self.with_log(Trouble::unmet(at, message), self.log_size))
+        Err(self.with_log(Trouble::unmet(at, message)))
     }
 
     fn wait_for_process(
@@ -516,10 +514,10 @@ impl<'f> Runner<'f> {
         }
         let message = match (change, self.server.process(&name)) {
             (Change::Gone, _) => format!("{name} is still there {after}"),
-            (_, None) => return Err(self.with_log(self.no_process(&name, process.span), self.log_size)),
+            (_, None) => return Err(self.with_log(self.no_process(&name, process.span))),
             (_, Some(id)) => format!("{name} is still process {id} {after}"),
         };
-        Err(self.with_log(Trouble::unmet(at, message), self.log_size))
+        Err(self.with_log(Trouble::unmet(at, message)))
     }
 
     fn wait_for_log(
@@ -533,9 +531,7 @@ impl<'f> Runner<'f> {
         let server = &self.server;
         match self.watch.wait_for(deadline, || Ok(is_there(&server.log()).then_some(())))? {
             Some(()) => Ok(()),
-            None => {
-                Err(self.with_log(Trouble::unmet(at, format!("the log does not hold {what} {after}")), 0))
-            }
+            None => Err(self.with_log(Trouble::unmet(at, format!("the log does not hold {what} {after}")))),
         }
     }
 
@@ -556,7 +552,7 @@ impl<'f> Runner<'f> {
                 last = answer[name].as_u64().unwrap_or_default();
                 Ok(is_it(last).then_some(last))
             }
-            Err(ClientError::Refused(fault)) => Err(Trouble::unmet(at, fault.message)),
+            Err(ClientError::Refused(fault)) => Err(unknown_counter(server, name, fault.message, at)),
             // The control process may be on its way back.
             Err(_) => Ok(None),
         };
@@ -584,7 +580,7 @@ impl<'f> Runner<'f> {
         match self.server.ask(&command.method, &arguments) {
             Ok(answer) => Ok(Ok(answer)),
             Err(ClientError::Refused(fault)) => Ok(Err(fault.message)),
-            Err(error) => Err(self.with_log(Trouble::unmet(at, error.to_string()), self.log_size)),
+            Err(error) => Err(self.with_log(Trouble::unmet(at, error.to_string()))),
         }
     }
 
@@ -592,9 +588,7 @@ impl<'f> Runner<'f> {
         use super::flow::Subject;
         let is_error_expected = command.conditions.iter().any(|one| one.subject == Subject::Error);
         if let (Err(reason), false) = (answer, is_error_expected) {
-            return Err(
-                self.with_log(Trouble::unmet(at, format!("the command failed: {reason}")), self.log_size)
-            );
+            return Err(self.with_log(Trouble::unmet(at, format!("the command failed: {reason}"))));
         }
         for condition in &command.conditions {
             let found = find_in_answer(&condition.subject, answer);
@@ -613,6 +607,13 @@ impl<'f> Runner<'f> {
         }
         Ok(())
     }
+}
+
+fn unknown_counter(server: &Server, name: &str, reason: String, at: Span) -> Trouble {
+    let all = server.ask("stats.fetch", &["all".into()]).unwrap_or_default();
+    let names = all.as_object().into_iter().flat_map(|rows| rows.keys().map(String::as_str));
+    let help = suggestion(name, names).unwrap_or_else(|| "sworkerd -x counters lists them".to_owned());
+    Trouble::Unmet(Box::new(Diagnostic::error(at, reason).with_help(help)))
 }
 
 fn find_in_answer(subject: &super::flow::Subject, answer: &Result<Value, String>) -> Found {

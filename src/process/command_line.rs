@@ -202,6 +202,9 @@ impl CommandLine {
                 command_line.notices.push(format!("{} is accepted and has no effect", flag.shown_name()));
             }
         }
+        if command_line.task != Task::Test {
+            command_line.words_for_server.clear();
+        }
         match (command_line.report_format, command_line.task) {
             (None, _) | (_, Task::Test) => Ok(command_line),
             (Some(report), Task::Check) if report.of_check().is_some() => Ok(command_line),
@@ -622,6 +625,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const FORMAT_OF_NOTHING: &str =
+        "option --format says how -c and --test report, junit how --test does: give one of them";
+
     fn parse(words: &str) -> Result<CommandLine, String> {
         CommandLine::parse(words.split_ascii_whitespace().map(OsString::from))
             .map_err(|error| error.to_string())
@@ -715,6 +721,14 @@ mod tests {
         check("--cfg-print -f x", |c| {
             (c.task, c.script) = (Task::PrintScript, Script::File("x".into()));
         });
+        check("--test a.flow b.flow -f x -DA N=1 --format=junit", |c| {
+            (c.task, c.script) = (Task::Test, Script::File("x".into()));
+            c.flow_files = vec!["a.flow".into(), "b.flow".into()];
+            (c.foreground_letters, c.report_format) = (1, Some(Report::Junit));
+            c.defines = vec![Written::new("-A", "N=1", ("N".into(), Some("1".into())))];
+            c.words_for_server = ["-D", "-A", "N=1"].map(OsString::from).into();
+        });
+        check("--trial", |c| c.is_trial = true);
         check("-x functions", |c| c.task = Task::Manual(Part::Functions));
         check("-x function sworker_task", |c| {
             (c.task, c.manual_name) = (Task::Manual(Part::Functions), Some("sworker_task".into()));
