@@ -5,6 +5,8 @@
 //!  ──────────────────────────────────────────────────────────────────────────────────────
 //!   5     process/   boot master supervisor · receiver worker timer control · engine repair · reload upgrade
 //!  ──────────────────────────────────────────────────────────────────────────────────────
+//!         flows/     parser runner peer server judge report (sworkerd --test)
+//!  ──────────────────────────────────────────────────────────────────────────────────────
 //!   4     modules/   sworker sl xlog pv textops ...        │  control/  commands server client
 //!  ──────────────────────────────────────────────────────────────────────────────────────
 //!   3     core/      module context datagram groups outbound services settings counters log

@@ -126,6 +126,8 @@ fn unchanging(text: &str) -> String {
         (r"tag=[0-9a-f]{16}", "tag=TAG"),
         (r"( +)\d+\(\d+\) ", "$1 N(PID) "),
         (r"process \d+", "process PID"),
+        (r#""seconds":[0-9.e-]+"#, "\"seconds\":SECONDS"),
+        (r#"time="[0-9.]+""#, "time=\"SECONDS\""),
         (r"after \d+ ms", "after N ms"),
         (r"sworker \(\d[0-9.]*\)", "sworker (VERSION)"),
     ];

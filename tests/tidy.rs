@@ -21,7 +21,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("core", &["sip", "script", "shm", "transport", "sys"]),
     ("modules", &["core", "sip"]),
     ("control", &["core", "shm", "sys"]),
-    ("process", &["sys", "sip", "script", "shm", "transport", "core", "modules", "control"]),
+    ("flows", &["sys", "sip", "script", "core", "control"]),
+    ("process", &["sys", "sip", "script", "shm", "transport", "core", "modules", "control", "flows"]),
 ];
 
 /// The same for the programs under the roof.
@@ -45,6 +46,8 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
+    // Flows that are met and flows that must not be, with what is said then.
+    ("src/flows/", "tests/flows.rs"),
     ("src/core/outbound.rs", "src/process/engine/tests.rs"),
     ("src/core/services.rs", "src/core/registry.rs"),
     // The protocol of the queue: models of every interleaving, and real processes that are killed.

@@ -68,10 +68,8 @@ pub(super) enum StepKind {
     ExpectNothing { peer: PeerIndex, time: Duration },
     /// From now on such messages are passed over.
     Ignore { peer: PeerIndex, start: StartPattern },
-    /// SIGKILL.
-    Kill { process: Text },
-    /// Any signal.
-    Signal { process: Text, signal: Signal },
+    /// A signal, SIGKILL among them, to a process that is there or comes in time.
+    Signal { process: Text, signal: Signal, timeout: Duration },
     /// Waits until something holds.
     Wait { event: Event, timeout: Duration },
     /// A command, whose answer must be this.
@@ -87,13 +85,12 @@ pub(super) enum StepKind {
 impl StepKind {
     /// Whether it does something to the server, and does not only look.
     pub fn is_act(&self) -> bool {
-        use StepKind::{ChangeScript, Command, Kill, Reply, Send, SendExactly, Signal};
+        use StepKind::{ChangeScript, Command, Reply, Send, SendExactly, Signal};
         matches!(
             self,
             Send { .. }
                 | SendExactly { .. }
                 | Reply { .. }
-                | Kill { .. }
                 | Signal { .. }
                 | Command { .. }
                 | ChangeScript { .. }

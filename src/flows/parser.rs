@@ -12,6 +12,7 @@ use super::placeholder::{Scope, Text};
 use super::steps::{Parsed, Words, rest_of_line, text_of, unknown_word};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
+use crate::sys::signal::Signal;
 
 /// How long something may take that should happen at once. Longer than anything takes on a busy machine: only a flow
 /// that fails waits for it.
@@ -34,7 +35,7 @@ pub(super) fn parse(text: &str) -> (Flow, Vec<Diagnostic>) {
     parser.flow.steps = steps;
     if parser.flow.steps.is_empty() && parser.diagnostics.is_empty() {
         let help = format!("steps are {}", outline_words(Level::Inside));
-        parser.diagnostics.push(Diagnostic::error(span(0, 0), "this flow has no steps").with_help(help));
+        parser.diagnostics.push(Diagnostic::error(span(0, 1), "this flow has no steps").with_help(help));
     }
     (parser.flow, parser.diagnostics)
 }
@@ -308,13 +309,14 @@ impl Parser<'_> {
     fn kill(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
         let process = self.process(words, form)?;
         self.note_signalled(&process);
-        Ok(StepKind::Kill { process })
+        Ok(StepKind::Signal { process, signal: Signal::SIGKILL, timeout: self.timeout })
     }
 
     fn signal(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
         let process = self.process(words, form)?;
         self.note_signalled(&process);
-        Ok(StepKind::Signal { process, signal: words.signal("such as HUP, TERM, STOP or CONT")? })
+        let signal = words.signal("such as HUP, TERM, STOP or CONT")?;
+        Ok(StepKind::Signal { process, signal, timeout: self.timeout })
     }
 
     fn note_signalled(&mut self, process: &Text) {

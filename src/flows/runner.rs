@@ -25,9 +25,6 @@ use crate::sys::signal::Signal;
 /// Lines of the log that are shown of a flow that failed.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// How long a process may take to appear, or to obey a signal.
-const PROCESS_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Why a flow does not go on.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -208,8 +205,7 @@ impl<'f> Runner<'f> {
                 self.peers[*peer].ignore(start);
                 Ok(())
             }
-            StepKind::Kill { process } => self.signal(process, Signal::SIGKILL, at),
-            StepKind::Signal { process, signal } => self.signal(process, *signal, at),
+            StepKind::Signal { process, signal, timeout } => self.signal(process, *signal, *timeout, at),
             StepKind::Wait { event, timeout } => self.wait(event, *timeout, at),
             StepKind::Command { command } => {
                 let answer = self.ask(command, at)?;
@@ -416,9 +412,9 @@ impl<'f> Runner<'f> {
 
     // ---- processes --------------------------------------------------------------------------------------------------
 
-    fn signal(&mut self, process: &Text, signal: Signal, at: Span) -> Done {
+    fn signal(&mut self, process: &Text, signal: Signal, timeout: Duration, at: Span) -> Done {
         let name = self.fill(process)?;
-        let deadline = Instant::now() + PROCESS_TIMEOUT;
+        let deadline = Instant::now() + timeout;
         let server = &self.server;
         let Some(id) = self.watch.wait_for(deadline, || Ok(server.process(&name)))? else {
             return Err(self.no_process(&name, process.span));
@@ -479,7 +475,7 @@ impl<'f> Runner<'f> {
     }
 
     fn wait_for_exit(&mut self, wanted: i32, deadline: Instant, after: &str, at: Span) -> Done {
-        let server = &mut self.server;
+        let server = &self.server;
         let ended = self.watch.wait_for(deadline, || Ok(server.exit_status()))?;
         self.is_over = true;
         let message = match ended {

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** whatever happens to a flow, no process of its server is left when the [`Server`] is dropped.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -46,7 +47,7 @@ pub(super) struct Server {
     directory: PathBuf,
     /// The process that was started; after an upgrade another one is the master.
     started: ProcessId,
-    ended: Option<ExitStatus>,
+    ended: Cell<Option<ExitStatus>>,
     pub listeners: Vec<SocketAddr>,
     /// The file of a script that came as text, and how it is called to the user.
     script: Option<(PathBuf, String)>,
@@ -79,7 +80,7 @@ impl Server {
         let mut server = Server {
             directory,
             started: ProcessId::own(),
-            ended: None,
+            ended: Cell::new(None),
             listeners: vec![],
             script: None,
             stopped: vec![],
@@ -159,15 +160,20 @@ impl Server {
     }
 
     /// How it ended, if no master of this server is there any more.
-    pub fn exit_status(&mut self) -> Option<ExitStatus> {
-        self.has_ended().then_some(self.ended).flatten()
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.has_ended().then_some(self.ended_first()).flatten()
     }
 
-    fn has_ended(&mut self) -> bool {
-        if self.ended.is_none() {
-            self.ended = process::try_wait(self.started).ok().flatten().map(|dead| dead.status);
+    fn has_ended(&self) -> bool {
+        self.ended_first().is_some() && self.successor().is_none()
+    }
+
+    /// How the process ended that was started; after an upgrade it may have a successor.
+    fn ended_first(&self) -> Option<ExitStatus> {
+        if self.ended.get().is_none() {
+            self.ended.set(process::try_wait(self.started).ok().flatten().map(|dead| dead.status));
         }
-        self.ended.is_some() && self.successor().is_none()
+        self.ended.get()
     }
 
     /// After an upgrade the new program's master is a child of the old one, and then ours.
@@ -176,14 +182,16 @@ impl Server {
     }
 
     fn master(&self) -> ProcessId {
-        if self.ended.is_none() { self.started } else { self.successor().unwrap_or(self.started) }
+        if self.ended_first().is_none() { self.started } else { self.successor().unwrap_or(self.started) }
     }
 
     /// The process of this title. `receiver 1` is one of the first listener.
     pub fn process(&self, title: &str) -> Option<ProcessId> {
         let master = self.master();
         match title.split_once(' ') {
-            None if title == "master" => self.ended.is_none().then_some(master).or_else(|| self.successor()),
+            None if title == "master" => {
+                self.ended_first().is_none().then_some(master).or_else(|| self.successor())
+            }
             Some(("receiver", rest)) => {
                 let (address, number) = match rest.rsplit_once('/') {
                     Some((address, number)) => (address.to_owned(), number),
@@ -227,7 +235,7 @@ impl Server {
         }
         let deadline = Instant::now() + STOP_TIMEOUT;
         let ended = watch.wait_for(deadline, || Ok(self.has_ended().then_some(())))?;
-        Ok(match (ended, self.ended) {
+        Ok(match (ended, self.ended_first()) {
             _ if self.log().contains(PANIC) => Err("a process of the server panicked".to_owned()),
             (None, _) => {
                 Err(format!("the server did not stop within {STOP_TIMEOUT:?}, and its processes were killed"))

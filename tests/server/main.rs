@@ -16,6 +16,7 @@ mod daemon;
 mod damage;
 mod delegation;
 mod examples;
+mod flow_runner;
 mod golden;
 mod isolation;
 mod kamailio;

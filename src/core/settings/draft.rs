@@ -301,6 +301,20 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_listens_on_loopback_at_ports_the_kernel_chooses() {
+        let trial = Overrides { is_trial: true, ..Overrides::default() };
+        let script = [
+            ("listen", socket("10.0.0.1:5060")),
+            ("listen", socket("10.0.0.1:5060")),
+            ("listen", socket("[2001:db8::1]:5060")),
+            ("listen", socket("127.0.0.1:5080")),
+            ("user", text("sip")),
+        ];
+        assert_eq!(sockets(&script, &trial), ["127.0.0.1:0", "[::1]:0", "127.0.0.1:0"]);
+        assert_eq!(draft(&script).finish(&trial).settings.user, None);
+    }
+
+    #[test]
     fn socket_workers_hold_for_the_next_socket_only() {
         let values = [
             ("socket_workers", Constant::Number(3)),

@@ -140,8 +140,8 @@ write figures to the log
 \fBSIGUSR2\fR
 start the program of the same path, which takes over the sockets; this one finishes what it accepted and leaves
 .SH EXIT STATUS
-0 after an orderly stop or a good script; 1 when something accepted was left undone, or a self\-test failed; 255 when the
-script has mistakes or the server cannot start.
+0 after an orderly stop or a good script; 1 when something accepted was left undone, a self\-test failed, or a flow of
+\fB\-\-test\fR was not met; 2 when such a flow could not be run; 255 when the script has mistakes or the server cannot start.
 .SH SEE ALSO
 \fBsworkerctl\fR \fBhelp\fR, \fBsworkertop\fR
 "#;
