@@ -80,11 +80,16 @@ impl Received {
         let values: Vec<String> = message
             .iter()
             .flat_map(|message| message.headers_named(name.as_bytes()))
-            .map(|header| String::from_utf8_lossy(&header.unfolded()).into_owned())
+            .map(|header| unfolded(&String::from_utf8_lossy(header.value)))
             .collect();
         let shown = if number == 1 { format!("header {name}") } else { format!("header {name}[{number}]") };
         Found { name: shown, text: values.get(number - 1).cloned(), count: values.len() }
     }
+}
+
+/// A value in one line (RFC 3261 7.3.1).
+fn unfolded(value: &str) -> String {
+    value.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a relation holds: what it captured, or why it does not.

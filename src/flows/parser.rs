@@ -95,7 +95,7 @@ const ROWS: &[Row] = &[
 ];
 
 fn outline_words(level: Level) -> String {
-    crate::core::nearest::listed(names(level))
+    crate::script::suggest::listed(names(level))
 }
 
 fn names(level: Level) -> impl Iterator<Item = &'static str> + Clone {

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::outline::span;
-use crate::core::nearest::{listed, suggestion};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
+use crate::script::suggest::{listed, suggestion};
 
 /// A text with placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

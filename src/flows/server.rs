@@ -170,8 +170,10 @@ impl Server {
 
     /// How the process ended that was started; after an upgrade it may have a successor.
     fn ended_first(&self) -> Option<ExitStatus> {
-        if self.ended.get().is_none() {
-            self.ended.set(process::try_wait(self.started).ok().flatten().map(|dead| dead.status));
+        while let Ok(Some(dead)) = process::try_wait_any() {
+            if dead.process == self.started {
+                self.ended.set(Some(dead.status));
+            }
         }
         self.ended.get()
     }

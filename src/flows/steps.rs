@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::flow::{Comparison, PeerIndex, PeerRow, StartPattern};
 use super::outline::{Word, span};
-use crate::core::nearest::{listed, suggestion};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
+use crate::script::suggest::{listed, suggestion};
 use crate::sys::signal::Signal;
 
 /// The words of one line, taken one after the other.
