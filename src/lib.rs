@@ -3,7 +3,9 @@
 //! ```text
 //!  roof   bin/         sworkerd               sworkerctl              sworkertop
 //!  ───────────────────────────────────────────────────────────────────────────────────────
-//!  10     process/     the processes: start/ master/ succession/ roles/
+//!  11     process/     start/ master/ succession/ roles/     who lives, who dies, who follows
+//!  ───────────────────────────────────────────────────────────────────────────────────────
+//!  10     flows/       call flows as text, run against a server: sworkerd --test
 //!  ───────────────────────────────────────────────────────────────────────────────────────
 //!   9     modules/     sworker sl xlog pv textops ...     │  control/  commands server client
 //!  ───────────────────────────────────────────────────────────────────────────────────────
@@ -37,6 +39,8 @@ pub mod config;
 pub mod control;
 #[cfg(not(loom))]
 pub mod engine;
+#[cfg(not(loom))]
+pub mod flows;
 #[cfg(not(loom))]
 pub mod modules;
 #[cfg(not(loom))]

@@ -30,9 +30,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("modules", &["engine", "bindings", "routing", "state", "config", "telemetry", "script", "sip"]),
     ("control", &["bindings", "routing", "state", "config", "telemetry", "script", "shm", "sys"]),
+    ("flows", &["control", "script", "sip", "sys"]),
     (
         "process",
         &[
+            "flows",
             "modules",
             "control",
             "engine",
@@ -68,6 +70,8 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
+    // Flows that are met and flows that must not be, with what is said then.
+    ("src/flows/", "tests/flows.rs"),
     ("src/routing/outbound.rs", "src/engine/perform/tests.rs"),
     ("src/routing/services.rs", "src/bindings/registry.rs"),
     ("src/routing/script_view.rs", "src/bindings/registry.rs"),
