@@ -98,7 +98,7 @@ pub struct ValueRoom {
 impl ValueRoom {
     /// One for each value, one for each process that is in the middle of a write, and some to spare.
     fn cell_count(self) -> usize {
-        self.slots as usize + self.writers as usize + CELLS_TO_SPARE
+        if self.slots == 0 { 0 } else { self.slots as usize + self.writers as usize + CELLS_TO_SPARE }
     }
 }
 
