@@ -18,9 +18,9 @@ pub(super) struct Flow {
     pub script: Option<Script>,
     /// `#!define`s for the script: `-A NAME=VALUE`.
     pub defines: Vec<(String, Text)>,
-    /// Those who speak SIP to the server.
+    /// The SIP user agents of the flow.
     pub peers: Vec<PeerRow>,
-    /// What happens.
+    /// The steps in order.
     pub steps: Vec<Step>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Flow {
 pub(super) struct Script {
     /// The word `script`.
     pub span: Span,
-    /// The script with an empty line for each line before it, so that its mistakes are told where they are.
+    /// The script, after an empty line for each line of the file before it: line numbers of errors fit the file.
     pub text: String,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Step {
     pub kind: StepKind,
 }
 
-/// What a step does.
+/// The kinds of steps.
 #[derive(Clone, Debug)]
 pub(super) enum StepKind {
     /// Sends a message that is completed.

@@ -1,4 +1,4 @@
-//! Whether a condition holds, and what is said when it does not.
+//! Whether a condition holds, and the reason when it does not.
 
 use regex::Regex;
 
@@ -37,7 +37,7 @@ impl Received {
         String::from_utf8_lossy(&self.bytes).replace("\r\n", "\n")
     }
 
-    /// The same, but line ends that are not CRLF are seen, and an empty line that is missing behind the header fields.
+    /// The same, but line ends other than CRLF are marked, and so is a missing empty line after the header fields.
     fn exact_text(&self, message: Option<&Message<'_>>) -> String {
         let marked = String::from_utf8_lossy(&self.bytes).replace("\r\n", "\0").replace('\n', "\\n\n");
         let text = marked.replace('\0', "\n");
@@ -167,7 +167,7 @@ fn without_end(text: &str) -> &str {
     text.trim_end_matches('\n')
 }
 
-/// Of texts of several lines the first line that differs is told.
+/// For texts of several lines: the first line that differs.
 fn difference(name: &str, text: &str, wanted: &str) -> String {
     if !text.contains('\n') && !wanted.contains('\n') {
         return format!("{name} is {}, not {}", quoted(text), quoted(wanted));
@@ -179,7 +179,7 @@ fn difference(name: &str, text: &str, wanted: &str) -> String {
     format!("line {} of {name} is {}, not {}", number + 1, line(text, number), line(wanted, number))
 }
 
-/// In quotes, and not longer than somebody reads.
+/// In quotes, shortened to a readable length.
 fn quoted(text: &str) -> String {
     const SHOWN_MAX: usize = 300;
     let text = text.replace('\n', "\\n");

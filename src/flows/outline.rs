@@ -6,7 +6,7 @@
 //!      header To contains ;tag=        its block: one line
 //! ```
 //!
-//! What a block means is for its reader to say: a message, a script, or again an outline.
+//! A block is a message, a script, or again an outline, depending on its item.
 
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
@@ -70,7 +70,7 @@ pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
     lines
 }
 
-/// The items of a block. A line that is indented less than the first one, but stands in the block, is a mistake.
+/// The items of a block. A line inside the block that is indented less than its first line is an error.
 pub(super) fn items<'s>(lines: &[Line<'s>], diagnostics: &mut Vec<Diagnostic>) -> Vec<Item<'s>> {
     let first = lines.iter().find(|line| !line.is_blank() && !line.is_comment());
     let Some(base) = first.map(Line::indent) else { return Vec::new() };

@@ -1,21 +1,22 @@
 //! From a flow file to a [`Flow`]: one table of the words a line may begin with.
 //!
-//! **Invariant:** reading never ends at a mistake: each wrong line gives one diagnostic, and all are told at once.
+//! **Invariant:** parsing does not stop at an error: each wrong line gives one diagnostic, and all are reported.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::conditions as condition;
 use super::flow::{Change, Command, Comparison, Event, Flow, PeerRow, Script, Step, StepKind};
-use super::outline::{self, Item, Word, dedented, span};
-use super::parser_condition as condition;
+use super::outline::{self, Item, Word, span};
 use super::placeholder::{Scope, Text};
+use super::reader::Reader;
 use super::steps::{Parsed, Words, rest_of_line, text_of, unknown_word};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
 use crate::sys::signal::Signal;
 
-/// How long something may take that should happen at once. Longer than anything takes on a busy machine: only a flow
-/// that fails waits for it.
+/// The timeout of a wait, unless the flow says otherwise. Longer than anything takes on a busy machine: only a flow that
+/// fails waits for it.
 const TIMEOUT_USUAL: Duration = Duration::from_secs(5);
 
 const REPEAT_COUNT_MAX: u64 = 100_000;
@@ -23,31 +24,30 @@ const REPEAT_COUNT_MAX: u64 = 100_000;
 /// Reads a flow file.
 pub(super) fn parse(text: &str) -> (Flow, Vec<Diagnostic>) {
     let mut parser = Parser {
-        file: text,
+        reader: Reader { file: text, scope: Scope::new(), diagnostics: Vec::new() },
         flow: Flow::default(),
-        scope: Scope::new(),
         signalled: BTreeSet::new(),
         timeout: TIMEOUT_USUAL,
-        diagnostics: Vec::new(),
     };
-    let items = outline::items(&outline::lines(text), &mut parser.diagnostics);
+    let items = outline::items(&outline::lines(text), &mut parser.reader.diagnostics);
     let steps = parser.steps(&items, Level::Top);
     parser.flow.steps = steps;
-    if parser.flow.steps.is_empty() && parser.diagnostics.is_empty() {
+    if parser.flow.steps.is_empty() && parser.reader.diagnostics.is_empty() {
         let help = format!("steps are {}", outline_words(Level::Inside));
-        parser.diagnostics.push(Diagnostic::error(span(0, 1), "this flow has no steps").with_help(help));
+        parser
+            .reader
+            .diagnostics
+            .push(Diagnostic::error(span(0, 1), "this flow has no steps").with_help(help));
     }
-    (parser.flow, parser.diagnostics)
+    (parser.flow, parser.reader.diagnostics)
 }
 
-pub(super) struct Parser<'s> {
-    file: &'s str,
+struct Parser<'s> {
+    reader: Reader<'s>,
     flow: Flow,
-    pub scope: Scope,
     /// Processes that were killed or signalled so far.
     signalled: BTreeSet<String>,
     timeout: Duration,
-    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// Where a line stands: what is declared for the whole flow cannot stand in a `repeat`.
@@ -60,7 +60,7 @@ enum Level {
 /// One word a line may begin with.
 struct Row {
     name: &'static str,
-    /// How it is written; told where it is not.
+    /// How it is written; the help of errors.
     form: &'static str,
     read: Read,
 }
@@ -110,14 +110,15 @@ impl Parser<'_> {
             match self.step(item, level) {
                 Ok(Some(kind)) => steps.push(Step { span: item.head.span(), kind }),
                 Ok(None) => {}
-                Err(diagnostic) => self.diagnostics.push(diagnostic),
+                Err(diagnostic) => self.reader.diagnostics.push(diagnostic),
             }
         }
         steps
     }
 
     fn step(&mut self, item: &Item<'_>, level: Level) -> Parsed<Option<StepKind>> {
-        let mut words = Words::new(outline::words(&item.head, &mut self.diagnostics), item.head.span());
+        let mut words =
+            Words::new(outline::words(&item.head, &mut self.reader.diagnostics), item.head.span());
         let first = words.take("a step", "")?;
         let Some(row) = ROWS.iter().find(|row| row.name == first.text) else {
             return Err(unknown_word(&first, "step", names(level)));
@@ -135,17 +136,6 @@ impl Parser<'_> {
                 words.end(row.form).map(|()| Some(kind))
             }
         }
-    }
-
-    /// A text with placeholders that stands in the file.
-    pub fn text(&mut self, at: Span) -> Text {
-        Text::parse(text_of(self.file, at), at.start as usize, &self.scope, &mut self.diagnostics)
-    }
-
-    /// The lines below an item, without the white space they have in common.
-    pub fn lines(&mut self, item: &Item<'_>) -> Vec<Text> {
-        let lines = dedented(&item.block);
-        lines.iter().map(|line| self.text(span(line.start, line.text.len()))).collect()
     }
 
     // ---- what holds for the whole flow ------------------------------------------------------------------------------
@@ -172,7 +162,7 @@ impl Parser<'_> {
             return Err(Diagnostic::error(name.span, message).with_help("letters, digits and _ make a name"));
         }
         let (_, value) = rest_of_line(&item.head, name.span);
-        let value = self.text(value);
+        let value = self.reader.text(value);
         self.flow.defines.push((name.text.to_owned(), value));
         Ok(())
     }
@@ -205,7 +195,7 @@ impl Parser<'_> {
             address: address.text.parse().map_err(mistake)?,
         };
         words.end(form)?;
-        self.scope.add_peer(name.text);
+        self.reader.scope.add_peer(name.text);
         self.flow.peers.push(row);
         Ok(())
     }
@@ -221,10 +211,10 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// A script with its lines where they stand in the flow file, so that its mistakes are told with the right place.
+    /// A script whose line numbers are those of the flow file, so that its errors are reported at the right position.
     fn script_text(&self, item: &Item<'_>, form: &str) -> Parsed<String> {
         let Some(first) = item.block.first() else { return Err(block_missing(item, form)) };
-        let before = self.file[..first.start].matches('\n').count();
+        let before = self.reader.file[..first.start].matches('\n').count();
         let lines: String = item.block.iter().map(|line| format!("{}\n", line.text)).collect();
         Ok("\n".repeat(before) + &lines)
     }
@@ -236,13 +226,13 @@ impl Parser<'_> {
         let to = if words.takes("to") { Some(words.take("an address", form)?) } else { None };
         let is_exact = words.takes("exactly");
         words.end(form)?;
-        let to = to.map(|word| self.text(word.span));
-        let lines = self.lines(item);
+        let to = to.map(|word| self.reader.text(word.span));
+        let lines = self.reader.lines(item);
         let Some(first) = lines.first() else { return Err(block_missing(item, form)) };
         if is_exact {
             return Ok(StepKind::SendExactly { peer, to, lines });
         }
-        let start = text_of(self.file, first.span);
+        let start = text_of(self.reader.file, first.span);
         if !start.starts_with("SIP/2.0 ") && !start.ends_with(" SIP/2.0") {
             let help = "such as OPTIONS sip:test@${server} SIP/2.0; what is no message can be sent exactly";
             let message = "a message begins with a request line or a status line";
@@ -261,8 +251,8 @@ impl Parser<'_> {
             return Err(Diagnostic::error(code.span, message).with_help(form.to_owned()));
         }
         let line = item.head.span();
-        let status = self.text(Span { start: code.span.start, end: line.end });
-        Ok(StepKind::Reply { peer, method, status, lines: self.lines(item) })
+        let status = self.reader.text(Span { start: code.span.start, end: line.end });
+        Ok(StepKind::Reply { peer, method, status, lines: self.reader.lines(item) })
     }
 
     fn expect(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
@@ -279,7 +269,7 @@ impl Parser<'_> {
         let start = words.start_pattern(form)?;
         let timeout = words.timeout(self.timeout)?;
         words.end(form)?;
-        let conditions = condition::of_message(self, item);
+        let conditions = condition::of_message(&mut self.reader, item);
         Ok(StepKind::Expect { peer, start, timeout, conditions })
     }
 
@@ -303,7 +293,7 @@ impl Parser<'_> {
             }
         };
         let stretch = Span { start: kind.span.start, end: rest.unwrap_or(kind).span.end };
-        Ok(self.text(stretch))
+        Ok(self.reader.text(stretch))
     }
 
     fn kill(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
@@ -320,7 +310,7 @@ impl Parser<'_> {
     }
 
     fn note_signalled(&mut self, process: &Text) {
-        self.signalled.insert(text_of(self.file, process.span).to_owned());
+        self.signalled.insert(text_of(self.reader.file, process.span).to_owned());
     }
 
     // ---- waiting ----------------------------------------------------------------------------------------------------
@@ -354,7 +344,7 @@ impl Parser<'_> {
         let Some((_, change)) = rows.into_iter().find(|(name, _)| *name == word.text) else {
             return Err(unknown_word(&word, "change", rows.iter().map(|(name, _)| *name)));
         };
-        let name = text_of(self.file, process.span);
+        let name = text_of(self.reader.file, process.span);
         if change == Change::Restarted && !self.signalled.contains(name) {
             let help = format!(
                 "kill {name}, or signal it, in a step before: another process than that one is waited for"
@@ -371,8 +361,8 @@ impl Parser<'_> {
         let is_pattern = words.peek().is_some_and(|word| !word.is_quoted) && words.takes("matches");
         let word = quoted(words, FORM)?;
         match is_pattern {
-            true => Ok(Event::LogMatches(condition::pattern(self, word.span)?)),
-            false => Ok(Event::LogHolds(self.text(word.span))),
+            true => Ok(Event::LogMatches(condition::pattern(&mut self.reader, word.span)?)),
+            false => Ok(Event::LogHolds(self.reader.text(word.span))),
         }
     }
 
@@ -385,7 +375,7 @@ impl Parser<'_> {
             );
         }
         let word = quoted(words, form)?;
-        let text = self.text(word.span);
+        let text = self.reader.text(word.span);
         let (comparison, number) = match what.text {
             "lacks" => (Comparison::Equal, 0),
             _ => words.comparison(form)?,
@@ -404,9 +394,9 @@ impl Parser<'_> {
         while words.peek().is_some_and(|word| word.is_quoted || word.text != "within")
             && let Some(word) = words.next()
         {
-            arguments.push(self.text(word.span));
+            arguments.push(self.reader.text(word.span));
         }
-        Ok(Command { method, arguments, conditions: condition::of_answer(self, item) })
+        Ok(Command { method, arguments, conditions: condition::of_answer(&mut self.reader, item) })
     }
 
     // ---- the rest ---------------------------------------------------------------------------------------------------
@@ -431,7 +421,7 @@ impl Parser<'_> {
         if item.block.is_empty() {
             return Err(block_missing(item, form));
         }
-        let items = outline::items(&item.block, &mut self.diagnostics);
+        let items = outline::items(&item.block, &mut self.reader.diagnostics);
         Ok(StepKind::Repeat { count: count as u32, steps: self.steps(&items, Level::Inside) })
     }
 }
@@ -462,7 +452,7 @@ fn quoted<'s>(words: &mut Words<'s>, form: &str) -> Parsed<Word<'s>> {
 }
 
 /// A line that has nothing below it.
-pub(super) fn no_block(item: &Item<'_>, form: &str) -> Parsed<()> {
+fn no_block(item: &Item<'_>, form: &str) -> Parsed<()> {
     match item.block.first() {
         None => Ok(()),
         Some(line) => {
@@ -476,4 +466,26 @@ pub(super) fn no_block(item: &Item<'_>, form: &str) -> Parsed<()> {
 fn block_missing(item: &Item<'_>, form: &str) -> Diagnostic {
     Diagnostic::error(item.head.span(), "the lines that belong here are missing")
         .with_help(format!("{form}, indented"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../docs/flows.md");
+
+    #[test]
+    fn the_example_of_the_document_has_no_errors() {
+        let example = DOCUMENT.split("```\n").nth(1).expect("an example in a fence");
+        let (flow, diagnostics) = parse(example);
+        assert_eq!(diagnostics, []);
+        assert_eq!((flow.peers.len(), flow.defines.len(), flow.steps.len()), (2, 1, 6));
+    }
+
+    #[test]
+    fn every_word_is_documented() {
+        for row in ROWS {
+            assert!(DOCUMENT.contains(&format!("| `{}", row.name)), "{} is missing in docs/flows.md", row.name);
+        }
+    }
 }

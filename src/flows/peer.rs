@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::compose::{self, Sender};
 use super::flow::{PeerRow, StartPattern};
 use super::judge::Received;
-use super::runner::Trouble;
+use super::trouble::Trouble;
 use super::watch::Watch;
 use crate::sip::Message;
 
@@ -95,7 +95,7 @@ impl Peer {
                     }
                     watch.wait_for_message(&self.socket, deadline)?;
                 }
-                // What was sent before found nobody: the kernel tells it on the next call.
+                // An ICMP error for a message sent before: nothing listened at its destination.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) => return Err(Trouble::system("receive", &error)),
             }

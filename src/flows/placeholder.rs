@@ -23,7 +23,7 @@ enum Piece {
     Name(String),
 }
 
-/// What can be known by a name, and what cannot.
+/// Looks up the values of placeholders.
 pub(super) trait Values {
     /// The value of a placeholder.
     fn value(&self, name: &str) -> Result<String, String>;
@@ -38,12 +38,12 @@ pub(super) struct Scope {
 /// Names that are always known.
 const ALWAYS: [&str; 6] = ["server", "server.host", "server.port", "branch", "call_id", "round"];
 
-/// Families of names: what stands behind the lead is seen when it is asked for.
+/// Prefix of the addresses of listeners; which ones exist is known when the server runs.
 pub(super) const LISTENER_LEAD: &str = "server.";
 /// The process id of a process.
 pub(super) const PROCESS_LEAD: &str = "pid ";
 
-/// What is known of a peer, behind its name and a dot.
+/// The fields of a peer: `alice.port`.
 pub(super) const OF_PEER: [&str; 4] = ["host", "port", "tag", "branch"];
 
 impl Scope {

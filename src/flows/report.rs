@@ -1,8 +1,7 @@
-//! What is said about the flows that were run: TAP for people and for whatever reads test results of the shell, JUnit
-//! for the pages of CI servers, JSON for programs.
+//! The report: TAP for people, `prove` and CI servers; JUnit for the test pages of CI servers; JSON for programs.
 //!
-//! TAP, because a line for each flow is what an operator reads anyway, and `prove` and CI servers understand it. What
-//! was not met goes to error output, in the form in which `-c` tells mistakes.
+//! TAP is the default because it is one line for each flow, which an operator reads without knowing TAP. Failures go to
+//! standard error as diagnostics, in the format of `-c`.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -27,7 +26,7 @@ pub(super) enum Verdict {
     Passed,
     /// A step was not met.
     Failed,
-    /// It did not come to that: the flow file or the script has mistakes, or the system refused something.
+    /// The flow file or the script has errors, or a system call failed.
     NotRun,
 }
 

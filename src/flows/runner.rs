@@ -1,53 +1,27 @@
 //! One flow against one server: its steps in order, each with a deadline, and what is said at the first that is not met.
 
-use std::collections::HashMap;
 use std::fmt::Write;
-use std::io;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use super::flow::{Change, Command, Event, Flow, PeerIndex, StartPattern, Step, StepKind};
-use super::judge::{Found, Received, judge};
+use super::flow::{Change, Event, Flow, PeerIndex, StartPattern, Step, StepKind};
+use super::judge::{Received, judge};
 use super::peer::Peer;
-use super::placeholder::{LISTENER_LEAD, PROCESS_LEAD, Text, Values};
+use super::placeholder::Text;
 use super::server::Server;
+use super::trouble::Trouble;
+use super::view::{Known, View};
 use super::watch::Watch;
 use super::{compose, processes};
-use crate::control::client::{self, ClientError};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
-use crate::script::suggest::{listed, suggestion};
+use crate::script::suggest::listed;
 use crate::sip::Message;
-use crate::sys::process::ProcessId;
 use crate::sys::signal::Signal;
 
 /// Lines of the log that are shown of a flow that failed.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// Why a flow does not go on.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// A step was not met.
-    Unmet(Box<Diagnostic>),
-    /// Somebody ended the run.
-    Interrupted(Signal),
-    /// The system refused something.
-    System(String),
-}
-
-impl Trouble {
-    /// The system's refusal of a step of ours.
-    pub fn system(what: &str, error: &io::Error) -> Trouble {
-        Trouble::System(format!("could not {what}: {error}"))
-    }
-
-    fn unmet(span: Span, message: impl Into<String>) -> Trouble {
-        Trouble::Unmet(Box::new(Diagnostic::error(span, message)))
-    }
-}
-
-type Done = Result<(), Trouble>;
+pub(super) type Done = Result<(), Trouble>;
 
 /// A flow on its way.
 pub(super) struct Runner<'f> {
@@ -56,81 +30,14 @@ pub(super) struct Runner<'f> {
     name: &'f str,
     pub server: Server,
     peers: Vec<Peer>,
-    watch: &'f mut Watch,
-    known: Known,
+    pub watch: &'f mut Watch,
+    pub known: Known,
     /// How many messages were sent.
     sent_count: usize,
     /// The last step that did something to the server, and how long the log was then.
     last_act: (Span, usize),
     /// Whether the flow has seen the end of the server.
     is_over: bool,
-}
-
-/// What placeholders stand for, apart from peers and server.
-#[derive(Default)]
-struct Known {
-    captured: HashMap<String, String>,
-    branch: String,
-    round: u32,
-    /// Processes by their names, as they were when they were signalled.
-    signalled: HashMap<String, ProcessId>,
-}
-
-/// Everything a placeholder may ask for.
-struct View<'r> {
-    known: &'r Known,
-    peers: &'r [Peer],
-    server: Option<&'r Server>,
-    call_id: &'r str,
-}
-
-impl Values for View<'_> {
-    fn value(&self, name: &str) -> Result<String, String> {
-        if let Some(text) = self.known.captured.get(name) {
-            return Ok(text.clone());
-        }
-        if let Some(process) = name.strip_prefix(PROCESS_LEAD) {
-            let process = self.server.and_then(|server| server.process(process.trim()));
-            return process.map(|id| id.to_string()).ok_or_else(|| format!("there is no process for {name}"));
-        }
-        match name {
-            "branch" => return Ok(self.known.branch.clone()),
-            "call_id" => return Ok(self.call_id.to_owned()),
-            "round" => return Ok(self.known.round.to_string()),
-            _ => {}
-        }
-        let (owner, field) = name.split_once('.').unwrap_or((name, ""));
-        if let Some(peer) = self.peers.iter().find(|peer| peer.name == owner) {
-            return Ok(match field {
-                "host" => peer.address.ip().to_string(),
-                "port" => peer.address.port().to_string(),
-                "tag" => peer.tag.clone(),
-                "branch" => peer.branch.clone(),
-                _ => peer.address.to_string(),
-            });
-        }
-        self.of_listener(name)
-    }
-}
-
-impl View<'_> {
-    /// `server`, `server.port`, `server.2`, `server.2.host`.
-    fn of_listener(&self, name: &str) -> Result<String, String> {
-        let rest = name.strip_prefix(LISTENER_LEAD).unwrap_or_default();
-        let (number, field) = match rest.split_once('.') {
-            Some((number, field)) => (number.parse().unwrap_or(1), field),
-            None => rest.parse().map_or((1, rest), |number| (number, "")),
-        };
-        let listeners = self.server.map_or(&[][..], |server| &server.listeners);
-        let Some(address) = listeners.get(number - 1) else {
-            return Err(format!("the server has {} listeners, so there is no ${{{name}}}", listeners.len()));
-        };
-        Ok(match field {
-            "host" => address.ip().to_string(),
-            "port" => address.port().to_string(),
-            _ => address.to_string(),
-        })
-    }
 }
 
 /// The `-A` words of a flow's defines; peers are bound, and there is no server yet.
@@ -231,7 +138,7 @@ impl<'f> Runner<'f> {
 
     // ---- values -----------------------------------------------------------------------------------------------------
 
-    fn view(&self) -> View<'_> {
+    pub fn view(&self) -> View<'_> {
         View { known: &self.known, peers: &self.peers, server: Some(&self.server), call_id: self.name }
     }
 
@@ -239,7 +146,7 @@ impl<'f> Runner<'f> {
         text.fill(&self.view()).map_err(|reason| Trouble::unmet(text.span, reason))
     }
 
-    fn fill_all(&self, lines: &[Text]) -> Result<Vec<String>, Trouble> {
+    pub fn fill_all(&self, lines: &[Text]) -> Result<Vec<String>, Trouble> {
         lines.iter().map(|line| self.fill(line)).collect()
     }
 
@@ -394,7 +301,7 @@ impl<'f> Runner<'f> {
     }
 
     /// Adds the last lines that the server wrote since something was last done to it.
-    fn with_log(&self, trouble: Trouble) -> Trouble {
+    pub fn with_log(&self, trouble: Trouble) -> Trouble {
         let Trouble::Unmet(diagnostic) = trouble else { return trouble };
         let (act, from) = self.last_act;
         let log = self.server.log();
@@ -448,13 +355,7 @@ impl<'f> Runner<'f> {
         match event {
             Event::Exit { status } => self.wait_for_exit(*status, deadline, &after, at),
             Event::Counter { name, comparison, number } => {
-                let command =
-                    Command { method: "stats.fetch".to_owned(), arguments: vec![], conditions: vec![] };
-                let is_it = |value: u64| comparison.holds(value, *number);
-                let last = self.wait_for_value(&command, name, deadline, &is_it, at)?;
-                let words = comparison.words();
-                let message = format!("counter {name} is {last} {after}, not {words}{number}");
-                if is_it(last) { Ok(()) } else { Err(self.with_log(Trouble::unmet(at, message))) }
+                self.wait_for_counter(name, (*comparison, *number), deadline, &after, at)
             }
             Event::Answer(command) => self.wait_for_answer(command, deadline, at),
             Event::Process { process, change } => {
@@ -530,106 +431,10 @@ impl<'f> Runner<'f> {
             None => Err(self.with_log(Trouble::unmet(at, format!("the log does not hold {what} {after}")))),
         }
     }
-
-    // ---- commands ---------------------------------------------------------------------------------------------------
-
-    /// The value of a counter, as soon as it is right, or at the deadline.
-    fn wait_for_value(
-        &mut self,
-        command: &Command,
-        name: &str,
-        deadline: Instant,
-        is_it: &dyn Fn(u64) -> bool,
-        at: Span,
-    ) -> Result<u64, Trouble> {
-        let (server, mut last) = (&self.server, 0);
-        let ask = || match server.ask(&command.method, &[name.into()]) {
-            Ok(answer) => {
-                last = answer[name].as_u64().unwrap_or_default();
-                Ok(is_it(last).then_some(last))
-            }
-            Err(ClientError::Refused(fault)) => Err(unknown_counter(server, name, fault.message, at)),
-            // The control process may be on its way back.
-            Err(_) => Ok(None),
-        };
-        Ok(self.watch.wait_for(deadline, ask)?.unwrap_or(last))
-    }
-
-    fn wait_for_answer(&mut self, command: &Command, deadline: Instant, at: Span) -> Done {
-        let mut last = Ok(());
-        loop {
-            let answer = self.ask(command, at)?;
-            if answer.is_ok() || !command.conditions.is_empty() {
-                last = self.judge_answer(command, &answer, at);
-            }
-            if last.is_ok() || Instant::now() >= deadline {
-                return last;
-            }
-            let soon = deadline.min(Instant::now() + Duration::from_millis(5));
-            self.watch.wait_for(soon, || Ok(None::<()>))?;
-        }
-    }
-
-    fn ask(&self, command: &Command, at: Span) -> Result<Result<Value, String>, Trouble> {
-        let arguments = self.fill_all(&command.arguments)?;
-        let arguments: Vec<Value> = arguments.iter().map(|word| client::argument(word)).collect();
-        match self.server.ask(&command.method, &arguments) {
-            Ok(answer) => Ok(Ok(answer)),
-            Err(ClientError::Refused(fault)) => Ok(Err(fault.message)),
-            Err(error) => Err(self.with_log(Trouble::unmet(at, error.to_string()))),
-        }
-    }
-
-    fn judge_answer(&mut self, command: &Command, answer: &Result<Value, String>, at: Span) -> Done {
-        use super::flow::Subject;
-        let is_error_expected = command.conditions.iter().any(|one| one.subject == Subject::Error);
-        if let (Err(reason), false) = (answer, is_error_expected) {
-            return Err(self.with_log(Trouble::unmet(at, format!("the command failed: {reason}"))));
-        }
-        for condition in &command.conditions {
-            let found = find_in_answer(&condition.subject, answer);
-            match judge(&condition.relation, &found, &self.view()) {
-                Ok(captures) => self.known.captured.extend(captures),
-                Err(reason) => {
-                    let text = match answer {
-                        Ok(value) => format!("{value:#}"),
-                        Err(reason) => reason.clone(),
-                    };
-                    let came = format!("this was the answer:\n{}", indented(&text));
-                    let diagnostic = Diagnostic::error(condition.span, reason).with_remark(came);
-                    return Err(Trouble::Unmet(Box::new(diagnostic)));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn unknown_counter(server: &Server, name: &str, reason: String, at: Span) -> Trouble {
-    let all = server.ask("stats.fetch", &["all".into()]).unwrap_or_default();
-    let names = all.as_object().into_iter().flat_map(|rows| rows.keys().map(String::as_str));
-    let help = suggestion(name, names).unwrap_or_else(|| "sworkerd -x counters lists them".to_owned());
-    Trouble::Unmet(Box::new(Diagnostic::error(at, reason).with_help(help)))
-}
-
-fn find_in_answer(subject: &super::flow::Subject, answer: &Result<Value, String>) -> Found {
-    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let (name, text) = match (subject, answer) {
-        (super::flow::Subject::Result(pointer), Ok(value)) if pointer.is_empty() => {
-            ("the result".to_owned(), Some(shown(value)))
-        }
-        (super::flow::Subject::Result(pointer), Ok(value)) => {
-            (format!("value at {pointer}"), value.pointer(pointer).map(shown))
-        }
-        (super::flow::Subject::Error, Err(reason)) => ("the error".to_owned(), Some(reason.clone())),
-        (super::flow::Subject::Error, Ok(_)) => ("the error".to_owned(), None),
-        _ => ("the result".to_owned(), None),
-    };
-    Found { name, count: usize::from(text.is_some()), text }
 }
 
 /// Text of others below a note of ours.
-fn indented(text: &str) -> String {
+pub(super) fn indented(text: &str) -> String {
     let mut out = String::new();
     for line in text.trim_end().lines() {
         let _ = writeln!(out, "    {line}");

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::processes;
-use super::runner::Trouble;
+use super::trouble::Trouble;
 use super::watch::Watch;
 use crate::control::client::{self, ClientError};
 use crate::sys::process::{self, ExitStatus, ProcessId};
@@ -249,7 +249,7 @@ impl Server {
         })
     }
 
-    /// Kills whoever is left. All of them are children of ours: this process takes over those whose parent ends.
+    /// Kills all processes that are left. All of them become children of this process, as it adopts orphans.
     fn end_all(&mut self) {
         let deadline = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < deadline {
@@ -274,7 +274,7 @@ impl Drop for Server {
     }
 }
 
-/// The addresses of the lines `udp: 127.0.0.1:5060` behind `Listening on`.
+/// The addresses of the lines `udp: 127.0.0.1:5060` after `Listening on`.
 fn listeners(report: &str) -> Vec<SocketAddr> {
     let lines = report.lines().skip_while(|line| *line != "Listening on").skip(1);
     lines.map_while(|line| line.trim().strip_prefix("udp: ")?.parse().ok()).collect()

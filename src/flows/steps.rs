@@ -1,4 +1,4 @@
-//! The words of a step: what stands where, and what is told when something else stands there.
+//! Parsing the words of a step: peers, times, statuses, numbers, signals, each with its diagnostic.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) struct Words<'s> {
     line: Span,
 }
 
-/// A mistake was noted; the step is left out.
+/// A parsed part of a step, or what is wrong with it.
 pub(super) type Parsed<T> = Result<T, Diagnostic>;
 
 impl<'s> Words<'s> {
@@ -177,7 +177,7 @@ pub(super) fn text_of(file: &str, stretch: Span) -> &str {
     file.get(stretch.start as usize..stretch.end as usize).unwrap_or_default()
 }
 
-/// The rest of a line behind a word.
+/// The rest of a line after a word.
 pub(super) fn rest_of_line<'s>(line: &super::outline::Line<'s>, behind: Span) -> (&'s str, Span) {
     let from = (behind.end as usize).saturating_sub(line.start).min(line.text.len());
     let rest = line.text[from..].trim_end();

@@ -387,8 +387,8 @@ const FLAGS: &[Flag] = &[
         "run the script on a quarantined message (quarantine/….sip) in one process without sockets; print \
          what would be sent"),
     long("test", Some("FILE"), |c, v| { c.task = Task::Test; c.flow_files.push(v.into()); Ok(()) },
-        "run call flows (FILE.flow, and further files behind it) against a server of their own on loopback, with the script of \
-         -f or of the flow; exit 0 when all are met, 1 when one is not, 2 when one cannot be run; docs/flows.md has the format"),
+        "run call flows (FILE.flow, and more files after it) against a real server on loopback, with the script of -f or of the \
+         flow; exit 0 when all passed, 1 when one failed, 2 when one cannot be run; docs/flows.md has the format"),
     long("trial", None, |c, _| { c.is_trial = true; Ok(()) },
         "serve as --test does: in the foreground, listening on loopback at ports the kernel chooses instead of the script's \
          addresses, without its user, group, root and work directory, until the parent process ends"),

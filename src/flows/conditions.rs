@@ -4,8 +4,8 @@ use regex::Regex;
 
 use super::flow::{Condition, Pattern, Relation, Subject};
 use super::outline::{self, Item, Word, span};
-use super::parser::Parser;
 use super::placeholder::Text;
+use super::reader::Reader;
 use super::steps::{Parsed, Words, rest_of_line, unknown_word};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
@@ -16,31 +16,31 @@ const ANSWER_FORM: &str = "a condition is: result, at /POINTER or error; then is
                            present, absent or as";
 
 /// The conditions on a message.
-pub(super) fn of_message(parser: &mut Parser<'_>, item: &Item<'_>) -> Vec<Condition> {
-    all(parser, item, message_subject, FORM)
+pub(super) fn of_message(reader: &mut Reader<'_>, item: &Item<'_>) -> Vec<Condition> {
+    all(reader, item, message_subject, FORM)
 }
 
 /// The conditions on an answer of the control process.
-pub(super) fn of_answer(parser: &mut Parser<'_>, item: &Item<'_>) -> Vec<Condition> {
-    all(parser, item, answer_subject, ANSWER_FORM)
+pub(super) fn of_answer(reader: &mut Reader<'_>, item: &Item<'_>) -> Vec<Condition> {
+    all(reader, item, answer_subject, ANSWER_FORM)
 }
 
 type ReadSubject = fn(&mut Words<'_>) -> Parsed<Subject>;
 
-fn all(parser: &mut Parser<'_>, item: &Item<'_>, subject: ReadSubject, form: &str) -> Vec<Condition> {
-    let items = outline::items(&item.block, &mut parser.diagnostics);
+fn all(reader: &mut Reader<'_>, item: &Item<'_>, subject: ReadSubject, form: &str) -> Vec<Condition> {
+    let items = outline::items(&item.block, &mut reader.diagnostics);
     let mut conditions = Vec::new();
     for item in &items {
-        match condition(parser, item, subject, form) {
+        match condition(reader, item, subject, form) {
             Ok(condition) => conditions.push(condition),
-            Err(diagnostic) => parser.diagnostics.push(diagnostic),
+            Err(diagnostic) => reader.diagnostics.push(diagnostic),
         }
     }
     conditions
 }
 
 fn condition(
-    parser: &mut Parser<'_>,
+    reader: &mut Reader<'_>,
     item: &Item<'_>,
     subject: ReadSubject,
     form: &str,
@@ -50,7 +50,7 @@ fn condition(
     let mut words = Words::new(words, item.head.span());
     let subject = subject(&mut words)?;
     let word = words.take("what must be true", form)?;
-    let relation = relation(parser, item, &word, &mut words)?;
+    let relation = relation(reader, item, &word, &mut words)?;
     Ok(Condition { span: item.head.span(), subject, relation })
 }
 
@@ -102,7 +102,7 @@ fn answer_subject(words: &mut Words<'_>) -> Parsed<Subject> {
 }
 
 fn relation(
-    parser: &mut Parser<'_>,
+    reader: &mut Reader<'_>,
     item: &Item<'_>,
     word: &Word<'_>,
     words: &mut Words<'_>,
@@ -118,18 +118,18 @@ fn relation(
         }
         "as" => {
             let name = words.take("a name", "such as header Contact as contact")?;
-            parser.scope.add(name.text);
+            reader.scope.add(name.text);
             words.end("a name is all").map(|()| Relation::As(name.text.to_owned()))
         }
         "is" => match words.take_if("not") {
-            Some(not) => value(parser, item, not.span).map(Relation::IsNot),
-            None => value(parser, item, word.span).map(Relation::Is),
+            Some(not) => value(reader, item, not.span).map(Relation::IsNot),
+            None => value(reader, item, word.span).map(Relation::Is),
         },
-        "contains" => value(parser, item, word.span).map(Relation::Contains),
-        "lacks" => value(parser, item, word.span).map(Relation::Lacks),
+        "contains" => value(reader, item, word.span).map(Relation::Contains),
+        "lacks" => value(reader, item, word.span).map(Relation::Lacks),
         "matches" => {
             let (_, at) = rest_of_line(&item.head, word.span);
-            pattern(parser, at).map(Relation::Matches)
+            pattern(reader, at).map(Relation::Matches)
         }
         _ => {
             let known =
@@ -140,24 +140,24 @@ fn relation(
 }
 
 /// The rest of the line, or the lines below it.
-fn value(parser: &mut Parser<'_>, item: &Item<'_>, behind: Span) -> Parsed<Text> {
+fn value(reader: &mut Reader<'_>, item: &Item<'_>, behind: Span) -> Parsed<Text> {
     let (rest, at) = rest_of_line(&item.head, behind);
-    let Some(first) = item.block.first() else { return Ok(parser.text(at)) };
+    let Some(first) = item.block.first() else { return Ok(reader.text(at)) };
     if !rest.is_empty() {
         let message = "the value stands on this line and below it";
         return Err(Diagnostic::error(first.span(), message).with_help("leave one of them out"));
     }
-    Ok(Text::joined(parser.lines(item)))
+    Ok(Text::joined(reader.lines(item)))
 }
 
 /// A regular expression; the names of its groups are known from here on.
-pub(super) fn pattern(parser: &mut Parser<'_>, at: Span) -> Parsed<Pattern> {
-    let text = parser.text(at);
+pub(super) fn pattern(reader: &mut Reader<'_>, at: Span) -> Parsed<Pattern> {
+    let text = reader.text(at);
     let literal = text.literal();
     let shape = literal.clone().unwrap_or_else(|| text.shape());
     match Regex::new(&shape) {
         Ok(regex) => {
-            regex.capture_names().flatten().for_each(|name| parser.scope.add(name));
+            regex.capture_names().flatten().for_each(|name| reader.scope.add(name));
             Ok(Pattern { text, ready: literal.map(|_| regex) })
         }
         Err(error) => {
