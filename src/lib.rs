@@ -16,7 +16,7 @@
 //!  (!) the only two rooms where `unsafe` may be written
 //! ```
 //!
-//! Imports run downward only; two rooms on one floor do not know each other. `tests/tidy.rs` holds this.
+//! Imports run downward only; two rooms on one floor do not know each other. `tests/tidy/` holds this.
 
 // The model checker compiles the queue alone: `scripts/loom`.
 #[cfg(not(loom))]
