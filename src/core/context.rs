@@ -12,7 +12,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
-use crate::script::interpreter::{Interpreter, Limits};
+use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
@@ -583,7 +583,7 @@ impl<'m> Context<'m> {
     pub fn append_template(&mut self, number: u32, out: &mut Vec<u8>) {
         let Some(template) = self.registry.template(number) else { return };
         let evaluator = self.process.evaluator.take();
-        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(Limits::default())));
+        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(RunLimits::default())));
         evaluator.evaluate_template(template, self, out);
         self.process.evaluator = Some(evaluator);
     }

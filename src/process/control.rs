@@ -10,9 +10,9 @@ use super::child::{follow_master, is_asked_to_leave};
 use super::command_line::version;
 use super::heritage::Heritage;
 use super::role::Role;
-use crate::control::commands::{GroupState, ProcessRow, Server};
-use crate::control::server::{CommandServer, Limits};
-use crate::control::setting_commands::{Change, SettingRow};
+use crate::control::commands::{GroupState, ListedProcess, Server};
+use crate::control::server::{CommandServer, ConnectionLimits};
+use crate::control::setting_commands::{PendingChange, SettingRow};
 use crate::core::live_settings::LiveSetting;
 use crate::core::log::Level;
 use crate::core::module::ValueRef;
@@ -36,7 +36,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(100);
 pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let rules = heritage.places[place as usize].rules();
     let figures = Figures::new(heritage, place);
-    let mut server = CommandServer::new(heritage.commands.try_clone()?, Limits::USUAL);
+    let mut server = CommandServer::new(heritage.commands.try_clone()?, ConnectionLimits::USUAL);
     let mut next_publication = Instant::now();
     let mut is_published = true;
     let pulse = heritage.pulses.block(place);
@@ -86,7 +86,7 @@ struct Figures<'a> {
     place: u32,
     /// Of all places. They are asked for all the time: text that is put together anew lets the heap grow for hours.
     titles: Vec<String>,
-    waiting: RefCell<Vec<Change>>,
+    waiting: RefCell<Vec<PendingChange>>,
 }
 
 impl<'a> Figures<'a> {
@@ -169,9 +169,9 @@ impl Server for Figures<'_> {
         realtime_ns() / NS_PER_SECOND
     }
 
-    fn processes(&self) -> Vec<ProcessRow> {
+    fn processes(&self) -> Vec<ListedProcess> {
         let living = self.process_figures().into_iter().zip(0..).filter(|(figures, _)| figures.pid != 0);
-        let row = |(figures, index): (ProcessFigures, u32)| ProcessRow {
+        let row = |(figures, index): (ProcessFigures, u32)| ListedProcess {
             index,
             pid: figures.pid,
             description: figures.title,
@@ -265,7 +265,7 @@ impl Server for Figures<'_> {
         stored.map_err(|error| error.to_string())
     }
 
-    fn waiting_changes(&self) -> &RefCell<Vec<Change>> {
+    fn waiting_changes(&self) -> &RefCell<Vec<PendingChange>> {
         &self.waiting
     }
 

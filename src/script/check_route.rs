@@ -8,7 +8,7 @@ use super::ast::{
 };
 use super::catalog::{Advice, Complaint, Remark};
 use super::check::{Breakable, Checker, NESTING_MAX};
-use super::check_expression::{Codes, Kind};
+use super::check_expression::{Codes, StaticType};
 use super::diagnostic::Diagnostic;
 use super::pattern::LetterCase;
 use super::program::{Instruction, Labels, RouteId, SwitchTable, TextLabel};
@@ -219,8 +219,8 @@ impl Checker<'_> {
         }
     }
 
-    fn warn_of_constant_condition(&mut self, condition: &Expression, kind: Kind) {
-        if kind == Kind::Text && self.constant(condition).is_some() {
+    fn warn_of_constant_condition(&mut self, condition: &Expression, kind: StaticType) {
+        if kind == StaticType::Text && self.constant(condition).is_some() {
             self.warn(
                 condition.span,
                 "the condition is literal text, its variables are not replaced here",
@@ -284,7 +284,7 @@ impl Checker<'_> {
         };
         let begin = self.assembler.jump(Instruction::Begin);
         let known = self.integer_expression(code);
-        if known.kind == Kind::Text {
+        if known.kind == StaticType::Text {
             self.error(code.span, "a return code is an integer, this is text");
         }
         self.emit(instruction);
@@ -333,7 +333,7 @@ impl Checker<'_> {
     /// All labels; they must be of one kind.
     fn labels(&mut self, cases: &[Case]) -> PlainLabels {
         let mut labels = PlainLabels::default();
-        let mut seen: HashMap<Constant, Span> = HashMap::new();
+        let mut seen: HashMap<FoldedConstant, Span> = HashMap::new();
         let mut first_default: Option<Span> = None;
         for (index, case) in cases.iter().enumerate() {
             let constant = match &case.label {
@@ -348,7 +348,7 @@ impl Checker<'_> {
                     if let Some(regex) = self.regex(&text.bytes, text.span, LetterCase::Kept) {
                         labels.texts.push((TextLabel::Matching(regex), index));
                     }
-                    labels.note_kind(Kind::Text);
+                    labels.note_kind(StaticType::Text);
                     self.compare_label_kinds(&labels, text.span);
                     continue;
                 }
@@ -366,14 +366,14 @@ impl Checker<'_> {
                 self.diagnostics.push(diagnostic.with_note(first, "it is here"));
             }
             match constant {
-                Constant::Integer(number) => {
+                FoldedConstant::Integer(number) => {
                     labels.integers.push((number, index));
-                    labels.note_kind(Kind::Integer);
+                    labels.note_kind(StaticType::Integer);
                 }
-                Constant::Text(bytes) => {
+                FoldedConstant::Text(bytes) => {
                     let stretch = self.assembler.text(&bytes);
                     labels.texts.push((TextLabel::Exactly(stretch), index));
-                    labels.note_kind(Kind::Text);
+                    labels.note_kind(StaticType::Text);
                 }
             }
             self.compare_label_kinds(&labels, case.span);
@@ -390,7 +390,7 @@ impl Checker<'_> {
 
 /// A value known while checking.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Constant {
+pub(super) enum FoldedConstant {
     Integer(i64),
     Text(Vec<u8>),
 }
@@ -400,20 +400,20 @@ pub(super) enum Constant {
 struct PlainLabels {
     integers: Vec<(i64, usize)>,
     texts: Vec<(TextLabel, usize)>,
-    kind: Option<Kind>,
+    kind: Option<StaticType>,
     is_mixed: bool,
     is_newly_mixed: bool,
 }
 
 impl PlainLabels {
-    fn note_kind(&mut self, kind: Kind) {
+    fn note_kind(&mut self, kind: StaticType) {
         let differs = *self.kind.get_or_insert(kind) != kind;
         self.is_newly_mixed = differs && !self.is_mixed;
         self.is_mixed |= differs;
     }
 
     fn with_targets(self, targets: &[u32]) -> Labels {
-        if self.kind == Some(Kind::Integer) {
+        if self.kind == Some(StaticType::Integer) {
             Labels::Integers(
                 self.integers.into_iter().map(|(label, index)| (label, targets[index])).collect(),
             )

@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::crash_point::{Point, pass};
 use super::mutant;
 use super::producer::{Placement, Producer};
-use super::record::{HEADER_SIZE, Header, History, RECORD_SIZE_MAX, Record};
+use super::record::{HEADER_SIZE, History, RECORD_SIZE_MAX, Record, RecordHeader};
 use super::ring::PushError;
 use super::segment::{Plan, Segment, Shareable, Shared, SharedBytes};
 use super::sync::{AtomicU32, AtomicU64, Ordering, SleepWord, fence, monotonic_ns};
@@ -268,7 +268,7 @@ impl Usher {
     }
 
     fn fill(&self, index: usize, record: &Record<'_>) {
-        let header = Header::of(record, History::default()).encode();
+        let header = RecordHeader::of(record, History::default()).encode();
         let mut offset = 0;
         for part in [&header[..], record.meta, record.body, record.xdata] {
             // SAFETY: the seat is FILLING by this process, so nobody else reads or writes its bytes.
@@ -407,7 +407,7 @@ impl Mover {
         let size = self.room.directions[index].size.load(Ordering::Relaxed) as usize;
         // SAFETY: the seat was seen WAITING (Acquire), and this is the only process that takes it out of that state.
         let bytes = unsafe { self.room.bytes[index].view(0, size) };
-        let record = bytes.and_then(|bytes| Some((bytes, Header::decode(bytes)?)));
+        let record = bytes.and_then(|bytes| Some((bytes, RecordHeader::decode(bytes)?)));
         let next = self.producer.next_record(group, placement);
         let (Some((bytes, header)), Some(next)) = (record, next) else {
             word.store(SeatWord::FREE.0, Ordering::Release);

@@ -14,7 +14,7 @@ const LONG_FILES: Raised<'_> = &[
     ("src/core/settings/table.rs", 665, "a table: one row for each setting"),
     ("src/process/boot.rs", 655, "splits into the steps of a start"),
     ("src/process/master.rs", 605, "splits when a generation owns its methods"),
-    ("src/script/check_expression.rs", 640, "types and operators, two subjects"),
+    ("src/script/check_expression.rs", 660, "types and operators, two subjects"),
     ("src/script/check_route.rs", 645, "statements and endings, two subjects"),
     ("src/script/preprocess.rs", 660, "directives and the text between them, two subjects"),
 ];
