@@ -9,16 +9,19 @@
 //! A mistake while a statement runs (division by zero, a refused assignment) abandons that statement: a condition
 //! counts as false, an assignment does not happen, its value is -1, and the script goes on with the next one.
 
+mod calls;
+mod operators;
+
 use std::collections::HashMap;
 
 use regex::bytes::Regex;
 
 use super::ast::RouteKind;
 use super::host::{Host, Reading, Severity, ValueRef};
-use super::interpreter_calls::Texts;
-use super::interpreter_operators::{equal_addresses, is_in_network};
 use super::program::{Code, CompiledTemplate, Instruction, Labels, Program, RouteId, Stretch, TextLabel};
 use super::value::{self, Soft};
+use calls::Texts;
+use operators::{equal_addresses, is_in_network};
 
 /// What return values mean in conditions (`return_mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,16 +12,19 @@
 //! **Invariant:** no I/O: files come through a [`Loader`], the environment comes with the options.
 //! **Invariant:** everything that can multiply is limited: depth and size of includes, size of all replaced defines.
 
+mod expression;
+mod substitution;
+
 use super::ast::{Span, Text};
 use super::diagnostic::Diagnostic;
 use super::lexer::{Cursor, Lexeme};
 use super::parser::ParseOptions;
-use super::preprocess_expression::{self as expression, IfexpValue};
-use super::preprocess_substitution::{self as substitution, SubstDirective};
 use super::source::{FileId, LoadError, SourceMap};
 use super::token::{Directive, Token, TokenKind, Tokens};
+use expression::IfexpValue;
 use std::collections::HashMap;
 use std::sync::Arc;
+use substitution::SubstDirective;
 
 /// What is left of a script when directives, defines and includes are done.
 pub(super) struct Preprocessed {

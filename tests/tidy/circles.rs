@@ -128,14 +128,10 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
     ),
     (&["src/process/command_line.rs", "src/process/command_line/forms.rs"], "a command line, and its forms"),
     (
-        &["src/script/check_expression.rs", "src/script/check_route.rs"],
-        "a checker in two files: routes hold expressions, and expressions call routes",
-    ),
-    (
         &[
             "src/script/interpreter.rs",
-            "src/script/interpreter_calls.rs",
-            "src/script/interpreter_operators.rs",
+            "src/script/interpreter/calls.rs",
+            "src/script/interpreter/operators.rs",
         ],
         "an interpreter in three files",
     ),

@@ -14,8 +14,6 @@ const LONG_FILES: Raised<'_> = &[
     ("src/core/settings/table.rs", 665, "a table: one row for each setting"),
     ("src/process/boot.rs", 655, "splits into the steps of a start"),
     ("src/process/master.rs", 605, "splits when a generation owns its methods"),
-    ("src/script/check_expression.rs", 660, "types and operators, two subjects"),
-    ("src/script/check_route.rs", 645, "statements and endings, two subjects"),
     ("src/script/preprocess.rs", 660, "directives and the text between them, two subjects"),
 ];
 
@@ -26,7 +24,6 @@ const FILE_COUNT_MAX: usize = 24;
 const CROWDED_FOLDERS: Raised<'_> = &[
     ("src/core", 40, "five subjects"),
     ("src/process", 44, "start, master, succession and roles"),
-    ("src/script", 36, "parsing, checking and running"),
     ("src/shm", 28, "queue, tables, delays, figures and proofs"),
     ("src/sip", 28, "RFC 3261 has many parts"),
     ("tests/server", 40, "a file for each subject of the whole server"),

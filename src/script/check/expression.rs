@@ -3,18 +3,14 @@
 //! Kinds known here are those of literals and of operators with one possible result. A variable may hold anything, so
 //! only literals that can never be right are refused: `1 == "1"`, `1 + "2"`, `"2" - 1`, `!"abc"`.
 
-use super::ast::{
+use super::Checker;
+use crate::script::ast::{
     BinaryOperator, Expression, ExpressionKind, Name, RouteKind, SelectStep, Span, Text, UnaryOperator,
     Variable,
 };
-use super::catalog::{Complaint, VariableHandle, Yields};
-use super::check::{Checker, NESTING_MAX};
-use super::check_route::FoldedConstant;
-use super::diagnostic::nearest;
-use super::network::Network;
-use super::pattern::{self, LetterCase};
-use super::program::{Instruction, KeySource, PlaceShape, PositionShape};
-use super::value;
+use crate::script::catalog::{Complaint, VariableHandle, Yields};
+use crate::script::diagnostic::nearest;
+use crate::script::program::{Instruction, KeySource, PlaceShape, PositionShape};
 
 /// What is known about the value of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -472,65 +468,6 @@ impl Checker<'_> {
         }
     }
 
-    fn in_network(&mut self, text: &[u8], span: Span) {
-        match Network::parse(text) {
-            Some(network) => {
-                let number = self.assembler.network(network);
-                self.emit(Instruction::InNetwork(number));
-            }
-            None => {
-                let message = format!("\"{}\" is not an address or a network", text.escape_ascii());
-                self.error_with_help(
-                    span,
-                    message,
-                    "write for example 10.0.0.1, 10.0.0.0/8 or [::1]; host names are not looked up",
-                );
-                self.emit(Instruction::Truth);
-            }
-        }
-    }
-
-    fn matches(&mut self, left: CheckedExpression, left_span: Span, right: &Expression) -> CheckedExpression {
-        if left.kind == StaticType::Integer {
-            self.error(left_span, "text is needed before =~, this is an integer");
-        }
-        match self.constant(right) {
-            Some(constant) => {
-                let pattern = match constant {
-                    FoldedConstant::Text(bytes) => bytes,
-                    FoldedConstant::Integer(number) => number.to_string().into_bytes(),
-                };
-                match self.regex(&pattern, right.span, LetterCase::Ignored) {
-                    Some(regex) => self.emit(Instruction::Matches(regex)),
-                    None => self.emit(Instruction::Truth),
-                }
-            }
-            None => {
-                self.expression(right, Codes::Truth);
-                self.emit(Instruction::MatchesComputed);
-            }
-        }
-        CheckedExpression::of(StaticType::Integer)
-    }
-
-    /// Compiles a regular expression written in the script.
-    pub(super) fn regex(&mut self, pattern: &[u8], span: Span, letter_case: LetterCase) -> Option<u32> {
-        if let Some(letter) = pattern::misleading_escape(pattern) {
-            let message = format!("\"\\{letter}\" is the letter \"{letter}\" in these regular expressions");
-            self.warn(span, message, Some("write [0-9] for a digit, [[:space:]] for a space"));
-        }
-        if let Some(known) = self.assembler.known_regex(pattern, letter_case) {
-            return Some(known);
-        }
-        match pattern::compile(pattern, letter_case) {
-            Ok(regex) => Some(self.assembler.regex(pattern, letter_case, regex)),
-            Err(why) => {
-                self.error(span, format!("this regular expression cannot be used: {why}"));
-                None
-            }
-        }
-    }
-
     /// Whether this operand of `==` says how the other one is looked at: nothing, empty text, `myself`, an address.
     fn is_telling(&mut self, expression: &Expression) -> bool {
         match &ungrouped(expression).kind {
@@ -541,54 +478,6 @@ impl Checker<'_> {
                 self.known_word(name).is_ok_and(|handle| handle.yields == Yields::Myself)
             }
             _ => false,
-        }
-    }
-}
-
-/// Values known while checking.
-impl Checker<'_> {
-    /// The value of an expression made of literals.
-    pub(super) fn constant(&self, expression: &Expression) -> Option<FoldedConstant> {
-        constant_within(expression, NESTING_MAX)
-    }
-}
-
-/// What is nested deeper is reported where it is checked; here it is just not a constant.
-fn constant_within(expression: &Expression, depth_left: u32) -> Option<FoldedConstant> {
-    let depth_left = depth_left.checked_sub(1)?;
-    match &expression.kind {
-        ExpressionKind::Number(number) => Some(FoldedConstant::Integer(*number)),
-        ExpressionKind::Text(text) => Some(FoldedConstant::Text(text.bytes.clone())),
-        ExpressionKind::Group(inner) => constant_within(inner, depth_left),
-        ExpressionKind::Unary(operator, operand) => match (operator, constant_within(operand, depth_left)?) {
-            (UnaryOperator::Negate, FoldedConstant::Integer(number)) => {
-                Some(FoldedConstant::Integer(number.wrapping_neg()))
-            }
-            (UnaryOperator::BitNot, FoldedConstant::Integer(number)) => {
-                Some(FoldedConstant::Integer(!number))
-            }
-            _ => None,
-        },
-        ExpressionKind::Binary(operator, left, right) => {
-            match (constant_within(left, depth_left)?, operator, constant_within(right, depth_left)?) {
-                (FoldedConstant::Integer(left), _, FoldedConstant::Integer(right)) => {
-                    value::integer_operation(*operator, left, right).ok().map(FoldedConstant::Integer)
-                }
-                (FoldedConstant::Text(left), BinaryOperator::Add | BinaryOperator::Join, right) => {
-                    Some(FoldedConstant::Text([left, right.into_text()].concat()))
-                }
-                _ => None,
-            }
-        }
-        _ => None,
-    }
-}
-
-impl FoldedConstant {
-    fn into_text(self) -> Vec<u8> {
-        match self {
-            FoldedConstant::Integer(number) => number.to_string().into_bytes(),
-            FoldedConstant::Text(bytes) => bytes,
         }
     }
 }

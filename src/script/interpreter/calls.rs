@@ -3,13 +3,13 @@
 //! What the host reads from (keys, arguments) lies on the scratch space; what it writes goes behind it, or, while a key
 //! is being read, to the spare space first.
 
-use super::catalog::TransformationId;
-use super::host::{Argument, Host, Place, Position, Reading, ValueRef};
-use super::interpreter::{Operand, Run, Stop, Verdict};
-use super::program::{
+use super::{Operand, Run, Stop, Verdict};
+use crate::script::catalog::TransformationId;
+use crate::script::host::{Argument, Host, Place, Position, Reading, ValueRef};
+use crate::script::program::{
     ARGUMENT_COUNT_MAX, ArgumentShape, CallShape, KeySource, PlaceShape, PositionShape, Program,
 };
-use super::value;
+use crate::script::value;
 
 impl<H: Host> Run<'_, H> {
     #[inline]

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use regex::bytes::Regex;
 
-use super::ast::BinaryOperator;
-use super::host::{Host, ValueRef};
-use super::interpreter::{Operand, Run, Stop};
-use super::interpreter_calls::Texts;
-use super::network::{Network, parse_address};
-use super::pattern::{self, LetterCase};
-use super::value::{self, Soft};
+use super::calls::Texts;
+use super::{Operand, Run, Stop};
+use crate::script::ast::BinaryOperator;
+use crate::script::host::{Host, ValueRef};
+use crate::script::network::{Network, parse_address};
+use crate::script::pattern::{self, LetterCase};
+use crate::script::value::{self, Soft};
 
 /// Computed regular expressions kept compiled.
 const PATTERN_COUNT_MAX: usize = 64;
