@@ -16,18 +16,20 @@ use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-use sworker::core::counters::CountNothing;
-use sworker::core::datagram::{Circumstances, Datagram, Transport};
-use sworker::core::groups::Delegate;
-use sworker::core::identity::{ProcessIdentity, ProcessKind};
-use sworker::core::load::{self, LoadRequest, Loaded, Root};
-use sworker::core::log::Log;
-use sworker::core::outbound::Outbound;
+use sworker::bindings::load;
+use sworker::bindings::load::{LoadRequest, Loaded, Root};
+use sworker::engine::perform::{Engine, EngineParts};
 use sworker::modules::MODULES;
-use sworker::process::engine::{Engine, EngineParts};
-use sworker::process::receiver::RingDelegate;
+use sworker::process::roles::receiver::RingDelegate;
+use sworker::routing::delegation::Delegate;
+use sworker::routing::envelope::{Envelope, Incoming};
+use sworker::routing::outbound::Outbound;
 use sworker::shm::{Consumer, GroupPlan, QueuePlan, Queues};
 use sworker::sip::branch::Secret;
+use sworker::telemetry::counters::CountNothing;
+use sworker::telemetry::log::Log;
+use sworker::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use sworker::transport::endpoint::Transport;
 
 const SCRIPT: &str = r#"#!KAMAILIO
 listen=udp:127.0.0.1:5060
@@ -96,19 +98,19 @@ impl Pipeline {
     }
 
     /// One message, answered by the worker if it was handed over.
-    fn run(&mut self, datagram: &Datagram<'_>) {
+    fn run(&mut self, datagram: &Incoming<'_>) {
         self.receiver.receive(datagram);
         self.receiver.after_batch();
         if let Some(delivery) = self.consumer.next() {
-            let circumstances = Circumstances::decode(delivery.meta()).expect("what we wrote can be read");
-            let datagram = Datagram { bytes: delivery.body(), circumstances };
+            let envelope = Envelope::decode(delivery.meta()).expect("what we wrote can be read");
+            let datagram = Incoming { bytes: delivery.body(), envelope };
             self.worker.process(&datagram, delivery.xdata(), delivery.attempts());
             delivery.finish();
         }
     }
 
     /// Runs one message and checks that it was answered.
-    fn check(&mut self, datagram: &Datagram<'_>) {
+    fn check(&mut self, datagram: &Incoming<'_>) {
         self.sent.0.borrow_mut().clear();
         self.run(datagram);
         let sent = self.sent.0.borrow();
@@ -135,14 +137,14 @@ fn engine(
 }
 
 fn pipeline(criterion: &mut Criterion) {
-    let circumstances = Circumstances {
+    let envelope = Envelope {
         source: "127.0.0.1:15999".parse().expect("an address"),
         destination: "127.0.0.1:5060".parse().expect("an address"),
         listener: 0,
         transport: Transport::Udp,
         received_at_ns: 1_795_397_110_614_143_001,
     };
-    let datagram = Datagram { bytes: OPTIONS, circumstances };
+    let datagram = Incoming { bytes: OPTIONS, envelope };
     let direct_script = SCRIPT.replace("if (sworker_task(\"calls\"))", "if ($rm == \"NOBODY\")");
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(1));

@@ -8,13 +8,13 @@
 
 use std::net::IpAddr;
 
+use sworker::bindings::registry::Registry;
+use sworker::config::settings::listen::Resolver;
 use sworker::control::protocol;
-use sworker::core::continuation::Continuation;
-use sworker::core::datagram::Circumstances;
-use sworker::core::groups::Xdata;
-use sworker::core::registry::Registry;
-use sworker::core::settings::listen::Resolver;
 use sworker::modules::MODULES;
+use sworker::routing::continuation::Continuation;
+use sworker::routing::delegation::Xdata;
+use sworker::routing::envelope::Envelope;
 use sworker::script::check::check;
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::source::SourceMap;
@@ -265,9 +265,9 @@ pub fn answer_line(bytes: &[u8]) {
 
 /// What a crashed process left in shared memory is read as it was written, or refused.
 pub fn decode_record(bytes: &[u8]) {
-    let (head, rest) = bytes.split_at(bytes.len().min(sworker::core::datagram::CIRCUMSTANCES_SIZE));
-    if let Ok(circumstances) = Circumstances::decode(head) {
-        assert_eq!(Circumstances::decode(&circumstances.encode()), Ok(circumstances));
+    let (head, rest) = bytes.split_at(bytes.len().min(sworker::routing::envelope::CIRCUMSTANCES_SIZE));
+    if let Ok(envelope) = Envelope::decode(head) {
+        assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
     }
     for part in [bytes, rest] {
         if let Ok(continuation) = Continuation::decode(part) {

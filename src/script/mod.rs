@@ -33,6 +33,7 @@ mod preprocess;
 pub mod print;
 pub mod program;
 pub mod source;
+pub mod suggest;
 pub mod template;
 mod token;
 pub mod value;

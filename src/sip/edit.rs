@@ -448,7 +448,7 @@ impl fmt::Display for EditError {
         match self {
             EditError::Span => f.write_str("span is not inside the header lines or the body"),
             EditError::ForeignHeader => f.write_str("header line is not one of this message"),
-            EditError::Name => f.write_str("header name is no token"),
+            EditError::Name => f.write_str("header name is not a token"),
             EditError::LineEnd => f.write_str("text is empty or would end its line"),
             EditError::Ambiguous(reason) => f.write_str(reason),
             EditError::NotARequest => f.write_str("a response has no request-uri"),

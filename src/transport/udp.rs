@@ -51,7 +51,7 @@ impl UdpListener {
     /// A socket that another program bound after it was asked for `wish`.
     pub fn adopt(descriptor: OwnedFd, wish: SocketAddr) -> io::Result<UdpListener> {
         let bound = SockRef::from(&descriptor).local_addr()?.as_socket();
-        let address = bound.ok_or_else(|| io::Error::other("it is no socket of an internet address"))?;
+        let address = bound.ok_or_else(|| io::Error::other("it is not an internet socket"))?;
         Ok(UdpListener { descriptor, address, wish })
     }
 
@@ -79,7 +79,7 @@ impl UdpListener {
 
     /// Sends one datagram from here.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        socket::send(self.as_fd(), to, bytes, SEND_PATIENCE)
+        socket::send(self.as_fd(), to, bytes, SEND_TIMEOUT)
     }
 
     /// Bytes the kernel holds for us at most, as it says.
@@ -89,7 +89,7 @@ impl UdpListener {
 }
 
 /// A full send buffer empties at the speed of the network card: a few milliseconds, or never.
-const SEND_PATIENCE: Duration = Duration::from_millis(20);
+const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Whoever waits for a datagram looks around so often: a reader whose master is gone must notice that.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(200);

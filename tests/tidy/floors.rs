@@ -1,7 +1,8 @@
 //! Who imports whom: rooms on floors, imports downward only.
 //!
 //! ```text
-//!  bin ─► process ─► modules, control ─► core ─► shm, transport ─► sys      sip, script: nobody
+//!  bin ─► process ─► modules, control ─► engine ─► bindings ─► routing ─► state ─► config ─► telemetry
+//!      ─► shm, transport ─► sys      sip, script: nobody
 //! ```
 
 use super::finding::Finding;
@@ -18,18 +19,40 @@ pub const MAY_IMPORT: Floors<'_> = &[
     ("script", &[]),
     ("shm", &["sys"]),
     ("transport", &["sys"]),
-    ("core", &["sip", "script", "shm", "transport", "sys"]),
-    ("modules", &["core", "sip"]),
-    ("control", &["core", "shm", "sys"]),
-    ("process", &["sys", "sip", "script", "shm", "transport", "core", "modules", "control"]),
+    ("telemetry", &["script", "shm", "sys"]),
+    ("config", &["telemetry", "sip", "script", "shm", "transport", "sys"]),
+    ("state", &["config", "telemetry", "sip", "script", "shm", "transport", "sys"]),
+    ("routing", &["state", "config", "telemetry", "sip", "script", "shm", "transport", "sys"]),
+    ("bindings", &["routing", "state", "config", "telemetry", "sip", "script", "shm", "transport", "sys"]),
+    (
+        "engine",
+        &["bindings", "routing", "state", "config", "telemetry", "sip", "script", "shm", "transport", "sys"],
+    ),
+    ("modules", &["engine", "bindings", "routing", "state", "config", "telemetry", "script", "sip"]),
+    ("control", &["bindings", "routing", "state", "config", "telemetry", "script", "shm", "sys"]),
+    (
+        "process",
+        &[
+            "modules",
+            "control",
+            "engine",
+            "bindings",
+            "routing",
+            "state",
+            "config",
+            "telemetry",
+            "shm",
+            "transport",
+            "sys",
+            "sip",
+            "script",
+        ],
+    ),
 ];
 
 /// The same for the programs under the roof.
-const PROGRAM_MAY_IMPORT: Floors<'_> = &[
-    ("sworkerd", &["sys", "sip", "script", "shm", "transport", "core", "modules", "control", "process"]),
-    ("sworkerctl", &["control"]),
-    ("sworkertop", &["shm", "core"]),
-];
+const PROGRAM_MAY_IMPORT: Floors<'_> =
+    &[("sworkerd", &["process"]), ("sworkerctl", &["control"]), ("sworkertop", &["shm", "config"])];
 
 fn may_import(name: &str) -> &'static [&'static str] {
     let mut rows = MAY_IMPORT.iter().chain(PROGRAM_MAY_IMPORT);
@@ -40,10 +63,11 @@ fn is_room(name: &str) -> bool {
     MAY_IMPORT.iter().any(|(room, _)| *room == name)
 }
 
+/// Tests may set up what stands above their room.
 pub fn check_imports(source: &Source<'_>) -> Vec<Finding> {
     let Some(module) = &source.module else { return vec![] };
     let mut found = Vec::new();
-    for path in paths(source).iter().filter(|path| path.is_absolute) {
+    for path in paths(source).iter().filter(|path| path.is_absolute && path.ships) {
         let Some(target) = path.names.first().filter(|first| is_room(first)) else { continue };
         let mut report = |what: String| found.push(Finding::at(source.name, path.line, what));
         if *target != module.room {
@@ -84,11 +108,15 @@ fn check(name: &str, text: &str, expected: &[&str]) {
 #[test]
 fn imports_that_run_upward_or_sideways_are_found() {
     let rows = [
-        ("src/core/mod.rs", "use crate::modules::xlog;", "src/core/mod.rs:1: core may not import modules"),
         (
-            "src/core/host.rs",
+            "src/routing/mod.rs",
+            "use crate::modules::xlog;",
+            "src/routing/mod.rs:1: routing may not import modules",
+        ),
+        (
+            "src/routing/host.rs",
             "\nfn f() { crate::process::go() }",
-            "src/core/host.rs:2: core may not import process",
+            "src/routing/host.rs:2: routing may not import process",
         ),
         ("src/sip/uri.rs", "use crate::{sys::clock, sip::via};", "src/sip/uri.rs:1: sip may not import sys"),
         (
@@ -100,8 +128,8 @@ fn imports_that_run_upward_or_sideways_are_found() {
         ("src/shm/mod.rs", "use super::sip::Via;", "src/shm/mod.rs:1: shm may not import sip"),
         (
             "src/shm/mod.rs",
-            "mod a { use super::super::core::X; }",
-            "src/shm/mod.rs:1: shm may not import core",
+            "mod a { use super::super::routing::X; }",
+            "src/shm/mod.rs:1: shm may not import routing",
         ),
         (
             "src/transport/udp.rs",
@@ -116,8 +144,8 @@ fn imports_that_run_upward_or_sideways_are_found() {
         ("src/modules/xlog.rs", "use crate::shm::Ring;", "src/modules/xlog.rs:1: modules may not import shm"),
         (
             "src/bin/sworkerctl.rs",
-            "use sworker::core::log;",
-            "src/bin/sworkerctl.rs:1: sworkerctl may not import core",
+            "use sworker::telemetry::log;",
+            "src/bin/sworkerctl.rs:1: sworkerctl may not import telemetry",
         ),
         (
             "src/bin/sworkertop.rs",
@@ -148,8 +176,9 @@ fn imports_that_run_upward_or_sideways_are_found() {
 #[test]
 fn imports_that_run_downward_or_stay_at_home_are_left_alone() {
     let rows = [
-        ("src/core/mod.rs", "use crate::{sip::Via, script::ast, shm, transport, sys};"),
-        ("src/core/host.rs", "use core::fmt; use std::process; use super::module::Module;"),
+        ("src/sip/uri.rs", "#[cfg(test)] mod tests { use crate::modules::xlog; }"),
+        ("src/routing/mod.rs", "use crate::{sip::Via, script::ast, shm, transport, sys};"),
+        ("src/routing/host.rs", "use core::fmt; use std::process; use super::module::Module;"),
         ("src/sys/mod.rs", "mod tests { use super::process::fork; }"),
         ("src/sys/mod.rs", "use self::process::fork;"),
         (
@@ -162,10 +191,13 @@ fn imports_that_run_downward_or_stay_at_home_are_left_alone() {
         ),
         ("src/sip/uri.rs", "fn f<'a>(x: &'a str) -> char { '\\'' } // crate::core"),
         ("src/modules/mod.rs", "pub mod sl; pub use crate::modules::sl::Sl;"),
-        ("src/modules/tm/mod.rs", "mod timer; use super::tm::timer::Wheel; use crate::core::module;"),
+        ("src/modules/tm/mod.rs", "mod timer; use super::tm::timer::Wheel; use crate::bindings::module;"),
         ("src/modules/sworker.rs", "fn f() { sworker::shm() }"),
-        ("src/process/master.rs", "use crate::{control, core, modules, script, shm, sip, sys, transport};"),
-        ("src/bin/sworkerd.rs", "use sworker::process::boot; mod core {}"),
+        (
+            "src/process/master.rs",
+            "use crate::{control, routing, modules, script, shm, sip, sys, transport};",
+        ),
+        ("src/bin/sworkerd.rs", "use sworker::process::start::boot; mod core {}"),
         ("src/lib.rs", "pub mod core; pub use crate::process::boot;"),
         ("tests/daemon.rs", "use sworker::shm::Ring;"),
     ];

@@ -10,15 +10,18 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
-    ("src/core/outbound.rs", "src/process/engine/tests.rs"),
-    ("src/core/services.rs", "src/core/registry.rs"),
+    ("src/routing/outbound.rs", "src/engine/perform/tests.rs"),
+    ("src/routing/services.rs", "src/bindings/registry.rs"),
+    ("src/routing/script_view.rs", "src/bindings/registry.rs"),
+    ("src/routing/shared_values.rs", "src/bindings/variables/shared.rs"),
+    ("src/bindings/registry/live.rs", "src/bindings/registry/catalog.rs"),
     // The protocol of the queue: models of every interleaving, and real processes that are killed.
-    ("src/shm/event_count.rs", "src/shm/model.rs"),
-    ("src/shm/queue_figures.rs", "src/shm/queues.rs"),
-    ("src/shm/sync.rs", "src/shm/model.rs"),
-    ("src/shm/model.rs", "scripts/loom"),
-    ("src/shm/model/waiting.rs", "scripts/loom"),
-    ("src/shm/mutant.rs", "scripts/loom"),
+    ("src/shm/queue/event_count.rs", "src/shm/proof/model.rs"),
+    ("src/shm/queue/queue_figures.rs", "src/shm/queue/queues.rs"),
+    ("src/shm/memory/sync.rs", "src/shm/proof/model.rs"),
+    ("src/shm/proof/model.rs", "scripts/loom"),
+    ("src/shm/proof/model/waiting.rs", "scripts/loom"),
+    ("src/shm/proof/mutant.rs", "scripts/loom"),
 ];
 
 pub fn check_has_tests(source: &Source<'_>) -> Vec<Finding> {

@@ -34,19 +34,14 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
 
 /// Files that do so elsewhere, `src/sip/uri.rs: sendto`, each with the reason.
 pub const AWAY_FROM_HOME: &[(&str, &str)] = &[
-    ("src/core/transformations/substitution.rs: thread_local!", "room that is used again"),
-    (
-        "src/process/child.rs: thread_local!",
-        "what the panic hook may say; goes with the file to process/roles",
-    ),
-    ("src/process/confinement.rs: SharedMapping::create", "asks what the system does with such memory"),
-    ("src/shm/counter.rs: Plan::default", "a segment of its own"),
-    ("src/shm/lock_table.rs: Plan::default", "a segment of its own"),
-    ("src/shm/process_table.rs: Plan::default", "a segment of its own"),
-    ("src/shm/queues.rs: Plan::default", "a segment of its own"),
-    ("src/shm/segment.rs: SharedMapping::create", "goes to shm/memory"),
-    ("src/shm/table.rs: Plan::default", "a segment of its own"),
-    ("src/shm/waiting_room.rs: Plan::default", "a segment of its own"),
+    ("src/bindings/transformations/substitution.rs: thread_local!", "memory that is used again"),
+    ("src/process/start/confinement.rs: SharedMapping::create", "asks what the system does with such memory"),
+    ("src/shm/delay/waiting_room.rs: Plan::default", "a segment of its own"),
+    ("src/shm/queue/queues.rs: Plan::default", "a segment of its own"),
+    ("src/shm/tables/counter.rs: Plan::default", "a segment of its own"),
+    ("src/shm/tables/lock_table.rs: Plan::default", "a segment of its own"),
+    ("src/shm/tables/process_table.rs: Plan::default", "a segment of its own"),
+    ("src/shm/tables/table.rs: Plan::default", "a segment of its own"),
     ("src/sip/leniency.rs: thread_local!", "grammar that is to become an argument"),
     ("src/sys/receive.rs: SharedMapping::create", "a protocol that belongs into shm"),
     ("src/sys/shared_number.rs: SharedMapping::create", "a table that belongs into shm"),

@@ -411,7 +411,7 @@ enum Ending {
 impl Ending {
     fn unreachable(self) -> String {
         match self {
-            Ending::Word(word) => format!("this is never reached, `{word}` stands before it"),
+            Ending::Word(word) => format!("this is never reached, `{word}` comes before it"),
             Ending::EveryBranch => {
                 "this is never reached, every branch of the statement before it leaves".to_owned()
             }

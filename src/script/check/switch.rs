@@ -76,8 +76,10 @@ impl Checker<'_> {
                 },
             };
             if let Some(first) = seen.insert(constant.clone(), case.span) {
-                let diagnostic =
-                    Diagnostic::warning(case.span, "this case is never reached, the same label stands above");
+                let diagnostic = Diagnostic::warning(
+                    case.span,
+                    "this case is never reached, the same label is used above",
+                );
                 self.diagnostics.push(diagnostic.with_note(first, "it is here"));
             }
             match constant {

@@ -49,7 +49,7 @@ impl Checker<'_> {
             if !is_allowed {
                 let message =
                     format!("{}() cannot be used in {}", function_use.name, route_title(kind, name));
-                let help = format!("it may stand in {}", kinds_in_words(&function_use));
+                let help = format!("it can be used in {}", kinds_in_words(&function_use));
                 self.error_with_help(function_use.span, message, help);
             }
         }
