@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  parser              what all productions need: the tokens, reporting, taking up again after a mistake
-//!  parser_item         top level: modules, parameters, sockets, route blocks
-//!  parser_socket       addresses to listen on, names of this server
-//!  parser_statement    what stands in a route
-//!  parser_expression   operators, operands, calls
+//!  item                top level: modules, parameters, sockets, route blocks
+//!  socket              addresses to listen on, names of this server
+//!  statement           what stands in a route
+//!  expression          operators, operands, calls
 //! ```
 //!
 //! A production that meets a mistake either reports it and goes on as if the right thing stood there (a missing `;` or
@@ -15,12 +15,18 @@
 //! **Invariant:** one mistake is reported once: after `Skip` nothing is reported until the parser has taken up again.
 //! **Invariant:** the parser never panics, always ends, and its work is linear in the number of tokens.
 
+mod expression;
+mod item;
+mod socket;
+mod statement;
+
 use super::ast::{Ast, Expression, ExpressionKind, Name, Span, Text};
 use super::diagnostic::{self, Diagnostic};
 use super::preprocess;
 pub use super::preprocess::{FILE_SIZE_MAX, INCLUDE_DEPTH_MAX};
 use super::source::{FileId, Loader, NoIncludes, SourceMap};
 use super::token::{Token, TokenKind, Tokens};
+pub(super) use item::is_event_name;
 
 /// A define that the command line gives.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::shm::memory::sync::{Ordering, fence, monotonic_ns};
 use crate::shm::proof::crash_point::{Point, pass};
 use crate::shm::proof::mutant;
 use crate::shm::queue::producer::Producer;
-use crate::shm::queue::record::{Header, Record};
+use crate::shm::queue::record::{RecordHeader, Record};
 use crate::shm::queue::ring::PushError;
 
 /// Moves due messages into the rings of their groups.
@@ -169,15 +169,15 @@ impl Scheduler {
     }
 
     /// Copies a message out of its blocks; `None` when it cannot be what a sender wrote.
-    fn read(&mut self, index: usize) -> Option<Header> {
+    fn read(&mut self, index: usize) -> Option<RecordHeader> {
         let Target { size, first_block, .. } = self.queue.targets[index].load();
         // SAFETY: the slot was seen WAITING, and this is the only process that takes it out of that state.
         unsafe { self.queue.blocks.read(index as u32, first_block, size, &mut self.message)? };
-        Header::decode(&self.message)
+        RecordHeader::decode(&self.message)
     }
 }
 
-fn record_of<'a>(header: &Header, message: &'a [u8], since_ns: u64) -> Record<'a> {
+fn record_of<'a>(header: &RecordHeader, message: &'a [u8], since_ns: u64) -> Record<'a> {
     let parts = header.parts();
     Record {
         meta: &message[parts.meta],

@@ -23,7 +23,7 @@ use std::time::Duration;
 use super::event_count::Parked;
 use super::queue_figures::WorkerFigures;
 use super::queues::{GroupQueue, Lanes};
-use super::record::{Header, Parts};
+use super::record::{Parts, RecordHeader};
 use super::ring::RingReader;
 use super::slot::Slot;
 use crate::shm::memory::sync::{Ordering, fence, monotonic_coarse_ns, monotonic_ns};
@@ -275,7 +275,7 @@ const ROW_MAX: u32 = 8;
 /// Dropping it commits nothing: a worker that unwinds has not finished.
 pub struct Delivery<'a> {
     consumer: &'a mut Consumer,
-    header: Header,
+    header: RecordHeader,
     parts: Parts,
     attempts: u32,
     message_size: usize,
