@@ -141,6 +141,31 @@ fn what_waits_is_answered_and_not_before_its_time() {
     assert_eq!(["async.delayed", "async.waiting"].map(|name| server.counter(name)), [2, 0]);
 }
 
+/// A request of almost 64 KiB is delayed whole; where its room is taken the script decides, and smaller ones are let in.
+#[test]
+fn a_large_request_is_delayed_too_and_shares_the_memory() {
+    let server = Server::start(&script(
+        "msg_recv_max_size=65535\nmodparam(\"async\", \"capacity\", 8)\n\
+         request_route { async_ms_route(\"LATER\", 2000); sl_send_reply(\"503\", \"Busy\"); }\n\
+         route[LATER] { sl_send_reply(\"200\", \"$(rb{s.len}) $(rb{s.substr,59980,20})\"); }\n",
+    ));
+    let caller = server.caller();
+    let send = |name: &str, body: &str| caller.send(&caller.bytes(&Request::new("MESSAGE", name).body(body)));
+    let large: String = (0..60_000).map(|index| char::from(b'a' + (index % 23) as u8)).collect();
+    send("large-1", &large);
+    wait_until("the first is delayed", SOON, || server.counter("async.waiting") == 1);
+    // Given 8 shares of 4 KiB and 72 KiB on top, a second one does not fit.
+    send("large-2", &large);
+    assert_eq!(caller.receive().status(), 503);
+    (0..7).for_each(|index| send(&format!("small-{index}"), "x"));
+    wait_until("small ones are delayed", SOON, || server.counter("async.waiting") == 8);
+    assert_eq!(server.counter("async.full"), 1);
+    let answers: Vec<String> = (0..8).map(|_| caller.receive().start).collect();
+    let of_large = format!("SIP/2.0 200 60000 {}", &large[59_980..]);
+    assert_eq!(answers.iter().filter(|answer| **answer == of_large).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| answer.starts_with("SIP/2.0 200 1")).count(), 7, "{answers:?}");
+}
+
 #[test]
 fn whoever_is_killed_what_waits_is_answered() {
     let server = Server::start(&waiting(700, ""));

@@ -22,6 +22,7 @@ mod isolation;
 mod kamailio;
 mod kill;
 mod logs;
+mod memory;
 mod network;
 mod order;
 mod overload;

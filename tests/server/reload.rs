@@ -78,7 +78,7 @@ fn reloads_under_load_lose_nothing() {
     let next_at = Cell::new(500);
     let load = Load::new("reload", 200_000).window(64);
     let tally = load.run_while(&server.caller(), |tally| {
-        if tally.answered >= next_at.get() && server.log_count("is gone") == reloads.get() {
+        if tally.answered >= next_at.get() && server.log_count("has ended") == reloads.get() {
             if reloads.get() == 12 {
                 return ControlFlow::Break(());
             }

@@ -21,7 +21,7 @@ pub const PORT: u16 = 5060;
 /// Port of tls sockets that name none.
 pub const TLS_PORT: u16 = 5061;
 
-/// What other servers call what is called differently here.
+/// Names of other servers for settings that have another name here.
 const FOREIGN_NAMES: &[(&str, &str)] = &[
     ("log_level", "debug"),
     ("loglevel", "debug"),

@@ -73,7 +73,7 @@ pub struct Overrides {
     pub log_color: bool,
     /// `--log-engine`
     pub log_engine: Option<Engine>,
-    /// What stands behind the colon of `--log-engine`.
+    /// The text after the colon of `--log-engine`.
     pub log_engine_data: Option<String>,
     /// `--no-sandbox`
     pub is_sandbox_refused: bool,

@@ -46,8 +46,8 @@ use crate::process::succession::upgrade::Program;
 use crate::shm::proof::failpoint;
 use crate::shm::proof::failpoint::FailpointError;
 use crate::shm::{
-    Counters, ProcessTable, Queues, ShmError, StatisticsError, StatisticsPublisher, WaitingRoom,
-    WaitingRoomError,
+    Counters, DelayQueue, DelayQueueError, ProcessTable, Queues, ShmError, StatisticsError,
+    StatisticsPublisher,
 };
 use crate::sip::branch::Secret;
 use crate::state::poison::PoisonCache;
@@ -80,7 +80,7 @@ pub(in crate::process) enum StartError {
     /// The queues could not be made.
     Queues(ShmError),
     /// There is no memory for messages that wait.
-    WaitingRoom(WaitingRoomError),
+    DelayQueue(DelayQueueError),
     /// The figures cannot be published.
     Statistics(StatisticsError),
     /// Commands cannot be answered.
@@ -102,7 +102,7 @@ impl fmt::Display for StartError {
                 write!(out, "nothing to listen on: the script and -l name no UDP socket")
             }
             StartError::Queues(error) => error.fmt(out),
-            StartError::WaitingRoom(error) => error.fmt(out),
+            StartError::DelayQueue(error) => error.fmt(out),
             StartError::Statistics(error) => error.fmt(out),
             StartError::ControlSocket(path, error) => {
                 write!(out, "could not open the control socket {}: {error}", path.display())
@@ -382,7 +382,7 @@ pub(in crate::process) fn renew(
         loaded.registry.set_listener_address(index, listener.address());
     }
     let settings = loaded.settings();
-    let places = heritage::places(settings, loaded.registry.waiting_max());
+    let places = heritage::places(settings, loaded.registry.delayed_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
     let commands = former.commands.try_clone().map_err(step("share the control socket"))?;
     let generation = former.generation + 1;
@@ -511,7 +511,7 @@ fn make_heritage(
     handed: Option<Handed>,
 ) -> Result<Heritage, StartError> {
     let settings = loaded.settings();
-    let places = heritage::places(settings, loaded.registry.waiting_max());
+    let places = heritage::places(settings, loaded.registry.delayed_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
     let name = instance::name(&run_directory);
     let socket = instance::control_socket(&run_directory);
@@ -580,7 +580,7 @@ fn share(
     let counter_count = loaded.registry.counters().len() as u32;
     Ok(Heritage {
         queues: Queues::create(&heritage::queue_plan(settings, &places)).map_err(StartError::Queues)?,
-        waiting_room: waiting_room(loaded.registry.waiting_max())?,
+        delay_queue: delay_queue(loaded.registry.delayed_max())?,
         receive_memory: heritage::receive_memory(settings, &places)
             .map_err(step("make shared memory for receivers"))?,
         heartbeats: Counters::create(count, 1).map_err(step("make shared memory for heartbeats"))?,
@@ -606,9 +606,9 @@ fn share(
     })
 }
 
-fn waiting_room(waiting_max: u32) -> Result<Option<WaitingRoom>, StartError> {
-    let create = |count| WaitingRoom::create(count).map_err(StartError::WaitingRoom);
-    (waiting_max > 0).then(|| create(waiting_max)).transpose()
+fn delay_queue(delayed_max: u32) -> Result<Option<DelayQueue>, StartError> {
+    let create = |count| DelayQueue::create(count).map_err(StartError::DelayQueue);
+    (delayed_max > 0).then(|| create(delayed_max)).transpose()
 }
 
 fn random_key() -> Result<[u8; 16], StartError> {

@@ -5,10 +5,10 @@
 //!  break;      return [e];      exit [e];      drop [e];      { … }      ;
 //! ```
 
-use super::ast::{Call, Case, Expression, ExpressionKind, Label, Name, Statement, StatementKind};
-use super::diagnostic::{Diagnostic, nearest};
-use super::parser::{Parsed, Parser};
-use super::token::{Token, TokenKind};
+use super::{Parsed, Parser};
+use crate::script::ast::{Call, Case, Expression, ExpressionKind, Label, Name, Statement, StatementKind};
+use crate::script::diagnostic::{Diagnostic, nearest};
+use crate::script::token::{Token, TokenKind};
 
 impl Parser<'_> {
     /// `{ … }`, its statements. Ends at the end of the script and before a new route, where a `}` is missing.
@@ -337,7 +337,7 @@ impl Parser<'_> {
     fn ends_without_value(&self) -> bool {
         match self.kind() {
             TokenKind::Semicolon | TokenKind::RightBrace | TokenKind::End => true,
-            TokenKind::Word if super::parser::STATEMENT_WORDS.contains(&self.word()) => true,
+            TokenKind::Word if super::STATEMENT_WORDS.contains(&self.word()) => true,
             TokenKind::Word | TokenKind::Variable | TokenKind::LeftBrace => self.token(0).is_first_on_line,
             _ => false,
         }
@@ -368,13 +368,13 @@ impl Parser<'_> {
         if !matches!(expression.kind, ExpressionKind::Call(_) | ExpressionKind::Assign { .. }) {
             let span = self.span_from(start);
             self.push_unless_poisoned(no_effect(&expression), span);
-            // Told once is enough: nothing of it is left to be told again.
+            // One report is enough: nothing of it is left to be reported again.
             return Ok(StatementKind::Empty);
         }
         Ok(StatementKind::Expression(expression))
     }
 
-    fn push_unless_poisoned(&mut self, help: &str, span: super::ast::Span) {
+    fn push_unless_poisoned(&mut self, help: &str, span: crate::script::ast::Span) {
         self.report(Diagnostic::error(span, "this does nothing").with_help(help));
     }
 
@@ -431,13 +431,13 @@ impl Parser<'_> {
         self.fail(refused)
     }
 
-    /// The end of a statement. A missing one is reported right behind the last token, and the statement stands.
+    /// The end of a statement. A missing one is reported right after the last token, and the statement stands.
     fn semicolon(&mut self) -> Parsed<()> {
         if self.take(TokenKind::Semicolon) {
             return Ok(());
         }
         if self.is_poisoned() {
-            return Err(super::parser::Skip);
+            return Err(super::Skip);
         }
         if self.was_closing_missing_here() {
             return Ok(());
@@ -454,7 +454,7 @@ impl Parser<'_> {
         let goes_on = self.is_at_end_of_block()
             || self.token(0).is_first_on_line
             || matches!(self.kind(), TokenKind::Word | TokenKind::Variable | TokenKind::LeftBrace);
-        if goes_on { Ok(()) } else { Err(super::parser::Skip) }
+        if goes_on { Ok(()) } else { Err(super::Skip) }
     }
 
     fn extra_parenthesis(&mut self) {
@@ -470,7 +470,7 @@ impl Parser<'_> {
 }
 
 fn no_effect(expression: &Expression) -> &'static str {
-    use super::ast::BinaryOperator::Equal;
+    use crate::script::ast::BinaryOperator::Equal;
     match expression.kind {
         ExpressionKind::Binary(Equal, ..) => "`==` compares; to assign, write `=`",
         _ => {
