@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::flow::{Command, Comparison, Subject};
+use super::flow::{ConditionSubject, NumberComparison, RpcCall};
 use super::judge::{Found, judge};
 use super::runner::{Done, Runner, indented};
-use super::server::Server;
+use super::server::ServerUnderTest;
 use super::trouble::Trouble;
 use crate::control::client::{self, ClientError};
 use crate::script::ast::Span;
@@ -19,7 +19,7 @@ impl Runner<'_> {
     pub fn wait_for_counter(
         &mut self,
         name: &str,
-        (comparison, number): (Comparison, u64),
+        (comparison, number): (NumberComparison, u64),
         deadline: Instant,
         after: &str,
         at: Span,
@@ -42,7 +42,7 @@ impl Runner<'_> {
     }
 
     /// Repeats a command until all conditions on its answer hold.
-    pub fn wait_for_answer(&mut self, command: &Command, deadline: Instant, at: Span) -> Done {
+    pub fn wait_for_answer(&mut self, command: &RpcCall, deadline: Instant, at: Span) -> Done {
         let mut last = Ok(());
         loop {
             let answer = self.ask(command, at)?;
@@ -58,7 +58,7 @@ impl Runner<'_> {
     }
 
     /// Runs a command: its result, or why it was refused.
-    pub fn ask(&self, command: &Command, at: Span) -> Result<Result<Value, String>, Trouble> {
+    pub fn ask(&self, command: &RpcCall, at: Span) -> Result<Result<Value, String>, Trouble> {
         let arguments = self.fill_all(&command.arguments)?;
         let arguments: Vec<Value> = arguments.iter().map(|word| client::argument(word)).collect();
         match self.server.ask(&command.method, &arguments) {
@@ -69,8 +69,8 @@ impl Runner<'_> {
     }
 
     /// Checks the conditions on an answer.
-    pub fn judge_answer(&mut self, command: &Command, answer: &Result<Value, String>, at: Span) -> Done {
-        let is_error_expected = command.conditions.iter().any(|one| one.subject == Subject::Error);
+    pub fn judge_answer(&mut self, command: &RpcCall, answer: &Result<Value, String>, at: Span) -> Done {
+        let is_error_expected = command.conditions.iter().any(|one| one.subject == ConditionSubject::Error);
         if let (Err(reason), false) = (answer, is_error_expected) {
             return Err(self.with_log(Trouble::unmet(at, format!("the command failed: {reason}"))));
         }
@@ -93,24 +93,24 @@ impl Runner<'_> {
     }
 }
 
-fn unknown_counter(server: &Server, name: &str, reason: String, at: Span) -> Trouble {
+fn unknown_counter(server: &ServerUnderTest, name: &str, reason: String, at: Span) -> Trouble {
     let all = server.ask("stats.fetch", &["all".into()]).unwrap_or_default();
     let names = all.as_object().into_iter().flat_map(|rows| rows.keys().map(String::as_str));
     let help = suggestion(name, names).unwrap_or_else(|| "sworkerd -x counters lists them".to_owned());
     Trouble::Unmet(Box::new(Diagnostic::error(at, reason).with_help(help)))
 }
 
-fn find_in_answer(subject: &Subject, answer: &Result<Value, String>) -> Found {
+fn find_in_answer(subject: &ConditionSubject, answer: &Result<Value, String>) -> Found {
     let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let (name, text) = match (subject, answer) {
-        (Subject::Result(pointer), Ok(value)) if pointer.is_empty() => {
+        (ConditionSubject::Result(pointer), Ok(value)) if pointer.is_empty() => {
             ("the result".to_owned(), Some(shown(value)))
         }
-        (Subject::Result(pointer), Ok(value)) => {
+        (ConditionSubject::Result(pointer), Ok(value)) => {
             (format!("value at {pointer}"), value.pointer(pointer).map(shown))
         }
-        (Subject::Error, Err(reason)) => ("the error".to_owned(), Some(reason.clone())),
-        (Subject::Error, Ok(_)) => ("the error".to_owned(), None),
+        (ConditionSubject::Error, Err(reason)) => ("the error".to_owned(), Some(reason.clone())),
+        (ConditionSubject::Error, Ok(_)) => ("the error".to_owned(), None),
         _ => ("the result".to_owned(), None),
     };
     Found { name, count: usize::from(text.is_some()), text }

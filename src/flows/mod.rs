@@ -31,4 +31,4 @@ mod view;
 mod watch;
 
 pub use report::ReportForm;
-pub use suite::{Request, run};
+pub use suite::{TestRequest, run};

@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::conditions as condition;
-use super::flow::{Change, Command, Comparison, Event, Flow, PeerRow, Script, Step, StepKind};
-use super::outline::{self, Item, Word, span};
-use super::placeholder::{Scope, Text};
+use super::flow::{
+    AwaitedEvent, Change, Flow, FlowStep, InlineScript, NumberComparison, PeerRow, RpcCall, StepKind,
+};
+use super::outline::{self, OutlineItem, OutlineWord, span};
+use super::placeholder::{NameScope, PlaceholderText};
 use super::reader::Reader;
-use super::steps::{Parsed, Words, rest_of_line, text_of, unknown_word};
+use super::steps::{StepResult, Words, rest_of_line, text_of, unknown_word};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
 use crate::sys::signal::Signal;
@@ -24,7 +26,7 @@ const REPEAT_COUNT_MAX: u64 = 100_000;
 /// Reads a flow file.
 pub(super) fn parse(text: &str) -> (Flow, Vec<Diagnostic>) {
     let mut parser = Parser {
-        reader: Reader { file: text, scope: Scope::new(), diagnostics: Vec::new() },
+        reader: Reader { file: text, scope: NameScope::new(), diagnostics: Vec::new() },
         flow: Flow::default(),
         signalled: BTreeSet::new(),
         timeout: TIMEOUT_USUAL,
@@ -67,11 +69,11 @@ struct Row {
 
 enum Read {
     /// Something about the flow as a whole.
-    Declaration(fn(&mut Parser<'_>, &Item<'_>, &mut Words<'_>, &str) -> Parsed<()>),
+    Declaration(fn(&mut Parser<'_>, &OutlineItem<'_>, &mut Words<'_>, &str) -> StepResult<()>),
     /// A step without lines below it.
-    Line(fn(&mut Parser<'_>, &mut Words<'_>, &str) -> Parsed<StepKind>),
+    Line(fn(&mut Parser<'_>, &mut Words<'_>, &str) -> StepResult<StepKind>),
     /// A step with lines below it.
-    Block(fn(&mut Parser<'_>, &Item<'_>, &mut Words<'_>, &str) -> Parsed<StepKind>),
+    Block(fn(&mut Parser<'_>, &OutlineItem<'_>, &mut Words<'_>, &str) -> StepResult<StepKind>),
 }
 
 #[rustfmt::skip]
@@ -104,11 +106,11 @@ fn names(level: Level) -> impl Iterator<Item = &'static str> + Clone {
 }
 
 impl Parser<'_> {
-    fn steps(&mut self, items: &[Item<'_>], level: Level) -> Vec<Step> {
+    fn steps(&mut self, items: &[OutlineItem<'_>], level: Level) -> Vec<FlowStep> {
         let mut steps = Vec::new();
         for item in items {
             match self.step(item, level) {
-                Ok(Some(kind)) => steps.push(Step { span: item.head.span(), kind }),
+                Ok(Some(kind)) => steps.push(FlowStep { span: item.head.span(), kind }),
                 Ok(None) => {}
                 Err(diagnostic) => self.reader.diagnostics.push(diagnostic),
             }
@@ -116,7 +118,7 @@ impl Parser<'_> {
         steps
     }
 
-    fn step(&mut self, item: &Item<'_>, level: Level) -> Parsed<Option<StepKind>> {
+    fn step(&mut self, item: &OutlineItem<'_>, level: Level) -> StepResult<Option<StepKind>> {
         let mut words =
             Words::new(outline::words(&item.head, &mut self.reader.diagnostics), item.head.span());
         let first = words.take("a step", "")?;
@@ -140,7 +142,7 @@ impl Parser<'_> {
 
     // ---- what holds for the whole flow ------------------------------------------------------------------------------
 
-    fn test(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn test(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<()> {
         no_block(item, form)?;
         let first = words.take("what the flow shows", form)?;
         self.flow.title =
@@ -148,13 +150,18 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn default_timeout(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn default_timeout(
+        &mut self,
+        item: &OutlineItem<'_>,
+        words: &mut Words<'_>,
+        form: &str,
+    ) -> StepResult<()> {
         no_block(item, form)?;
         self.timeout = words.time()?;
         words.end(form)
     }
 
-    fn define(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn define(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<()> {
         no_block(item, form)?;
         let name = words.take("a name", form)?;
         if !name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -167,7 +174,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn peer(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn peer(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<()> {
         no_block(item, form)?;
         let name = words.take("a name", form)?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
@@ -182,7 +189,7 @@ impl Parser<'_> {
             return Err(Diagnostic::error(name.span, message).with_note(known.span, "it was declared here"));
         }
         let address = if words.takes("on") { Some(words.take("an address", form)?) } else { None };
-        let loopback = Word { text: "127.0.0.1", span: name.span, is_quoted: false };
+        let loopback = OutlineWord { text: "127.0.0.1", span: name.span, is_quoted: false };
         let address = address.unwrap_or(loopback);
         let mistake = |_| {
             let message = format!("\"{}\" is no address", address.text);
@@ -200,19 +207,19 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn script(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn script(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<()> {
         words.end(form)?;
         if let Some(known) = &self.flow.script {
             let help = "change script puts another one in its place while the server runs";
             let twice = Diagnostic::error(item.head.span(), "a flow begins with one script").with_help(help);
             return Err(twice.with_note(known.span, "this one was there before"));
         }
-        self.flow.script = Some(Script { span: item.head.span(), text: self.script_text(item, form)? });
+        self.flow.script = Some(InlineScript { span: item.head.span(), text: self.script_text(item, form)? });
         Ok(())
     }
 
     /// A script whose line numbers are those of the flow file, so that its errors are reported at the right position.
-    fn script_text(&self, item: &Item<'_>, form: &str) -> Parsed<String> {
+    fn script_text(&self, item: &OutlineItem<'_>, form: &str) -> StepResult<String> {
         let Some(first) = item.block.first() else { return Err(block_missing(item, form)) };
         let before = self.reader.file[..first.start].matches('\n').count();
         let lines: String = item.block.iter().map(|line| format!("{}\n", line.text)).collect();
@@ -221,7 +228,7 @@ impl Parser<'_> {
 
     // ---- messages ---------------------------------------------------------------------------------------------------
 
-    fn send(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn send(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let peer = words.peer(&self.flow.peers, form)?;
         let to = if words.takes("to") { Some(words.take("an address", form)?) } else { None };
         let is_exact = words.takes("exactly");
@@ -241,7 +248,7 @@ impl Parser<'_> {
         Ok(StepKind::Send { peer, to, lines })
     }
 
-    fn reply(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn reply(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let peer = words.peer(&self.flow.peers, form)?;
         let method =
             if words.takes("to") { Some(words.take("a method", form)?.text.to_owned()) } else { None };
@@ -255,7 +262,7 @@ impl Parser<'_> {
         Ok(StepKind::Reply { peer, method, status, lines: self.reader.lines(item) })
     }
 
-    fn expect(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn expect(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let peer = words.peer(&self.flow.peers, form)?;
         if words.takes("nothing") {
             no_block(item, form)?;
@@ -273,7 +280,7 @@ impl Parser<'_> {
         Ok(StepKind::Expect { peer, start, timeout, conditions })
     }
 
-    fn ignore(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn ignore(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let peer = words.peer(&self.flow.peers, form)?;
         Ok(StepKind::Ignore { peer, start: words.start_pattern(form)? })
     }
@@ -281,7 +288,7 @@ impl Parser<'_> {
     // ---- processes --------------------------------------------------------------------------------------------------
 
     /// The title of a process, such as `worker calls/1`.
-    fn process(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<Text> {
+    fn process(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<PlaceholderText> {
         let kind = words.take("a process", form)?;
         let rest = match kind.text {
             "worker" => Some(words.take("GROUP/NUMBER", "such as worker calls/1")?),
@@ -296,26 +303,26 @@ impl Parser<'_> {
         Ok(self.reader.text(stretch))
     }
 
-    fn kill(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn kill(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let process = self.process(words, form)?;
         self.note_signalled(&process);
         Ok(StepKind::Signal { process, signal: Signal::SIGKILL, timeout: self.timeout })
     }
 
-    fn signal(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn signal(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let process = self.process(words, form)?;
         self.note_signalled(&process);
         let signal = words.signal("such as HUP, TERM, STOP or CONT")?;
         Ok(StepKind::Signal { process, signal, timeout: self.timeout })
     }
 
-    fn note_signalled(&mut self, process: &Text) {
+    fn note_signalled(&mut self, process: &PlaceholderText) {
         self.signalled.insert(text_of(self.reader.file, process.span).to_owned());
     }
 
     // ---- waiting ----------------------------------------------------------------------------------------------------
 
-    fn wait(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn wait(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let what = words.take("what to wait for", form)?;
         if what.text != "rpc" {
             no_block(item, form)?;
@@ -325,7 +332,7 @@ impl Parser<'_> {
             "process" => self.wait_for_process(words)?,
             "log" => self.wait_for_log(words)?,
             "exit" => wait_for_exit(words)?,
-            "rpc" => Event::Answer(self.command(item, words)?),
+            "rpc" => AwaitedEvent::Answer(self.command(item, words)?),
             _ => {
                 let known = ["counter", "process", "log", "rpc", "exit"].into_iter();
                 return Err(unknown_word(&what, "thing to wait for", known));
@@ -336,7 +343,7 @@ impl Parser<'_> {
         Ok(StepKind::Wait { event, timeout })
     }
 
-    fn wait_for_process(&mut self, words: &mut Words<'_>) -> Parsed<Event> {
+    fn wait_for_process(&mut self, words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
         const FORM: &str = "wait process PROCESS running|gone|restarted";
         let process = self.process(words, FORM)?;
         let word = words.take("running, gone or restarted", FORM)?;
@@ -353,20 +360,20 @@ impl Parser<'_> {
                 Diagnostic::error(process.span, "nothing has happened to this process").with_help(help)
             );
         }
-        Ok(Event::Process { process, change })
+        Ok(AwaitedEvent::Process { process, change })
     }
 
-    fn wait_for_log(&mut self, words: &mut Words<'_>) -> Parsed<Event> {
+    fn wait_for_log(&mut self, words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
         const FORM: &str = "wait log \"TEXT\", or wait log matches \"PATTERN\"";
         let is_pattern = words.peek().is_some_and(|word| !word.is_quoted) && words.takes("matches");
         let word = quoted(words, FORM)?;
         match is_pattern {
-            true => Ok(Event::LogMatches(condition::pattern(&mut self.reader, word.span)?)),
-            false => Ok(Event::LogHolds(self.reader.text(word.span))),
+            true => Ok(AwaitedEvent::LogMatches(condition::pattern(&mut self.reader, word.span)?)),
+            false => Ok(AwaitedEvent::LogHolds(self.reader.text(word.span))),
         }
     }
 
-    fn log(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn log(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let what = words.take("lacks or count", form)?;
         if !["lacks", "count"].contains(&what.text) {
             let help = "log lacks and log count look at once, wait log \"TEXT\" waits";
@@ -377,18 +384,18 @@ impl Parser<'_> {
         let word = quoted(words, form)?;
         let text = self.reader.text(word.span);
         let (comparison, number) = match what.text {
-            "lacks" => (Comparison::Equal, 0),
+            "lacks" => (NumberComparison::Equal, 0),
             _ => words.comparison(form)?,
         };
         Ok(StepKind::LogCount { text, comparison, number })
     }
 
-    fn rpc(&mut self, item: &Item<'_>, words: &mut Words<'_>, _: &str) -> Parsed<StepKind> {
+    fn rpc(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, _: &str) -> StepResult<StepKind> {
         let command = self.command(item, words)?;
         Ok(StepKind::Command { command })
     }
 
-    fn command(&mut self, item: &Item<'_>, words: &mut Words<'_>) -> Parsed<Command> {
+    fn command(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>) -> StepResult<RpcCall> {
         let method = words.take("a command", "sworkerctl help lists them")?.text.to_owned();
         let mut arguments = Vec::new();
         while words.peek().is_some_and(|word| word.is_quoted || word.text != "within")
@@ -396,12 +403,12 @@ impl Parser<'_> {
         {
             arguments.push(self.reader.text(word.span));
         }
-        Ok(Command { method, arguments, conditions: condition::of_answer(&mut self.reader, item) })
+        Ok(RpcCall { method, arguments, conditions: condition::of_answer(&mut self.reader, item) })
     }
 
     // ---- the rest ---------------------------------------------------------------------------------------------------
 
-    fn change(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn change(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         if !words.takes("script") {
             let word = words.take("script", form)?;
             return Err(unknown_word(&word, "thing to change", ["script"].into_iter()));
@@ -410,7 +417,7 @@ impl Parser<'_> {
         Ok(StepKind::ChangeScript { text: self.script_text(item, form)? })
     }
 
-    fn repeat(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn repeat(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let word = words.take("a number", form)?;
         let count = word.text.parse::<u64>().ok().filter(|count| (1..=REPEAT_COUNT_MAX).contains(count));
         let Some(count) = count else {
@@ -426,22 +433,22 @@ impl Parser<'_> {
     }
 }
 
-fn wait_for_counter(words: &mut Words<'_>) -> Parsed<Event> {
+fn wait_for_counter(words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
     const FORM: &str = "wait counter NAME [=|>=|<=|>|<] NUMBER";
     let name = words.take("the name of a counter", FORM)?.text.to_owned();
     let (comparison, number) = words.comparison(FORM)?;
-    Ok(Event::Counter { name, comparison, number })
+    Ok(AwaitedEvent::Counter { name, comparison, number })
 }
 
-fn wait_for_exit(words: &mut Words<'_>) -> Parsed<Event> {
+fn wait_for_exit(words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
     const FORM: &str = "wait exit STATUS";
     let word = words.take("an exit status", FORM)?;
     let mistake =
         |_| Diagnostic::error(word.span, format!("\"{}\" is no exit status", word.text)).with_help(FORM);
-    Ok(Event::Exit { status: word.text.parse().map_err(mistake)? })
+    Ok(AwaitedEvent::Exit { status: word.text.parse().map_err(mistake)? })
 }
 
-fn quoted<'s>(words: &mut Words<'s>, form: &str) -> Parsed<Word<'s>> {
+fn quoted<'s>(words: &mut Words<'s>, form: &str) -> StepResult<OutlineWord<'s>> {
     let word = words.take("text in quotes", form)?;
     match word.is_quoted {
         true => Ok(word),
@@ -452,7 +459,7 @@ fn quoted<'s>(words: &mut Words<'s>, form: &str) -> Parsed<Word<'s>> {
 }
 
 /// A line that has nothing below it.
-fn no_block(item: &Item<'_>, form: &str) -> Parsed<()> {
+fn no_block(item: &OutlineItem<'_>, form: &str) -> StepResult<()> {
     match item.block.first() {
         None => Ok(()),
         Some(line) => {
@@ -463,7 +470,7 @@ fn no_block(item: &Item<'_>, form: &str) -> Parsed<()> {
     }
 }
 
-fn block_missing(item: &Item<'_>, form: &str) -> Diagnostic {
+fn block_missing(item: &OutlineItem<'_>, form: &str) -> Diagnostic {
     Diagnostic::error(item.head.span(), "the lines that belong here are missing")
         .with_help(format!("{form}, indented"))
 }
@@ -485,7 +492,11 @@ mod tests {
     #[test]
     fn every_word_is_documented() {
         for row in ROWS {
-            assert!(DOCUMENT.contains(&format!("| `{}", row.name)), "{} is missing in docs/flows.md", row.name);
+            assert!(
+                DOCUMENT.contains(&format!("| `{}", row.name)),
+                "{} is missing in docs/flows.md",
+                row.name
+            );
         }
     }
 }

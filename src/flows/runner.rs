@@ -3,13 +3,13 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::flow::{Change, Event, Flow, PeerIndex, StartPattern, Step, StepKind};
-use super::judge::{Received, judge};
-use super::peer::Peer;
-use super::placeholder::Text;
-use super::server::Server;
+use super::flow::{AwaitedEvent, Change, Flow, FlowStep, PeerIndex, StartPattern, StepKind};
+use super::judge::{ReceivedMessage, judge};
+use super::peer::FlowPeer;
+use super::placeholder::PlaceholderText;
+use super::server::ServerUnderTest;
 use super::trouble::Trouble;
-use super::view::{Known, View};
+use super::view::{KnownValues, View};
 use super::watch::Watch;
 use super::{compose, processes};
 use crate::script::ast::Span;
@@ -28,10 +28,10 @@ pub(super) struct Runner<'f> {
     flow: &'f Flow,
     /// A name for Call-ID and branches.
     name: &'f str,
-    pub server: Server,
-    peers: Vec<Peer>,
+    pub server: ServerUnderTest,
+    peers: Vec<FlowPeer>,
     pub watch: &'f mut Watch,
-    pub known: Known,
+    pub known: KnownValues,
     /// How many messages were sent.
     sent_count: usize,
     /// The last step that did something to the server, and how long the log was then.
@@ -41,8 +41,8 @@ pub(super) struct Runner<'f> {
 }
 
 /// The `-A` words of a flow's defines; peers are bound, and there is no server yet.
-pub(super) fn define_words(flow: &Flow, peers: &[Peer]) -> Result<Vec<String>, Trouble> {
-    let view = View { known: &Known::default(), peers, server: None, call_id: "" };
+pub(super) fn define_words(flow: &Flow, peers: &[FlowPeer]) -> Result<Vec<String>, Trouble> {
+    let view = View { known: &KnownValues::default(), peers, server: None, call_id: "" };
     let mut words = Vec::new();
     for (name, value) in &flow.defines {
         let value = value.fill(&view).map_err(|reason| Trouble::unmet(value.span, reason))?;
@@ -55,8 +55,8 @@ impl<'f> Runner<'f> {
     pub fn new(
         flow: &'f Flow,
         name: &'f str,
-        server: Server,
-        peers: Vec<Peer>,
+        server: ServerUnderTest,
+        peers: Vec<FlowPeer>,
         watch: &'f mut Watch,
     ) -> Runner<'f> {
         Runner {
@@ -65,7 +65,7 @@ impl<'f> Runner<'f> {
             server,
             peers,
             watch,
-            known: Known::default(),
+            known: KnownValues::default(),
             sent_count: 0,
             last_act: (Span::default(), 0),
             is_over: false,
@@ -88,7 +88,7 @@ impl<'f> Runner<'f> {
         self.flow.steps.last().map_or(Span::default(), |step| step.span)
     }
 
-    fn run_steps(&mut self, steps: &[Step]) -> Done {
+    fn run_steps(&mut self, steps: &[FlowStep]) -> Done {
         for step in steps {
             if step.kind.is_act() {
                 self.last_act = (step.span, self.server.log().len());
@@ -98,7 +98,7 @@ impl<'f> Runner<'f> {
         Ok(())
     }
 
-    fn run_step(&mut self, step: &Step) -> Done {
+    fn run_step(&mut self, step: &FlowStep) -> Done {
         let at = step.span;
         match &step.kind {
             StepKind::Send { peer, to, lines } => self.send(*peer, to.as_ref(), lines, at),
@@ -142,15 +142,19 @@ impl<'f> Runner<'f> {
         View { known: &self.known, peers: &self.peers, server: Some(&self.server), call_id: self.name }
     }
 
-    fn fill(&self, text: &Text) -> Result<String, Trouble> {
+    fn fill(&self, text: &PlaceholderText) -> Result<String, Trouble> {
         text.fill(&self.view()).map_err(|reason| Trouble::unmet(text.span, reason))
     }
 
-    pub fn fill_all(&self, lines: &[Text]) -> Result<Vec<String>, Trouble> {
+    pub fn fill_all(&self, lines: &[PlaceholderText]) -> Result<Vec<String>, Trouble> {
         lines.iter().map(|line| self.fill(line)).collect()
     }
 
-    fn server_address(&self, to: Option<&Text>, at: Span) -> Result<std::net::SocketAddr, Trouble> {
+    fn server_address(
+        &self,
+        to: Option<&PlaceholderText>,
+        at: Span,
+    ) -> Result<std::net::SocketAddr, Trouble> {
         let Some(to) = to else {
             let first = self.server.listeners.first().copied();
             return first.ok_or_else(|| Trouble::unmet(at, "the server listens nowhere"));
@@ -166,7 +170,13 @@ impl<'f> Runner<'f> {
 
     // ---- messages ---------------------------------------------------------------------------------------------------
 
-    fn send(&mut self, peer: PeerIndex, to: Option<&Text>, lines: &[Text], at: Span) -> Done {
+    fn send(
+        &mut self,
+        peer: PeerIndex,
+        to: Option<&PlaceholderText>,
+        lines: &[PlaceholderText],
+        at: Span,
+    ) -> Done {
         self.sent_count += 1;
         self.known.branch = format!("z9hG4bK-{}-{}", self.name, self.sent_count);
         let lines = self.fill_all(lines)?;
@@ -174,17 +184,23 @@ impl<'f> Runner<'f> {
         self.send_bytes(peer, to, &bytes, at)
     }
 
-    fn send_exactly(&mut self, peer: PeerIndex, to: Option<&Text>, lines: &[Text], at: Span) -> Done {
+    fn send_exactly(
+        &mut self,
+        peer: PeerIndex,
+        to: Option<&PlaceholderText>,
+        lines: &[PlaceholderText],
+        at: Span,
+    ) -> Done {
         let filled = self.fill_all(lines)?;
         let bytes = compose::exactly(&filled).map_err(|reason| Trouble::unmet(at, reason))?;
         self.send_bytes(peer, to, &bytes, at)
     }
 
-    fn send_bytes(&mut self, peer: PeerIndex, to: Option<&Text>, bytes: &[u8], at: Span) -> Done {
+    fn send_bytes(&mut self, peer: PeerIndex, to: Option<&PlaceholderText>, bytes: &[u8], at: Span) -> Done {
         let to = self.server_address(to, at)?;
         let peer = &self.peers[peer];
-        match peer.socket.send_to(bytes, to) {
-            Ok(_) => Ok(()),
+        match peer.send(bytes, to) {
+            Ok(()) => Ok(()),
             Err(error) => Err(Trouble::unmet(at, format!("{} could not send to {to}: {error}", peer.name))),
         }
     }
@@ -193,8 +209,8 @@ impl<'f> Runner<'f> {
         &mut self,
         index: PeerIndex,
         method: Option<&str>,
-        status: &Text,
-        lines: &[Text],
+        status: &PlaceholderText,
+        lines: &[PlaceholderText],
         at: Span,
     ) -> Done {
         let (status, lines) = (self.fill(status)?, self.fill_all(lines)?);
@@ -206,8 +222,8 @@ impl<'f> Runner<'f> {
         let message = Message::parse(&request.bytes)
             .map_err(|error| Trouble::unmet(at, format!("the request cannot be read: {error}")))?;
         let bytes = compose::reply(&message, &status, &lines, &peer.tag, peer.address);
-        match peer.socket.send_to(&bytes, &request.source) {
-            Ok(_) => Ok(()),
+        match peer.send(&bytes, request.source) {
+            Ok(()) => Ok(()),
             Err(error) => Err(Trouble::unmet(
                 at,
                 format!("{} could not send to {}: {error}", peer.name, request.source),
@@ -215,7 +231,7 @@ impl<'f> Runner<'f> {
         }
     }
 
-    fn expect(&mut self, step: &Step) -> Done {
+    fn expect(&mut self, step: &FlowStep) -> Done {
         let StepKind::Expect { peer, start, timeout, conditions } = &step.kind else { return Ok(()) };
         let deadline = Instant::now() + *timeout;
         let Some(received) = self.peers[*peer].receive(self.watch, deadline)? else {
@@ -247,7 +263,7 @@ impl<'f> Runner<'f> {
         }
     }
 
-    fn unmet_by(&self, received: &Received, at: Span, message: String) -> Trouble {
+    fn unmet_by(&self, received: &ReceivedMessage, at: Span, message: String) -> Trouble {
         let came = format!("this came from {}:\n{}", received.source, indented(&received.text()));
         let diagnostic = Diagnostic::error(at, message).with_remark(came);
         self.with_log(Trouble::Unmet(Box::new(diagnostic)))
@@ -319,7 +335,7 @@ impl<'f> Runner<'f> {
 
     // ---- processes --------------------------------------------------------------------------------------------------
 
-    fn signal(&mut self, process: &Text, signal: Signal, timeout: Duration, at: Span) -> Done {
+    fn signal(&mut self, process: &PlaceholderText, signal: Signal, timeout: Duration, at: Span) -> Done {
         let name = self.fill(process)?;
         let deadline = Instant::now() + timeout;
         let server = &self.server;
@@ -349,23 +365,23 @@ impl<'f> Runner<'f> {
 
     // ---- waiting ----------------------------------------------------------------------------------------------------
 
-    fn wait(&mut self, event: &Event, timeout: Duration, at: Span) -> Done {
+    fn wait(&mut self, event: &AwaitedEvent, timeout: Duration, at: Span) -> Done {
         let deadline = Instant::now() + timeout;
         let after = format!("after {timeout:?}");
         match event {
-            Event::Exit { status } => self.wait_for_exit(*status, deadline, &after, at),
-            Event::Counter { name, comparison, number } => {
+            AwaitedEvent::Exit { status } => self.wait_for_exit(*status, deadline, &after, at),
+            AwaitedEvent::Counter { name, comparison, number } => {
                 self.wait_for_counter(name, (*comparison, *number), deadline, &after, at)
             }
-            Event::Answer(command) => self.wait_for_answer(command, deadline, at),
-            Event::Process { process, change } => {
+            AwaitedEvent::Answer(command) => self.wait_for_answer(command, deadline, at),
+            AwaitedEvent::Process { process, change } => {
                 self.wait_for_process(process, *change, deadline, &after, at)
             }
-            Event::LogHolds(text) => {
+            AwaitedEvent::LogHolds(text) => {
                 let text = self.fill(text)?;
                 self.wait_for_log(|log| log.contains(&text), &format!("\"{text}\""), deadline, &after, at)
             }
-            Event::LogMatches(pattern) => {
+            AwaitedEvent::LogMatches(pattern) => {
                 let shape = pattern.text.fill_pattern(&self.view());
                 let shape = shape.map_err(|reason| Trouble::unmet(pattern.text.span, reason))?;
                 let regex = regex::Regex::new(&format!("(?m){shape}"))
@@ -389,7 +405,7 @@ impl<'f> Runner<'f> {
 
     fn wait_for_process(
         &mut self,
-        process: &Text,
+        process: &PlaceholderText,
         change: Change,
         deadline: Instant,
         after: &str,

@@ -1,6 +1,6 @@
 //! The server under test: this program once more, as a trial, in a directory of its own.
 //!
-//! **Invariant:** whatever happens to a flow, no process of its server is left when the [`Server`] is dropped.
+//! **Invariant:** whatever happens to a flow, no process of its server is left when the [`ServerUnderTest`] is dropped.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -39,11 +39,11 @@ pub(super) enum ScriptOfServer<'s> {
     /// A file of the user, with all it includes.
     File(&'s Path),
     /// A text, and the name of the file it stands in.
-    Text { text: &'s str, name: &'s str },
+    PlaceholderText { text: &'s str, name: &'s str },
 }
 
 /// A server that runs.
-pub(super) struct Server {
+pub(super) struct ServerUnderTest {
     directory: PathBuf,
     /// The process that was started; after an upgrade another one is the master.
     started: ProcessId,
@@ -67,17 +67,17 @@ impl From<Trouble> for StartFailure {
     }
 }
 
-impl Server {
+impl ServerUnderTest {
     /// Starts a server with further words on its command line, and waits until it serves.
     pub fn start(
         script: &ScriptOfServer<'_>,
         words: &[OsString],
         watch: &mut Watch,
-    ) -> Result<Server, StartFailure> {
+    ) -> Result<ServerUnderTest, StartFailure> {
         let trouble = |what: &'static str| move |error: io::Error| Trouble::system(what, &error);
         let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("sworker-flow-XXXXXX"))
             .map_err(|errno| Trouble::system("make a directory", &errno.into()))?;
-        let mut server = Server {
+        let mut server = ServerUnderTest {
             directory,
             started: ProcessId::own(),
             ended: Cell::new(None),
@@ -87,7 +87,7 @@ impl Server {
         };
         let path = match *script {
             ScriptOfServer::File(path) => path.to_owned(),
-            ScriptOfServer::Text { text, name } => {
+            ScriptOfServer::PlaceholderText { text, name } => {
                 let path = server.directory.join("flow.cfg");
                 fs::write(&path, text).map_err(trouble("write the script"))?;
                 server.script = Some((path.clone(), name.to_owned()));
@@ -267,7 +267,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerUnderTest {
     fn drop(&mut self) {
         self.end_all();
         let _ = fs::remove_dir_all(&self.directory);

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::peer::Peer;
+use super::peer::FlowPeer;
 use super::placeholder::{LISTENER_LEAD, PROCESS_LEAD, Values};
-use super::server::Server;
+use super::server::ServerUnderTest;
 use crate::sys::process::ProcessId;
 
 /// What placeholders stand for, apart from peers and server.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct KnownValues {
     pub captured: HashMap<String, String>,
     pub branch: String,
     pub round: u32,
@@ -19,9 +19,9 @@ pub(super) struct Known {
 
 /// Everything a placeholder may ask for.
 pub(super) struct View<'r> {
-    pub known: &'r Known,
-    pub peers: &'r [Peer],
-    pub server: Option<&'r Server>,
+    pub known: &'r KnownValues,
+    pub peers: &'r [FlowPeer],
+    pub server: Option<&'r ServerUnderTest>,
     pub call_id: &'r str,
 }
 
