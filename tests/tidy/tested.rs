@@ -15,6 +15,7 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/routing/script_view.rs", "src/bindings/registry.rs"),
     ("src/routing/shared_values.rs", "src/bindings/variables/shared.rs"),
     ("src/bindings/registry/live.rs", "src/bindings/registry/catalog.rs"),
+    ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
     // The protocol of the queue: models of every interleaving, and real processes that are killed.
     ("src/shm/queue/event_count.rs", "src/shm/proof/model.rs"),
     ("src/shm/queue/queue_figures.rs", "src/shm/queue/queues.rs"),
