@@ -44,6 +44,7 @@ mod test {
     //! How the rows of every table are tested: `check("s.len", "abc", &[], "3")`; `<null>` where nothing comes out.
 
     use super::*;
+    use crate::script::host::{Argument, Reading, ValueRef};
 
     /// Applies the row `name` to text.
     pub(crate) fn check(name: &str, input: &str, arguments: &[&str], expected: &str) {

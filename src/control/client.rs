@@ -40,7 +40,7 @@ impl fmt::Display for ClientError {
             }
             ClientError::Broken(error) => write!(out, "could not talk to the server: {error}"),
             ClientError::NoAnswer => write!(out, "the server gave no answer"),
-            // The general code tells nothing, and mistakes in a script are told on many lines.
+            // The general code says nothing, and errors of a script take many lines.
             ClientError::Refused(fault) if fault.code == CommandError::FAILED => {
                 write!(out, "{}", fault.message)
             }
@@ -87,7 +87,7 @@ fn read_line(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, Clie
     Ok(line)
 }
 
-/// Where a server listens that was not told where.
+/// Where a server listens by default.
 pub fn default_socket() -> PathBuf {
     socket_in(&instance::default_run_directory())
 }

@@ -26,8 +26,8 @@ pub trait Server {
     fn group_states(&self) -> Vec<GroupState>;
     /// How often the configuration was changed, and how many former generations of processes are finishing.
     fn generation(&self) -> (u64, u64);
-    /// Reads the script again and changes to it; the words are for the operator. The only wish that is waited for, for a
-    /// few seconds at most.
+    /// Reads the script again and changes to it; the words are for the operator. The only request that is waited for,
+    /// for a few seconds at most.
     fn reload(&self) -> Result<String, String>;
     /// Every counter with its value: `room.thing_past`.
     fn counters(&self) -> Vec<(String, u64)>;
@@ -286,7 +286,7 @@ pub fn answer(server: &dyn Server, line: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Elsewhere a signal number follows; here nothing does, and whoever writes one means something else than a stop.
+/// Elsewhere a signal number follows; here nothing does, and a call with a number means something else than a stop.
 fn stop(server: &dyn Server, arguments: &[Value]) -> Result<Value, CommandError> {
     if !arguments.is_empty() {
         return Err(CommandError::failed("core.kill takes no argument here: it is an orderly stop"));

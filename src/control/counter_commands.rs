@@ -1,4 +1,4 @@
-//! The commands `stats.…` and `cnt.…`: counters by name, by room, and begun anew.
+//! The commands `stats.…` and `cnt.…`: counters by name, by room, and begun again.
 //!
 //! A counter is `room.thing_past`; for `cnt.…` the room is its group.
 
@@ -20,7 +20,7 @@ pub(super) fn get_statistics(server: &dyn Server, given: &[Value]) -> Result<Val
     Ok(chosen(server, given)?.into_iter().map(line).collect())
 }
 
-/// Begins the counters that the arguments name at 0; without arguments there is nothing to begin anew.
+/// Begins the counters that the arguments name at 0; without arguments there is nothing to begin again.
 pub(super) fn reset(server: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     if given.is_empty() {
         return Err(CommandError::bad_parameters("names of counters, rooms or \"all\" are needed"));

@@ -43,12 +43,13 @@ pub struct CommandServer {
     limits: ConnectionLimits,
     connections: Vec<Connection>,
     ready: Vec<bool>,
-    /// Until then nobody new is let in, because the kernel refused to.
+    /// Until then no connection is accepted, because the kernel refused to.
     closed_until: Option<Instant>,
     refusal: Option<io::Error>,
 }
 
-/// Who could not be let in still waits at the door, which therefore stays ready: whoever looked at once again would spin.
+/// A connection that could not be accepted still waits, so the listener stays ready: polling it again at once would
+/// spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -100,8 +101,8 @@ impl CommandServer {
         Ok(())
     }
 
-    /// Listens to nobody new, and finishes with those who are here: what they have asked is answered, and who has come
-    /// and not asked yet is waited for a little.
+    /// Accepts no new connection, and finishes the open ones: what they have asked is answered, and a connection that
+    /// has come and not asked yet is waited for a little.
     pub fn finish(mut self, server: &dyn Server, patience: Duration) {
         let deadline = Instant::now() + patience;
         loop {
@@ -128,7 +129,7 @@ impl CommandServer {
         self.connections.len()
     }
 
-    /// Why nobody can be let in, once for each time that this begins.
+    /// Why no connection can be accepted, once for each time that this begins.
     pub fn take_refusal(&mut self) -> Option<io::Error> {
         self.refusal.take()
     }
@@ -138,7 +139,7 @@ impl CommandServer {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // Who called has hung up.
+                // The client has closed the connection.
                 Err(error) if is_temporary(&error) || error.kind() == io::ErrorKind::ConnectionAborted => {
                     continue;
                 }

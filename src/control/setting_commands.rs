@@ -84,7 +84,7 @@ pub(super) fn set_delayed(server: &dyn Server, given: &[Value]) -> Result<Value,
     Ok(Value::Null)
 }
 
-/// One that cannot be made keeps no other one back; the first of them is told.
+/// A change that fails does not prevent the others; the first failure is reported.
 pub(super) fn commit(server: &dyn Server, _: &[Value]) -> Result<Value, CommandError> {
     let waiting = server.waiting_changes().take();
     let faults: Vec<CommandError> = waiting.iter().filter_map(|change| apply(server, change).err()).collect();
@@ -149,7 +149,7 @@ fn change(server: &dyn Server, given: &[Value]) -> Result<PendingChange, Command
     Ok(PendingChange { group: row.group, name: row.name, value })
 }
 
-/// The setting that the first two of so many arguments name.
+/// The setting named by the first two of `count` arguments.
 fn named(server: &dyn Server, given: &[Value], count: usize) -> Result<SettingRow, CommandError> {
     if given.len() != count {
         let value = if count == 3 { " and a value" } else { "" };

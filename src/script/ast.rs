@@ -159,7 +159,7 @@ pub enum RouteKind {
 }
 
 impl RouteKind {
-    /// Every kind, in the order in which they are told.
+    /// Every kind, in the order in which they are reported.
     pub const ALL: [RouteKind; 8] = [
         RouteKind::Request,
         RouteKind::Named,
@@ -423,7 +423,7 @@ pub struct Variable {
     pub span: Span,
 }
 
-/// An index behind a variable.
+/// An index after a variable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Index {
     /// `[n]`, negative from the end.

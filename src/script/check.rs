@@ -125,12 +125,12 @@ pub(super) struct Breakable {
     pub(super) breaks: Vec<Jump>,
 }
 
-/// Who calls what, judged when all routes are known.
+/// Which route calls which, judged when all routes are known.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     /// Calls of routes by name: from, to.
     pub(super) route_calls: Vec<(RouteId, RouteId)>,
-    /// Routes somebody names.
+    /// Routes that are called.
     pub(super) named: HashSet<RouteId>,
     /// Kinds of which some route is chosen by a computed name.
     pub(super) computed_kinds: HashSet<RouteKind>,

@@ -1,4 +1,4 @@
-//! What is wrong with a script, said so that its author can mend it.
+//! The errors of a script, reported so that its author can fix them.
 //!
 //! ```text
 //! calls.cfg:14:22: error: unknown worker group "cals"

@@ -6,9 +6,9 @@
 //!    "message":"unknown worker group \"cals\"","help":"groups are \"calls\"","notes":[]}]}
 //! ```
 //!
-//! Lines and columns count from 1, columns are characters; the end lies behind the last one. `help` may be null, and so
-//! may a place where a remark concerns no line of a file. A mistake inside an included file or the value of a define
-//! has the way it came in its notes, innermost first.
+//! Lines and columns count from 1, columns are characters; the end follows the last one. `help` may be null, and so may
+//! a place where a remark concerns no line of a file. A mistake inside an included file or the value of a define has
+//! the way it came in its notes, innermost first.
 
 use serde_json::{Map, Value, json};
 

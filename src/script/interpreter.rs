@@ -126,7 +126,7 @@ impl Interpreter {
         Run::new(self, &program.code, Some(program), host, entry).finish()
     }
 
-    /// Goes on behind a call that interrupted a run of the same program, to the end of the route it stands in; the call
+    /// Goes on after a call that interrupted a run of the same program, to the end of the route it stands in; the call
     /// was true. `None` when no run can have been interrupted there.
     pub fn resume<H: Host>(&mut self, program: &Program, point: u32, host: &mut H) -> Option<Verdict> {
         let on_failure = program.statement_of_interruption(point)?;
@@ -179,7 +179,7 @@ pub(super) struct CallFrame {
 /// Why the machine leaves the ordinary course. Small, since every instruction says whether it does.
 #[derive(Clone, Copy)]
 pub(super) enum Stop {
-    /// The statement is abandoned; the reason has been told.
+    /// The statement is abandoned; the reason has been reported.
     Statement,
     /// The run is over, as the verdict says.
     Run,
@@ -487,7 +487,7 @@ impl<H: Host> Run<'_, H> {
         Ok(())
     }
 
-    /// The code of a function or route is what the call leaves behind, also in `$rc`.
+    /// The code of a function or route is the result of the call, also in `$rc`.
     pub(super) fn finish_call(&mut self, code: i64) {
         self.last_code = code;
         self.push(Operand::Integer(code));

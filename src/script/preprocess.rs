@@ -407,7 +407,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         }
     }
 
-    /// `#!else` or `#!endif` behind text that was read.
+    /// `#!else` or `#!endif` after text that was read.
     fn end_of_branch(&mut self, directive: Directive, at: Span) {
         if let Some(frame) = self.frames.last_mut() {
             frame.cursor.rest_of_line();
@@ -433,7 +433,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         let mut inner: usize = 0;
         while let Some(frame) = self.frames.last_mut() {
             let Some((directive, at)) = frame.cursor.skip_to_condition() else {
-                // The condition goes on behind the place where this file was included.
+                // The condition goes on after the place where this file was included.
                 self.close();
                 continue;
             };
@@ -530,7 +530,7 @@ pub(super) fn module_define(path: &str) -> String {
     format!("MOD_{}", file.strip_suffix(".so").unwrap_or(file))
 }
 
-/// The inside of `"…"` or `'…'`, whatever stands behind it.
+/// The inside of `"…"` or `'…'`, whatever follows it.
 fn quoted(text: &[u8]) -> Option<&[u8]> {
     let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\''))?;
     let end = memchr::memrchr(quote, &text[1..])?;

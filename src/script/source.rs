@@ -9,8 +9,8 @@
 //! A [`Span`] is two offsets into this space, so a place needs eight bytes wherever it is kept, and still says through
 //! which includes and defines the text came. Every use of a define is a region of its own that shares the text.
 //!
-//! **Invariant:** regions lie one behind the other, in the order they were added, with one free offset between them,
-//! so that the place behind the last byte of a region belongs to that region.
+//! **Invariant:** regions lie one after the other, in the order they were added, with one free offset between them, so
+//! that the place after the last byte of a region belongs to that region.
 
 use super::ast::Span;
 use std::ops::Range;
@@ -111,7 +111,7 @@ impl SourceMap {
         }
     }
 
-    /// The place of some bytes of an option that [`SourceMap::add_command_line`] was told.
+    /// The place of some bytes of an option given to [`SourceMap::add_command_line`].
     pub fn option_span(&self, option: &str, part: Range<usize>) -> Option<Span> {
         let region = self.regions.iter().find(|region| region.is_command_line)?;
         let text = std::str::from_utf8(&region.text).ok()?;
@@ -128,14 +128,14 @@ impl SourceMap {
         self.region_at(self.file_span(span).start).is_some_and(|index| self.regions[index].is_command_line)
     }
 
-    /// This file belongs to somebody else than the script: little of it is to be shown.
+    /// This file has another owner than the script: little of it is to be shown.
     pub(super) fn mark_foreign(&mut self, file: FileId) {
         if let Some(region) = self.regions.get_mut(file.0 as usize) {
             region.is_foreign = true;
         }
     }
 
-    /// The name of the file a span stands in, if that belongs to somebody else than the script.
+    /// The name of the file a span stands in, if that has another owner than the script.
     pub fn foreign_file(&self, span: Span) -> Option<&str> {
         let region = &self.regions[self.region_at(self.file_span(span).start)?];
         region.is_foreign.then_some(region.name.as_str())
@@ -297,11 +297,11 @@ pub(super) fn is_continuation(byte: u8) -> bool {
 /// A file found for an include.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedFile {
-    /// Name under which it is reported, and from whose directory it includes others.
+    /// Name under which it is reported; it includes other files from that directory.
     pub path: String,
     /// Its bytes.
     pub text: Vec<u8>,
-    /// Whether it belongs to somebody else than the script that includes it.
+    /// Whether it has another owner than the script that includes it.
     pub is_foreign: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Where the header lines of a message stand: found in one pass, kept as entries of 12 bytes.
 //!
-//! The first 64 lines are kept in place, so that most messages allocate nothing; further ones go to a vector. A
-//! table tells the first line of each known header field without a search.
+//! The first 64 lines are kept in place, so that most messages allocate nothing; further ones go to a vector. A table
+//! gives the first line of each known header field without a search.
 
 use super::find::{find, find_word};
 use super::header::{HEADER_ID_COUNT, HeaderId};
@@ -11,7 +11,7 @@ use std::ops::Range;
 /// How many header lines are indexed without allocating.
 const INLINE_COUNT: usize = 64;
 
-/// How many header lines can be told apart: a 16-bit number, of which 0 means none.
+/// Maximum number of indexed header lines: a 16-bit number, of which 0 means none.
 pub(super) const HEADER_COUNT_MAX: usize = u16::MAX as usize - 1;
 
 /// The longest line whose parts fit an entry.
@@ -152,7 +152,7 @@ fn read_other_line(text: &[u8]) -> HeaderLine {
 #[inline]
 fn without_space(line: &[u8], from: usize) -> Range<usize> {
     match line.get(from..) {
-        // As nearly everybody writes it.
+        // As it is usually written.
         Some([b' ', first, .., last, b'\r', b'\n']) if *first > b' ' && *last > b' ' => {
             from + 1..line.len() - 2
         }
@@ -168,7 +168,7 @@ fn without_any_space(line: &[u8], from: usize) -> Range<usize> {
     while start < end && is_space(line[end - 1]) {
         end -= 1;
     }
-    // A value that is not there stands behind the colon: what is put there must not start the next line.
+    // A value that is not there follows the colon: what is put there must not start the next line.
     if start < end { start..end } else { from..from }
 }
 
@@ -200,7 +200,7 @@ pub(super) fn empty_line_size(text: &[u8]) -> Option<usize> {
 
 /// A header name without the white space and control octets that may stand between it and the colon.
 ///
-/// They are no part of the name for matching, or a field could hide from its removal behind them.
+/// They are no part of the name for matching, or a field could hide from its removal after them.
 #[inline]
 pub(super) fn trim_name(name: &[u8]) -> &[u8] {
     let is_visible = |byte: u8| byte > b' ' && byte != 0x7f;

@@ -50,7 +50,7 @@ pub struct Message<'a> {
     identity: Identity<'a>,
 }
 
-/// The fields that everybody who handles a message reads, most of them more than once: read with the index.
+/// The fields that are read for every message, most of them more than once: read with the index.
 #[derive(Clone, Copy, Debug)]
 struct Identity<'a> {
     top_via: Result<Via<'a>, HeaderError>,
@@ -94,7 +94,7 @@ pub struct Limits {
     pub via_count_max: usize,
 }
 
-/// A value of Via has at least so many bytes: who has fewer of them need not count.
+/// The least size of a value of Via: a shorter text holds none.
 const VIA_SIZE_MIN: usize = 8;
 
 impl Limits {
@@ -261,7 +261,7 @@ impl<'a> Message<'a> {
         self.leading_size
     }
 
-    /// What was received behind the body that Content-Length announces.
+    /// What was received after the body that Content-Length announces.
     pub fn trailing(&self) -> &'a [u8] {
         &self.bytes[self.body_start + self.body().len()..]
     }

@@ -1,8 +1,8 @@
 //! Which status a broken message is owed, and why.
 //!
-//! [`Message::parse`] refuses only what nobody could answer. Everything else comes here: the first fault found is
-//! named, with the status a request is owed for it. Whether to answer, to discard or to go on is the caller's to
-//! decide. The order is that of RFC 3261 8.2 and 16.3.
+//! [`Message::parse`] refuses only what cannot be answered. Everything else comes here: the first fault found is named,
+//! with the status a request is owed for it. Whether to answer, to discard or to go on is the caller's to decide. The
+//! order is that of RFC 3261 8.2 and 16.3.
 
 use super::header::HeaderId;
 use super::message::{HeaderError, Message, ParseErrorKind, StartLineFault};
@@ -55,11 +55,11 @@ pub enum Fault {
     Header(HeaderError),
     /// A header line without a colon or without a valid name before it.
     BrokenLine,
-    /// A carriage return that ends no line, where somebody else may see a line end.
+    /// A carriage return that ends no line, where another reader may see a line end.
     BareCarriageReturn,
     /// The Request-URI.
     RequestUri(UriError),
-    /// The scheme of the Request-URI is none of ours.
+    /// The scheme of the Request-URI is not supported.
     Scheme,
     /// The method of CSeq is not that of the request (RFC 3261 8.1.1.5).
     CSeqMethod,
@@ -73,7 +73,7 @@ pub enum Fault {
     NoHopLeft,
     /// An extension is required that we do not have (RFC 3261 16.3 step 5, 8.2.2.3).
     Extension(HeaderId),
-    /// A response that would go to everybody (RFC 4475 3.3.10).
+    /// A response that would be broadcast (RFC 4475 3.3.10).
     Broadcast,
     /// There is more of something than is allowed (RFC 3261 21.5.7).
     AboveLimit(ParseErrorKind),
@@ -94,7 +94,7 @@ pub fn validate(message: &Message<'_>, rules: &ValidationRules<'_>) -> Result<()
     check_extensions(message, rules)
 }
 
-/// Without this nobody can process a message: a start line of SIP/2.0 and the five fields of RFC 3261 8.1.1, each
+/// Without this a message cannot be processed: a start line of SIP/2.0 and the five fields of RFC 3261 8.1.1, each
 /// readable and there once.
 pub fn check_readable(message: &Message<'_>) -> Result<(), Fault> {
     check_version(message)?;

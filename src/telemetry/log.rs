@@ -7,7 +7,8 @@
 //!  MESSAGE=… PRIORITY=6 SIP_CALL_ID=…               to the journal
 //! ```
 //!
-//! **Invariant:** what cannot be written at once is dropped and counted; the number is told when there is room again.
+//! **Invariant:** what cannot be written at once is dropped and counted; the number is written when there is room
+//! again.
 //!
 //! Control bytes are written as `\x0d` (and a backslash before an `x` as `\x5c`, so that it can be undone). A final
 //! newline and tabs stay. So do newlines and colour sequences that the script itself writes, but for where a line must
@@ -44,7 +45,7 @@ pub struct Line<'a> {
     pub label: &'a [u8],
     /// Call-ID of the message in hand, empty without one.
     pub call_id: &'a [u8],
-    /// Who wrote the text.
+    /// The writer of the text.
     pub origin: Origin,
 }
 
@@ -55,7 +56,7 @@ impl Line<'static> {
     }
 }
 
-/// Who wrote the text of a line.
+/// The writer of the text of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The server: one line is one line, whatever is in it.
@@ -140,7 +141,7 @@ impl Log {
         Log { shape, ..Log::new(destination.open(), level) }
     }
 
-    /// From now on this process and all its later children have one level, whoever changes it.
+    /// From now on this process and all its later children share one level, whichever process changes it.
     pub fn share_level(&mut self) -> io::Result<()> {
         self.level = LevelCell::Shared(SharedNumber::create(self.level.get().number())?);
         Ok(())

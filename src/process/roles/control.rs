@@ -218,8 +218,8 @@ impl Server for Figures<'_> {
 
     fn counters(&self) -> Vec<(String, u64)> {
         let rows = self.heritage.loaded.registry.counters();
-        let value = |index, name: &str| match &self.heritage.waiting_room {
-            Some(room) if name == WAITING_COUNT => room.taken_count(),
+        let value = |index, name: &str| match &self.heritage.delay_queue {
+            Some(delayed) if name == WAITING_COUNT => delayed.taken_count(),
             _ => self.counted(index),
         };
         (0..).zip(rows).map(|(index, row)| (row.name.to_string(), value(index, &row.name))).collect()

@@ -1,4 +1,5 @@
-//! Modules that are known and not here yet: each is told once, where it is first mentioned, with what stays unchecked.
+//! Modules that are known and not supported yet: each is reported once, where it is first mentioned, with what stays
+//! unchecked.
 //!
 //! A script written for a larger server loads twenty modules that this one does not have and calls their functions in a
 //! hundred places. That is twenty mistakes, not a hundred and twenty: calls, variables and parameters that belong to
@@ -12,7 +13,7 @@ use crate::script::diagnostic::Diagnostic;
 use crate::script::program::Instruction;
 
 impl Checker<'_> {
-    /// Whether a refused name belongs to modules that are not here; then that is counted, and told once.
+    /// Whether a refused name belongs to modules that are not here; then that is counted, and reported once.
     pub(super) fn is_absent(&mut self, refused: Refused<'_>, span: Span, complaint: &Complaint) -> bool {
         let modules = self.catalog.absent_modules(refused);
         for module in &modules {

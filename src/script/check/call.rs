@@ -119,7 +119,7 @@ impl Checker<'_> {
         let (kind, name) = self.program.describe(route);
         let is_early = match kind {
             RouteKind::Event => name == PRE_ROUTING,
-            // Whoever calls it may be pre-routing.
+            // The caller may be pre-routing.
             RouteKind::Named => true,
             _ => false,
         };

@@ -510,7 +510,7 @@ fn links(expression: &Expression, wanted: Wanted) -> (&Expression, Vec<Link<'_>>
     for link in chain.iter().rev() {
         kinds.push(kind_of_operation(link.operator, kinds[kinds.len() - 1]));
     }
-    // The kind of all that stands left of an operator is the last one but so many.
+    // The kind of everything left of an operator, counted from the last one.
     kinds.pop();
     let mut wanted = wanted;
     for link in &mut chain {

@@ -67,7 +67,7 @@ impl Checker<'_> {
     }
 
     /// A place to be written, or to be handed to a function; leaves what it computes. `None` after a mistake, with
-    /// nothing left behind.
+    /// nothing left on the stack.
     pub(super) fn place(&mut self, variable: &Variable, purpose: &str) -> Option<PlaceShape> {
         let name = &variable.name.text;
         if let Some(first) = variable.transformations.first() {
@@ -81,7 +81,7 @@ impl Checker<'_> {
         self.shape(variable)
     }
 
-    /// Key and index onto the stack, the rest into a shape. Nothing is left behind after a mistake.
+    /// Key and index onto the stack, the rest into a shape. Nothing stays on the stack after an error.
     fn shape(&mut self, variable: &Variable) -> Option<PlaceShape> {
         let literal_key = counted_name(variable).or_else(|| variable.key.as_ref().and_then(literal));
         let key = match (&variable.key, &literal_key) {
@@ -140,7 +140,7 @@ impl Checker<'_> {
         self.joined(template, Values::AsTheyAre);
     }
 
-    /// The same for header lines: the value of a variable behind a colon cannot start a line of its own.
+    /// The same for header lines: the value of a variable after a colon cannot start a line of its own.
     pub(super) fn lines_template(&mut self, template: &Template) {
         self.joined(template, Values::WithinTheirLine);
     }

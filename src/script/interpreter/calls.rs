@@ -1,6 +1,6 @@
 //! Where the interpreter meets its host: places read and written, transformations, functions.
 //!
-//! What the host reads from (keys, arguments) lies on the scratch space; what it writes goes behind it, or, while a key
+//! What the host reads from (keys, arguments) lies on the scratch space; what it writes goes after it, or, while a key
 //! is being read, to the spare space first.
 
 use super::{Operand, Run, Stop, Verdict};

@@ -61,7 +61,7 @@ impl<H: Host> Run<'_, H> {
         self.push_text_since(start)
     }
 
-    /// Line ends out of a text; where there are none it stays where it is.
+    /// Removes line ends from a text; a text without them stays where it is.
     pub(super) fn flatten(&mut self) -> Result<(), Stop> {
         let top = self.top();
         let ends_line = matches!(self.resolve(top), ValueRef::Text(text) if memchr::memchr2(b'\r', b'\n', text).is_some());

@@ -71,7 +71,7 @@ impl Parser<'_> {
         Ok(left)
     }
 
-    /// Long chains make deep trees; whoever walks them relies on this limit.
+    /// Long chains make deep trees; code that walks them relies on this limit.
     fn count_operator(&mut self) -> Parsed<()> {
         self.operator_count += 1;
         if self.operator_count > OPERATORS_MAX {
@@ -502,7 +502,7 @@ impl Parser<'_> {
         Ok(ExpressionKind::Address(Name { text, span: self.span_from(start) }))
     }
 
-    /// Takes so many tokens as one text.
+    /// Takes `count` tokens as one text.
     fn tokens_text(&mut self, count: usize) -> String {
         let mut text = String::new();
         for _ in 0..count {

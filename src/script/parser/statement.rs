@@ -368,7 +368,7 @@ impl Parser<'_> {
         if !matches!(expression.kind, ExpressionKind::Call(_) | ExpressionKind::Assign { .. }) {
             let span = self.span_from(start);
             self.push_unless_poisoned(no_effect(&expression), span);
-            // Told once is enough: nothing of it is left to be told again.
+            // One report is enough: nothing of it is left to be reported again.
             return Ok(StatementKind::Empty);
         }
         Ok(StatementKind::Expression(expression))
@@ -431,7 +431,7 @@ impl Parser<'_> {
         self.fail(refused)
     }
 
-    /// The end of a statement. A missing one is reported right behind the last token, and the statement stands.
+    /// The end of a statement. A missing one is reported right after the last token, and the statement stands.
     fn semicolon(&mut self) -> Parsed<()> {
         if self.take(TokenKind::Semicolon) {
             return Ok(());

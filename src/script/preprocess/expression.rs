@@ -1,4 +1,4 @@
-//! Expressions behind `#!ifexp` and `#!defexp`: numbers, texts, names of defines, and the usual operators.
+//! Expressions after `#!ifexp` and `#!defexp`: numbers, texts, names of defines, and the usual operators.
 //!
 //! ```text
 //!  weakest  ||   &&   == != < <= > >=   + -   * / %   **   ! -   strongest

@@ -63,7 +63,7 @@ impl SubstDirective {
     }
 }
 
-/// `\0` to `\9` are groups, any other character behind a backslash is itself.
+/// `\0` to `\9` are groups, any other character after a backslash is itself.
 fn replacement_parts(replacement: &str) -> Vec<ReplacementPart> {
     let mut parts = Vec::new();
     let mut literal = Vec::new();

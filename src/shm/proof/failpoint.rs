@@ -28,16 +28,16 @@ enum FailpointAction {
     Kill,
 }
 
-/// One point, and when it ends somebody.
+/// One point, and the pass that ends a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Failpoint {
     /// Where.
     point: Point,
     /// How.
     action: FailpointAction,
-    /// One pass of so many is the end of its process.
+    /// Every pass whose number is a multiple of this ends its process.
     every: u32,
-    /// So often.
+    /// The number of passes that end a process.
     times: u32,
 }
 
@@ -187,7 +187,7 @@ mod armed {
     }
 
     fn end(failpoint: &Failpoint) -> ! {
-        // Nobody is left to hear of a line that cannot be written.
+        // A line that cannot be written cannot be reported either.
         let _ =
             writeln!(stderr(), "failpoint {} ends process {}", failpoint.point.name(), std::process::id());
         match failpoint.action {

@@ -148,7 +148,7 @@ impl Slot {
         self.control().word.store(SlotWord::EMPTY.0, Ordering::Release);
     }
 
-    /// The message held and its header; `None` when what is there cannot be one.
+    /// The message held and its header; `None` when the slot is not valid.
     ///
     /// # Safety
     /// The slot is held (its word is not 0), belongs to the caller, and is not emptied while the slice lives.
@@ -166,7 +166,7 @@ impl Slot {
     /// As for [`message`](Self::message).
     #[inline]
     pub(crate) unsafe fn bytes(&self, size: usize) -> Option<&[u8]> {
-        // SAFETY: the word is not 0, so nobody writes (see the head of this file).
+        // SAFETY: the word is not 0, so no process writes (see the head of this file).
         unsafe { self.bytes.view(0, size) }
     }
 
