@@ -9,17 +9,18 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sworker::core::context::Context;
-use sworker::core::counters::CountNothing;
-use sworker::core::datagram::{Circumstances, Datagram, Transport};
-use sworker::core::groups::{Delegate, Delegation, GroupIndex, Xdata};
-use sworker::core::identity::{ProcessIdentity, ProcessKind};
-use sworker::core::load::{LoadRequest, Root, load};
-use sworker::core::log::Log;
-use sworker::core::module::{Argument, Module, ModuleEntry, ModuleFunction, Outcome, ParameterKind};
-use sworker::core::outbound::Outbound;
-use sworker::process::engine::{Engine, EngineParts};
+use sworker::bindings::load::{LoadRequest, Root, load};
+use sworker::bindings::module::{Argument, Module, ModuleEntry, ModuleFunction, Outcome, ParameterKind};
+use sworker::engine::perform::{Engine, EngineParts};
+use sworker::routing::context::Context;
+use sworker::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata};
+use sworker::routing::envelope::{Envelope, Incoming};
+use sworker::routing::outbound::Outbound;
 use sworker::sip::branch::Secret;
+use sworker::telemetry::counters::CountNothing;
+use sworker::telemetry::log::Log;
+use sworker::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use sworker::transport::endpoint::Transport;
 
 /// The two functions that the script needs, without what real modules do around them.
 struct Bare;
@@ -66,7 +67,7 @@ impl Delegate for Nowhere {
         &mut self,
         _: GroupIndex,
         _: sworker::shm::Placement,
-        datagram: &Datagram<'_>,
+        datagram: &Incoming<'_>,
         _: &[u8],
     ) -> Delegation {
         std::hint::black_box(datagram.bytes);
@@ -106,14 +107,14 @@ fn engine(kind: ProcessKind) -> Engine {
 
 fn message_costs(criterion: &mut Criterion) {
     let address = "127.0.0.1:40000".parse().expect("an address");
-    let circumstances = Circumstances {
+    let envelope = Envelope {
         source: address,
         destination: address,
         listener: 0,
         transport: Transport::Udp,
         received_at_ns: 1,
     };
-    let datagram = Datagram { bytes: OPTIONS, circumstances };
+    let datagram = Incoming { bytes: OPTIONS, envelope };
     let mut group = criterion.benchmark_group("engine");
     group.throughput(Throughput::Elements(1));
     let mut receiver = engine(ProcessKind::Receiver);

@@ -28,9 +28,9 @@ use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_ben
 use invite::{INVITE, route_set};
 use pipeline::{OPTIONS, Pipeline, QUEUE_SIZE, SCRIPT, datagram, queues};
 use stock::{STOCK, WarmProgram};
-use sworker::core::datagram::{Circumstances, Datagram};
-use sworker::core::groups::{Delegate, Delegation, GroupIndex};
-use sworker::process::receiver::RingDelegate;
+use sworker::process::roles::receiver::RingDelegate;
+use sworker::routing::delegation::{Delegate, Delegation, GroupIndex};
+use sworker::routing::envelope::{Envelope, Incoming};
 use sworker::shm::{Consumer, Placement};
 
 /// Messages in one bench. Many, so that what is not part of a message does not count.
@@ -56,13 +56,13 @@ impl HandOff {
     }
 
     /// One message through the queue; gives its size at the other end.
-    fn run(&mut self, datagram: &Datagram<'_>) -> usize {
+    fn run(&mut self, datagram: &Incoming<'_>) -> usize {
         let delegation = self.delegate.delegate(GroupIndex(0), Placement::Usual, datagram, b"");
         assert_eq!(delegation, Delegation::Delegated);
         self.delegate.wake();
         let delivery = self.consumer.next().expect("the message that was handed over");
-        let circumstances = Circumstances::decode(delivery.meta()).expect("what we wrote can be read");
-        let size = black_box(Datagram { bytes: delivery.body(), circumstances }).bytes.len();
+        let envelope = Envelope::decode(delivery.meta()).expect("what we wrote can be read");
+        let size = black_box(Incoming { bytes: delivery.body(), envelope }).bytes.len();
         delivery.finish();
         size
     }

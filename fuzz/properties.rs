@@ -8,13 +8,13 @@
 
 use std::net::IpAddr;
 
+use sworker::bindings::registry::Registry;
+use sworker::config::settings::listen::Resolver;
 use sworker::control::protocol;
-use sworker::core::continuation::Continuation;
-use sworker::core::datagram::Circumstances;
-use sworker::core::groups::Xdata;
-use sworker::core::registry::Registry;
-use sworker::core::settings::listen::Resolver;
 use sworker::modules::MODULES;
+use sworker::routing::continuation::Continuation;
+use sworker::routing::delegation::Xdata;
+use sworker::routing::envelope::Envelope;
 use sworker::script::check::check;
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::source::SourceMap;
@@ -22,7 +22,7 @@ use sworker::sip::framing::{Frame, FrameLimits, Framer, MissingLength};
 use sworker::sip::message::{Header, ParseErrorKind};
 use sworker::sip::name_addr::NameAddr;
 use sworker::sip::uri::Uri;
-use sworker::sip::validate::{Rules, validate};
+use sworker::sip::validate::{ValidationRules, validate};
 use sworker::sip::via::ViaStamp;
 use sworker::sip::{Edits, HeaderId, Message, Status, write};
 
@@ -54,15 +54,17 @@ pub fn read_everything(bytes: &[u8]) {
     for id in [HeaderId::From, HeaderId::To, HeaderId::Contact, HeaderId::Route] {
         message.addresses(id).take(100).flatten().for_each(|address| read_address(&address));
     }
-    let _ =
-        (validate(&message, &Rules::PROXY), validate(&message, &Rules::SERVER), message.require_mandatory());
+    let _ = (
+        validate(&message, &ValidationRules::PROXY),
+        validate(&message, &ValidationRules::SERVER),
+        message.require_mandatory(),
+    );
     write_everything(&message);
 }
 
 fn read_header(message: &Message<'_>, header: &Header<'_>) {
     let span = message.span_of(header.line).expect("a part of the message");
     assert_eq!(&message.bytes()[span], header.line);
-    let _ = header.unfolded();
     let _ = sworker::sip::credentials::Credentials::parse(header.value)
         .map(|credentials| credentials.iter().count());
 }
@@ -95,7 +97,6 @@ fn write_everything(message: &Message<'_>) {
     }
     let _ = edits.set_request_uri(message, b"sip:next");
     edits.push_via(message, b"SIP/2.0/UDP us;branch=z9hG4bK1").expect("a Via");
-    edits.repair_content_length(message);
     out.clear();
     write::message(message, &edits, &mut out).expect("no edit puts text in as it is");
     let forwarded = Message::parse(&out);
@@ -175,7 +176,7 @@ pub fn edit(bytes: &[u8]) {
     let before = message.header_count();
     let expected = match operation % 8 {
         0 => edits.add_last(&message, b"X-Added", text).ok().map(|()| before + 1),
-        1 => edits.add_first(&message, text, b"value").ok().map(|()| before + 1),
+        1 => edits.add_last(&message, text, b"value").ok().map(|()| before + 1),
         2 => edits.push_via(&message, text).ok().map(|()| before + 1),
         3 => Some(before - edits.remove_named(&message, text)),
         4 => edits.set_request_uri(&message, text).ok().map(|()| before),
@@ -264,9 +265,9 @@ pub fn answer_line(bytes: &[u8]) {
 
 /// What a crashed process left in shared memory is read as it was written, or refused.
 pub fn decode_record(bytes: &[u8]) {
-    let (head, rest) = bytes.split_at(bytes.len().min(sworker::core::datagram::CIRCUMSTANCES_SIZE));
-    if let Ok(circumstances) = Circumstances::decode(head) {
-        assert_eq!(Circumstances::decode(&circumstances.encode()), Ok(circumstances));
+    let (head, rest) = bytes.split_at(bytes.len().min(sworker::routing::envelope::CIRCUMSTANCES_SIZE));
+    if let Ok(envelope) = Envelope::decode(head) {
+        assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
     }
     for part in [bytes, rest] {
         if let Ok(continuation) = Continuation::decode(part) {

@@ -10,7 +10,7 @@
 //! unless every step was hit. `RING_KILLS=50000` makes it longer, `POINT_HITS=50` asks for so many ends at every
 //! step, `RING_SEED=…` repeats a run.
 //!
-//! The ledger lies in shared counters: which messages were accepted, how often each was processed, and the highest
+//! The status lies in shared counters: which messages were accepted, how often each was processed, and the highest
 //! attempt seen of each. It speaks the same language as the promise: accepted means processed, and processed twice
 //! means that a worker died over it.
 
@@ -20,7 +20,7 @@ mod runner;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use sworker::shm::crash_point::Point;
+use sworker::shm::proof::crash_point::Point;
 use sworker::shm::{
     Blame, Consumer, Counters, Delivery, GroupPlan, Lanes, Overflow, Placement, Producer, PushError,
     QueuePlan, Queues, Record, Repair, Repaired,
@@ -497,7 +497,7 @@ impl Master<'_> {
         }
         let mut dead = vec![wait_any().map_err(|error| error.to_string())?.ok_or("no child is left")?];
         self.collect(&mut dead)?;
-        self.bury(&dead, self.world.scenario.points)?;
+        self.reap(&dead, self.world.scenario.points)?;
         if let Some(stopped) = stopped {
             // It may have been killed as well.
             let _ = kill(stopped, libc::SIGCONT);
@@ -523,7 +523,7 @@ impl Master<'_> {
     }
 
     /// Reaped are all; now repair each, wake, and only then start the successors.
-    fn bury(&mut self, dead: &[DeadChild], may_end_at_point: bool) -> Result<(), String> {
+    fn reap(&mut self, dead: &[DeadChild], may_end_at_point: bool) -> Result<(), String> {
         let mut roles = Vec::new();
         for child in dead {
             let index =
@@ -596,7 +596,7 @@ impl Master<'_> {
             self.children.retain(|(pid, _)| *pid != child.process);
         }
         let died = dead.iter().filter(|child| !has_left(child)).copied().collect::<Vec<_>>();
-        if died.is_empty() { Ok(()) } else { self.bury(&died, false) }
+        if died.is_empty() { Ok(()) } else { self.reap(&died, false) }
     }
 
     /// Whatever happened, no process is left behind.
@@ -702,7 +702,7 @@ struct Sums {
 
 #[cfg(feature = "crash-points")]
 fn arm(point: Point, passes: u32) {
-    sworker::shm::crash_point::arm(point, passes);
+    sworker::shm::proof::crash_point::arm(point, passes);
 }
 
 #[cfg(not(feature = "crash-points"))]
@@ -710,7 +710,7 @@ fn arm(_point: Point, _passes: u32) {}
 
 #[cfg(feature = "crash-points")]
 fn point_of(status: i32) -> Option<Point> {
-    sworker::shm::crash_point::point_of_exit_status(status)
+    sworker::shm::proof::crash_point::point_of_exit_status(status)
 }
 
 #[cfg(not(feature = "crash-points"))]

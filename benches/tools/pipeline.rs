@@ -5,18 +5,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use sworker::core::counters::CountNothing;
-use sworker::core::datagram::{Circumstances, Datagram, Transport};
-use sworker::core::groups::Delegate;
-use sworker::core::identity::{ProcessIdentity, ProcessKind};
-use sworker::core::load::{self, LoadRequest, Loaded, Root};
-use sworker::core::log::Log;
-use sworker::core::outbound::Outbound;
+use sworker::bindings::load;
+use sworker::bindings::load::{LoadRequest, Loaded, Root};
+use sworker::engine::perform::{Engine, EngineParts};
 use sworker::modules::MODULES;
-use sworker::process::engine::{Engine, EngineParts};
-use sworker::process::receiver::RingDelegate;
+use sworker::process::roles::receiver::RingDelegate;
+use sworker::routing::delegation::Delegate;
+use sworker::routing::envelope::{Envelope, Incoming};
+use sworker::routing::outbound::Outbound;
 use sworker::shm::{Consumer, GroupPlan, QueuePlan, Queues};
 use sworker::sip::branch::Secret;
+use sworker::telemetry::counters::CountNothing;
+use sworker::telemetry::log::Log;
+use sworker::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use sworker::transport::endpoint::Transport;
 
 /// Hands every request over, and answers it.
 pub const SCRIPT: &str = r#"#!KAMAILIO
@@ -70,15 +72,15 @@ pub fn queues() -> Queues {
 }
 
 /// A message as it came from the network.
-pub fn datagram(bytes: &[u8]) -> Datagram<'_> {
-    let circumstances = Circumstances {
+pub fn datagram(bytes: &[u8]) -> Incoming<'_> {
+    let envelope = Envelope {
         source: "127.0.0.1:15999".parse().expect("an address"),
         destination: "127.0.0.1:5060".parse().expect("an address"),
         listener: 0,
         transport: Transport::Udp,
         received_at_ns: 1_795_397_110_614_143_001,
     };
-    Datagram { bytes, circumstances }
+    Incoming { bytes, envelope }
 }
 
 /// A receiver and the worker it hands over to.
@@ -109,24 +111,24 @@ impl Pipeline {
     }
 
     /// One message, answered by the worker if it was handed over.
-    pub fn run(&mut self, datagram: &Datagram<'_>) {
+    pub fn run(&mut self, datagram: &Incoming<'_>) {
         self.receiver.receive(datagram);
         self.receiver.after_batch();
         if let Some(delivery) = self.consumer.next() {
-            let circumstances = Circumstances::decode(delivery.meta()).expect("what we wrote can be read");
-            let datagram = Datagram { bytes: delivery.body(), circumstances };
+            let envelope = Envelope::decode(delivery.meta()).expect("what we wrote can be read");
+            let datagram = Incoming { bytes: delivery.body(), envelope };
             self.worker.process(&datagram, delivery.xdata(), delivery.attempts());
             delivery.finish();
         }
     }
 
     /// One message that the worker has in hand already.
-    pub fn reply(&mut self, datagram: &Datagram<'_>) {
+    pub fn reply(&mut self, datagram: &Incoming<'_>) {
         self.worker.process(datagram, b"", 0);
     }
 
     /// Lets one message take this way and checks that it was answered.
-    pub fn check(&mut self, way: fn(&mut Pipeline, &Datagram<'_>)) {
+    pub fn check(&mut self, way: fn(&mut Pipeline, &Incoming<'_>)) {
         self.sent.0.borrow_mut().clear();
         way(self, &datagram(OPTIONS));
         let sent = self.sent.0.borrow();

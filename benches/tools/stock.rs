@@ -2,7 +2,7 @@
 
 use sworker::script::check;
 use sworker::script::diagnostic::render_all;
-use sworker::script::interpreter::{Interpreter, Limits};
+use sworker::script::interpreter::{Interpreter, RunLimits};
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::program::Program;
 use sworker::script::source::SourceMap;
@@ -81,7 +81,7 @@ pub struct WarmProgram {
 impl WarmProgram {
     /// Loads the program and runs it until its buffers have grown.
     pub fn new(text: &str) -> WarmProgram {
-        let limits = Limits { steps: u32::MAX, ..Limits::default() };
+        let limits = RunLimits { steps: u32::MAX, ..RunLimits::default() };
         let host = TestHost::quiet();
         let mut bench = WarmProgram { program: program(text), interpreter: Interpreter::new(limits), host };
         for _ in 0..100 {

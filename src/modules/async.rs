@@ -19,19 +19,19 @@
 
 use std::time::Duration;
 
-use crate::core::context::Context;
-use crate::core::continuation::Goal;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::groups::GroupIndex;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
 };
-use crate::core::onward::{NotHandedOn, WAITING_COUNT};
-use crate::core::planning::{Planning, SEATS_MAX};
-use crate::core::preparation::Preparation;
-use crate::core::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
-use crate::core::throttle::Throttle;
+use crate::bindings::planning::{DELAY_SLOTS_MAX, Planning};
+use crate::bindings::preparation::Preparation;
+use crate::config::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
+use crate::routing::context::Context;
+use crate::routing::continuation::Resume;
+use crate::routing::delegation::GroupIndex;
+use crate::routing::suspend::{NotHandedOn, WAITING_COUNT};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `async`.
 pub struct Async {
@@ -49,7 +49,7 @@ pub struct Async {
 
 #[derive(Clone, Copy, Debug)]
 struct Counters {
-    handed_on: CounterId,
+    suspended: CounterId,
     delayed: CounterId,
     failures: [CounterId; FAILURE_COUNT],
 }
@@ -63,11 +63,11 @@ const ROUTE: ParameterKind = ParameterKind::Route(RouteKind::Named);
 
 impl Module for Async {
     const NAME: &'static str = "async";
-    const DOCUMENTATION: &'static str = "lets another process go on with a request, in a route of its own";
+    const DOCUMENTATION: &'static str = "suspends a request, so that another process resumes it in a route";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::integer(
             "workers",
-            "workers of group default, where the script defines no group (1)",
+            "workers of group default, when the script defines no group (1)",
             |module, count| match u32::try_from(count) {
                 Ok(count @ 1..=PROCESSES_MAX) => {
                     module.workers = count;
@@ -78,7 +78,7 @@ impl Module for Async {
         ),
         Parameter::integer(
             "return",
-            "what a function gives back when the message was handed on; 0 ends the script (0)",
+            "return code of a function that suspended the request; 0 ends the script (0)",
             |module, value| {
                 module.on_success = Outcome(value);
                 Ok(())
@@ -86,31 +86,35 @@ impl Module for Async {
         ),
         Parameter::integer(
             "capacity",
-            "so many requests can wait at the same time: those of async_route() and its kin, and for a moment what workers hand on (1024)",
+            "maximum number of requests that wait at the same time: those of async_route() and its kin, \
+             and briefly those that workers suspend; each takes 4.1 KiB of memory from the start; requests \
+             of up to 4 KiB always find room, a larger one takes the room of several, at most of 18, and \
+             counts as full if that is not free (1024)",
             |module, count| match u32::try_from(count) {
-                Ok(count @ 1..=SEATS_MAX) => {
+                Ok(count @ 1..=DELAY_SLOTS_MAX) => {
                     module.capacity = count;
                     Ok(())
                 }
-                _ => Err(out_of_range("capacity", count, SEATS_MAX)),
+                _ => Err(out_of_range("capacity", count, DELAY_SLOTS_MAX)),
             },
         ),
-        Parameter::ignored("ms_timer", "milliseconds are counted without it"),
-        Parameter::ignored("mode", "there is one way to wait"),
+        Parameter::ignored("ms_timer", "milliseconds work without it"),
+        Parameter::ignored("mode", "there is only one timer"),
     ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "async_task_route",
-            "a worker of group default (or of the first group) goes on with the request in this route, and the script ends here; false when that is not possible",
+            "suspends the request: a worker of group default (or of the first group) resumes it in this \
+             route, and the script ends here; false when that is not possible",
             &[ROUTE],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
-                module.hand_on_to(context, module.group, arguments[0], Duration::ZERO)
+                module.suspend_to(context, module.group, arguments[0], Duration::ZERO)
             },
         )
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_task_group_route",
-            "the same in a worker of the group named second",
+            "the same with a worker of the group in the second argument",
             &[ROUTE, ParameterKind::Prepared],
             Self::task_of_group,
         )
@@ -118,7 +122,7 @@ impl Module for Async {
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_route",
-            "as async_task_route(), after so many seconds (1 to 86400)",
+            "as async_task_route(), after a delay in seconds (1 to 86400)",
             &[ROUTE, ParameterKind::Integer],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.wait(context, arguments, Duration::from_secs)
@@ -127,7 +131,7 @@ impl Module for Async {
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_ms_route",
-            "as async_task_route(), after so many milliseconds (1 to 86400000)",
+            "as async_task_route(), after a delay in milliseconds (1 to 86400000)",
             &[ROUTE, ParameterKind::Integer],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.wait(context, arguments, Duration::from_millis)
@@ -136,7 +140,9 @@ impl Module for Async {
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_sleep",
-            "interrupts the route for so many seconds (1 to 86400); a worker of group default goes on behind the call, to the end of the route it stands in; false inside a loop, behind another operand and where nobody can go on",
+            "suspends the route for a delay in seconds (1 to 86400); a worker of group default resumes it \
+             after the call and runs to the end of that route; false inside a loop, after another operand \
+             and where a request cannot be suspended",
             &[ParameterKind::Delay],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.sleep(context, arguments[0], Duration::from_secs)
@@ -145,7 +151,7 @@ impl Module for Async {
         .routes(RouteSet::of(&[RouteKind::Request, RouteKind::Named])),
         ModuleFunction::new(
             "async_ms_sleep",
-            "the same for milliseconds (1 to 86400000)",
+            "the same with a delay in milliseconds (1 to 86400000)",
             &[ParameterKind::Delay],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.sleep(context, arguments[0], Duration::from_millis)
@@ -154,19 +160,25 @@ impl Module for Async {
         .routes(RouteSet::of(&[RouteKind::Request, RouteKind::Named])),
     ];
     const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("async.handed_on", "requests that were handed on to a route"),
-        CounterRow::new("async.delayed", "requests that were handed on to wait"),
-        CounterRow::new(WAITING_COUNT, "requests that wait now (a gauge)"),
+        CounterRow::new("async.handed_on", "requests suspended"),
+        CounterRow::new("async.delayed", "requests suspended with a delay"),
+        CounterRow::new(WAITING_COUNT, "requests waiting now (a gauge)"),
         CounterRow::new(
             "async.full",
-            "requests not handed on because the queue was full, or as many waited as may",
+            "requests not suspended because the queue was full, or the memory of waiting requests was",
         ),
-        CounterRow::new("async.too_large", "requests not handed on because they do not fit into a record"),
-        CounterRow::new("async.unknown_group", "requests not handed on because no such group works"),
-        CounterRow::new("async.broken", "requests not handed on because the script made them unreadable"),
-        CounterRow::new("async.misplaced", "calls where nothing can be handed on"),
-        CounterRow::new("async.unknown_route", "calls that name no route"),
-        CounterRow::new("async.bad_delay", "calls with a time that cannot be waited"),
+        CounterRow::new(
+            "async.too_large",
+            "requests not suspended because they are larger than a queue record",
+        ),
+        CounterRow::new(
+            "async.unknown_group",
+            "requests not suspended because there is no such worker group",
+        ),
+        CounterRow::new("async.broken", "requests not suspended because the script made them unreadable"),
+        CounterRow::new("async.misplaced", "calls where a request cannot be suspended"),
+        CounterRow::new("async.unknown_route", "calls without the name of a route"),
+        CounterRow::new("async.bad_delay", "calls with an invalid delay"),
     ];
 
     fn new() -> Self {
@@ -182,12 +194,12 @@ impl Module for Async {
 
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
         planning.begin_with_group(GroupSetting::new(DEFAULT_GROUP, self.workers, QUEUE_DEFAULT));
-        planning.reserve_waiting_room(self.capacity);
+        planning.reserve_delays(self.capacity);
         let groups = &planning.settings().groups;
         let index = groups.iter().position(|group| group.name == DEFAULT_GROUP).unwrap_or_default();
         self.group = GroupIndex(index as u16);
         self.counters = Some(Counters {
-            handed_on: planning.counter("async.handed_on"),
+            suspended: planning.counter("async.handed_on"),
             delayed: planning.counter("async.delayed"),
             failures: Failure::ALL.map(|failure| planning.counter(failure.counter())),
         });
@@ -255,7 +267,7 @@ impl Async {
 
     fn task_of_group(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
         match context.group_of(&arguments[1]) {
-            Some(group) => self.hand_on_to(context, group, arguments[0], Duration::ZERO),
+            Some(group) => self.suspend_to(context, group, arguments[0], Duration::ZERO),
             None => self.fail(context, NotHandedOn::NoSuchGroup.into(), &NotHandedOn::NoSuchGroup),
         }
     }
@@ -267,7 +279,7 @@ impl Async {
         in_units: fn(u64) -> Duration,
     ) -> Outcome {
         match delay_of(arguments[1], in_units) {
-            Some(delay) => self.hand_on_to(context, self.group, arguments[0], delay),
+            Some(delay) => self.suspend_to(context, self.group, arguments[0], delay),
             None => self.fail(context, Failure::BadDelay, &NO_DELAY),
         }
     }
@@ -285,14 +297,14 @@ impl Async {
             return self.fail(
                 context,
                 Failure::Misplaced,
-                &"nobody can go on in a loop or behind another operand",
+                &"a request cannot be resumed inside a loop or after another operand",
             );
         };
-        let interruption = context.registry().interruption(point);
-        self.hand_on(context, self.group, Goal::Behind(interruption), delay)
+        let interruption = context.script().interruption(point);
+        self.suspend(context, self.group, Resume::After(interruption), delay)
     }
 
-    fn hand_on_to(
+    fn suspend_to(
         &self,
         context: &mut Context<'_>,
         group: GroupIndex,
@@ -300,22 +312,22 @@ impl Async {
         delay: Duration,
     ) -> Outcome {
         match name_of(route, context) {
-            Some(name) => self.hand_on(context, group, Goal::Route(name.as_bytes()), delay),
-            None => self.fail(context, Failure::UnknownRoute, &"it names no route"),
+            Some(name) => self.suspend(context, group, Resume::Route(name.as_bytes()), delay),
+            None => self.fail(context, Failure::UnknownRoute, &"it is not the name of a route"),
         }
     }
 
-    fn hand_on(
+    fn suspend(
         &self,
         context: &mut Context<'_>,
         group: GroupIndex,
-        goal: Goal<'_>,
+        goal: Resume<'_>,
         delay: Duration,
     ) -> Outcome {
-        match context.hand_on(group, goal, delay) {
+        match context.suspend(group, goal, delay) {
             Ok(()) => {
                 if let Some(counters) = self.counters {
-                    context.count(counters.handed_on);
+                    context.count(counters.suspended);
                     if !delay.is_zero() {
                         context.count(counters.delayed);
                     }
@@ -332,9 +344,9 @@ impl Async {
         if let Some(counters) = self.counters {
             context.count(counters.failures[failure as usize]);
         }
-        let withheld = self.complaints[failure as usize].pass(context.circumstances().received_at_ns);
+        let withheld = self.complaints[failure as usize].pass(context.envelope().received_at_ns);
         if let Some(withheld) = withheld {
-            context.log(Level::Error, format_args!("the request is not handed on: {reason}{withheld}"));
+            context.log(Level::Error, format_args!("could not suspend the request: {reason}{withheld}"));
         }
         Outcome::FALSE
     }
@@ -346,12 +358,12 @@ fn delay_of(argument: Argument<'_>, in_units: fn(u64) -> Duration) -> Option<Dur
     number.map(in_units).filter(|delay| !delay.is_zero() && *delay <= DELAY_MAX)
 }
 
-const NO_DELAY: &str = "that is no time to wait, which is 1 ms to a day";
+const NO_DELAY: &str = "the delay must be from 1 ms to 1 day";
 
 /// The name of the route in an argument; `None` for `"0"`, which stands for no route.
 fn name_of<'m>(route: Argument<'_>, context: &Context<'m>) -> Option<&'m str> {
     match route {
-        Argument::Route(number) => context.registry().route_name(number),
+        Argument::Route(number) => context.script().route_name(number),
         _ => None,
     }
 }
@@ -366,10 +378,11 @@ fn out_of_range(name: &str, value: i64, most: u32) -> Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::continuation::Continuation;
-    use crate::core::groups::Delegation;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{HandedOn, INVITE, OPTIONS, PROGRESS, Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{HandedOn, INVITE, OPTIONS, PROGRESS, ScriptHarness, check_tables};
+    use crate::routing::continuation::Continuation;
+    use crate::routing::delegation::Delegation;
+    use crate::routing::script_view::ScriptView;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Async>()];
     const HEAD: &str =
@@ -380,24 +393,25 @@ mod tests {
         format!("{HEAD}request_route {{ {statements} }}\n{TASK}")
     }
 
-    /// What was handed on, and whether the script went on behind it.
-    fn run(statements: &str, answer: Delegation) -> (Vec<HandedOn>, bool, Stage) {
-        let mut stage = Stage::new(MODULES, &script(&format!("{statements} log(2, \"@@behind@@\");")));
+    /// What was handed on, and whether the script went on after it.
+    fn run(statements: &str, answer: Delegation) -> (Vec<HandedOn>, bool, ScriptHarness) {
+        let mut stage =
+            ScriptHarness::new(MODULES, &script(&format!("{statements} log(2, \"@@behind@@\");")));
         stage.answer.set(answer);
         stage.receive(INVITE);
         let has_gone_on = stage.log().contains("@@behind@@");
-        (stage.handed_on(), has_gone_on, stage)
+        (stage.suspended(), has_gone_on, stage)
     }
 
     #[test]
     fn a_route_and_a_group_are_named_or_computed() {
         let check = |call: &str, group: u16| {
-            let (handed_on, has_gone_on, stage) =
+            let (suspended, has_gone_on, stage) =
                 run(&format!("$var(n) = \"A\"; {call};"), Delegation::Delegated);
-            assert_eq!((handed_on.len(), has_gone_on), (1, false), "{call}");
-            assert_eq!((handed_on[0].group, handed_on[0].delay), (group, Duration::ZERO), "{call}");
-            let continuation = Continuation::decode(&handed_on[0].continuation).unwrap();
-            assert_eq!(continuation.goal, Goal::Route(b"TASK"), "{call}");
+            assert_eq!((suspended.len(), has_gone_on), (1, false), "{call}");
+            assert_eq!((suspended[0].group, suspended[0].delay), (group, Duration::ZERO), "{call}");
+            let continuation = Continuation::decode(&suspended[0].continuation).unwrap();
+            assert_eq!(continuation.goal, Resume::Route(b"TASK"), "{call}");
             assert_eq!(stage.count("async.handed_on"), 1);
         };
         check("async_task_route(\"TASK\")", 0);
@@ -409,9 +423,9 @@ mod tests {
     #[test]
     fn who_waits_says_how_long() {
         let check = |call: &str, expected: Result<Duration, ()>| {
-            let (handed_on, has_gone_on, stage) =
+            let (suspended, has_gone_on, stage) =
                 run(&format!("$var(n) = 250; {call};"), Delegation::Delegated);
-            let delays: Vec<_> = handed_on.iter().map(|handed_on| handed_on.delay).collect();
+            let delays: Vec<_> = suspended.iter().map(|suspended| suspended.delay).collect();
             assert_eq!((delays, has_gone_on), (expected.into_iter().collect(), expected.is_err()), "{call}");
             let delayed = expected.is_ok_and(|delay| !delay.is_zero());
             let counts = ["async.delayed", "async.bad_delay"].map(|name| stage.count(name));
@@ -429,8 +443,8 @@ mod tests {
     #[test]
     fn what_cannot_be_handed_on_stays_here_and_is_counted() {
         let check = |call: &str, answer: Delegation, counter: &str| {
-            let (handed_on, has_gone_on, stage) = run(&format!("if ({call}) {{ exit; }}"), answer);
-            assert_eq!((handed_on.len(), has_gone_on), (0, true), "{call}");
+            let (suspended, has_gone_on, stage) = run(&format!("if ({call}) {{ exit; }}"), answer);
+            assert_eq!((suspended.len(), has_gone_on), (0, true), "{call}");
             assert_eq!((stage.count(counter), stage.count("async.handed_on")), (1, 0), "{call}");
         };
         let task = "async_task_route(\"TASK\")";
@@ -443,8 +457,8 @@ mod tests {
         check(group, Delegation::Delegated, "async.unknown_group");
         // A computed name that no route has.
         let statements = "$var(rc) = async_task_route(\"X$rm\"); if ($var(rc) != -1 || async_ms_route(\"$rm\", 5)) { exit; }";
-        let (handed_on, has_gone_on, _) = run(statements, Delegation::Delegated);
-        assert_eq!((handed_on.len(), has_gone_on), (0, true));
+        let (suspended, has_gone_on, _) = run(statements, Delegation::Delegated);
+        assert_eq!((suspended.len(), has_gone_on), (0, true));
     }
 
     #[test]
@@ -453,7 +467,7 @@ mod tests {
             "async_workers_group=\"name=calls;workers=1;full=reply\"\nloadmodule \"async.so\"\n\
              request_route {{ async_task_route(\"TASK\"); log(2, \"@@behind@@\"); }}\n{TASK}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.answer.set(Delegation::Full);
         stage.receive(OPTIONS);
         let sent = stage.sent_one().text;
@@ -467,25 +481,25 @@ mod tests {
         let script = format!(
             "{HEAD}{modparam}request_route {{ if (async_task_route(\"TASK\")) log(2, \"@@behind@@\"); }}\n{TASK}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(OPTIONS);
         assert!(stage.log().contains("@@behind@@"));
-        assert_eq!(stage.handed_on().len(), 1);
+        assert_eq!(stage.suspended().len(), 1);
     }
 
     #[test]
     fn what_the_script_has_done_goes_with_the_request() {
-        let (handed_on, ..) = run(
+        let (suspended, ..) = run(
             "setflag(3); $ru = \"sip:new@h\"; $du = \"sip:192.0.2.1\"; $avp(a) = 7; $avp(a) = \"two\"; \
              async_task_route(\"TASK\");",
             Delegation::Delegated,
         );
-        assert_eq!(String::from_utf8_lossy(&handed_on[0].message), INVITE);
+        assert_eq!(String::from_utf8_lossy(&suspended[0].message), INVITE);
         // Given a worker that goes on with it, everything is there again.
         let told = "if (isflagset(3)) log(2, \"@@flag $ru $ou $du $avp(a) $(avp(a)[1])@@\");";
         let mut stage =
-            Stage::worker(MODULES, &script("exit;").replace("exit; }\n", &format!("{told} }}\n")));
-        stage.go_on(&handed_on[0]);
+            ScriptHarness::worker(MODULES, &script("exit;").replace("exit; }\n", &format!("{told} }}\n")));
+        stage.go_on(&suspended[0]);
         let log = stage.log();
         let expected = "@@flag sip:new@h sip:bob:pw@127.0.0.1:17060;transport=udp sip:192.0.2.1 two 7@@";
         assert!(log.contains(expected), "{log}");
@@ -494,12 +508,12 @@ mod tests {
     /// What the script tells before it is interrupted, and what a worker tells that goes on.
     fn interrupted(routes: &str) -> (String, String) {
         let script = format!("{HEAD}{routes}");
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(INVITE);
-        let (before, handed_on) = (told(&stage.log()), stage.handed_on());
-        let mut worker = Stage::worker(MODULES, &script);
-        for handed_on in &handed_on {
-            worker.go_on(handed_on);
+        let (before, suspended) = (told(&stage.log()), stage.suspended());
+        let mut worker = ScriptHarness::worker(MODULES, &script);
+        for suspended in &suspended {
+            worker.go_on(suspended);
         }
         (before, told(&worker.log()))
     }
@@ -549,15 +563,15 @@ mod tests {
 
     #[test]
     fn nobody_goes_on_in_another_script() {
-        let mut stage = Stage::new(MODULES, &script("async_sleep(1);"));
+        let mut stage = ScriptHarness::new(MODULES, &script("async_sleep(1);"));
         stage.receive(INVITE);
-        let mut handed_on = stage.handed_on().remove(0);
-        let other = Stage::new(MODULES, &script("async_sleep(1); exit;"));
-        let goal = |handed_on: &HandedOn| match Continuation::decode(&handed_on.continuation).unwrap().goal {
-            Goal::Behind(interruption) => interruption,
+        let mut suspended = stage.suspended().remove(0);
+        let other = ScriptHarness::new(MODULES, &script("async_sleep(1); exit;"));
+        let goal = |suspended: &HandedOn| match Continuation::decode(&suspended.continuation).unwrap().goal {
+            Resume::After(interruption) => interruption,
             goal => panic!("{goal:?}"),
         };
-        let interruption = goal(&handed_on);
+        let interruption = goal(&suspended);
         assert_eq!(stage.loaded.registry.interruption(interruption.point), interruption);
         assert_ne!(other.loaded.registry.interruption(interruption.point), interruption);
         // Whatever number comes out of shared memory, nothing else is run.
@@ -566,7 +580,7 @@ mod tests {
             .filter(|point| stage.loaded.program.line_of_interruption(*point).is_some())
             .collect();
         assert_eq!(good, [interruption.point]);
-        handed_on.continuation.clear();
+        suspended.continuation.clear();
     }
 
     #[test]
@@ -574,16 +588,16 @@ mod tests {
         let script = format!(
             "{HEAD}request_route {{ exit; }}\nevent_route[core:pre-routing] {{ if (!async_task_route(\"TASK\")) log(2, \"@@here@@\"); }}\n{TASK}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.pre_route(PROGRESS);
         assert!(stage.log().contains("@@here@@"));
-        assert_eq!((stage.handed_on().len(), stage.count("async.misplaced")), (0, 1));
+        assert_eq!((stage.suspended().len(), stage.count("async.misplaced")), (0, 1));
     }
 
     #[test]
     fn a_script_without_groups_gets_one() {
         let check = |head: &str, expected: &[(&str, u32)]| {
-            let stage = Stage::new(
+            let stage = ScriptHarness::new(
                 MODULES,
                 &format!(
                     "{head}loadmodule \"async.so\"\nmodparam(\"async\", \"workers\", 3)\nrequest_route {{ exit; }}"
@@ -601,7 +615,7 @@ mod tests {
     #[test]
     fn mistakes_are_found_before_anything_runs() {
         let check = |statements: &str, expected: &str| {
-            let mistakes = Stage::mistakes(MODULES, &script(statements));
+            let mistakes = ScriptHarness::mistakes(MODULES, &script(statements));
             assert!(mistakes.contains(expected), "{statements}: {mistakes}");
         };
         check("async_task_route(\"TAKS\");", "unknown route route[TAKS]");
@@ -612,12 +626,12 @@ mod tests {
         for count in ["0", "-1", "65537"] {
             let script =
                 format!("{HEAD}modparam(\"async\", \"capacity\", {count})\nrequest_route {{ exit; }}\n");
-            assert!(Stage::mistakes(MODULES, &script).contains("capacity cannot be"), "{count}");
+            assert!(ScriptHarness::mistakes(MODULES, &script).contains("capacity cannot be"), "{count}");
         }
         for count in ["0", "-1", "1025"] {
             let script =
                 format!("{HEAD}modparam(\"async\", \"workers\", {count})\nrequest_route {{ exit; }}\n");
-            assert!(Stage::mistakes(MODULES, &script).contains("workers cannot be"), "{count}");
+            assert!(ScriptHarness::mistakes(MODULES, &script).contains("workers cannot be"), "{count}");
         }
     }
 

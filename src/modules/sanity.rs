@@ -12,16 +12,16 @@
 
 use std::cell::Cell;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::core::planning::Planning;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
 use crate::sip::credentials::Credentials;
-use crate::sip::validate::{self, Fault, Rules};
+use crate::sip::validate::{self, Fault, ValidationRules};
 use crate::sip::{HeaderError, HeaderId, Message};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
 
 /// Module `sanity`.
 pub struct Sanity {
@@ -44,10 +44,10 @@ struct Counters {
 /// One check: its number, what it looks at, and how.
 struct Check {
     number: u32,
-    look: fn(&Message<'_>, &Rules<'_>) -> Result<(), Fault>,
+    look: fn(&Message<'_>, &ValidationRules<'_>) -> Result<(), Fault>,
 }
 
-const fn check(number: u32, look: fn(&Message<'_>, &Rules<'_>) -> Result<(), Fault>) -> Check {
+const fn check(number: u32, look: fn(&Message<'_>, &ValidationRules<'_>) -> Result<(), Fault>) -> Check {
     Check { number, look }
 }
 
@@ -90,7 +90,7 @@ const CHECKS_AND_URIS: &[ParameterKind] = &[ParameterKind::Integer, ParameterKin
 
 impl Module for Sanity {
     const NAME: &'static str = "sanity";
-    const DOCUMENTATION: &'static str = "refuses broken requests with the answer they are owed";
+    const DOCUMENTATION: &'static str = "checks requests and answers broken ones with an error";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::integer(
             "autodrop",
@@ -110,13 +110,17 @@ impl Module for Sanity {
             },
         )
         .default("0"),
-        Parameter::<Self>::integer("default_checks", "sum of the checks made without a number", set_checks)
-            .default("3047"),
+        Parameter::<Self>::integer(
+            "default_checks",
+            "checks made when no number is given, as a sum",
+            set_checks,
+        )
+        .default("3047"),
         Parameter::<Self>::integer("default_msg_checks", "the same as default_checks", set_checks)
             .default("3047"),
         Parameter::<Self>::integer(
             "uri_checks",
-            "whose URIs check 1024 reads: 1 request, 2 From, 4 To, 8 Contact",
+            "URIs that check 1024 tests: 1 request, 2 From, 4 To, 8 Contact",
             set_uris,
         )
         .default("7"),
@@ -135,28 +139,28 @@ impl Module for Sanity {
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "sanity_check",
-            "checks the message as the parameters say; answers what is broken",
+            "checks the message as configured; answers a broken request",
             NONE,
             Self::check,
         )
         .routes(RouteSet::REQUEST.or(RouteSet::REPLY)),
         ModuleFunction::new(
             "sanity_check",
-            "makes these checks; answers what is broken",
+            "makes these checks; answers a broken request",
             CHECKS,
             Self::check,
         )
         .routes(RouteSet::REQUEST.or(RouteSet::REPLY)),
         ModuleFunction::new(
             "sanity_check",
-            "makes these checks, 1024 on these URIs; answers what is broken",
+            "makes these checks, 1024 on these URIs; answers a broken request",
             CHECKS_AND_URIS,
             Self::check,
         )
         .routes(RouteSet::REQUEST.or(RouteSet::REPLY)),
         ModuleFunction::new(
             "sanity_reply",
-            "answers what the last sanity_check found, where parameter noreply is set",
+            "answers the fault found by the last sanity_check, when parameter noreply is set",
             NONE,
             Self::reply,
         )
@@ -164,7 +168,7 @@ impl Module for Sanity {
     ];
     const COUNTERS: &'static [CounterRow] = &[
         CounterRow::new("sanity.refused", "messages with a fault"),
-        CounterRow::new("sanity.answered", "requests with a fault that were told so"),
+        CounterRow::new("sanity.answered", "requests with a fault that were answered with an error"),
     ];
 
     fn new() -> Self {
@@ -200,7 +204,7 @@ fn set_uris(module: &mut Sanity, value: i64) -> Result<(), Complaint> {
 
 fn sum(value: i64, all: u32) -> Result<u32, Complaint> {
     u32::try_from(value).ok().filter(|sum| sum & !all == 0).ok_or_else(|| Complaint {
-        message: format!("{value} is no sum of checks"),
+        message: format!("{value} is not a sum of checks"),
         help: Some(format!("a number from 0 to {all}")),
     })
 }
@@ -216,14 +220,14 @@ impl Sanity {
             return Outcome::FALSE;
         };
         let tags: Vec<&str> = self.extensions.iter().map(String::as_str).collect();
-        let rules = Rules { extensions: &tags, ..Rules::PROXY };
+        let rules = ValidationRules { extensions: &tags, ..ValidationRules::PROXY };
         match first_fault(&context.message, &rules, checks, uris) {
             Ok(()) => Outcome::TRUE,
             Err(fault) => self.refuse(context, fault, &rules),
         }
     }
 
-    fn refuse(&self, context: &mut Context<'_>, fault: Fault, rules: &Rules<'_>) -> Outcome {
+    fn refuse(&self, context: &mut Context<'_>, fault: Fault, rules: &ValidationRules<'_>) -> Outcome {
         self.count(context, |counters| counters.refused);
         if self.is_noreply {
             self.found.set(Some((context.process.message_number, fault)));
@@ -239,11 +243,11 @@ impl Sanity {
             return Outcome::FALSE;
         };
         let tags: Vec<&str> = self.extensions.iter().map(String::as_str).collect();
-        self.answer(context, fault, &Rules { extensions: &tags, ..Rules::PROXY }).into()
+        self.answer(context, fault, &ValidationRules { extensions: &tags, ..ValidationRules::PROXY }).into()
     }
 
     /// Whether an answer was owed and sent.
-    fn answer(&self, context: &mut Context<'_>, fault: Fault, rules: &Rules<'_>) -> bool {
+    fn answer(&self, context: &mut Context<'_>, fault: Fault, rules: &ValidationRules<'_>) -> bool {
         match context.answer_fault(fault, rules) {
             Ok(is_answered) => {
                 if is_answered {
@@ -265,7 +269,12 @@ impl Sanity {
     }
 }
 
-fn first_fault(message: &Message<'_>, rules: &Rules<'_>, checks: u32, uris: u32) -> Result<(), Fault> {
+fn first_fault(
+    message: &Message<'_>,
+    rules: &ValidationRules<'_>,
+    checks: u32,
+    uris: u32,
+) -> Result<(), Fault> {
     for check in MESSAGE_CHECKS {
         if checks & check.number != 0 {
             (check.look)(message, rules)?;
@@ -326,7 +335,7 @@ fn check_tags(message: &Message<'_>) -> Result<(), Fault> {
 fn check_grammar(message: &Message<'_>) -> Result<(), Fault> {
     validate::check_lines(message)?;
     // The last hop is `mf_process_maxfwd_header`'s to refuse.
-    validate::check_hops(message, &Rules::SERVER)?;
+    validate::check_hops(message, &ValidationRules::SERVER)?;
     if message.is_request() { Ok(()) } else { validate::check_broadcast(message) }
 }
 
@@ -342,8 +351,8 @@ fn check_sizes(message: &Message<'_>) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sanity>()];
 
@@ -373,7 +382,7 @@ mod tests {
 
     /// The status line that goes out, or `fine` when the check is true.
     fn answer(parameters: &str, call: &str, message: &str) -> String {
-        let mut stage = Stage::new(MODULES, &script(parameters, call));
+        let mut stage = ScriptHarness::new(MODULES, &script(parameters, call));
         stage.receive(message);
         let went_on = stage.log().contains("@@1@@");
         match stage.sent().as_slice() {
@@ -478,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_420_lists_what_is_not_supported() {
-        let mut stage = Stage::new(
+        let mut stage = ScriptHarness::new(
             MODULES,
             &script("modparam(\"sanity\", \"proxy_require\", \" known \")", "sanity_check(512)"),
         );
@@ -493,7 +502,7 @@ mod tests {
         let bad_expires = request(LINE, "Expires: soon\r\n");
         let autodrop = |value: u8| format!("modparam(\"sanity\", \"autodrop\", {value})");
         let run = |parameters: &str| {
-            let mut stage = Stage::new(MODULES, &script(parameters, "sanity_check()"));
+            let mut stage = ScriptHarness::new(MODULES, &script(parameters, "sanity_check()"));
             stage.receive(&bad_expires);
             let log = stage.log();
             (stage.sent().len(), log.contains("@@-1@@"), log.contains("@@"))
@@ -504,7 +513,7 @@ mod tests {
         assert_eq!(run("modparam(\"sanity\", \"noreply\", 1)"), (0, false, false), "not answered");
         for wrong in ["\"default_checks\", -1", "\"default_msg_checks\", 131072", "\"uri_checks\", 16"] {
             let text = script(&format!("modparam(\"sanity\", {wrong})"), "sanity_check()");
-            assert!(Stage::mistakes(MODULES, &text).contains("is no sum of checks"), "{wrong}");
+            assert!(ScriptHarness::mistakes(MODULES, &text).contains("is not a sum of checks"), "{wrong}");
         }
     }
 
@@ -521,7 +530,7 @@ mod tests {
     fn acks_and_replies_are_refused_in_silence() {
         let ack = request("ACK sip:c@d.com SIP/2.0", "Expires: soon\r\n");
         assert_eq!(answer("", "sanity_check()", &ack), "silent");
-        let mut stage = Stage::new(
+        let mut stage = ScriptHarness::new(
             MODULES,
             "loadmodule \"sanity.so\"\nreply_route { sanity_check(\"64\"); log(2, \"@@\"); }\nrequest_route { exit; }",
         );

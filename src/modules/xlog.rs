@@ -4,13 +4,15 @@
 
 use std::cell::Cell;
 
-use crate::core::context::Context;
-use crate::core::functions::general::{level_of, prepare_log_level};
-use crate::core::log::{Facility, Level};
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind};
-use crate::core::planning::Planning;
-use crate::core::preparation::Preparation;
-use crate::core::value::Value;
+use crate::bindings::functions::general::{level_of, prepare_log_level};
+use crate::bindings::module::{
+    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
+};
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
+use crate::state::value::Value;
+use crate::telemetry::log::{Facility, Level};
 
 /// Module `xlog`.
 pub struct Xlog {
@@ -43,7 +45,7 @@ impl Module for Xlog {
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::integer(
             "buf_size",
-            "longest text in bytes; what is longer is cut",
+            "maximum size of a text in bytes; longer ones are cut",
             |module, size| {
                 module.text_size_max =
                     usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| Complaint {
@@ -54,7 +56,7 @@ impl Module for Xlog {
             },
         )
         .default("4096"),
-        Parameter::<Self>::text("prefix", "what stands before the text", |module, prefix| {
+        Parameter::<Self>::text("prefix", "prefix of the text", |module, prefix| {
             module.label = prefix.to_vec();
             Ok(())
         })
@@ -65,7 +67,7 @@ impl Module for Xlog {
         }),
         Parameter::<Self>::integer(
             "methods_filter",
-            "bits of the methods that xlogm keeps silent about, -1 all; cfg.set_now_int changes it",
+            "bits of the methods for which xlogm writes nothing, -1 all; cfg.set_now_int changes it",
             |module, bits| {
                 module.skipped_methods = bits;
                 Ok(())
@@ -86,10 +88,14 @@ impl Module for Xlog {
             },
         )
         .default("0"),
-        Parameter::<Self>::integer("long_format", "1: xlogl and xdbgl tell the file, too", |module, on| {
-            module.is_file_told = on != 0;
-            Ok(())
-        })
+        Parameter::<Self>::integer(
+            "long_format",
+            "1: xlogl and xdbgl write the file name too",
+            |module, on| {
+                module.is_file_told = on != 0;
+                Ok(())
+            },
+        )
         .default("0"),
         Parameter::text(
             "log_colors",
@@ -102,7 +108,7 @@ impl Module for Xlog {
                 Ok(())
             },
         ),
-        Parameter::ignored("force_color", "colours are written where the script asks for them"),
+        Parameter::ignored("force_color", "colours are written where the script uses them"),
     ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         Row::new("xlog", "writes text at level L_ERR", TEXT, |module, context, arguments| {
@@ -124,16 +130,16 @@ impl Module for Xlog {
         .prepare(Self::prepare_facility_level),
         Row::new(
             "xlogl",
-            "as xlog, the line of the script before the text",
+            "as xlog, with the line number of the script before the text",
             TEXT,
             |module, context, arguments| {
                 module.write_with_place(context, Some(Level::Error), None, &arguments[0], &arguments[1])
             },
         )
-        .told_place(),
+        .with_call_site(),
         Row::new(
             "xlogl",
-            "as xlog, the line of the script before the text",
+            "as xlog, with the line number of the script before the text",
             LEVEL_TEXT,
             |module, context, arguments| {
                 let level = known_level(context, &arguments[0]);
@@ -141,10 +147,10 @@ impl Module for Xlog {
             },
         )
         .prepare(Self::prepare_level)
-        .told_place(),
+        .with_call_site(),
         Row::new(
             "xlogl",
-            "as xlog, the line of the script before the text",
+            "as xlog, with the line number of the script before the text",
             FACILITY_LEVEL_TEXT,
             |module, context, arguments| {
                 let Some(facility) = known_facility(context, &arguments[0]) else { return Outcome::FALSE };
@@ -153,10 +159,10 @@ impl Module for Xlog {
             },
         )
         .prepare(Self::prepare_facility_level)
-        .told_place(),
+        .with_call_site(),
         Row::new(
             "xlogm",
-            "as xlog, but silent about messages of the methods that methods_filter names",
+            "as xlog, but not for messages with a method of methods_filter",
             LEVEL_TEXT,
             |module, context, arguments| match module.is_method_skipped(context) {
                 true => Outcome::TRUE,
@@ -190,13 +196,13 @@ impl Module for Xlog {
         }),
         Row::new(
             "xdbgl",
-            "as xdbg, the line of the script before the text",
+            "as xdbg, with the line number of the script before the text",
             TEXT,
             |module, context, arguments| {
                 module.write_with_place(context, Some(Level::Debug), None, &arguments[0], &arguments[1])
             },
         )
-        .told_place(),
+        .with_call_site(),
     ];
 
     fn new() -> Self {
@@ -219,7 +225,7 @@ impl Module for Xlog {
             Self::NAME,
             "methods_filter",
             Value::Integer(self.skipped_methods),
-            "bits of the methods that xlogm keeps silent about",
+            "bits of the methods for which xlogm writes nothing",
         )?;
         for (level, letters) in self.colours.drain(..) {
             planning.colour_level(level, &letters);
@@ -297,7 +303,7 @@ impl Xlog {
         }
     }
 
-    /// The place stands behind the label: `<script>: 21:`, or with its file.
+    /// The place follows the label: `<script>: 21:`, or with its file.
     fn write_with_place(
         &self,
         context: &mut Context<'_>,
@@ -395,8 +401,8 @@ fn parse_facility(name: &[u8]) -> Result<Facility, Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Xlog>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -405,7 +411,7 @@ mod tests {
 
     fn logged(parameters: &str, statement: &str) -> String {
         let script = format!("loadmodule \"xlog.so\"\n{parameters}request_route {{ {statement}; }}");
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(REQUEST);
         stage.log()
     }
@@ -496,7 +502,7 @@ mod tests {
         ];
         for (head, statement, expected) in rows {
             let script = format!("loadmodule \"xlog.so\"\n{head}request_route {{ {value}{statement}; }}");
-            let mut stage = Stage::new(MODULES, &script);
+            let mut stage = ScriptHarness::new(MODULES, &script);
             stage.receive(&REQUEST.replace("\r\n\r\n", "\r\nX-V: a%0ab%1b[1mc\\x0d\r\n\r\n"));
             let log = stage.log();
             assert!(log.ends_with(expected), "{statement}: {log:?}");
@@ -520,7 +526,7 @@ mod tests {
         }
         let head = "modparam(\"xlog\", \"log_colors\", \"L_ERR=cr;L_WARN=px\")\n";
         let script = format!("loadmodule \"xlog.so\"\n{head}request_route {{ exit; }}");
-        let stage = Stage::new(MODULES, &script);
+        let stage = ScriptHarness::new(MODULES, &script);
         let expected = [(Level::Error, b"\x1b[0;36;41m".to_vec()), (Level::Warning, b"\x1b[0;35m".to_vec())];
         assert_eq!(stage.loaded.registry.level_colours(), expected);
     }
@@ -528,7 +534,10 @@ mod tests {
     #[test]
     fn mistakes_are_told() {
         let mistakes = |statement: &str| {
-            Stage::mistakes(MODULES, &format!("loadmodule \"xlog.so\"\nrequest_route {{ {statement}; }}"))
+            ScriptHarness::mistakes(
+                MODULES,
+                &format!("loadmodule \"xlog.so\"\nrequest_route {{ {statement}; }}"),
+            )
         };
         assert!(mistakes("xlog(\"L_LOUD\", \"x\")").contains("unknown log level \"L_LOUD\""));
         assert!(

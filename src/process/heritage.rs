@@ -8,27 +8,27 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::engine::{Engine, EngineParts};
-use super::ledger::Ledger;
-use super::outbound::ListenerOutbound;
-use super::reload_line::ReloadLine;
-use super::remembered::Remembered;
-use super::repair::Remains;
-use super::role::Role;
-use crate::core::counters::{Count, CounterId};
-use crate::core::groups::Delegate;
-use crate::core::identity::ProcessIdentity;
-use crate::core::load::Loaded;
-use crate::core::log::Log;
-use crate::core::settings::{FullPolicy, Order, Settings};
-use crate::core::shared::SharedState;
+use crate::bindings::load::Loaded;
+use crate::config::settings::{FullPolicy, Order, Settings};
+use crate::engine::perform::{Engine, EngineParts};
+use crate::process::master::repair::Leftover;
+use crate::process::roles::outbound::ListenerOutbound;
+use crate::process::roles::role::Role;
+use crate::process::succession::reload_line::ReloadLine;
+use crate::routing::delegation::Delegate;
 use crate::shm::{
-    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, ProcessTable, QueuePlan, Queues,
-    StatisticsPublisher, WaitingRoom,
+    CounterBlock, Counters, DelayQueue, GroupPlan, GroupStatistics, Lanes, Overflow, ProcessTable, QueuePlan,
+    Queues, StatisticsPublisher,
 };
 use crate::sip::branch::Secret;
+use crate::state::poison::PoisonCache;
+use crate::state::shared::SharedState;
+use crate::state::status::ServerStatus;
 use crate::sys::process::ProcessId;
 use crate::sys::receive::ReceiveMemory;
+use crate::telemetry::counters::{Count, CounterId};
+use crate::telemetry::log::Log;
+use crate::telemetry::process_identity::ProcessIdentity;
 use crate::transport::listener::Listeners;
 
 /// What the master made before the first fork.
@@ -41,16 +41,16 @@ pub struct Heritage {
     pub listeners: Rc<Listeners>,
     /// The rings between receivers and workers.
     pub queues: Queues,
-    /// Where messages wait until their time has come, if a module lets any wait.
-    pub waiting_room: Option<WaitingRoom>,
+    /// Delayed messages, if a module delays any.
+    pub delay_queue: Option<DelayQueue>,
     /// What each receiver reads into, by the number of its producer.
     pub receive_memory: Vec<ReceiveMemory>,
     /// One number for each place, which goes up while its process moves; workers are watched by their queues instead.
-    pub pulses: Counters,
+    pub heartbeats: Counters,
     /// A block of counters for each place.
     pub counters: Counters,
     /// What earlier generations counted, and whether this one is to begin nothing new.
-    pub ledger: Ledger,
+    pub status: ServerStatus,
     /// On which control and master talk about reloads.
     pub reload_line: ReloadLine,
     /// One more for each reload.
@@ -58,7 +58,7 @@ pub struct Heritage {
     /// Values and locks that scripts of all processes share.
     pub shared: SharedState,
     /// Messages that were set aside lately.
-    pub remembered: Remembered,
+    pub remembered: PoisonCache,
     /// Who lives, by place.
     pub processes: ProcessTable,
     /// What viewers see.
@@ -98,17 +98,17 @@ impl Heritage {
     }
 
     /// What the process at this place had read, if it was a receiver.
-    pub fn remains(&self, role: &Role, place: u32) -> Option<Remains<'_>> {
+    pub fn remains(&self, role: &Role, place: u32) -> Option<Leftover<'_>> {
         let Role::Receiver { producer, listener, .. } = *role else { return None };
         let socket = self.listeners.udp(listener)?;
         let memory = self.receive_memory.get(producer as usize)?;
-        Some(Remains { memory, socket, listener, pulse: self.pulses.value(place, 0) })
+        Some(Leftover { memory, socket, listener, heartbeat: self.heartbeats.value(place, 0) })
     }
 
     /// Figures of a group, and what earlier generations counted for it.
     pub fn group_figures(&self, group: u32) -> GroupStatistics {
         let mut figures = self.queues.group_statistics(group);
-        self.ledger.add_to(group, &mut figures);
+        self.status.add_to(group, &mut figures);
         figures
     }
 }
@@ -129,9 +129,9 @@ impl Count for BlockCount {
     }
 }
 
-/// The place of every process: master, receivers by listener, workers by group, a timer where messages can wait,
+/// The place of every process: master, receivers by listener, workers by group, a timer where messages can be delayed,
 /// control.
-pub fn places(settings: &Settings, waiting_max: u32) -> Vec<Role> {
+pub fn places(settings: &Settings, delayed_max: u32) -> Vec<Role> {
     let mut places = vec![Role::Master];
     let mut producer = 0;
     for (listener, setting) in (0..).zip(&settings.listeners) {
@@ -146,7 +146,7 @@ pub fn places(settings: &Settings, waiting_max: u32) -> Vec<Role> {
             places.push(Role::Worker { group, name: setting.name.clone(), index });
         }
     }
-    if waiting_max > 0 {
+    if delayed_max > 0 {
         places.push(Role::Timer { producer });
     }
     places.push(Role::Control);
@@ -156,7 +156,7 @@ pub fn places(settings: &Settings, waiting_max: u32) -> Vec<Role> {
 /// What the queues must have room for.
 pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     let is_producer = |role: &&Role| matches!(role, Role::Receiver { .. } | Role::Timer { .. });
-    let group = |setting: &crate::core::settings::GroupSetting| GroupPlan {
+    let group = |setting: &crate::config::settings::GroupSetting| GroupPlan {
         attempts_max: setting.attempts,
         lanes: match (&setting.order, setting.has_priority) {
             (Order::None, false) => Lanes::One,
@@ -178,7 +178,7 @@ pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
 /// Room for what each receiver reads.
 pub fn receive_memory(settings: &Settings, places: &[Role]) -> io::Result<Vec<ReceiveMemory>> {
     let receivers = places.iter().filter(|role| matches!(role, Role::Receiver { .. }));
-    receivers.map(|_| super::receiver::receive_memory(settings)).collect()
+    receivers.map(|_| crate::process::roles::receiver::receive_memory(settings)).collect()
 }
 
 /// A line on which each child tells the number of its place when it is ready. One word is one datagram, so a child that
@@ -226,8 +226,8 @@ impl AsFd for Readiness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::datagram::Transport;
-    use crate::core::settings::{GroupSetting, ListenerSetting};
+    use crate::config::settings::{GroupSetting, ListenerSetting};
+    use crate::transport::endpoint::Transport;
 
     fn settings() -> Settings {
         let listener = |address: &str, receivers| ListenerSetting {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn where_messages_can_wait_there_is_a_timer_with_rings_of_its_own() {
+    fn where_messages_can_be_delayed_there_is_a_timer_with_rings_of_its_own() {
         let places = places(&settings(), 8);
         assert!(places.contains(&Role::Timer { producer: 3 }), "{places:?}");
         assert_eq!(queue_plan(&settings(), &places).producers, 4);

@@ -4,35 +4,46 @@
 //!  loop { wait for a signal, a child's word or the next deadline
 //!         hear who is ready
 //!         read signals            stop · figures · …
-//!         bury the dead           obituary ─► repair ─► wake ─► supervisor's table ─► successor, same place
+//!         reap the dead           obituary ─► repair ─► wake ─► supervisor's table ─► successor, same place
 //!         follow the clock        delayed starts · steps of an orderly stop }
 //! ```
 //!
 //! One thread, no lock a child can hold, no wait without a deadline.
 
+pub mod child_slots;
+pub(in crate::process) mod damage;
+pub(in crate::process) mod generation;
+pub mod obituary;
+pub mod overload;
+pub(in crate::process) mod precedence;
+pub mod repair;
+pub mod scaling;
+pub mod stop;
+pub mod supervisor;
+pub mod totals;
+pub mod watchdog;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::child;
-use super::daemon::Birth;
-use super::generation::{Generation, Phase};
-use super::heir::{Former, Succession};
 use super::heritage::Heritage;
-use super::names::Names;
-use super::obituary::{Obituary, Occupation};
-use super::offspring::Child;
-use super::reload::Reload;
-use super::repair::Dead;
-use super::role::Role;
-use super::script_source::ScriptSource;
-use super::service_manager::ServiceManager;
-use super::supervisor::{self, Action, Event, Milliseconds, Patience, State};
-use super::undertaker;
-use super::upgrade::{Program, Upgrade};
-use super::watchdog::{Overdue, Sight};
-use crate::core::counters::SET_ASIDE;
-use crate::core::log::Level;
+use crate::process::master::child_slots::Child;
+use crate::process::master::generation::{Generation, Phase};
+use crate::process::master::obituary::{Obituary, Occupation};
+use crate::process::master::repair::Dead;
+use crate::process::master::supervisor::{Action, Event, Milliseconds, Patience, State};
+use crate::process::master::watchdog::{Overdue, Sight};
+use crate::process::roles::child;
+use crate::process::roles::quarantine_writer;
+use crate::process::roles::role::Role;
+use crate::process::start::daemon::Birth;
+use crate::process::start::published_names::Names;
+use crate::process::start::script_source::ScriptSource;
+use crate::process::start::service_manager::ServiceManager;
+use crate::process::succession::reload::Reload;
+use crate::process::succession::successor::{Former, Succession};
+use crate::process::succession::upgrade::{Program, Upgrade};
 use crate::shm::{ProcessRow, WorkerStatistics};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::log_write::write_where_room;
@@ -40,6 +51,8 @@ use crate::sys::poll::{self, Interest};
 use crate::sys::process::{self, DeadChild, ExitStatus, Fork, SingleThreaded};
 use crate::sys::signal::{Signal, SignalQueue};
 use crate::sys::title::Title;
+use crate::telemetry::counters::SET_ASIDE;
+use crate::telemetry::log::Level;
 
 /// Signals the master reads; they are held back from before the first fork.
 pub const SIGNALS: [Signal; 7] = [
@@ -57,7 +70,7 @@ const TURN: Duration = Duration::from_millis(50);
 /// Otherwise it sleeps until a signal or a deadline, or so long.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// All children must be ready within this time of the start.
-const START_PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Exit status after an orderly stop.
 pub const EXIT_ORDERLY: i32 = 0;
@@ -190,13 +203,13 @@ impl Master {
             self.wait();
             self.hear_readiness();
             self.read_signals();
-            self.bury_the_dead();
+            self.reap_children();
             self.undertake();
             self.follow_the_clock();
             self.look_for_damage();
             self.go_on_reloading();
             self.go_on_succeeding();
-            self.listen_to_former();
+            self.listen_to_predecessor();
             self.go_on_upgrading();
             self.note_degraded();
             self.scale_groups();
@@ -323,13 +336,13 @@ impl Master {
     /// Everybody is told.
     pub(super) fn begin_to_serve(&mut self) {
         self.current.phase = Phase::Serving;
-        self.current.heritage.ledger.set_serving();
+        self.current.heritage.status.set_serving();
         self.birth.succeeded();
         self.service_manager.ready(self.current.heritage.master.number() as u32, &self.current.status_text());
         let took_ms = self.started.elapsed().as_millis();
         self.say(
             Level::Notice,
-            format_args!("{} processes are ready after {took_ms} ms", self.current.process_count()),
+            format_args!("ready: {} processes started in {took_ms} ms", self.current.process_count()),
         );
         // Who cannot take a line now does not hold up the master.
         write_where_room(io::stderr().as_fd(), b"sworkerd: ready\n");
@@ -355,8 +368,8 @@ impl Master {
             Order::Stop => self.begin_to_stop(signal),
             Order::EndSoon => self.stop_sooner(signal),
             Order::LogFigures => self.log_figures(),
-            Order::Reload => self.wish_reload(),
-            Order::Upgrade => self.wish_upgrade(),
+            Order::Reload => self.request_reload(),
+            Order::Upgrade => self.request_upgrade(),
             Order::Nothing => {}
         }
     }
@@ -365,7 +378,7 @@ impl Master {
         for group in 0..self.current.heritage.queues.group_count() {
             let f = self.current.heritage.group_figures(group);
             self.current.heritage.log.write(
-                &crate::core::log::Line::of_core(Level::Notice),
+                &crate::telemetry::log::Line::of_core(Level::Notice),
                 format_args!(
                     "group {}: depth {} of {}, delegated {}, full {}, processed {}, redelivered {}, quarantined {}",
                     f.name, f.depth, f.capacity, f.delegated, f.full, f.processed, f.redelivered, f.quarantined
@@ -374,7 +387,7 @@ impl Master {
         }
         let restarts: u32 = self.current.children.iter().map(|child| child.row.restarts).sum();
         self.current.heritage.log.write(
-            &crate::core::log::Line::of_core(Level::Notice),
+            &crate::telemetry::log::Line::of_core(Level::Notice),
             format_args!("{} children, {restarts} restarts", self.current.children.len()),
         );
     }
@@ -382,7 +395,7 @@ impl Master {
     // Deaths.
 
     /// All that died are reaped and repaired before any successor is forked.
-    fn bury_the_dead(&mut self) {
+    fn reap_children(&mut self) {
         let mut dead = Vec::new();
         loop {
             match process::try_wait_any() {
@@ -397,23 +410,23 @@ impl Master {
         if dead.is_empty() {
             return;
         }
-        dead = self.bury_our_own(dead);
+        dead = self.reap_our_own(dead);
         for index in 0..self.elders.len() {
-            dead = self.with_elder(index, |master| master.bury_our_own(dead));
+            dead = self.with_draining(index, |master| master.reap_our_own(dead));
         }
         for found in dead {
-            if !self.bury_heir(&found) {
-                self.bury_helper(found);
+            if !self.reap_successor(&found) {
+                self.reap_helper(found);
             }
         }
     }
 
     /// Those of this generation; the others are given back.
-    fn bury_our_own(&mut self, dead: Vec<DeadChild>) -> Vec<DeadChild> {
+    fn reap_our_own(&mut self, dead: Vec<DeadChild>) -> Vec<DeadChild> {
         let (mut ours, mut others) = (Vec::new(), Vec::new());
         for found in dead {
             if let Some(index) = self.current.children.iter().position(|c| c.process == Some(found.process)) {
-                self.bury(index, found.status);
+                self.reap(index, found.status);
                 ours.push((index, death(found.status)));
             } else if !self.current.undertaking.has_died(found.process) {
                 others.push(found);
@@ -428,13 +441,13 @@ impl Master {
         others
     }
 
-    fn bury(&mut self, index: usize, status: ExitStatus) {
+    fn reap(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.current.children[index];
         self.current.heritage.shared.locks.release_all(child.place);
-        if let Some(room) = &self.current.heritage.waiting_room {
-            room.forget(child.place);
-            // It may have died between letting a message wait and telling the timer.
-            room.wake();
+        if let Some(delayed) = &self.current.heritage.delay_queue {
+            delayed.release_slots_of(child.place);
+            // It may have died after it delayed a message and before it woke the timer.
+            delayed.wake();
         }
         self.current.watchdog.forget(child.place);
         let is_worker = matches!(child.role, Role::Worker { .. });
@@ -478,7 +491,7 @@ impl Master {
         {
             self.say(
                 Level::Critical,
-                format_args!("too many messages are set aside at once: one is not kept"),
+                format_args!("quarantine: too many messages at the same time, one is not written to a file"),
             );
         }
     }
@@ -490,11 +503,11 @@ impl Master {
             match process::fork(&self.proof) {
                 Ok(Fork::Child) => {
                     self.forget_others();
-                    undertaker::run(&self.current.heritage, &mut self.title, &set_aside)
+                    quarantine_writer::run(&self.current.heritage, &mut self.title, &set_aside)
                 }
                 Ok(Fork::Parent(process)) => self.current.undertaking.was_forked(process),
                 Err(error) => {
-                    self.say(Level::Error, format_args!("could not fork an undertaker: {error}"));
+                    self.say(Level::Error, format_args!("could not fork the quarantine writer: {error}"));
                     self.current.undertaking.put_back(set_aside);
                     return;
                 }
@@ -510,13 +523,13 @@ impl Master {
         for child in children.iter().filter(|child| child.is_ready) {
             let (Some(process), place) = (child.process, child.place) else { continue };
             let sight = match &child.role {
-                Role::Worker { group, .. } if heritage.ledger.is_held(u32::from(*group)) => {
+                Role::Worker { group, .. } if heritage.status.is_held(u32::from(*group)) => {
                     // It waits for a former generation and looks lifeless.
                     watchdog.forget(place);
                     continue;
                 }
                 Role::Worker { group, index, .. } => sight(&repair.worker(*group, *index)),
-                _ => Sight::Counting { count: heritage.pulses.value(place, 0) },
+                _ => Sight::Counting { count: heritage.heartbeats.value(place, 0) },
             };
             let Some(overdue) = watchdog.judge(place, &child.role, sight, now_ns) else { continue };
             let is_new = match (overdue, sight) {
@@ -532,9 +545,7 @@ impl Master {
             if let Role::Worker { group, .. } = child.role {
                 repair.count_deadline_kill(group);
             }
-            heritage
-                .log
-                .say(Level::Error, format_args!("{} (pid {process}) {overdue}: it is killed", child.role));
+            heritage.log.say(Level::Error, format_args!("killing {} (pid {process}): {overdue}", child.role));
             child.send(Signal::SIGKILL);
         }
     }
@@ -556,8 +567,11 @@ impl Master {
                 let role = &self.current.children[index].role;
                 self.say(
                     Level::Alert,
-                    format_args!("{role} does not hold: {} early deaths in a row; it is tried each {delay_ms} ms at most from now on",
-                        Patience::USUAL.early_deaths_max),
+                    format_args!(
+                        "{role} keeps crashing ({} early exits in a row); restarting at most every \
+                         {delay_ms} ms",
+                        Patience::USUAL.early_deaths_max
+                    ),
                 );
                 self.start_later(index, delay_ms);
             }
@@ -573,7 +587,7 @@ impl Master {
             self.current.children[index].has_left_something = true;
         }
         let role = &self.current.children[index].role;
-        self.say(Level::Warning, format_args!("{role} is started again in {delay_ms} ms"));
+        self.say(Level::Warning, format_args!("restarting {role} in {delay_ms} ms"));
     }
 
     // The clock.
@@ -590,10 +604,8 @@ impl Master {
             }
         }
         match self.current.phase {
-            Phase::Starting
-                if self.started.elapsed() > START_PATIENCE || self.current.is_start_hopeless() =>
-            {
-                self.give_up_start("not all processes came up");
+            Phase::Starting if self.started.elapsed() > START_TIMEOUT || self.current.is_start_hopeless() => {
+                self.give_up_start("not all processes started");
             }
             Phase::Stopping { step, since } => self.go_on_stopping(step, since),
             Phase::Ending { .. } => self.send_all(Signal::SIGKILL),
@@ -610,19 +622,17 @@ impl Master {
                     && child.state.is_on_probation(now, &Patience::USUAL)
             };
             let count = self.current.children.iter().filter(is_degraded).count() as u64;
-            let before = self.current.heritage.ledger.degraded(group);
+            let before = self.current.heritage.status.degraded(group);
             let (name, workers) = (&setting.name, setting.workers);
             match (before, count) {
                 (0, 1..) => self.say(
                     Level::Alert,
-                    format_args!(
-                        "group {name} is degraded: {count} of {workers} workers do not hold; the rest serves"
-                    ),
+                    format_args!("group {name} is degraded: {count} of {workers} workers keep crashing"),
                 ),
-                (1.., 0) => self.say(Level::Notice, format_args!("group {name} works again")),
+                (1.., 0) => self.say(Level::Notice, format_args!("group {name} is no longer degraded")),
                 _ => {}
             }
-            self.current.heritage.ledger.set_degraded(group, count);
+            self.current.heritage.status.set_degraded(group, count);
         }
     }
 

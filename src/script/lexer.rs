@@ -1,7 +1,7 @@
 //! Bytes to tokens, one piece of text at a time.
 //!
 //! A [`Cursor`] walks over one file or the value of one define; the preprocessor keeps a stack of them. A mistake is
-//! reported where it begins, and lexing goes on behind it, so that the parser sees as much as possible.
+//! reported where it begins, and lexing goes on after it, so that the parser sees as much as possible.
 //!
 //! **Invariant:** every call of [`Cursor::next`] but the one that says `End` moves forward.
 //! **Invariant:** the work is linear in the length of the text, also when nothing in it is closed.
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(super) enum Lexeme {
     /// A token, with its literal where it has one.
     Token(Token, Option<Text>),
-    /// `#!name` or `!!name`; the cursor stands behind the name.
+    /// `#!name` or `!!name`; the cursor follows the name.
     Directive(Directive, Span),
     /// The piece of text is over.
     End,
@@ -229,7 +229,7 @@ impl Cursor {
             template::VariableEnd::NotOne => {
                 self.at += 1;
                 diagnostics.push(
-                    Diagnostic::error(self.span(start, start + 1), "a variable needs a name behind `$`")
+                    Diagnostic::error(self.span(start, start + 1), "a variable needs a name after `$`")
                         .with_help("for example `$ru`, `$var(x)`, or `$(ru{s.len})`"),
                 );
                 (TokenKind::Unknown, None, true)
@@ -245,7 +245,7 @@ impl Cursor {
         }
     }
 
-    /// `/re/` or `/re/:` behind `case`; a slash before a quoted text stays a slash.
+    /// `/re/` or `/re/:` after `case`; a slash before a quoted text stays a slash.
     fn regex(&mut self) -> Scanned {
         let inside = self.at + 1;
         let rest = &self.text[inside..];
@@ -273,8 +273,8 @@ impl Cursor {
         let bytes = &self.text[start..self.at];
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]).escape_debug().to_string();
         diagnostics.push(
-            Diagnostic::error(self.span(start, self.at), format!("`{shown}` cannot stand outside quotes"))
-                .with_help("put text in quotes, comments behind `#`"),
+            Diagnostic::error(self.span(start, self.at), format!("`{shown}` is not allowed outside quotes"))
+                .with_help("put text in quotes, comments after `#`"),
         );
         (TokenKind::Unknown, None, true)
     }
@@ -305,7 +305,7 @@ impl Cursor {
         (value, self.span(start, self.at))
     }
 
-    /// Goes to the next line that begins with a directive about conditions, and behind the directive's name.
+    /// Goes to the next line that begins with a directive about conditions, and after the directive's name.
     pub fn skip_to_condition(&mut self) -> Option<(Directive, Span)> {
         loop {
             self.skip_line();
@@ -414,7 +414,7 @@ fn digits(raw: &[u8], radix: u32, length_max: usize) -> Option<(u8, usize)> {
     (length > 0).then_some((value as u8, length))
 }
 
-/// Value of a number token, wrapped to 32 bits as the language has it. `None` when it is none.
+/// Value of a number token, wrapped to 32 bits as the language has it. `None` when it is not a number.
 pub(super) fn number_value(text: &[u8]) -> Option<Number> {
     let text = std::str::from_utf8(text).ok()?;
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -526,12 +526,12 @@ fn doubt_directive(name: &[u8], span: Span) -> Option<Diagnostic> {
     }
     let near = nearest(name, Directive::NAMES.iter().map(|(known, _)| *known))?;
     Some(
-        Diagnostic::warning(span, format!("`#!{name}` is no directive, so this line is a comment"))
+        Diagnostic::warning(span, format!("`#!{name}` is not a directive, so this line is a comment"))
             .with_help(format!("did you mean `#!{near}`?")),
     )
 }
 
-/// First lines that say whose script it is.
+/// First lines that name the language of a script.
 const SIGNATURES: &[&str] = &["KAMAILIO", "OPENSER", "SER", "MAXCOMPAT", "ALL"];
 
 #[cfg(test)]
@@ -625,8 +625,8 @@ mod tests {
         reported("f(\"b);\nf(\"c\");\n", 2, "this text is never closed");
         reported("$var(a", 4, "this `(` is never closed");
         reported("$(var(a)\nb", 1, "this `(` is never closed");
-        reported("a $ b", 2, "a variable needs a name behind `$`");
-        reported("a \\ b", 2, "`\\\\` cannot stand outside quotes");
-        reported("#!ifdfe X", 0, "`#!ifdfe` is no directive, so this line is a comment");
+        reported("a $ b", 2, "a variable needs a name after `$`");
+        reported("a \\ b", 2, "`\\\\` is not allowed outside quotes");
+        reported("#!ifdfe X", 0, "`#!ifdfe` is not a directive, so this line is a comment");
     }
 }

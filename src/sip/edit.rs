@@ -1,8 +1,8 @@
 //! Changes to a message, kept apart from it until it is written.
 //!
-//! [`Edits`] remembers spans of the original bytes and what stands there instead. The message itself stays as it
-//! was received, so whoever reads a header field after an edit still sees the old one until the message has been
-//! written and parsed again. Cleared edits keep their memory: the next message costs no allocation.
+//! [`Edits`] remembers spans of the original bytes and what stands there instead. The message itself stays as it was
+//! received, so a reader of a header field after an edit still sees the old one until the message has been written and
+//! parsed again. Cleared edits keep their memory: the next message costs no allocation.
 //!
 //! Most changes cannot break a message, whatever text they bring. Text that goes into the header part as it is
 //! ([`Edits::replace`]) and another Content-Length can: what would come of them is looked at before they are taken, and
@@ -33,8 +33,8 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
     /// Ordered by offset; at one offset insertions before the one removal or replacement.
-    changes: Vec<Change>,
-    /// The new texts, one behind the other.
+    changes: Vec<Splice>,
+    /// The new texts, one after the other.
     texts: Vec<u8>,
     request_uri: Option<Range<usize>>,
     pub(super) body: BodyEdit,
@@ -44,7 +44,7 @@ pub struct Edits {
 
 /// One place where something else stands in the written message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct Splice {
     /// Where, in [`Message::bytes`].
     pub at: usize,
     /// How many bytes are left out.
@@ -58,7 +58,7 @@ pub(super) struct Change {
 pub(super) enum BodyEdit {
     #[default]
     Keep,
-    /// The body stays or has changes inside; Content-Length is written anew.
+    /// The body stays or has changes inside; Content-Length is rewritten.
     Recount,
     /// Another body, as a part of the texts.
     Replace(Range<usize>),
@@ -75,7 +75,7 @@ pub enum EditError {
     Name,
     /// The text would end its line and start another.
     LineEnd,
-    /// Somebody would read the edited message as another one than was meant; with the reason.
+    /// A receiver could read another message than was meant; with the reason.
     Ambiguous(&'static str),
     /// A response has no Request-URI.
     NotARequest,
@@ -121,12 +121,7 @@ impl Edits {
         self.request_uri.clone().map(|text| &self.texts[text])
     }
 
-    /// Adds a header field before all others; behind those already added there.
-    pub fn add_first(&mut self, message: &Message<'_>, name: &[u8], value: &[u8]) -> Result<(), EditError> {
-        self.add_header(message, message.headers_start(), name, value)
-    }
-
-    /// Adds a header field behind all others.
+    /// Adds a header field after all others.
     pub fn add_last(&mut self, message: &Message<'_>, name: &[u8], value: &[u8]) -> Result<(), EditError> {
         self.add_header(message, message.headers_end(), name, value)
     }
@@ -161,7 +156,7 @@ impl Edits {
         self.add_lines(message.headers_start(), lines);
     }
 
-    /// Adds whole header lines, as a script wrote them, behind all others.
+    /// Adds whole header lines, as a script wrote them, after all others.
     pub fn add_lines_last(&mut self, message: &Message<'_>, lines: &[u8]) {
         self.add_lines(message.headers_end(), lines);
     }
@@ -178,7 +173,7 @@ impl Edits {
         Ok(())
     }
 
-    /// Adds whole header lines behind a header line of the message.
+    /// Adds whole header lines after a header line of the message.
     pub fn add_lines_after(
         &mut self,
         message: &Message<'_>,
@@ -233,7 +228,7 @@ impl Edits {
     /// Replaces a span of [`Message::bytes`]; of two equal spans the last counts.
     ///
     /// The text is taken as it is, unless others would read the message it makes as another one. A change in the body
-    /// makes Content-Length be written anew.
+    /// makes Content-Length be rewritten.
     pub fn replace(
         &mut self,
         message: &Message<'_>,
@@ -296,7 +291,7 @@ impl Edits {
         let text = self.keep_text(|texts| append_header(texts, b"Via", value));
         let at = message.headers_start();
         let position = self.changes.partition_point(|change| change.at < at);
-        self.changes.insert(position, Change { at, removed: 0, text });
+        self.changes.insert(position, Splice { at, removed: 0, text });
         Ok(())
     }
 
@@ -334,7 +329,7 @@ impl Edits {
         Ok(())
     }
 
-    /// Replaces the body, and its type unless `None`; Content-Length is written anew.
+    /// Replaces the body, and its type unless `None`; Content-Length is rewritten.
     pub fn set_body(
         &mut self,
         message: &Message<'_>,
@@ -359,22 +354,12 @@ impl Edits {
         self.body = BodyEdit::Replace(0..0);
     }
 
-    /// Makes Content-Length say what the body has, where it is missing or says otherwise.
-    ///
-    /// A message that leaves over a stream with a wrong length would swallow a part of the next one.
-    pub fn repair_content_length(&mut self, message: &Message<'_>) {
-        let told = message.content_length().ok().flatten();
-        if told.map(|size| size as usize) != Some(message.body().len()) {
-            self.recount(message);
-        }
-    }
-
     /// Whether what is written has to be looked at.
     pub(super) fn is_suspect(&self) -> bool {
         self.is_suspect
     }
 
-    pub(super) fn changes(&self) -> &[Change] {
+    pub(super) fn changes(&self) -> &[Splice] {
         &self.changes
     }
 
@@ -382,7 +367,7 @@ impl Edits {
         &self.texts[range.clone()]
     }
 
-    /// Has Content-Length written anew in place of what the message says.
+    /// Has Content-Length rewritten in place of what the message says.
     fn recount(&mut self, message: &Message<'_>) {
         if self.body == BodyEdit::Keep {
             self.remove_named(message, b"Content-Length");
@@ -396,11 +381,11 @@ impl Edits {
         start..self.texts.len()
     }
 
-    /// Inserts behind what was inserted at the same place, and before what is removed there.
+    /// Inserts after what was inserted at the same place, and before what is removed there.
     fn insert(&mut self, at: usize, text: Range<usize>) {
         let position =
             self.changes.partition_point(|change| change.at < at || (change.at == at && change.removed == 0));
-        self.changes.insert(position, Change { at, removed: 0, text });
+        self.changes.insert(position, Splice { at, removed: 0, text });
     }
 
     /// Removes or replaces a span. At one offset the longer removal holds; of equal ones the later.
@@ -410,7 +395,7 @@ impl Edits {
             return self.insert(at, text);
         }
         let position = self.changes.partition_point(|change| change.at <= at);
-        let change = Change { at, removed, text };
+        let change = Splice { at, removed, text };
         match position.checked_sub(1).map(|last| &mut self.changes[last]) {
             Some(last) if last.at == at && last.removed > 0 => {
                 if last.removed <= removed {
@@ -422,7 +407,7 @@ impl Edits {
     }
 }
 
-impl Change {
+impl Splice {
     pub(super) fn text<'e>(&self, edits: &'e Edits) -> &'e [u8] {
         &edits.texts[self.text.clone()]
     }
@@ -463,7 +448,7 @@ impl fmt::Display for EditError {
         match self {
             EditError::Span => f.write_str("span is not inside the header lines or the body"),
             EditError::ForeignHeader => f.write_str("header line is not one of this message"),
-            EditError::Name => f.write_str("header name is no token"),
+            EditError::Name => f.write_str("header name is not a token"),
             EditError::LineEnd => f.write_str("text is empty or would end its line"),
             EditError::Ambiguous(reason) => f.write_str(reason),
             EditError::NotARequest => f.write_str("a response has no request-uri"),
@@ -516,7 +501,7 @@ mod tests {
     fn a_proxy_changes_its_request() {
         check(
             |edits, message| {
-                edits.add_first(message, b"Record-Route", b"<sip:us;lr>").unwrap();
+                edits.add_lines_first(message, b"Record-Route: <sip:us;lr>\r\n");
                 edits.set_request_uri(message, b"sip:first").unwrap();
                 edits.set_request_uri(message, b"sip:second").unwrap();
                 edits.stamp_top_via(message, stamp()).unwrap();
@@ -609,16 +594,6 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_length_is_repaired() {
-        let repair = |text: &str| edited(text, |edits, message| edits.repair_content_length(message));
-        assert_eq!(repair("A b SIP/2.0\r\nl: 2\r\n\r\nab"), "A b SIP/2.0|l: 2||ab");
-        assert_eq!(repair("A b SIP/2.0\r\nl: 9\r\n\r\nab"), "A b SIP/2.0|Content-Length: 2||ab");
-        assert_eq!(repair("A b SIP/2.0\r\nl: 1\r\n\r\nab"), "A b SIP/2.0|l: 1||a");
-        assert_eq!(repair("A b SIP/2.0\r\nl: 1\r\nl: 3\r\n\r\nab"), "A b SIP/2.0|Content-Length: 2||ab");
-        assert_eq!(repair("A b SIP/2.0\r\n"), "A b SIP/2.0|Content-Length: 0||");
-    }
-
-    #[test]
     fn cut_messages_are_completed_when_they_are_changed() {
         let add = |text: &str| edited(text, |edits, message| edits.add_last(message, b"X", b"1").unwrap());
         assert_eq!(add("A b SIP/2.0\r\nB: 1"), "A b SIP/2.0|B: 1|X: 1||");
@@ -638,8 +613,8 @@ mod tests {
             (edits.add_last(&message, b"X", b"1\r\nY: 2"), EditError::LineEnd),
             (edits.add_last(&message, b"X", b"1\rY"), EditError::LineEnd),
             (edits.add_last(&message, b"X", b"1\n"), EditError::LineEnd),
-            (edits.add_first(&message, b"X Y", b"1"), EditError::Name),
-            (edits.add_first(&message, b"", b"1"), EditError::Name),
+            (edits.add_last(&message, b"X Y", b"1"), EditError::Name),
+            (edits.add_last(&message, b"", b"1"), EditError::Name),
             (edits.push_via(&message, b"a\r\n\r\nb"), EditError::LineEnd),
             (edits.set_request_uri(&message, b"sip:b SIP/2.0\r\nX: y"), EditError::LineEnd),
             (edits.set_request_uri(&message, b""), EditError::LineEnd),

@@ -22,17 +22,17 @@ pub use super::error::{HeaderError, ParseError, ParseErrorKind};
 use super::find::find;
 use super::header::HeaderId;
 use super::index::{
-    Entry, HEADER_COUNT_MAX, HEADER_SIZE_MAX, Index, empty_line_size, is_continuation, read_line, trim_name,
+    HEADER_COUNT_MAX, HEADER_SIZE_MAX, HeaderEntry, HeaderIndex, empty_line_size, is_continuation, read_line,
+    trim_name,
 };
 use super::leniency::is_header_name;
 use super::list::ListValues;
 use super::method::Method;
 use super::name_addr::{NameAddr, NameAddrs};
-use super::octets::{count_while, decimal, is_space, trim};
+use super::octets::{count_while, decimal, is_space};
 pub use super::start_line::{RequestLine, StartLine, StartLineFault, StatusLine};
 use super::status::Status;
 use super::via::{Via, ViaError, Vias};
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// A message over the bytes it came in.
@@ -42,7 +42,7 @@ pub struct Message<'a> {
     bytes: &'a [u8],
     leading_size: usize,
     start_line: StartLine<'a>,
-    index: Index,
+    index: HeaderIndex,
     headers_start: usize,
     headers_end: usize,
     body_start: usize,
@@ -50,7 +50,7 @@ pub struct Message<'a> {
     identity: Identity<'a>,
 }
 
-/// The fields that everybody who handles a message reads, most of them more than once: read with the index.
+/// The fields that are read for every message, most of them more than once: read with the index.
 #[derive(Clone, Copy, Debug)]
 struct Identity<'a> {
     top_via: Result<Via<'a>, HeaderError>,
@@ -94,12 +94,12 @@ pub struct Limits {
     pub via_count_max: usize,
 }
 
-/// A value of Via has at least so many bytes: who has fewer of them need not count.
+/// The least size of a value of Via: a shorter text holds none.
 const VIA_SIZE_MIN: usize = 8;
 
 impl Limits {
     /// What [`Message::parse`] allows.
-    pub const DEFAULT: Limits = Limits {
+    const DEFAULT: Limits = Limits {
         message_size_max: 16 << 20,
         header_count_max: 4096,
         header_size_max: 32_768,
@@ -133,7 +133,7 @@ impl<'a> Message<'a> {
             bytes: start.bytes,
             leading_size: start.leading_size,
             start_line: start.line,
-            index: Index::new(),
+            index: HeaderIndex::new(),
             headers_start: start.headers_start,
             headers_end: start.bytes.len(),
             body_start: start.bytes.len(),
@@ -176,7 +176,7 @@ impl<'a> Message<'a> {
             if self.index.len() >= header_count_max {
                 return fail(ParseErrorKind::TooManyHeaders, at);
             }
-            self.index.push(Entry::of(&line, at));
+            self.index.push(HeaderEntry::of(&line, at));
             at += line.size;
         }
         let may_be_too_many = self.header_bytes().len() / VIA_SIZE_MIN > limits.via_count_max;
@@ -261,7 +261,7 @@ impl<'a> Message<'a> {
         self.leading_size
     }
 
-    /// What was received behind the body that Content-Length announces.
+    /// What was received after the body that Content-Length announces.
     pub fn trailing(&self) -> &'a [u8] {
         &self.bytes[self.body_start + self.body().len()..]
     }
@@ -509,22 +509,7 @@ pub struct Mandatory<'a> {
     pub cseq: CSeq<'a>,
 }
 
-impl<'a> Header<'a> {
-    /// The value with folding taken out: each line end with the white space around it becomes one space.
-    pub fn unfolded(&self) -> Cow<'a, [u8]> {
-        if memchr::memchr(b'\n', self.value).is_none() {
-            return Cow::Borrowed(self.value);
-        }
-        let mut text = Vec::with_capacity(self.value.len());
-        for line in self.value.split(|&byte| byte == b'\n').map(trim) {
-            if !text.is_empty() && !line.is_empty() {
-                text.push(b' ');
-            }
-            text.extend_from_slice(line);
-        }
-        Cow::Owned(text)
-    }
-}
+impl<'a> Header<'a> {}
 
 /// What is known of a message before its header lines are read.
 struct Start<'a> {
@@ -636,7 +621,6 @@ mod tests {
         assert_eq!(message.header(HeaderId::Route), None);
         let folded = message.header_named(b"x-foo", -1).unwrap();
         assert_eq!((folded.name, folded.line), (&b"x-foo"[..], &b"x-foo\t: two,\r\n  folded \r\n"[..]));
-        assert_eq!(folded.unfolded(), &b"two, folded"[..]);
     }
 
     #[test]

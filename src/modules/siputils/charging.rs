@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, Reading};
-use crate::core::value::{answer_optional, answer_text};
-use crate::core::variables::{Key, Subject};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, Reading};
+use crate::bindings::variables::{Key, Subject};
+use crate::routing::context::Context;
 use crate::sip::params::Params;
+use crate::state::value::{answer_optional, answer_text};
 
 use super::SipUtils;
 
@@ -35,7 +35,7 @@ pub(super) fn change(module: &SipUtils, context: &mut Context<'_>, arguments: &[
     if !is_made || (is_there && !is_removed) {
         return Outcome::TRUE;
     }
-    let here = context.circumstances();
+    let here = context.envelope();
     let (pid, number) = (context.process.identity.pid, context.process.message_number);
     let value = format!(
         "icid-value={:016X}{pid:08X}{number:08X}; icid-generated-at={}",

@@ -1,8 +1,8 @@
 //! Header fields: there or not, removed, added.
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome};
+use crate::routing::context::Context;
 use crate::sip::{Header, HeaderId, Message};
 
 use super::TextOps;
@@ -137,7 +137,7 @@ impl Comparison {
     }
 }
 
-/// A header line with the Request-URI: what stands before it and behind it.
+/// A header line with the Request-URI: what stands before it and after it.
 pub(super) fn append_request_uri(
     _: &TextOps,
     context: &mut Context<'_>,
@@ -167,7 +167,7 @@ pub(super) fn append_date(_: &TextOps, context: &mut Context<'_>, _: &[Argument<
 
 /// RFC 3261 20.17: always in GMT.
 fn date_line(context: &Context<'_>) -> Option<String> {
-    let nanoseconds = i128::from(context.circumstances().received_at_ns);
+    let nanoseconds = i128::from(context.envelope().received_at_ns);
     let time = jiff::Timestamp::from_nanosecond(nanoseconds).ok()?;
     let zoned = time.to_zoned(jiff::tz::TimeZone::UTC);
     Some(zoned.strftime("Date: %a, %d %b %Y %H:%M:%S GMT\r\n").to_string())
@@ -199,7 +199,7 @@ pub(super) fn append_to_reply(_: &TextOps, context: &mut Context<'_>, arguments:
     Outcome::TRUE
 }
 
-/// Behind the last header field of the name; without one behind all others.
+/// Behind the last header field of the name; without one after all others.
 pub(super) fn append_after(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let lines = arguments[0].text();
     if let Err(reason) = check_lines(lines) {
@@ -245,7 +245,7 @@ pub(super) fn is_privacy(_: &TextOps, context: &mut Context<'_>, arguments: &[Ar
 /// Whether the text is header lines, as somebody who receives them will read them.
 fn check_lines(lines: &[u8]) -> Result<(), &'static str> {
     let head = [b"X sip:x SIP/2.0\r\n", lines, b"\r\n\r\n"].concat();
-    let Ok(message) = Message::parse(&head) else { return Err("this is too much for header lines") };
+    let Ok(message) = Message::parse(&head) else { return Err("this is too long for header lines") };
     if message.header_count() == 0 {
         return Err("there is no header line in this text");
     }
@@ -258,8 +258,8 @@ fn check_lines(lines: &[u8]) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{OPTIONS, Stage};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{OPTIONS, ScriptHarness};
 
     #[test]
     fn only_header_lines_are_added() {
@@ -296,7 +296,7 @@ mod tests {
         for (lines, expected) in rows {
             let head = "loadmodule \"textops.so\"\n";
             let script = format!("{head}request_route {{ append_to_reply(\"{lines}\"); }}");
-            let mut stage = Stage::new(MODULES, &script);
+            let mut stage = ScriptHarness::new(MODULES, &script);
             assert_eq!(stage.reply_headers_after(OPTIONS), expected, "{lines}");
         }
     }

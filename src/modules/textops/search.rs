@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, Reading, ValueRef};
-use crate::core::variables::request::{change_request_uri, replace_request_uri};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, Reading, ValueRef};
+use crate::bindings::variables::request::{change_request_uri, replace_request_uri};
+use crate::routing::context::Context;
 use crate::sip::{Header, Message};
 
 use super::TextOps;
@@ -28,7 +28,7 @@ impl Part {
     }
 }
 
-/// Everything behind the first line. A match never runs across the empty line between the two.
+/// Everything after the first line. A match never runs across the empty line between the two.
 const BEHIND_FIRST_LINE: &[Part] = &[Part::Headers, Part::Body];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ pub(super) fn part_of_match(
         return outcome(
             context,
             "regex_substring",
-            Err("the number of the part is below how many there are"),
+            Err("the number of the part must be below the number of parts"),
         );
     }
     let Some(regex) = module.numbered_regex(context, &arguments[1]) else { return Outcome::FALSE };
@@ -369,8 +369,8 @@ fn matches(regex: &Regex, message: &Message<'_>, parts: &[Part], count: Count) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::Stage;
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::ScriptHarness;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
 
@@ -380,7 +380,7 @@ mod tests {
         Privacy: id;header\r\nContent-Type: application/sdp\r\nContent-Length: 10\r\n\r\nv=0\r\ns=x\r\n";
 
     fn changed(call: &str) -> (String, String) {
-        Stage::relayed(MODULES, "loadmodule \"textops.so\"", call, REQUEST)
+        ScriptHarness::relayed(MODULES, "loadmodule \"textops.so\"", call, REQUEST)
     }
 
     #[test]
@@ -446,7 +446,8 @@ mod tests {
         ];
         for (arguments, expected) in rows {
             let call = format!("$var(r) = regex_substring(\"__abc123__\", {arguments}, \"$var(o)\");");
-            let told = Stage::told(MODULES, "loadmodule \"textops.so\"", &call, "$var(r) $var(o)", REQUEST);
+            let told =
+                ScriptHarness::told(MODULES, "loadmodule \"textops.so\"", &call, "$var(r) $var(o)", REQUEST);
             assert_eq!(told, expected, "{arguments}");
         }
     }
