@@ -24,6 +24,7 @@ use sworker::process::roles::receiver::RingDelegate;
 use sworker::routing::delegation::Delegate;
 use sworker::routing::envelope::{Envelope, Incoming};
 use sworker::routing::outbound::Outbound;
+use sworker::routing::work::Work;
 use sworker::shm::{Consumer, GroupPlan, QueuePlan, Queues};
 use sworker::sip::branch::Secret;
 use sworker::telemetry::counters::CountNothing;
@@ -102,9 +103,9 @@ impl Pipeline {
         self.receiver.receive(datagram);
         self.receiver.after_batch();
         if let Some(delivery) = self.consumer.next() {
-            let envelope = Envelope::decode(delivery.meta()).expect("what we wrote can be read");
-            let datagram = Incoming { bytes: delivery.body(), envelope };
-            self.worker.process(&datagram, delivery.xdata(), delivery.attempts());
+            let work = Work::decode(delivery.meta(), delivery.body(), delivery.xdata());
+            let work = work.expect("what we wrote can be read");
+            self.worker.perform(&work, delivery.earlier_attempts());
             delivery.finish();
         }
     }

@@ -223,7 +223,7 @@ impl Bench {
     }
 
     fn process(&mut self, text: &str, xdata: &[u8]) -> &mut Bench {
-        self.engine.process(&datagram(text.as_bytes()), xdata, 0);
+        self.engine.perform(&Work::Message { incoming: datagram(text.as_bytes()), xdata }, 0);
         self
     }
 
@@ -594,7 +594,8 @@ fn a_flood_of_broken_messages_is_a_few_lines_of_log() {
 #[test]
 fn a_message_that_ended_workers_is_told() {
     let mut bench = Bench::worker("request_route { answer(200); }");
-    bench.engine.process(&datagram(request("OPTIONS").as_bytes()), b"", 1);
+    let text = request("OPTIONS");
+    bench.engine.perform(&Work::Message { incoming: datagram(text.as_bytes()), xdata: b"" }, 1);
     assert!(
         bench.log().contains("NOTICE: <core>: redelivered message, processes that died while handling it: 1"),
         "{}",
