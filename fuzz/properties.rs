@@ -264,7 +264,8 @@ pub fn answer_line(bytes: &[u8]) {
 /// What a crashed process left in shared memory is read as it was written, or refused.
 pub fn decode_record(bytes: &[u8]) {
     let (head, rest) = bytes.split_at(bytes.len().min(ENVELOPE_SIZE));
-    if let Ok(envelope) = head.try_into().map_err(drop).and_then(|head| Envelope::decode(head).map_err(drop)) {
+    if let Ok(envelope) = head.try_into().map_err(drop).and_then(|head| Envelope::decode(head).map_err(drop))
+    {
         assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
     }
     if let Ok(Work::Resumed { continuation, .. }) = Work::decode(bytes, b"", b"") {

@@ -71,10 +71,10 @@ pub struct EngineParts {
 
 /// Runs the script on messages, one at a time.
 pub struct Engine {
-    loaded: Rc<Loaded>,
+    pub(super) loaded: Rc<Loaded>,
     routes: Routes,
     interpreter: Interpreter,
-    state: ProcessState,
+    pub(super) state: ProcessState,
     turns_away: bool,
     /// Log lines lost that are in the counter already.
     log_lines_dropped: u64,
@@ -222,12 +222,7 @@ impl Engine {
 
     /// Takes the message in hand, if it is one the script can see, and lets go of it afterwards.
     #[inline]
-    fn with_message(
-        &mut self,
-        incoming: &Incoming<'_>,
-        phase: Phase,
-        act: impl FnOnce(&mut Run<'_, '_>),
-    ) {
+    fn with_message(&mut self, incoming: &Incoming<'_>, phase: Phase, act: impl FnOnce(&mut Run<'_, '_>)) {
         let Some(message) = self.read(incoming) else { return };
         let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
         let Engine { loaded, routes, interpreter, state, .. } = self;
