@@ -42,17 +42,19 @@ pub enum Point {
     ParkWoken,
     ParkBitCleared,
     ParkTokenCleared,
-    SeatTaken,
-    SeatFilled,
-    SeatPublished,
-    SeatMoving,
-    SeatMoved,
-    SeatFreed,
+    DelayTaken,
+    BlockTaken,
+    DelayFilled,
+    DelayPublished,
+    DelayMoving,
+    DelayMoved,
+    BlockFreed,
+    DelayFreed,
 }
 
 impl Point {
-    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a message that waits.
-    pub const ALL: [Self; 39] = [
+    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a delayed message.
+    pub const ALL: [Self; 41] = [
         Self::AttachTailStored,
         Self::AttachHeadStored,
         Self::OldestTaken,
@@ -86,19 +88,21 @@ impl Point {
         Self::ParkWoken,
         Self::ParkBitCleared,
         Self::ParkTokenCleared,
-        Self::SeatTaken,
-        Self::SeatFilled,
-        Self::SeatPublished,
-        Self::SeatMoving,
-        Self::SeatMoved,
-        Self::SeatFreed,
+        Self::DelayTaken,
+        Self::BlockTaken,
+        Self::DelayFilled,
+        Self::DelayPublished,
+        Self::DelayMoving,
+        Self::DelayMoved,
+        Self::BlockFreed,
+        Self::DelayFreed,
     ];
 
     /// Those of a ring, and of the workers and producers at its ends.
-    pub const OF_RINGS: &'static [Self] = Self::ALL.split_at(Self::SeatTaken as usize).0;
+    pub const OF_RINGS: &'static [Self] = Self::ALL.split_at(Self::DelayTaken as usize).0;
 
-    /// Those of a message that waits until its time has come.
-    pub const OF_SEATS: &'static [Self] = Self::ALL.split_at(Self::SeatTaken as usize).1;
+    /// Those of a delayed message.
+    pub const OF_DELAYS: &'static [Self] = Self::ALL.split_at(Self::DelayTaken as usize).1;
 
     /// What `SWORKER_FAIL` calls it.
     pub const fn name(self) -> &'static str {
@@ -136,12 +140,14 @@ impl Point {
             Self::ParkWoken => "park.woken",
             Self::ParkBitCleared => "park.clear_bit",
             Self::ParkTokenCleared => "park.clear_token",
-            Self::SeatTaken => "seat.take",
-            Self::SeatFilled => "seat.fill",
-            Self::SeatPublished => "seat.publish",
-            Self::SeatMoving => "seat.move",
-            Self::SeatMoved => "seat.moved",
-            Self::SeatFreed => "seat.free",
+            Self::DelayTaken => "delay.take",
+            Self::BlockTaken => "delay.take_block",
+            Self::DelayFilled => "delay.fill",
+            Self::DelayPublished => "delay.publish",
+            Self::DelayMoving => "delay.move",
+            Self::DelayMoved => "delay.moved",
+            Self::BlockFreed => "delay.free_block",
+            Self::DelayFreed => "delay.free",
         }
     }
 
