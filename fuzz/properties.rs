@@ -14,7 +14,8 @@ use sworker::control::protocol;
 use sworker::modules::MODULES;
 use sworker::routing::continuation::Continuation;
 use sworker::routing::delegation::Xdata;
-use sworker::routing::envelope::Envelope;
+use sworker::routing::envelope::{ENVELOPE_SIZE, Envelope};
+use sworker::routing::work::Work;
 use sworker::script::check::check;
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::source::SourceMap;
@@ -22,7 +23,7 @@ use sworker::sip::framing::{Frame, FrameLimits, Framer, MissingLength};
 use sworker::sip::message::{Header, ParseErrorKind};
 use sworker::sip::name_addr::NameAddr;
 use sworker::sip::uri::Uri;
-use sworker::sip::validate::{Rules, validate};
+use sworker::sip::validate::{ValidationRules, validate};
 use sworker::sip::via::ViaStamp;
 use sworker::sip::{Edits, HeaderId, Message, Status, write};
 
@@ -54,8 +55,11 @@ pub fn read_everything(bytes: &[u8]) {
     for id in [HeaderId::From, HeaderId::To, HeaderId::Contact, HeaderId::Route] {
         message.addresses(id).take(100).flatten().for_each(|address| read_address(&address));
     }
-    let _ =
-        (validate(&message, &Rules::PROXY), validate(&message, &Rules::SERVER), message.require_mandatory());
+    let _ = (
+        validate(&message, &ValidationRules::PROXY),
+        validate(&message, &ValidationRules::SERVER),
+        message.require_mandatory(),
+    );
     write_everything(&message);
 }
 
@@ -262,9 +266,13 @@ pub fn answer_line(bytes: &[u8]) {
 
 /// What a crashed process left in shared memory is read as it was written, or refused.
 pub fn decode_record(bytes: &[u8]) {
-    let (head, rest) = bytes.split_at(bytes.len().min(sworker::routing::envelope::CIRCUMSTANCES_SIZE));
-    if let Ok(envelope) = Envelope::decode(head) {
+    let (head, rest) = bytes.split_at(bytes.len().min(ENVELOPE_SIZE));
+    if let Ok(envelope) = head.try_into().map_err(drop).and_then(|head| Envelope::decode(head).map_err(drop))
+    {
         assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+    }
+    if let Ok(Work::Resumed { continuation, .. }) = Work::decode(bytes, b"", b"") {
+        assert!(continuation.avps().count() + continuation.xavps().count() <= bytes.len());
     }
     for part in [bytes, rest] {
         if let Ok(continuation) = Continuation::decode(part) {

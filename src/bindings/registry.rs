@@ -232,7 +232,7 @@ impl Registry {
     }
 
     /// The counter of the script's own that is called so behind the name of its group.
-    pub fn script_counter(&self, name: &str) -> Option<CounterId> {
+    fn script_counter(&self, name: &str) -> Option<CounterId> {
         let is_it = |row: &CounterRow| row.name.split_once('.').is_some_and(|(_, rest)| rest == name);
         let first = self.counters.len() - self.script_counter_count;
         let found = self.counters[first..].iter().position(is_it)?;

@@ -12,7 +12,7 @@ use crate::sys::unix_socket;
 
 /// What one connection may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections at once.
     pub connection_count_max: usize,
     /// Bytes of one request.
@@ -25,9 +25,9 @@ pub struct Limits {
     pub idle_max: Duration,
 }
 
-impl Limits {
+impl ConnectionLimits {
     /// What the server uses.
-    pub const USUAL: Limits = Limits {
+    pub const USUAL: ConnectionLimits = ConnectionLimits {
         connection_count_max: 16,
         request_size_max: 64 * 1024,
         answer_size_max: 4 * 1024 * 1024,
@@ -40,7 +40,7 @@ impl Limits {
 #[derive(Debug)]
 pub struct CommandServer {
     listener: UnixListener,
-    limits: Limits,
+    limits: ConnectionLimits,
     connections: Vec<Connection>,
     ready: Vec<bool>,
     /// Until then no connection is accepted, because the kernel refused to.
@@ -65,7 +65,7 @@ struct Connection {
 
 impl CommandServer {
     /// Serves on a listener that does not block.
-    pub fn new(listener: UnixListener, limits: Limits) -> CommandServer {
+    pub fn new(listener: UnixListener, limits: ConnectionLimits) -> CommandServer {
         CommandServer {
             listener,
             limits,
@@ -182,7 +182,12 @@ impl Connection {
         !self.is_served || !self.request.is_empty() || !self.answer.is_empty()
     }
 
-    fn proceed(&mut self, server: &dyn Server, limits: &Limits, now: Instant) -> Result<(), Closed> {
+    fn proceed(
+        &mut self,
+        server: &dyn Server,
+        limits: &ConnectionLimits,
+        now: Instant,
+    ) -> Result<(), Closed> {
         if self.answer.is_empty() {
             self.read(limits, now)?;
             self.answer_lines(server, limits, now)?;
@@ -190,7 +195,7 @@ impl Connection {
         self.write(limits, now)
     }
 
-    fn read(&mut self, limits: &Limits, now: Instant) -> Result<(), Closed> {
+    fn read(&mut self, limits: &ConnectionLimits, now: Instant) -> Result<(), Closed> {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
             Ok(0) => Err(Closed),
@@ -206,7 +211,12 @@ impl Connection {
         }
     }
 
-    fn answer_lines(&mut self, server: &dyn Server, limits: &Limits, now: Instant) -> Result<(), Closed> {
+    fn answer_lines(
+        &mut self,
+        server: &dyn Server,
+        limits: &ConnectionLimits,
+        now: Instant,
+    ) -> Result<(), Closed> {
         while let Some(end) = self.request.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.request.drain(..=end).collect();
             self.is_served = true;
@@ -221,7 +231,7 @@ impl Connection {
         if self.request.len() > limits.request_size_max { Err(Closed) } else { Ok(()) }
     }
 
-    fn write(&mut self, limits: &Limits, now: Instant) -> Result<(), Closed> {
+    fn write(&mut self, limits: &ConnectionLimits, now: Instant) -> Result<(), Closed> {
         if self.answer.is_empty() {
             return Ok(());
         }
@@ -255,7 +265,7 @@ mod tests {
         _folder: tempfile::TempDir,
     }
 
-    fn scene(limits: Limits) -> Scene {
+    fn scene(limits: ConnectionLimits) -> Scene {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let server = CommandServer::new(unix_socket::listen(&path).unwrap(), limits);
@@ -296,7 +306,7 @@ mod tests {
 
     #[test]
     fn requests_are_answered_whole_in_pieces_and_several_at_once() {
-        let mut scene = scene(Limits::USUAL);
+        let mut scene = scene(ConnectionLimits::USUAL);
         let mut client = scene.connect();
 
         client.write_all(ECHO.as_bytes()).unwrap();
@@ -317,7 +327,7 @@ mod tests {
 
     #[test]
     fn who_leaves_answers_what_was_asked_and_lets_nobody_wait_who_was_served() {
-        let mut scene = scene(Limits::USUAL);
+        let mut scene = scene(ConnectionLimits::USUAL);
         let (mut served, mut asking) = (scene.connect(), scene.connect());
         let request = b"{\"jsonrpc\":\"2.0\",\"method\":\"core.version\",\"id\":1}\n";
         served.write_all(request).unwrap();
@@ -336,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_request_without_end_is_cut_off() {
-        let mut scene = scene(Limits { request_size_max: 10_000, ..Limits::USUAL });
+        let mut scene = scene(ConnectionLimits { request_size_max: 10_000, ..ConnectionLimits::USUAL });
         let mut client = scene.connect();
         while client.write(&[b'x'; 4096]).is_ok() && scene.server.connection_count() > 0 {
             scene.turn();
@@ -346,7 +356,8 @@ mod tests {
 
     #[test]
     fn who_dawdles_is_cut_off() {
-        let mut scene = scene(Limits { patience: Duration::from_millis(50), ..Limits::USUAL });
+        let mut scene =
+            scene(ConnectionLimits { patience: Duration::from_millis(50), ..ConnectionLimits::USUAL });
         let mut client = scene.connect();
         client.write_all(b"{").unwrap();
         assert_eq!(scene.read(&mut client), None);
@@ -354,7 +365,7 @@ mod tests {
 
     #[test]
     fn many_connections_leave_the_first_ones_in_peace() {
-        let mut scene = scene(Limits { connection_count_max: 2, ..Limits::USUAL });
+        let mut scene = scene(ConnectionLimits { connection_count_max: 2, ..ConnectionLimits::USUAL });
         let mut first = scene.connect();
         let _second = scene.connect();
         let mut third = scene.connect();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
-use crate::script::interpreter::{Interpreter, Limits};
+use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
@@ -171,13 +171,13 @@ impl ProcessState {
     }
 
     /// From now on `log_prefix` is evaluated before each function of the script, not once for each message.
-    pub fn renew_log_prefix(&mut self, prefix: Rc<CompiledTemplate>, limits: Limits) {
+    pub fn renew_log_prefix(&mut self, prefix: Rc<CompiledTemplate>, limits: RunLimits) {
         let interpreter = Interpreter::new(limits);
         self.prefix_renewal = Some(Box::new(PrefixRenewal { prefix, interpreter }));
     }
 
     /// From now on this `onsend_route` is run on every request that is sent on.
-    pub fn run_on_send(&mut self, program: Rc<Program>, route: RouteId, limits: Limits) {
+    pub fn run_on_send(&mut self, program: Rc<Program>, route: RouteId, limits: RunLimits) {
         self.on_send = Some(Box::new(OnSend::new(program, route, limits)));
     }
 
@@ -338,24 +338,6 @@ impl<'m> Context<'m> {
     pub fn with_rewrites(mut self, rewrites: &'m Rewrites) -> Context<'m> {
         self.rewrites = rewrites;
         self
-    }
-
-    /// Lets go of the message: rooms go back to the process, pairs are forgotten.
-    #[inline]
-    pub fn finish(mut self) {
-        self.edits.clear();
-        self.reply_headers.clear();
-        self.branches.clear();
-        self.process.branches = std::mem::take(&mut self.branches);
-        self.process.edits = std::mem::take(&mut self.edits);
-        self.process.reply_headers = std::mem::take(&mut self.reply_headers);
-        if std::mem::take(&mut self.process.held_locks) > 0 {
-            self.process.ports.shared.locks.release_all(self.process.identity.index);
-        }
-        self.process.avps.clear();
-        self.process.xavps.clear();
-        self.process.xavus.clear();
-        self.process.xavis.clear();
     }
 
     /// Where from, where to and when the message was received.
@@ -591,7 +573,7 @@ impl<'m> Context<'m> {
     pub fn append_template(&mut self, number: u32, out: &mut Vec<u8>) {
         let Some(template) = self.script.template(number) else { return };
         let evaluator = self.process.evaluator.take();
-        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(Limits::default())));
+        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(RunLimits::default())));
         evaluator.evaluate_template(template, self, out);
         self.process.evaluator = Some(evaluator);
     }
@@ -624,6 +606,27 @@ impl<'m> Context<'m> {
     /// Whether lines of this level are written: ask before building an expensive one.
     pub fn is_logged(&self, level: Level) -> bool {
         self.process.ports.log.is_on(level)
+    }
+}
+
+/// Lets go of the message: buffers and locks go back to the process, pairs are forgotten.
+impl Drop for Context<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let process = &mut *self.process;
+        self.edits.clear();
+        self.reply_headers.clear();
+        self.branches.clear();
+        process.branches = std::mem::take(&mut self.branches);
+        process.edits = std::mem::take(&mut self.edits);
+        process.reply_headers = std::mem::take(&mut self.reply_headers);
+        if std::mem::take(&mut process.held_locks) > 0 {
+            process.ports.shared.locks.release_all(process.identity.index);
+        }
+        process.avps.clear();
+        process.xavps.clear();
+        process.xavus.clear();
+        process.xavis.clear();
     }
 }
 
@@ -697,7 +700,6 @@ pub(crate) mod tests {
         let context = Context::new(datagram, message, Phase::PreRouting, &registry, &mut process);
         let mut context = context.with_rewrites(&rewrites);
         act(&mut context);
-        context.finish();
     }
 
     fn with_context(act: impl FnOnce(&mut Context<'_>)) {

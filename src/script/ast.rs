@@ -355,7 +355,7 @@ pub enum UnaryOperator {
     IsEmpty,
 }
 
-/// Operators with two operands, from the weakest to the strongest bond (contract: see `parser_expression`).
+/// Operators with two operands, from the weakest to the strongest bond (contract: see `parser::expression`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryOperator {
     /// `||`, `or`

@@ -33,7 +33,7 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
     /// Ordered by offset; at one offset insertions before the one removal or replacement.
-    changes: Vec<Change>,
+    changes: Vec<Splice>,
     /// The new texts, one after the other.
     texts: Vec<u8>,
     request_uri: Option<Range<usize>>,
@@ -44,7 +44,7 @@ pub struct Edits {
 
 /// One place where something else stands in the written message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct Splice {
     /// Where, in [`Message::bytes`].
     pub at: usize,
     /// How many bytes are left out.
@@ -291,7 +291,7 @@ impl Edits {
         let text = self.keep_text(|texts| append_header(texts, b"Via", value));
         let at = message.headers_start();
         let position = self.changes.partition_point(|change| change.at < at);
-        self.changes.insert(position, Change { at, removed: 0, text });
+        self.changes.insert(position, Splice { at, removed: 0, text });
         Ok(())
     }
 
@@ -359,7 +359,7 @@ impl Edits {
         self.is_suspect
     }
 
-    pub(super) fn changes(&self) -> &[Change] {
+    pub(super) fn changes(&self) -> &[Splice] {
         &self.changes
     }
 
@@ -385,7 +385,7 @@ impl Edits {
     fn insert(&mut self, at: usize, text: Range<usize>) {
         let position =
             self.changes.partition_point(|change| change.at < at || (change.at == at && change.removed == 0));
-        self.changes.insert(position, Change { at, removed: 0, text });
+        self.changes.insert(position, Splice { at, removed: 0, text });
     }
 
     /// Removes or replaces a span. At one offset the longer removal holds; of equal ones the later.
@@ -395,7 +395,7 @@ impl Edits {
             return self.insert(at, text);
         }
         let position = self.changes.partition_point(|change| change.at <= at);
-        let change = Change { at, removed, text };
+        let change = Splice { at, removed, text };
         match position.checked_sub(1).map(|last| &mut self.changes[last]) {
             Some(last) if last.at == at && last.removed > 0 => {
                 if last.removed <= removed {
@@ -407,7 +407,7 @@ impl Edits {
     }
 }
 
-impl Change {
+impl Splice {
     pub(super) fn text<'e>(&self, edits: &'e Edits) -> &'e [u8] {
         &edits.texts[self.text.clone()]
     }

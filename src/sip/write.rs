@@ -3,7 +3,7 @@
 //! Everything is appended to a buffer of the caller, which can reuse it for the next message.
 
 use super::ambiguity;
-use super::edit::{BodyEdit, Change, EditError, Edits};
+use super::edit::{BodyEdit, EditError, Edits, Splice};
 use super::header::HeaderId;
 use super::message::{Header, HeaderError, Message};
 use super::octets::{trim, trim_end, trim_start};
@@ -334,7 +334,7 @@ fn offset_in(text: &[u8], part: &[u8]) -> Option<usize> {
 fn splice<'p>(
     bytes: &'p [u8],
     span: Range<usize>,
-    changes: &[Change],
+    changes: &[Splice],
     edits: &'p Edits,
     mut emit: impl FnMut(&'p [u8]),
 ) {

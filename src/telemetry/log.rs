@@ -24,7 +24,7 @@ mod form;
 pub mod level;
 pub mod sink;
 
-use form::{Entry, Heading};
+use form::{Heading, LogEntry};
 
 pub use engine::{Destination, Engine};
 pub use level::{Facility, Level};
@@ -255,7 +255,7 @@ impl Log {
         out.clear();
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         let facility = line.facility.unwrap_or(self.facility.get());
-        let entry = Entry { line, text, process: self.process.get(), facility };
+        let entry = LogEntry { line, text, process: self.process.get(), facility };
         match (&self.sink, self.shape) {
             (Sink::Journal(journal), _) => return entry.write_journal(journal.name(), out),
             // Escaped quotes and backslashes need up to twice the room.
@@ -266,7 +266,7 @@ impl Log {
         out.push(b'\n');
     }
 
-    fn form_for_terminal(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+    fn form_for_terminal(&self, entry: &LogEntry<'_>, out: &mut Vec<u8>) {
         if !self.is_coloured.get() {
             entry.write_text(Heading::WithProcess, out);
             return out.truncate(LINE_SIZE_MAX);

@@ -13,7 +13,7 @@ use crate::shm::memory::sync::{Ordering, fence, monotonic_ns};
 use crate::shm::proof::crash_point::{Point, pass};
 use crate::shm::proof::mutant;
 use crate::shm::queue::producer::Producer;
-use crate::shm::queue::record::{Header, Record};
+use crate::shm::queue::record::{Record, RecordHeader};
 use crate::shm::queue::ring::PushError;
 
 /// Moves due messages into the rings of their groups.
@@ -169,15 +169,15 @@ impl Scheduler {
     }
 
     /// Copies a message out of its blocks; `None` when it cannot be what a sender wrote.
-    fn read(&mut self, index: usize) -> Option<Header> {
+    fn read(&mut self, index: usize) -> Option<RecordHeader> {
         let Target { size, first_block, .. } = self.queue.targets[index].load();
         // SAFETY: the slot was seen WAITING, and this is the only process that takes it out of that state.
         unsafe { self.queue.blocks.read(index as u32, first_block, size, &mut self.message)? };
-        Header::decode(&self.message)
+        RecordHeader::decode(&self.message)
     }
 }
 
-fn record_of<'a>(header: &Header, message: &'a [u8], since_ns: u64) -> Record<'a> {
+fn record_of<'a>(header: &RecordHeader, message: &'a [u8], since_ns: u64) -> Record<'a> {
     let parts = header.parts();
     Record {
         meta: &message[parts.meta],
@@ -301,7 +301,7 @@ mod tests {
         scene.delayed.slots[index].word.store(DelayState::moving(next).0, Ordering::Relaxed);
         assert_eq!(scene.scheduler().sweep(0).moved, 1);
         assert_eq!(scene.served(0), [1]);
-        // And one that died behind it.
+        // And one that died after it.
         scene.send(0, 0, &[2]).unwrap();
         assert_eq!(scene.scheduler().sweep(0).moved, 1);
         scene.delayed.slots[index].word.store(DelayState::moving(next + 1).0, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::shm::memory::sync::{Ordering, fence};
 use crate::shm::proof::crash_point::{Point, pass};
 use crate::shm::proof::mutant;
 use crate::shm::queue::producer::Placement;
-use crate::shm::queue::record::{Header, History, Record};
+use crate::shm::queue::record::{History, Record, RecordHeader};
 use crate::shm::queue::ring::PushError;
 
 /// Delays messages.
@@ -75,7 +75,7 @@ impl DelaySender {
     }
 
     fn fill(&self, index: usize, first_block: u32, record: &Record<'_>) {
-        let header = Header::of(record, History::default()).encode();
+        let header = RecordHeader::of(record, History::default()).encode();
         let parts = [&header[..], record.meta, record.body, record.xdata];
         // SAFETY: the slot is FILLING by this process, and the chain was taken for it.
         let written = unsafe { self.queue.blocks.write(index as u32, first_block, &parts) };

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use super::producer::Producer;
 use super::queues::GroupQueue;
-use super::record::{HISTORY_OFFSET, HISTORY_SIZE, Header, History, Record};
+use super::record::{HISTORY_OFFSET, HISTORY_SIZE, History, Record, RecordHeader};
 use super::ring::PushError;
 use super::slot::Slot;
 use crate::shm::proof::mutant;
@@ -239,7 +239,7 @@ fn counted(slot: &Slot, blame: Blame) -> History {
     History { attempts: history.attempts.saturating_add(1), blamed }
 }
 
-fn record<'a>(message: &'a [u8], header: &Header) -> Record<'a> {
+fn record<'a>(message: &'a [u8], header: &RecordHeader) -> Record<'a> {
     let parts = header.parts();
     Record {
         meta: &message[parts.meta],
@@ -249,7 +249,7 @@ fn record<'a>(message: &'a [u8], header: &Header) -> Record<'a> {
     }
 }
 
-fn quarantined(message: &[u8], header: &Header, history: History) -> QuarantinedRecord {
+fn quarantined(message: &[u8], header: &RecordHeader, history: History) -> QuarantinedRecord {
     let record = record(message, header);
     QuarantinedRecord {
         meta: record.meta.to_vec(),
@@ -290,7 +290,7 @@ mod tests {
     /// A worker that dies in its script: the delivery is dropped without `finish`.
     fn begin(consumer: &mut Consumer) -> (Vec<u8>, u32) {
         let delivery = consumer.next().expect("a message");
-        (delivery.body().to_vec(), delivery.attempts())
+        (delivery.body().to_vec(), delivery.earlier_attempts() + 1)
     }
 
     fn attempts_of(repaired: Repaired) -> Option<u32> {
@@ -471,7 +471,7 @@ mod tests {
             (delivery.body(), delivery.meta(), delivery.xdata()),
             (&b"orphan"[..], &b"meta"[..], &b"xdata"[..])
         );
-        assert_eq!((delivery.attempts(), delivery.received_at_ns()), (2, 9));
+        assert_eq!((delivery.earlier_attempts(), delivery.received_at_ns()), (1, 9));
         delivery.finish();
         assert!(repair.is_drained(0));
         let statistics = queues.group_statistics(0);

@@ -23,7 +23,7 @@
 
 use super::arena::{Arena, LINE_SIZE};
 use super::queues::Overflow;
-use super::record::{HEADER_SIZE, Header, History, RECORD_SIZE_MAX, Record};
+use super::record::{HEADER_SIZE, History, RECORD_SIZE_MAX, Record, RecordHeader};
 use super::shard::Shards;
 use crate::shm::memory::segment::{BytesPlace, Place, Plan, Segment, Shareable, Shared, SharedBytes};
 use crate::shm::memory::sync::{AtomicU32, AtomicU64, Figure, Ordering};
@@ -532,7 +532,7 @@ impl RingWriter {
 
     #[inline]
     fn write(&self, offset: u32, record: &Record<'_>, history: History) {
-        let header = Header::of(record, history).encode();
+        let header = RecordHeader::of(record, history).encode();
         let mut at = offset as usize;
         for part in [&header[..], record.meta, record.body, record.xdata] {
             // SAFETY: the arena found these bytes free: no live record overlaps them, and the worker that read the

@@ -1,11 +1,13 @@
 //! Modules, parameters and globals, in the order written.
 
-use super::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Name, Piece, Span, Text, Variable};
-use super::catalog::{Complaint, Constant, Finding, LateComplaint, ParameterFault, Refused, Remark, Subject};
-use super::check::Checker;
-use super::check_variable::literal;
-use super::diagnostic::{Diagnostic, Severity};
-use super::template;
+use super::Checker;
+use super::variable::literal;
+use crate::script::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Name, Piece, Span, Text, Variable};
+use crate::script::catalog::{
+    Complaint, Constant, Finding, LateComplaint, ParameterFault, Refused, Remark, Subject,
+};
+use crate::script::diagnostic::{Diagnostic, Severity};
+use crate::script::template;
 
 impl Checker<'_> {
     pub(super) fn top_level(&mut self, items: &[Item]) {

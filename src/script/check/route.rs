@@ -1,17 +1,16 @@
 //! Route blocks and their statements.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::ast::{
-    BinaryOperator, Call, Case, Expression, ExpressionKind, Item, ItemKind, Label, Route, RouteKind, Span,
-    Statement, StatementKind, UnaryOperator,
+use super::expression::{Codes, StaticType};
+use super::{Breakable, Checker, NESTING_MAX};
+use crate::script::ast::{
+    BinaryOperator, Call, Expression, ExpressionKind, Item, ItemKind, Route, RouteKind, Span, Statement,
+    StatementKind, UnaryOperator,
 };
-use super::catalog::{Advice, Complaint, Remark};
-use super::check::{Breakable, Checker, NESTING_MAX};
-use super::check_expression::{Codes, Kind};
-use super::diagnostic::Diagnostic;
-use super::pattern::LetterCase;
-use super::program::{Instruction, Labels, RouteId, SwitchTable, TextLabel};
+use crate::script::catalog::{Advice, Complaint, Remark};
+use crate::script::diagnostic::Diagnostic;
+use crate::script::program::{Instruction, RouteId};
 
 impl Checker<'_> {
     /// Declares every route, so that they may call each other in any order, then checks their bodies.
@@ -87,7 +86,7 @@ impl Checker<'_> {
 
 /// Statements.
 impl Checker<'_> {
-    fn statements(&mut self, statements: &[Statement]) {
+    pub(super) fn statements(&mut self, statements: &[Statement]) {
         let mut has_value = false;
         let mut end: Option<Ending> = None;
         // What is open outside is judged by what follows outside.
@@ -219,8 +218,8 @@ impl Checker<'_> {
         }
     }
 
-    fn warn_of_constant_condition(&mut self, condition: &Expression, kind: Kind) {
-        if kind == Kind::Text && self.constant(condition).is_some() {
+    fn warn_of_constant_condition(&mut self, condition: &Expression, kind: StaticType) {
+        if kind == StaticType::Text && self.constant(condition).is_some() {
             self.warn(
                 condition.span,
                 "the condition is literal text, its variables are not replaced here",
@@ -268,7 +267,7 @@ impl Checker<'_> {
         }
     }
 
-    fn land_breaks(&mut self) {
+    pub(super) fn land_breaks(&mut self) {
         let breaks = self.breakables.pop().unwrap_or_default().breaks;
         for jump in breaks {
             self.assembler.land(jump);
@@ -284,144 +283,13 @@ impl Checker<'_> {
         };
         let begin = self.assembler.jump(Instruction::Begin);
         let known = self.integer_expression(code);
-        if known.kind == Kind::Text {
+        if known.kind == StaticType::Text {
             self.error(code.span, "a return code is an integer, this is text");
         }
         self.emit(instruction);
         self.assembler.land(begin);
         self.emit(Instruction::Integer(-1));
         self.emit(instruction);
-    }
-}
-
-/// Switches.
-impl Checker<'_> {
-    fn switch(&mut self, span: Span, subject: &Expression, cases: &[Case]) {
-        if cases.is_empty() {
-            self.warn(span, "this switch has no case", None);
-        }
-        let begin = self.assembler.jump(Instruction::Begin);
-        let labels = self.labels(cases);
-        match labels.texts.is_empty() {
-            true => self.integer_expression(subject),
-            false => self.expression(subject, Codes::Truth),
-        };
-        let table = self.assembler.switch(SwitchTable { labels: Labels::Integers(Vec::new()), otherwise: 0 });
-        self.emit(Instruction::Switch(table));
-        self.breakables.push(Breakable::default());
-        let mut targets = Vec::with_capacity(cases.len());
-        for (index, case) in cases.iter().enumerate() {
-            targets.push(self.assembler.here());
-            // Labels that follow each other share a body; only the last one may be without.
-            if !case.body.is_empty() || index + 1 == cases.len() {
-                self.statements(&case.body);
-            }
-        }
-        let fell_out = self.assembler.jump(Instruction::Jump);
-        let unmatched = self.assembler.here();
-        self.emit(Instruction::Succeed);
-        self.assembler.land(fell_out);
-        self.land_breaks();
-        let default = cases.iter().position(|case| case.label == Label::Default).map(|index| targets[index]);
-        // A subject that could not be evaluated takes the default; without one the statement has failed.
-        let end = self.assembler.here();
-        self.assembler.aim(begin, default.unwrap_or(end));
-        *self.assembler.switch_mut(table) =
-            SwitchTable { labels: labels.with_targets(&targets), otherwise: default.unwrap_or(unmatched) };
-    }
-
-    /// All labels; they must be of one kind.
-    fn labels(&mut self, cases: &[Case]) -> PlainLabels {
-        let mut labels = PlainLabels::default();
-        let mut seen: HashMap<Constant, Span> = HashMap::new();
-        let mut first_default: Option<Span> = None;
-        for (index, case) in cases.iter().enumerate() {
-            let constant = match &case.label {
-                Label::Default => {
-                    if let Some(first) = first_default.replace(case.span) {
-                        let diagnostic = Diagnostic::error(case.span, "this switch has a second default");
-                        self.diagnostics.push(diagnostic.with_note(first, "the first one is here"));
-                    }
-                    continue;
-                }
-                Label::Regex(text) => {
-                    if let Some(regex) = self.regex(&text.bytes, text.span, LetterCase::Kept) {
-                        labels.texts.push((TextLabel::Matching(regex), index));
-                    }
-                    labels.note_kind(Kind::Text);
-                    self.compare_label_kinds(&labels, text.span);
-                    continue;
-                }
-                Label::Value(expression) => match self.constant(expression) {
-                    Some(constant) => constant,
-                    None => {
-                        self.error(expression.span, "a case needs a constant: a number, text, or /\"regex\"");
-                        continue;
-                    }
-                },
-            };
-            if let Some(first) = seen.insert(constant.clone(), case.span) {
-                let diagnostic = Diagnostic::warning(
-                    case.span,
-                    "this case is never reached, the same label is used above",
-                );
-                self.diagnostics.push(diagnostic.with_note(first, "it is here"));
-            }
-            match constant {
-                Constant::Integer(number) => {
-                    labels.integers.push((number, index));
-                    labels.note_kind(Kind::Integer);
-                }
-                Constant::Text(bytes) => {
-                    let stretch = self.assembler.text(&bytes);
-                    labels.texts.push((TextLabel::Exactly(stretch), index));
-                    labels.note_kind(Kind::Text);
-                }
-            }
-            self.compare_label_kinds(&labels, case.span);
-        }
-        labels
-    }
-
-    fn compare_label_kinds(&mut self, labels: &PlainLabels, span: Span) {
-        if labels.is_newly_mixed {
-            self.error(span, "the cases of a switch are all numbers or all text, here they are mixed");
-        }
-    }
-}
-
-/// A value known while checking.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Constant {
-    Integer(i64),
-    Text(Vec<u8>),
-}
-
-/// Labels before the places of their bodies are known.
-#[derive(Default)]
-struct PlainLabels {
-    integers: Vec<(i64, usize)>,
-    texts: Vec<(TextLabel, usize)>,
-    kind: Option<Kind>,
-    is_mixed: bool,
-    is_newly_mixed: bool,
-}
-
-impl PlainLabels {
-    fn note_kind(&mut self, kind: Kind) {
-        let differs = *self.kind.get_or_insert(kind) != kind;
-        self.is_newly_mixed = differs && !self.is_mixed;
-        self.is_mixed |= differs;
-    }
-
-    fn with_targets(self, targets: &[u32]) -> Labels {
-        if self.kind == Some(Kind::Integer) {
-            Labels::Integers(
-                self.integers.into_iter().map(|(label, index)| (label, targets[index])).collect(),
-            )
-        } else {
-            Labels::Texts(self.texts.into_iter().map(|(label, index)| (label, targets[index])).collect())
-        }
     }
 }
 
@@ -581,91 +449,8 @@ fn every_branch_ends(mut statement: &Statement, depth_left: u32) -> Option<Endin
     ending_within(statement, depth_left).map(|_| Ending::EveryBranch)
 }
 
-/// What is known only when all routes are.
-impl Checker<'_> {
-    fn judge_usage(&mut self, routes: &[&Route]) {
-        self.judge_function_calls();
-        let mut judged = HashSet::new();
-        for route in routes {
-            let (kind, name) = identity(route);
-            let Some(id) = self.program.route(kind, name.as_bytes()) else { continue };
-            if !judged.insert(id) {
-                continue;
-            }
-            let is_called = self.usage.named.contains(&id) || self.usage.computed_kinds.contains(&kind);
-            let has_caller = matches!(
-                kind,
-                RouteKind::Named | RouteKind::Failure | RouteKind::Branch | RouteKind::OnReply
-            );
-            if let Some(span) = route.name.as_ref().map(|name| name.span)
-                && has_caller
-                && !is_called
-            {
-                let message = format!("nothing in this script calls {}", route_title(kind, name));
-                self.diagnostics.push(Diagnostic::notice(span, message));
-            }
-        }
-    }
-
-    fn judge_function_calls(&mut self) {
-        let uses = std::mem::take(&mut self.usage.function_calls);
-        let reaching = self.reaching_kinds();
-        for function_use in uses {
-            let (kind, name) = self.program.describe(function_use.route);
-            let kinds = &reaching[function_use.route.0 as usize];
-            let is_allowed = match kind {
-                RouteKind::Named => {
-                    function_use.allowed.contains(RouteKind::Named)
-                        || kinds.iter().any(|kind| function_use.allowed.contains(*kind))
-                }
-                _ => function_use.allowed.contains(kind),
-            };
-            if !is_allowed {
-                let message =
-                    format!("{}() cannot be used in {}", function_use.name, route_title(kind, name));
-                let help = format!("it can be used in {}", kinds_in_words(&function_use));
-                self.error_with_help(function_use.span, message, help);
-            }
-        }
-    }
-
-    /// For every route, the kinds of the routes from which it can be reached through calls.
-    fn reaching_kinds(&self) -> Vec<HashSet<RouteKind>> {
-        let mut reaching = vec![HashSet::new(); self.program.route_count()];
-        for index in 0..reaching.len() as u32 {
-            let (kind, _) = self.program.describe(RouteId(index));
-            if kind != RouteKind::Named {
-                for reached in self.reached_from(RouteId(index)) {
-                    reaching[reached.0 as usize].insert(kind);
-                }
-            }
-        }
-        reaching
-    }
-
-    fn reached_from(&self, start: RouteId) -> HashSet<RouteId> {
-        let mut reached = HashSet::from([start]);
-        let mut open = vec![start];
-        while let Some(from) = open.pop() {
-            let calls = self
-                .usage
-                .route_calls
-                .iter()
-                .filter(|(caller, _)| *caller == from)
-                .map(|(_, called)| *called);
-            let mut next: Vec<RouteId> = calls.collect();
-            if self.usage.computed_callers.contains(&from) {
-                let all = (0..self.program.route_count() as u32).map(RouteId);
-                next.extend(all.filter(|id| self.program.describe(*id).0 == RouteKind::Named));
-            }
-            open.extend(next.into_iter().filter(|id| reached.insert(*id)));
-        }
-        reached
-    }
-}
-
 /// Kind and name of a block; `route[0]` is the main route, as it always was.
-fn identity(route: &Route) -> (RouteKind, &str) {
+pub(super) fn identity(route: &Route) -> (RouteKind, &str) {
     let name = route.name.as_ref().map_or("", |name| name.text.as_str());
     match (route.kind, name) {
         (RouteKind::Named, "0" | "") => (RouteKind::Request, ""),
@@ -681,9 +466,4 @@ pub(super) fn route_title(kind: RouteKind, name: &str) -> String {
 
 fn kind_title(kind: RouteKind) -> &'static str {
     kind.word().trim_end_matches("[]")
-}
-
-fn kinds_in_words(function_use: &super::check::FunctionUse) -> String {
-    let allowed = RouteKind::ALL.into_iter().filter(|kind| function_use.allowed.contains(*kind));
-    allowed.map(RouteKind::word).collect::<Vec<_>>().join(", ")
 }

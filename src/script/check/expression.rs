@@ -3,22 +3,18 @@
 //! Kinds known here are those of literals and of operators with one possible result. A variable may hold anything, so
 //! only literals that can never be right are refused: `1 == "1"`, `1 + "2"`, `"2" - 1`, `!"abc"`.
 
-use super::ast::{
+use super::Checker;
+use crate::script::ast::{
     BinaryOperator, Expression, ExpressionKind, Name, RouteKind, SelectStep, Span, Text, UnaryOperator,
     Variable,
 };
-use super::catalog::{Complaint, VariableHandle, Yields};
-use super::check::{Checker, NESTING_MAX};
-use super::check_route::Constant;
-use super::diagnostic::nearest;
-use super::network::Network;
-use super::pattern::{self, LetterCase};
-use super::program::{Instruction, KeySource, PlaceShape, PositionShape};
-use super::value;
+use crate::script::catalog::{Complaint, VariableHandle, Yields};
+use crate::script::diagnostic::nearest;
+use crate::script::program::{Instruction, KeySource, PlaceShape, PositionShape};
 
 /// What is known about the value of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StaticType {
     Unknown,
     Integer,
     Text,
@@ -34,23 +30,23 @@ enum Comparison {
 
 /// A checked expression.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    pub(super) kind: Kind,
+pub(super) struct CheckedExpression {
+    pub(super) kind: StaticType,
     comparison: Comparison,
 }
 
-impl Known {
-    pub(super) fn of(kind: Kind) -> Known {
-        Known { kind, comparison: Comparison::ByLeft }
+impl CheckedExpression {
+    pub(super) fn of(kind: StaticType) -> CheckedExpression {
+        CheckedExpression { kind, comparison: Comparison::ByLeft }
     }
 
-    fn of_handle(handle: VariableHandle) -> Known {
+    fn of_handle(handle: VariableHandle) -> CheckedExpression {
         let comparison = match handle.yields {
             Yields::TextAnyCase => Comparison::AnyCase,
             Yields::Address => Comparison::Address,
             _ => Comparison::ByLeft,
         };
-        Known { kind: Kind::Unknown, comparison }
+        CheckedExpression { kind: StaticType::Unknown, comparison }
     }
 }
 
@@ -86,48 +82,62 @@ const ONSEND_WORDS: [&str; 8] =
 
 impl Checker<'_> {
     /// Checks an expression; it leaves one value.
-    pub(super) fn expression(&mut self, expression: &Expression, codes: Codes) -> Known {
+    pub(super) fn expression(&mut self, expression: &Expression, codes: Codes) -> CheckedExpression {
         self.wanted_expression(expression, codes, Wanted::Anything)
     }
 
     /// The same where the value is used as an integer.
-    pub(super) fn integer_expression(&mut self, expression: &Expression) -> Known {
+    pub(super) fn integer_expression(&mut self, expression: &Expression) -> CheckedExpression {
         self.wanted_expression(expression, Codes::Truth, Wanted::Integer)
     }
 
-    fn wanted_expression(&mut self, expression: &Expression, codes: Codes, wanted: Wanted) -> Known {
+    fn wanted_expression(
+        &mut self,
+        expression: &Expression,
+        codes: Codes,
+        wanted: Wanted,
+    ) -> CheckedExpression {
         let known =
             self.nested(expression.span, |checker| checker.expression_here(expression, codes, wanted));
         known.unwrap_or_else(|| self.nothing())
     }
 
-    fn expression_here(&mut self, expression: &Expression, codes: Codes, wanted: Wanted) -> Known {
+    fn expression_here(
+        &mut self,
+        expression: &Expression,
+        codes: Codes,
+        wanted: Wanted,
+    ) -> CheckedExpression {
         match &expression.kind {
             ExpressionKind::Number(number) => {
                 self.emit(Instruction::Integer(*number));
-                Known::of(Kind::Integer)
+                CheckedExpression::of(StaticType::Integer)
             }
             ExpressionKind::Text(text) => {
                 self.assembler.push_text(&text.bytes);
-                Known::of(Kind::Text)
+                CheckedExpression::of(StaticType::Text)
             }
             ExpressionKind::Address(name) => {
                 self.assembler.push_text(name.text.as_bytes());
-                Known::of(Kind::Text)
+                CheckedExpression::of(StaticType::Text)
             }
             ExpressionKind::Variable(variable) => {
                 self.variable(variable);
-                Known::of(Kind::Unknown)
+                CheckedExpression::of(StaticType::Unknown)
             }
             ExpressionKind::Select(steps) => self.select(expression.span, steps),
             ExpressionKind::Word(name) => self.word(name),
             ExpressionKind::Call(call) => {
                 self.call(call, codes);
-                Known::of(if call.name.text == "selval" { Kind::Unknown } else { Kind::Integer })
+                CheckedExpression::of(if call.name.text == "selval" {
+                    StaticType::Unknown
+                } else {
+                    StaticType::Integer
+                })
             }
             ExpressionKind::Assign { target, value } => {
                 self.assign(target, value);
-                Known::of(Kind::Integer)
+                CheckedExpression::of(StaticType::Integer)
             }
             ExpressionKind::Unary(operator, operand) => self.unary(*operator, operand),
             ExpressionKind::Binary(..) => self.binary(expression, wanted),
@@ -136,9 +146,9 @@ impl Checker<'_> {
     }
 
     /// The value that stands in for one that cannot be had.
-    pub(super) fn nothing(&mut self) -> Known {
+    pub(super) fn nothing(&mut self) -> CheckedExpression {
         self.emit(Instruction::Null);
-        Known::of(Kind::Unknown)
+        CheckedExpression::of(StaticType::Unknown)
     }
 
     /// `target = value`: leaves 1. Literal text is taken as it stands, variables in it are not replaced.
@@ -159,7 +169,7 @@ impl Checker<'_> {
         }
     }
 
-    fn select(&mut self, span: Span, steps: &[SelectStep]) -> Known {
+    fn select(&mut self, span: Span, steps: &[SelectStep]) -> CheckedExpression {
         let path = select_path(steps);
         match self.catalog.select(&path) {
             Ok(handle) => self.read_handle(handle),
@@ -181,7 +191,7 @@ impl Checker<'_> {
         self.catalog.word(&name.text)
     }
 
-    fn word(&mut self, name: &Name) -> Known {
+    fn word(&mut self, name: &Name) -> CheckedExpression {
         match self.known_word(name) {
             Ok(handle) if handle.yields == Yields::Myself => {
                 let message = format!("`{}` can only be used with == or !=", name.text);
@@ -196,17 +206,17 @@ impl Checker<'_> {
         }
     }
 
-    fn read_handle(&mut self, variable: VariableHandle) -> Known {
+    fn read_handle(&mut self, variable: VariableHandle) -> CheckedExpression {
         let shape = PlaceShape { variable, key: KeySource::Handle, position: PositionShape::Unset };
         let number = self.assembler.place(shape);
         self.emit(Instruction::Read(number));
-        Known::of_handle(variable)
+        CheckedExpression::of_handle(variable)
     }
 
-    fn unary(&mut self, operator: UnaryOperator, operand: &Expression) -> Known {
+    fn unary(&mut self, operator: UnaryOperator, operand: &Expression) -> CheckedExpression {
         if let (UnaryOperator::Negate, ExpressionKind::Number(number)) = (operator, &operand.kind) {
             self.emit(Instruction::Integer(number.wrapping_neg()));
-            return Known::of(Kind::Integer);
+            return CheckedExpression::of(StaticType::Integer);
         }
         let known = match operator {
             UnaryOperator::Not | UnaryOperator::BitNot | UnaryOperator::Negate | UnaryOperator::ToInteger => {
@@ -228,11 +238,15 @@ impl Checker<'_> {
             self.need_integer(known.kind, operand.span);
         }
         self.emit(instruction);
-        Known::of(if operator == UnaryOperator::ToText { Kind::Text } else { Kind::Integer })
+        CheckedExpression::of(if operator == UnaryOperator::ToText {
+            StaticType::Text
+        } else {
+            StaticType::Integer
+        })
     }
 
-    fn need_integer(&mut self, kind: Kind, span: Span) {
-        if kind == Kind::Text {
+    fn need_integer(&mut self, kind: StaticType, span: Span) {
+        if kind == StaticType::Text {
             self.error(span, "an integer is needed here, this is text");
         }
     }
@@ -241,7 +255,7 @@ impl Checker<'_> {
 /// Two operands.
 impl Checker<'_> {
     /// Chains such as `a || b || c` lean to the left; they are walked, so that their length does not count as depth.
-    fn binary(&mut self, expression: &Expression, wanted: Wanted) -> Known {
+    fn binary(&mut self, expression: &Expression, wanted: Wanted) -> CheckedExpression {
         let (left, mut chain) = links(expression, wanted);
         let Some(Link { operator, right, wanted }) = chain.pop() else { return self.nothing() };
         let (is_negated, left) = negated_word(operator, left);
@@ -252,7 +266,7 @@ impl Checker<'_> {
             && !is_value
             && self.is_telling(left)
             && !self.is_telling(right)
-            && kind_of(right) != Kind::Integer;
+            && kind_of(right) != StaticType::Integer;
         let (left, right) = if is_turned { (right, left) } else { (left, right) };
         let left_wanted = wanted_on_the_left(operator, kind_of(left), wanted);
         let mut known = self.wanted_expression(left, Codes::Truth, left_wanted);
@@ -273,11 +287,11 @@ impl Checker<'_> {
     fn operation(
         &mut self,
         operator: BinaryOperator,
-        left: Known,
+        left: CheckedExpression,
         left_span: Span,
         right: &Expression,
         wanted: Wanted,
-    ) -> Known {
+    ) -> CheckedExpression {
         use BinaryOperator::*;
         if matches!(operator, Equal | NotEqual) {
             self.refuse_value_of_word(left_span, right);
@@ -304,16 +318,18 @@ impl Checker<'_> {
                 if operator == TextNotEqual {
                     self.emit(Instruction::Not);
                 }
-                Known::of(Kind::Integer)
+                CheckedExpression::of(StaticType::Integer)
             }
-            Add if left.kind != Kind::Text && wanted == Wanted::Integer => self.sum_of_integers(left, right),
+            Add if left.kind != StaticType::Text && wanted == Wanted::Integer => {
+                self.sum_of_integers(left, right)
+            }
             Add | Join => self.sum(left, right),
             _ => {
                 self.need_integer(left.kind, left_span);
                 let known = self.integer_expression(right);
                 self.need_integer(known.kind, right.span);
                 self.emit(Instruction::Integers(operator));
-                Known::of(Kind::Integer)
+                CheckedExpression::of(StaticType::Integer)
             }
         }
     }
@@ -337,39 +353,39 @@ impl Checker<'_> {
     fn logical(
         &mut self,
         skip: fn(u32) -> Instruction,
-        left: Known,
+        left: CheckedExpression,
         left_span: Span,
         right: &Expression,
-    ) -> Known {
+    ) -> CheckedExpression {
         self.need_integer(left.kind, left_span);
         let end = self.assembler.jump(skip);
         let known = self.integer_expression(right);
         self.need_integer(known.kind, right.span);
         self.emit(Instruction::Truth);
         self.assembler.land(end);
-        Known::of(Kind::Integer)
+        CheckedExpression::of(StaticType::Integer)
     }
 
-    fn sum(&mut self, left: Known, right: &Expression) -> Known {
+    fn sum(&mut self, left: CheckedExpression, right: &Expression) -> CheckedExpression {
         let known = self.beside(left, right);
         self.refuse_mixture(left.kind, known.kind, right.span);
         self.emit(Instruction::Add);
-        Known::of(left.kind)
+        CheckedExpression::of(left.kind)
     }
 
-    fn sum_of_integers(&mut self, left: Known, right: &Expression) -> Known {
+    fn sum_of_integers(&mut self, left: CheckedExpression, right: &Expression) -> CheckedExpression {
         let known = self.integer_expression(right);
         self.refuse_mixture(left.kind, known.kind, right.span);
         self.emit(Instruction::Integers(BinaryOperator::Add));
-        Known::of(left.kind)
+        CheckedExpression::of(left.kind)
     }
 
     /// The right operand of an operator whose left one, on the stack, decides what is wanted: an integer beside an
     /// integer. Where only the running script shows that, a sum is written twice, once for each case.
-    fn beside(&mut self, left: Known, right: &Expression) -> Known {
+    fn beside(&mut self, left: CheckedExpression, right: &Expression) -> CheckedExpression {
         match left.kind {
-            Kind::Integer => self.integer_expression(right),
-            Kind::Unknown if is_open_sum(right) => {
+            StaticType::Integer => self.integer_expression(right),
+            StaticType::Unknown if is_open_sum(right) => {
                 let otherwise = self.assembler.jump(Instruction::JumpUnlessInteger);
                 self.integer_expression(right);
                 let end = self.assembler.jump(Instruction::Jump);
@@ -385,22 +401,22 @@ impl Checker<'_> {
     }
 
     /// An integer on the left makes the right one be read as an integer; literal text can never be meant.
-    fn refuse_mixture(&mut self, left: Kind, right: Kind, right_span: Span) {
-        if left == Kind::Integer && right == Kind::Text {
+    fn refuse_mixture(&mut self, left: StaticType, right: StaticType, right_span: Span) {
+        if left == StaticType::Integer && right == StaticType::Text {
             self.error(right_span, "the left side is an integer, this is text");
         }
     }
 
     /// `==`, as 0 or 1.
-    fn equality(&mut self, left: Known, right: &Expression) -> Known {
-        let result = Known::of(Kind::Integer);
+    fn equality(&mut self, left: CheckedExpression, right: &Expression) -> CheckedExpression {
+        let result = CheckedExpression::of(StaticType::Integer);
         match &ungrouped(right).kind {
             ExpressionKind::Variable(variable) if is_null(variable) => {
                 self.emit(Instruction::IsDefined);
                 self.emit(Instruction::Not);
             }
             ExpressionKind::Text(text) if text.bytes.is_empty() => {
-                self.refuse_mixture(left.kind, Kind::Text, right.span);
+                self.refuse_mixture(left.kind, StaticType::Text, right.span);
                 self.emit(Instruction::IsEmpty);
             }
             ExpressionKind::Address(name) => self.in_network(name.text.as_bytes(), name.span),
@@ -422,7 +438,7 @@ impl Checker<'_> {
     }
 
     /// `src_ip == myself`, `method == INVITE`, `from_uri == to_uri`.
-    fn equal_to_word(&mut self, left: Known, name: &Name) {
+    fn equal_to_word(&mut self, left: CheckedExpression, name: &Name) {
         match self.known_word(name) {
             Ok(handle) if handle.yields == Yields::Myself => {
                 self.emit(Instruction::ToText);
@@ -452,65 +468,6 @@ impl Checker<'_> {
         }
     }
 
-    fn in_network(&mut self, text: &[u8], span: Span) {
-        match Network::parse(text) {
-            Some(network) => {
-                let number = self.assembler.network(network);
-                self.emit(Instruction::InNetwork(number));
-            }
-            None => {
-                let message = format!("\"{}\" is not an address or a network", text.escape_ascii());
-                self.error_with_help(
-                    span,
-                    message,
-                    "write for example 10.0.0.1, 10.0.0.0/8 or [::1]; host names are not looked up",
-                );
-                self.emit(Instruction::Truth);
-            }
-        }
-    }
-
-    fn matches(&mut self, left: Known, left_span: Span, right: &Expression) -> Known {
-        if left.kind == Kind::Integer {
-            self.error(left_span, "text is needed before =~, this is an integer");
-        }
-        match self.constant(right) {
-            Some(constant) => {
-                let pattern = match constant {
-                    Constant::Text(bytes) => bytes,
-                    Constant::Integer(number) => number.to_string().into_bytes(),
-                };
-                match self.regex(&pattern, right.span, LetterCase::Ignored) {
-                    Some(regex) => self.emit(Instruction::Matches(regex)),
-                    None => self.emit(Instruction::Truth),
-                }
-            }
-            None => {
-                self.expression(right, Codes::Truth);
-                self.emit(Instruction::MatchesComputed);
-            }
-        }
-        Known::of(Kind::Integer)
-    }
-
-    /// Compiles a regular expression written in the script.
-    pub(super) fn regex(&mut self, pattern: &[u8], span: Span, letter_case: LetterCase) -> Option<u32> {
-        if let Some(letter) = pattern::misleading_escape(pattern) {
-            let message = format!("\"\\{letter}\" is the letter \"{letter}\" in these regular expressions");
-            self.warn(span, message, Some("write [0-9] for a digit, [[:space:]] for a space"));
-        }
-        if let Some(known) = self.assembler.known_regex(pattern, letter_case) {
-            return Some(known);
-        }
-        match pattern::compile(pattern, letter_case) {
-            Ok(regex) => Some(self.assembler.regex(pattern, letter_case, regex)),
-            Err(why) => {
-                self.error(span, format!("this regular expression cannot be used: {why}"));
-                None
-            }
-        }
-    }
-
     /// Whether this operand of `==` says how the other one is looked at: nothing, empty text, `myself`, an address.
     fn is_telling(&mut self, expression: &Expression) -> bool {
         match &ungrouped(expression).kind {
@@ -521,52 +478,6 @@ impl Checker<'_> {
                 self.known_word(name).is_ok_and(|handle| handle.yields == Yields::Myself)
             }
             _ => false,
-        }
-    }
-}
-
-/// Values known while checking.
-impl Checker<'_> {
-    /// The value of an expression made of literals.
-    pub(super) fn constant(&self, expression: &Expression) -> Option<Constant> {
-        constant_within(expression, NESTING_MAX)
-    }
-}
-
-/// What is nested deeper is reported where it is checked; here it is just not a constant.
-fn constant_within(expression: &Expression, depth_left: u32) -> Option<Constant> {
-    let depth_left = depth_left.checked_sub(1)?;
-    match &expression.kind {
-        ExpressionKind::Number(number) => Some(Constant::Integer(*number)),
-        ExpressionKind::Text(text) => Some(Constant::Text(text.bytes.clone())),
-        ExpressionKind::Group(inner) => constant_within(inner, depth_left),
-        ExpressionKind::Unary(operator, operand) => match (operator, constant_within(operand, depth_left)?) {
-            (UnaryOperator::Negate, Constant::Integer(number)) => {
-                Some(Constant::Integer(number.wrapping_neg()))
-            }
-            (UnaryOperator::BitNot, Constant::Integer(number)) => Some(Constant::Integer(!number)),
-            _ => None,
-        },
-        ExpressionKind::Binary(operator, left, right) => {
-            match (constant_within(left, depth_left)?, operator, constant_within(right, depth_left)?) {
-                (Constant::Integer(left), _, Constant::Integer(right)) => {
-                    value::integer_operation(*operator, left, right).ok().map(Constant::Integer)
-                }
-                (Constant::Text(left), BinaryOperator::Add | BinaryOperator::Join, right) => {
-                    Some(Constant::Text([left, right.into_text()].concat()))
-                }
-                _ => None,
-            }
-        }
-        _ => None,
-    }
-}
-
-impl Constant {
-    fn into_text(self) -> Vec<u8> {
-        match self {
-            Constant::Integer(number) => number.to_string().into_bytes(),
-            Constant::Text(bytes) => bytes,
         }
     }
 }
@@ -604,16 +515,16 @@ fn links(expression: &Expression, wanted: Wanted) -> (&Expression, Vec<Link<'_>>
     let mut wanted = wanted;
     for link in &mut chain {
         link.wanted = wanted;
-        wanted = wanted_on_the_left(link.operator, kinds.pop().unwrap_or(Kind::Unknown), wanted);
+        wanted = wanted_on_the_left(link.operator, kinds.pop().unwrap_or(StaticType::Unknown), wanted);
     }
     (leftmost, chain)
 }
 
 /// What an operator makes of the value on its left, `wanted` being what is made of its own.
-fn wanted_on_the_left(operator: BinaryOperator, left: Kind, wanted: Wanted) -> Wanted {
+fn wanted_on_the_left(operator: BinaryOperator, left: StaticType, wanted: Wanted) -> Wanted {
     use BinaryOperator::*;
     match operator {
-        Add if left == Kind::Text => Wanted::Anything,
+        Add if left == StaticType::Text => Wanted::Anything,
         Add => wanted,
         Join | Equal | NotEqual | Matches | TextEqual | TextNotEqual => Wanted::Anything,
         _ => Wanted::Integer,
@@ -621,12 +532,12 @@ fn wanted_on_the_left(operator: BinaryOperator, left: Kind, wanted: Wanted) -> W
 }
 
 /// What is known of the value of an expression without checking it.
-fn kind_of(expression: &Expression) -> Kind {
+fn kind_of(expression: &Expression) -> StaticType {
     match &ungrouped(expression).kind {
-        ExpressionKind::Number(_) | ExpressionKind::Assign { .. } => Kind::Integer,
-        ExpressionKind::Text(_) | ExpressionKind::Address(_) => Kind::Text,
-        ExpressionKind::Unary(UnaryOperator::ToText, _) => Kind::Text,
-        ExpressionKind::Unary(..) => Kind::Integer,
+        ExpressionKind::Number(_) | ExpressionKind::Assign { .. } => StaticType::Integer,
+        ExpressionKind::Text(_) | ExpressionKind::Address(_) => StaticType::Text,
+        ExpressionKind::Unary(UnaryOperator::ToText, _) => StaticType::Text,
+        ExpressionKind::Unary(..) => StaticType::Integer,
         ExpressionKind::Binary(operator, left, _) => {
             // Only sums take their kind from the left; the chain of them is walked.
             let (mut operator, mut left) = (operator, &**left);
@@ -637,25 +548,25 @@ fn kind_of(expression: &Expression) -> Kind {
             }
             match operator {
                 BinaryOperator::Add | BinaryOperator::Join => kind_of(left),
-                _ => Kind::Integer,
+                _ => StaticType::Integer,
             }
         }
-        ExpressionKind::Call(call) if call.name.text != "selval" => Kind::Integer,
-        _ => Kind::Unknown,
+        ExpressionKind::Call(call) if call.name.text != "selval" => StaticType::Integer,
+        _ => StaticType::Unknown,
     }
 }
 
-fn kind_of_operation(operator: BinaryOperator, left: Kind) -> Kind {
+fn kind_of_operation(operator: BinaryOperator, left: StaticType) -> StaticType {
     match operator {
         BinaryOperator::Add | BinaryOperator::Join => left,
-        _ => Kind::Integer,
+        _ => StaticType::Integer,
     }
 }
 
 /// A sum of which only the running script shows whether it adds or joins.
 fn is_open_sum(expression: &Expression) -> bool {
     matches!(ungrouped(expression).kind, ExpressionKind::Binary(BinaryOperator::Add, ..))
-        && kind_of(expression) == Kind::Unknown
+        && kind_of(expression) == StaticType::Unknown
 }
 
 fn is_equality(operator: BinaryOperator) -> bool {

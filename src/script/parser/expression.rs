@@ -9,15 +9,15 @@
 //!  strongest operands: 1  "text"  $var(x)  @a.b  10.0.0.0/8  word  f(a, b)  ( e )
 //! ```
 
-use super::ast::{
+use super::item::quote_the_name;
+use super::{Parsed, Parser};
+use crate::script::ast::{
     BinaryOperator, Call, Expression, ExpressionKind, Name, Piece, SelectStep, Template, UnaryOperator,
     Variable,
 };
-use super::diagnostic::Diagnostic;
-use super::parser::{Parsed, Parser};
-use super::parser_item::quote_the_name;
-use super::template;
-use super::token::TokenKind;
+use crate::script::diagnostic::Diagnostic;
+use crate::script::template;
+use crate::script::token::TokenKind;
 use std::net::Ipv6Addr;
 
 impl Parser<'_> {
@@ -154,7 +154,7 @@ impl Parser<'_> {
         };
         let two = is_glued && text.len() > 1 && text != "?:";
         let end = if two { next.span.end.max(here.span.end) } else { here.span.end };
-        let span = super::ast::Span { start: here.span.start, end };
+        let span = crate::script::ast::Span { start: here.span.start, end };
         Some(Diagnostic::error(span, format!("there is no operator `{text}`")).with_help(help))
     }
 
@@ -252,11 +252,11 @@ impl Parser<'_> {
     fn variable(&mut self) -> Parsed<Variable> {
         let token = self.advance();
         if token.is_broken {
-            return Err(super::parser::Skip);
+            return Err(super::Skip);
         }
         self.refuse_long_parts(token.span)?;
         let bytes = self.bytes_of(token);
-        template::parse_variable(bytes, token.span, self.diagnostics()).ok_or(super::parser::Skip)
+        template::parse_variable(bytes, token.span, self.diagnostics()).ok_or(super::Skip)
     }
 
     /// `%name`, the old way to write `$avp(name)`.
@@ -275,7 +275,7 @@ impl Parser<'_> {
     }
 
     /// `$avp(x)[0]` and `$rU{s.len}` need the long form.
-    fn refuse_long_parts(&mut self, span: super::ast::Span) -> Parsed<()> {
+    fn refuse_long_parts(&mut self, span: crate::script::ast::Span) -> Parsed<()> {
         let is_index = self.kind() == TokenKind::LeftBracket;
         let is_transformation = self.kind() == TokenKind::LeftBrace
             && self.kind_at(1) == TokenKind::Word
@@ -340,7 +340,7 @@ impl Parser<'_> {
         if self.kind_at(1) == TokenKind::LeftParenthesis {
             return self.call();
         }
-        if super::parser::STATEMENT_WORDS.contains(&self.word()) {
+        if super::STATEMENT_WORDS.contains(&self.word()) {
             return self.no_operand();
         }
         let mut name = self.name();
@@ -385,7 +385,7 @@ impl Parser<'_> {
         Ok(ExpressionKind::Call(Call { arguments: arguments?, name }))
     }
 
-    fn arguments(&mut self, function: &Name, open: super::token::Token) -> Parsed<Vec<Expression>> {
+    fn arguments(&mut self, function: &Name, open: crate::script::token::Token) -> Parsed<Vec<Expression>> {
         let mut arguments = Vec::with_capacity(1);
         if self.take(TokenKind::RightParenthesis) {
             return Ok(arguments);

@@ -5,11 +5,11 @@
 //!  alias=example.com "example.org:5060"                                socket = { bind = …; name = … }
 //! ```
 
-use super::ast::{GlobalValue, GlobalValueKind, SocketLiteral};
-use super::diagnostic::Diagnostic;
-use super::parser::{Parsed, Parser};
-use super::parser_item::lossy;
-use super::token::TokenKind;
+use super::item::lossy;
+use super::{Parsed, Parser};
+use crate::script::ast::{GlobalValue, GlobalValueKind, SocketLiteral};
+use crate::script::diagnostic::Diagnostic;
+use crate::script::token::TokenKind;
 
 impl Parser<'_> {
     /// One or several values: `a`, `a b`, `(a, b)`.

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use regex::bytes::Regex;
 
-use super::ast::BinaryOperator;
-use super::host::{Host, ValueRef};
-use super::interpreter::{Run, Stop, Value};
-use super::interpreter_calls::Texts;
-use super::network::{Network, parse_address};
-use super::pattern::{self, LetterCase};
-use super::value::{self, Soft};
+use super::calls::Texts;
+use super::{Operand, Run, Stop};
+use crate::script::ast::BinaryOperator;
+use crate::script::host::{Host, ValueRef};
+use crate::script::network::{Network, parse_address};
+use crate::script::pattern::{self, LetterCase};
+use crate::script::value::{self, Soft};
 
 /// Computed regular expressions kept compiled.
 const PATTERN_COUNT_MAX: usize = 64;
@@ -20,7 +20,7 @@ impl<H: Host> Run<'_, H> {
         let right = self.pop_integer();
         let left = self.pop_integer();
         match value::integer_operation(operator, left, right) {
-            Ok(result) => self.push(Value::Integer(result)),
+            Ok(result) => self.push(Operand::Integer(result)),
             Err(value::DivisionByZero) => return self.abandon("division by zero"),
         }
         Ok(())
@@ -28,7 +28,7 @@ impl<H: Host> Run<'_, H> {
 
     pub(super) fn add(&mut self) -> Result<(), Stop> {
         let (left, right) = (self.machine.values[self.machine.values.len() - 2], self.top());
-        if matches!((left, right), (Value::Integer(_), _) | (Value::Null, Value::Integer(_))) {
+        if matches!((left, right), (Operand::Integer(_), _) | (Operand::Null, Operand::Integer(_))) {
             return self.integers(BinaryOperator::Add);
         }
         let start = self.machine.scratch.len();
@@ -43,7 +43,7 @@ impl<H: Host> Run<'_, H> {
         let start = self.machine.scratch.len();
         for index in first..first + count {
             match self.machine.values[index] {
-                Value::Null => self.machine.scratch.extend_from_slice(b"<null>"),
+                Operand::Null => self.machine.scratch.extend_from_slice(b"<null>"),
                 value => self.append(value),
             }
         }
@@ -52,7 +52,7 @@ impl<H: Host> Run<'_, H> {
     }
 
     pub(super) fn convert_to_text(&mut self) -> Result<(), Stop> {
-        if matches!(self.top(), Value::Scratch(_) | Value::Literal(_)) {
+        if matches!(self.top(), Operand::Scratch(_) | Operand::Literal(_)) {
             return Ok(());
         }
         let value = self.pop();
@@ -103,7 +103,7 @@ impl<H: Host> Run<'_, H> {
             let message = self.with_quoted(value, |text| format!("{text} is not an integer"));
             return self.abandon(&message);
         }
-        self.push(Value::Integer(number));
+        self.push(Operand::Integer(number));
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl<H: Host> Run<'_, H> {
         let held =
             regex.map(|regex| value::with_text(texts.resolve(subject), |subject| regex.is_match(subject)));
         match held {
-            Some(held) => self.push(Value::Integer(i64::from(held))),
+            Some(held) => self.push(Operand::Integer(i64::from(held))),
             None => {
                 let message = self.with_quoted(pattern, |text| format!("{text} is not a regular expression"));
                 return self.abandon(&message);
@@ -134,20 +134,20 @@ impl<H: Host> Run<'_, H> {
         if is_unreadable {
             self.complain_of_unreadable(right);
         }
-        self.push(Value::Integer(i64::from(held)));
+        self.push(Operand::Integer(i64::from(held)));
     }
 
     #[inline]
     pub(super) fn map(&mut self, change: impl FnOnce(ValueRef<'_>) -> i64) {
         let value = self.pop();
         let number = change(self.resolve(value));
-        self.push(Value::Integer(number));
+        self.push(Operand::Integer(number));
     }
 
     #[inline]
     pub(super) fn map_integer(&mut self, change: impl FnOnce(i64) -> i64) {
         let number = self.pop_integer();
-        self.push(Value::Integer(change(number)));
+        self.push(Operand::Integer(change(number)));
     }
 }
 

@@ -12,38 +12,38 @@ use std::fmt;
 
 /// A value of such an expression.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum IfexpValue {
     /// A number.
     Number(f64),
     /// A text.
     Text(String),
 }
 
-impl Value {
+impl IfexpValue {
     /// Whether `#!ifexp` takes it for true.
     pub fn is_true(&self) -> bool {
         match self {
-            Value::Number(number) => *number != 0.0,
-            Value::Text(text) => !text.is_empty(),
+            IfexpValue::Number(number) => *number != 0.0,
+            IfexpValue::Text(text) => !text.is_empty(),
         }
     }
 
     fn number(&self) -> f64 {
         match self {
-            Value::Number(number) => *number,
-            Value::Text(text) => text.trim().parse().unwrap_or(0.0),
+            IfexpValue::Number(number) => *number,
+            IfexpValue::Text(text) => text.trim().parse().unwrap_or(0.0),
         }
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for IfexpValue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
+            IfexpValue::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
                 write!(formatter, "{}", *number as i64)
             }
-            Value::Number(number) => write!(formatter, "{number}"),
-            Value::Text(text) => formatter.write_str(text),
+            IfexpValue::Number(number) => write!(formatter, "{number}"),
+            IfexpValue::Text(text) => formatter.write_str(text),
         }
     }
 }
@@ -52,7 +52,7 @@ impl fmt::Display for Value {
 pub(super) fn evaluate<'v>(
     text: &str,
     values: &dyn Fn(&str) -> Option<Option<&'v str>>,
-) -> Result<Value, ExpressionError> {
+) -> Result<IfexpValue, ExpressionError> {
     let mut reader = Reader { text, at: 0, depth: 0, values, known: HashMap::new() };
     let value = reader.binary(0)?;
     reader.skip_space();
@@ -76,11 +76,11 @@ struct Reader<'t, 'v, 'f> {
     at: usize,
     depth: usize,
     values: &'f dyn Fn(&str) -> Option<Option<&'v str>>,
-    known: HashMap<&'t str, Value>,
+    known: HashMap<&'t str, IfexpValue>,
 }
 
 impl<'t> Reader<'t, '_, '_> {
-    fn binary(&mut self, level: usize) -> Result<Value, ExpressionError> {
+    fn binary(&mut self, level: usize) -> Result<IfexpValue, ExpressionError> {
         self.enter()?;
         let mut left = if level == LEVELS.len() { self.unary()? } else { self.binary(level + 1)? };
         while level < LEVELS.len()
@@ -93,11 +93,11 @@ impl<'t> Reader<'t, '_, '_> {
         Ok(left)
     }
 
-    fn unary(&mut self) -> Result<Value, ExpressionError> {
+    fn unary(&mut self) -> Result<IfexpValue, ExpressionError> {
         self.skip_space();
         match self.rest().as_bytes().first() {
-            Some(b'!') => self.prefixed(|value| Value::Number(f64::from(!value.is_true()))),
-            Some(b'-') => self.prefixed(|value| Value::Number(-value.number())),
+            Some(b'!') => self.prefixed(|value| IfexpValue::Number(f64::from(!value.is_true()))),
+            Some(b'-') => self.prefixed(|value| IfexpValue::Number(-value.number())),
             Some(b'(') => {
                 self.at += 1;
                 let value = self.binary(0)?;
@@ -115,7 +115,7 @@ impl<'t> Reader<'t, '_, '_> {
         }
     }
 
-    fn prefixed(&mut self, apply: impl Fn(Value) -> Value) -> Result<Value, ExpressionError> {
+    fn prefixed(&mut self, apply: impl Fn(IfexpValue) -> IfexpValue) -> Result<IfexpValue, ExpressionError> {
         self.at += 1;
         self.enter()?;
         let value = self.unary()?;
@@ -123,15 +123,15 @@ impl<'t> Reader<'t, '_, '_> {
         Ok(apply(value))
     }
 
-    fn quoted(&mut self, quote: char) -> Result<Value, ExpressionError> {
+    fn quoted(&mut self, quote: char) -> Result<IfexpValue, ExpressionError> {
         let inside = &self.rest()[1..];
         let Some(length) = inside.find(quote) else { return Err(self.error("this text is never closed")) };
         let text = inside[..length].to_string();
         self.at += length + 2;
-        Ok(Value::Text(text))
+        Ok(IfexpValue::Text(text))
     }
 
-    fn number(&mut self) -> Result<Value, ExpressionError> {
+    fn number(&mut self) -> Result<IfexpValue, ExpressionError> {
         let rest = self.rest();
         let is_part = |character: char| character.is_ascii_alphanumeric() || character == '.';
         let length = rest.find(|character| !is_part(character)).unwrap_or(rest.len());
@@ -142,10 +142,10 @@ impl<'t> Reader<'t, '_, '_> {
         };
         let value = value.ok_or_else(|| self.error("this number cannot be read"))?;
         self.at += length;
-        Ok(Value::Number(value))
+        Ok(IfexpValue::Number(value))
     }
 
-    fn name(&mut self) -> Value {
+    fn name(&mut self) -> IfexpValue {
         let rest = self.rest();
         let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
         let length = rest.find(|character| !is_part(character)).unwrap_or(rest.len());
@@ -186,13 +186,13 @@ impl<'t> Reader<'t, '_, '_> {
     }
 }
 
-fn meaning(value: Option<Option<&str>>) -> Value {
+fn meaning(value: Option<Option<&str>>) -> IfexpValue {
     match value {
-        None => Value::Number(0.0),
-        Some(None) => Value::Number(1.0),
+        None => IfexpValue::Number(0.0),
+        Some(None) => IfexpValue::Number(1.0),
         Some(Some(text)) => match text.trim().parse::<f64>() {
-            Ok(number) => Value::Number(number),
-            Err(_) => Value::Text(unquote(text.trim()).to_string()),
+            Ok(number) => IfexpValue::Number(number),
+            Err(_) => IfexpValue::Text(unquote(text.trim()).to_string()),
         },
     }
 }
@@ -202,10 +202,10 @@ fn unquote(text: &str) -> &str {
     inside('"').or_else(|| inside('\'')).unwrap_or(text)
 }
 
-fn apply(operator: &str, left: Value, right: Value) -> Result<Value, &'static str> {
-    let truth = |is: bool| Value::Number(f64::from(is));
+fn apply(operator: &str, left: IfexpValue, right: IfexpValue) -> Result<IfexpValue, &'static str> {
+    let truth = |is: bool| IfexpValue::Number(f64::from(is));
     let order = match (&left, &right) {
-        (Value::Text(left), Value::Text(right)) => left.partial_cmp(right),
+        (IfexpValue::Text(left), IfexpValue::Text(right)) => left.partial_cmp(right),
         _ => left.number().partial_cmp(&right.number()),
     };
     Ok(match operator {
@@ -217,14 +217,14 @@ fn apply(operator: &str, left: Value, right: Value) -> Result<Value, &'static st
         ">=" => truth(order.is_some_and(|order| order.is_ge())),
         "<" => truth(order.is_some_and(|order| order.is_lt())),
         ">" => truth(order.is_some_and(|order| order.is_gt())),
-        "+" if matches!(left, Value::Text(_)) => Value::Text(format!("{left}{right}")),
-        "+" => Value::Number(left.number() + right.number()),
-        "-" => Value::Number(left.number() - right.number()),
-        "*" => Value::Number(left.number() * right.number()),
+        "+" if matches!(left, IfexpValue::Text(_)) => IfexpValue::Text(format!("{left}{right}")),
+        "+" => IfexpValue::Number(left.number() + right.number()),
+        "-" => IfexpValue::Number(left.number() - right.number()),
+        "*" => IfexpValue::Number(left.number() * right.number()),
         "/" | "%" if right.number() == 0.0 => return Err("this divides by zero"),
-        "/" => Value::Number(left.number() / right.number()),
-        "%" => Value::Number(left.number() % right.number()),
-        _ => Value::Number(left.number().powf(right.number())),
+        "/" => IfexpValue::Number(left.number() / right.number()),
+        "%" => IfexpValue::Number(left.number() % right.number()),
+        _ => IfexpValue::Number(left.number().powf(right.number())),
     })
 }
 

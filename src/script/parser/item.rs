@@ -8,11 +8,11 @@
 //!
 //! Which parameters exist is not known here: any name may stand before `=`.
 
-use super::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Name, Route, RouteKind, Span, Text};
-use super::diagnostic::{Diagnostic, nearest};
-use super::lexer;
-use super::parser::{Parsed, Parser};
-use super::token::TokenKind;
+use super::{Parsed, Parser};
+use crate::script::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Name, Route, RouteKind, Span, Text};
+use crate::script::diagnostic::{Diagnostic, nearest};
+use crate::script::lexer;
+use crate::script::token::TokenKind;
 
 impl Parser<'_> {
     /// The whole script.
@@ -243,9 +243,9 @@ impl Parser<'_> {
         let is_call = self.kind() == TokenKind::LeftParenthesis;
         let is_block = matches!(self.kind(), TokenKind::LeftBrace | TokenKind::LeftBracket);
         if start == 0 && self.previous().is_broken {
-            return Err(super::parser::Skip);
+            return Err(super::Skip);
         }
-        if is_call || super::parser::STATEMENT_WORDS.contains(&name.text.as_str()) {
+        if is_call || super::STATEMENT_WORDS.contains(&name.text.as_str()) {
             let message = format!("`{}` is outside a route", name.text);
             let help = "statements belong in a route; is there one `}` too many before it?";
             return self.fail(Diagnostic::error(span, message).with_help(help));
@@ -413,7 +413,7 @@ impl Parser<'_> {
         self.fail(Diagnostic::error(self.token(0).span, message).with_help("it needs quotes"))
     }
 
-    fn expect_open(&mut self) -> Parsed<super::token::Token> {
+    fn expect_open(&mut self) -> Parsed<crate::script::token::Token> {
         if self.kind() == TokenKind::LeftParenthesis {
             return Ok(self.advance());
         }
@@ -509,7 +509,7 @@ fn route_kind(word: &str) -> Option<RouteKind> {
 }
 
 /// `part:part…`, each of letters, digits, `-` and `_`, the first beginning with a letter.
-pub(super) fn is_event_name(name: &str) -> bool {
+pub(in crate::script) fn is_event_name(name: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -3,13 +3,13 @@
 //! What the host reads from (keys, arguments) lies on the scratch space; what it writes goes after it, or, while a key
 //! is being read, to the spare space first.
 
-use super::catalog::TransformationId;
-use super::host::{Argument, Host, Place, Position, Reading, ValueRef};
-use super::interpreter::{Run, Stop, Value, Verdict};
-use super::program::{
+use super::{Operand, Run, Stop, Verdict};
+use crate::script::catalog::TransformationId;
+use crate::script::host::{Argument, Host, Place, Position, Reading, ValueRef};
+use crate::script::program::{
     ARGUMENT_COUNT_MAX, ArgumentShape, CallShape, KeySource, PlaceShape, PositionShape, Program,
 };
-use super::value;
+use crate::script::value;
 
 impl<H: Host> Run<'_, H> {
     #[inline]
@@ -48,7 +48,7 @@ impl<H: Host> Run<'_, H> {
         machine.values.truncate(operands);
         match result {
             Ok(()) => {
-                self.push(Value::Integer(1));
+                self.push(Operand::Integer(1));
                 Ok(())
             }
             Err(refusal) => self.abandon(&refusal.0),
@@ -127,17 +127,17 @@ pub(super) struct Texts<'t> {
 
 impl<'t> Texts<'t> {
     #[inline]
-    pub(super) fn resolve(self, value: Value) -> ValueRef<'t> {
+    pub(super) fn resolve(self, value: Operand) -> ValueRef<'t> {
         match value {
-            Value::Null => ValueRef::Null,
-            Value::Integer(number) => ValueRef::Integer(number),
-            Value::Scratch(stretch) => ValueRef::Text(stretch.of(self.scratch)),
-            Value::Literal(stretch) => ValueRef::Text(stretch.of(self.literals)),
+            Operand::Null => ValueRef::Null,
+            Operand::Integer(number) => ValueRef::Integer(number),
+            Operand::Scratch(stretch) => ValueRef::Text(stretch.of(self.scratch)),
+            Operand::Literal(stretch) => ValueRef::Text(stretch.of(self.literals)),
         }
     }
 
     /// A place from the values it took from the stack. The checker makes every key text.
-    fn place(self, shape: &PlaceShape, operands: &[Value]) -> Place<'t> {
+    fn place(self, shape: &PlaceShape, operands: &[Operand]) -> Place<'t> {
         let key = match (shape.key, operands.first()) {
             (KeySource::Literal(stretch), _) => stretch.of(self.literals),
             (KeySource::Computed, Some(key)) => match self.resolve(*key) {
@@ -160,7 +160,7 @@ impl<'t> Texts<'t> {
     fn argument(
         self,
         shape: &ArgumentShape,
-        taken: &[Value],
+        taken: &[Operand],
         program: Option<&Program>,
         point: Option<u32>,
     ) -> Option<Argument<'t>> {

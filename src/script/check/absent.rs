@@ -5,12 +5,12 @@
 //! hundred places. That is twenty mistakes, not a hundred and twenty: calls, variables and parameters that belong to
 //! such a module are counted and passed over. What stands in their arguments is checked as everywhere.
 
-use super::ast::{Call, ExpressionKind, RouteKind, Span};
-use super::catalog::{Complaint, Refused};
-use super::check::{AbsentModule, Checker};
-use super::check_variable::literal;
-use super::diagnostic::Diagnostic;
-use super::program::Instruction;
+use super::variable::literal;
+use super::{AbsentModule, Checker};
+use crate::script::ast::{Call, ExpressionKind, RouteKind, Span};
+use crate::script::catalog::{Complaint, Refused};
+use crate::script::diagnostic::Diagnostic;
+use crate::script::program::Instruction;
 
 impl Checker<'_> {
     /// Whether a refused name belongs to modules that are not here; then that is counted, and reported once.

@@ -9,7 +9,7 @@ use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::borrow::Cow;
 
 /// A substitution in force.
-pub(super) struct Substitution {
+pub(super) struct SubstDirective {
     pattern: Regex,
     replacement: Vec<ReplacementPart>,
     is_global: bool,
@@ -20,9 +20,9 @@ enum ReplacementPart {
     Group(usize),
 }
 
-impl Substitution {
+impl SubstDirective {
     /// Reads the three parts; the error says what is wrong with them.
-    pub fn new(pattern: &str, replacement: &str, flags: &str) -> Result<Substitution, String> {
+    pub fn new(pattern: &str, replacement: &str, flags: &str) -> Result<SubstDirective, String> {
         if let Some(wrong) = flags.chars().find(|flag| !"igs".contains(*flag)) {
             return Err(format!("a substitution has no flag `{wrong}`: only i, g, s"));
         }
@@ -32,7 +32,7 @@ impl Substitution {
             .size_limit(PATTERN_SIZE_MAX)
             .build()
             .map_err(|error| format!("this pattern cannot be read: {}", last_line(&error.to_string())))?;
-        Ok(Substitution {
+        Ok(SubstDirective {
             pattern,
             replacement: replacement_parts(replacement),
             is_global: flags.contains('g'),
@@ -126,7 +126,7 @@ mod tests {
     fn check(written: &str, text: &str, expected: &str) {
         let [pattern, replacement, flags] = split(written).expect("three parts");
         let mut text = text.as_bytes().to_vec();
-        Substitution::new(pattern, replacement, flags).expect("a pattern").apply(&mut text);
+        SubstDirective::new(pattern, replacement, flags).expect("a pattern").apply(&mut text);
         assert_eq!(String::from_utf8_lossy(&text), expected, "{written}");
     }
 
@@ -145,8 +145,8 @@ mod tests {
     fn mistakes_are_errors() {
         assert_eq!(split("/a/b"), None);
         assert_eq!(split(""), None);
-        assert!(Substitution::new("a(", "", "").is_err());
-        assert!(Substitution::new("a", "", "x").is_err());
-        assert!(Substitution::new("(a{1000}){1000}", "", "").is_err());
+        assert!(SubstDirective::new("a(", "", "").is_err());
+        assert!(SubstDirective::new("a", "", "x").is_err());
+        assert!(SubstDirective::new("(a{1000}){1000}", "", "").is_err());
     }
 }

@@ -5,10 +5,10 @@
 //!  break;      return [e];      exit [e];      drop [e];      { … }      ;
 //! ```
 
-use super::ast::{Call, Case, Expression, ExpressionKind, Label, Name, Statement, StatementKind};
-use super::diagnostic::{Diagnostic, nearest};
-use super::parser::{Parsed, Parser};
-use super::token::{Token, TokenKind};
+use super::{Parsed, Parser};
+use crate::script::ast::{Call, Case, Expression, ExpressionKind, Label, Name, Statement, StatementKind};
+use crate::script::diagnostic::{Diagnostic, nearest};
+use crate::script::token::{Token, TokenKind};
 
 impl Parser<'_> {
     /// `{ … }`, its statements. Ends at the end of the script and before a new route, where a `}` is missing.
@@ -337,7 +337,7 @@ impl Parser<'_> {
     fn ends_without_value(&self) -> bool {
         match self.kind() {
             TokenKind::Semicolon | TokenKind::RightBrace | TokenKind::End => true,
-            TokenKind::Word if super::parser::STATEMENT_WORDS.contains(&self.word()) => true,
+            TokenKind::Word if super::STATEMENT_WORDS.contains(&self.word()) => true,
             TokenKind::Word | TokenKind::Variable | TokenKind::LeftBrace => self.token(0).is_first_on_line,
             _ => false,
         }
@@ -374,7 +374,7 @@ impl Parser<'_> {
         Ok(StatementKind::Expression(expression))
     }
 
-    fn push_unless_poisoned(&mut self, help: &str, span: super::ast::Span) {
+    fn push_unless_poisoned(&mut self, help: &str, span: crate::script::ast::Span) {
         self.report(Diagnostic::error(span, "this does nothing").with_help(help));
     }
 
@@ -437,7 +437,7 @@ impl Parser<'_> {
             return Ok(());
         }
         if self.is_poisoned() {
-            return Err(super::parser::Skip);
+            return Err(super::Skip);
         }
         if self.was_closing_missing_here() {
             return Ok(());
@@ -454,7 +454,7 @@ impl Parser<'_> {
         let goes_on = self.is_at_end_of_block()
             || self.token(0).is_first_on_line
             || matches!(self.kind(), TokenKind::Word | TokenKind::Variable | TokenKind::LeftBrace);
-        if goes_on { Ok(()) } else { Err(super::parser::Skip) }
+        if goes_on { Ok(()) } else { Err(super::Skip) }
     }
 
     fn extra_parenthesis(&mut self) {
@@ -470,7 +470,7 @@ impl Parser<'_> {
 }
 
 fn no_effect(expression: &Expression) -> &'static str {
-    use super::ast::BinaryOperator::Equal;
+    use crate::script::ast::BinaryOperator::Equal;
     match expression.kind {
         ExpressionKind::Binary(Equal, ..) => "`==` compares; to assign, write `=`",
         _ => {

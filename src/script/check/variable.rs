@@ -1,10 +1,10 @@
 //! Variables, their keys, indexes and transformations, and text with variables in it.
 
-use super::ast::{Index, Piece, Template, Transformation, Variable};
-use super::catalog::{KeyShape, Refused};
-use super::check::Checker;
-use super::program::{ARGUMENT_COUNT_MAX, Instruction, KeySource, PlaceShape, PositionShape};
-use super::value;
+use super::Checker;
+use crate::script::ast::{Index, Piece, Template, Transformation, Variable};
+use crate::script::catalog::{KeyShape, Refused};
+use crate::script::program::{ARGUMENT_COUNT_MAX, Instruction, KeySource, PlaceShape, PositionShape};
+use crate::script::value;
 
 impl Checker<'_> {
     /// Reads a variable: leaves its value.

@@ -1,15 +1,17 @@
 //! Calls: the function, its arguments as it wants them, routes and the few calls the language answers itself.
 
-use super::ast::{Call, Expression, ExpressionKind, Name, Piece, RouteKind, Span, Template, Text};
-use super::catalog::{Advice, Complaint, FunctionHandle, FunctionId, ParameterKind, Refused, RouteSet};
-use super::check::{Checker, FunctionUse};
-use super::check_expression::Codes;
-use super::check_route::route_title;
-use super::check_variable::literal;
-use super::diagnostic::{Diagnostic, nearest};
-use super::program::{ARGUMENT_COUNT_MAX, ArgumentShape, CallShape, Instruction, RouteId};
-use super::template;
-use super::value;
+use super::expression::Codes;
+use super::route::route_title;
+use super::variable::literal;
+use super::{Checker, FunctionUse};
+use crate::script::ast::{Call, Expression, ExpressionKind, Name, Piece, RouteKind, Span, Template, Text};
+use crate::script::catalog::{
+    Advice, Complaint, FunctionHandle, FunctionId, ParameterKind, Refused, RouteSet,
+};
+use crate::script::diagnostic::{Diagnostic, nearest};
+use crate::script::program::{ARGUMENT_COUNT_MAX, ArgumentShape, CallShape, Instruction, RouteId};
+use crate::script::template;
+use crate::script::value;
 
 impl Checker<'_> {
     /// Checks a call; it leaves one value. Says what a careful script does with it.
