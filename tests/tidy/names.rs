@@ -27,7 +27,6 @@ pub const SHARED_NAMES: &[(&str, &str)] = &[
 /// Public items that nothing names outside their own file, `src/sip/uri.rs: Uri`, each with the reason.
 pub const UNUSED_ITEMS: &[(&str, &str)] = &[
     ("src/telemetry/log.rs: to_nowhere", "benches/pipeline.rs and benches/engine.rs log nothing"),
-    ("src/script/diagnostic.rs: render_all", "tests/script.rs and tests/script_parse.rs compare texts"),
     ("src/script/parser.rs: DIAGNOSTICS_MAX", "tests/script_parse.rs holds the parser to it"),
     ("src/shm/proof/crash_point.rs: OF_RINGS", "tests/ring_kill.rs goes through all of them"),
     ("src/shm/proof/crash_point.rs: OF_SEATS", "tests/waiting_kill.rs goes through all of them"),
