@@ -108,11 +108,11 @@ fn relation(
     words: &mut Words<'_>,
 ) -> StepResult<Relation> {
     match word.text {
-        "present" => words.end("present stands alone").map(|()| Relation::Present),
-        "absent" => words.end("absent stands alone").map(|()| Relation::Absent),
+        "present" => words.end("nothing can follow present").map(|()| Relation::Present),
+        "absent" => words.end("nothing can follow absent").map(|()| Relation::Absent),
         "count" => {
             let number = words.take("a number", "such as header Via count 2")?;
-            let mistake = |_| Diagnostic::error(number.span, format!("\"{}\" is no number", number.text));
+            let mistake = |_| Diagnostic::error(number.span, format!("\"{}\" is not a number", number.text));
             let count = number.text.parse().map_err(mistake)?;
             words.end("a number is all").map(|()| Relation::Count(count))
         }
@@ -144,7 +144,7 @@ fn value(reader: &mut Reader<'_>, item: &OutlineItem<'_>, behind: Span) -> StepR
     let (rest, at) = rest_of_line(&item.head, behind);
     let Some(first) = item.block.first() else { return Ok(reader.text(at)) };
     if !rest.is_empty() {
-        let message = "the value stands on this line and below it";
+        let message = "the value is on this line and below it";
         return Err(Diagnostic::error(first.span(), message).with_help("leave one of them out"));
     }
     Ok(PlaceholderText::joined(reader.lines(item)))

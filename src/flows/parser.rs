@@ -127,7 +127,7 @@ impl Parser<'_> {
         };
         match row.read {
             Read::Declaration(_) if level == Level::Inside => {
-                let message = format!("\"{}\" stands for the whole flow and cannot be repeated", row.name);
+                let message = format!("\"{}\" applies to the whole flow and cannot be repeated", row.name);
                 Err(Diagnostic::error(first.span, message).with_help("write it above the steps"))
             }
             Read::Declaration(read) => read(self, item, &mut words, row.form).map(|()| None),
@@ -165,7 +165,7 @@ impl Parser<'_> {
         no_block(item, form)?;
         let name = words.take("a name", form)?;
         if !name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            let message = format!("\"{}\" is no name for a define", name.text);
+            let message = format!("\"{}\" is not a name for a define", name.text);
             return Err(Diagnostic::error(name.span, message).with_help("letters, digits and _ make a name"));
         }
         let (_, value) = rest_of_line(&item.head, name.span);
@@ -181,7 +181,7 @@ impl Parser<'_> {
         let is_taken = ["server", "branch", "call_id", "round"].contains(&name.text);
         if !name.text.chars().all(is_name) || is_taken {
             let help = "letters, digits, - and _ make a name; server, branch, call_id and round are taken";
-            let message = format!("\"{}\" is no name for a peer", name.text);
+            let message = format!("\"{}\" is not a name for a peer", name.text);
             return Err(Diagnostic::error(name.span, message).with_help(help));
         }
         if let Some(known) = self.flow.peers.iter().find(|peer| peer.name == name.text) {
@@ -192,7 +192,7 @@ impl Parser<'_> {
         let loopback = OutlineWord { text: "127.0.0.1", span: name.span, is_quoted: false };
         let address = address.unwrap_or(loopback);
         let mistake = |_| {
-            let message = format!("\"{}\" is no address", address.text);
+            let message = format!("\"{}\" is not an address", address.text);
             Diagnostic::error(address.span, message)
                 .with_help("an address of this machine, such as 127.0.0.2 or ::1")
         };
@@ -241,7 +241,8 @@ impl Parser<'_> {
         }
         let start = text_of(self.reader.file, first.span);
         if !start.starts_with("SIP/2.0 ") && !start.ends_with(" SIP/2.0") {
-            let help = "such as OPTIONS sip:test@${server} SIP/2.0; what is no message can be sent exactly";
+            let help =
+                "such as OPTIONS sip:test@${server} SIP/2.0; an invalid message can be sent with `exactly`";
             let message = "a message begins with a request line or a status line";
             return Err(Diagnostic::error(first.span, message).with_help(help));
         }
@@ -254,7 +255,7 @@ impl Parser<'_> {
             if words.takes("to") { Some(words.take("a method", form)?.text.to_owned()) } else { None };
         let code = words.take("a status", form)?;
         if code.text.parse::<u16>().ok().is_none_or(|code| !(100..700).contains(&code)) {
-            let message = format!("\"{}\" is no status", code.text);
+            let message = format!("\"{}\" is not a status", code.text);
             return Err(Diagnostic::error(code.span, message).with_help(form.to_owned()));
         }
         let line = item.head.span();
@@ -421,7 +422,7 @@ impl Parser<'_> {
         let word = words.take("a number", form)?;
         let count = word.text.parse::<u64>().ok().filter(|count| (1..=REPEAT_COUNT_MAX).contains(count));
         let Some(count) = count else {
-            let message = format!("\"{}\" is no number from 1 to {REPEAT_COUNT_MAX}", word.text);
+            let message = format!("\"{}\" is not a number from 1 to {REPEAT_COUNT_MAX}", word.text);
             return Err(Diagnostic::error(word.span, message).with_help(form.to_owned()));
         };
         words.end(form)?;
@@ -444,7 +445,7 @@ fn wait_for_exit(words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
     const FORM: &str = "wait exit STATUS";
     let word = words.take("an exit status", FORM)?;
     let mistake =
-        |_| Diagnostic::error(word.span, format!("\"{}\" is no exit status", word.text)).with_help(FORM);
+        |_| Diagnostic::error(word.span, format!("\"{}\" is not an exit status", word.text)).with_help(FORM);
     Ok(AwaitedEvent::Exit { status: word.text.parse().map_err(mistake)? })
 }
 
@@ -463,7 +464,7 @@ fn no_block(item: &OutlineItem<'_>, form: &str) -> StepResult<()> {
     match item.block.first() {
         None => Ok(()),
         Some(line) => {
-            let message = "nothing can stand indented below this step";
+            let message = "this step takes no indented lines";
             let mistake = Diagnostic::error(line.span(), message).with_help(form.to_owned());
             Err(mistake.with_note(item.head.span(), "the step is here"))
         }

@@ -157,13 +157,13 @@ impl<'f> Runner<'f> {
     ) -> Result<std::net::SocketAddr, Trouble> {
         let Some(to) = to else {
             let first = self.server.listeners.first().copied();
-            return first.ok_or_else(|| Trouble::unmet(at, "the server listens nowhere"));
+            return first.ok_or_else(|| Trouble::unmet(at, "the server has no listener"));
         };
         let address = self.fill(to)?;
         address.parse().map_err(|_| {
             let help = "an address and a port, such as ${server.2}";
             Trouble::Unmet(Box::new(
-                Diagnostic::error(to.span, format!("\"{address}\" is no address")).with_help(help),
+                Diagnostic::error(to.span, format!("\"{address}\" is not an address")).with_help(help),
             ))
         })
     }

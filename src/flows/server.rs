@@ -94,7 +94,7 @@ impl ServerUnderTest {
                 path
             }
         };
-        let program = std::env::current_exe().map_err(trouble("find this program"))?;
+        let program = std::env::current_exe().map_err(trouble("find the executable of this program"))?;
         let report = File::create(server.directory.join("report")).map_err(trouble("write"))?;
         let log = File::create(server.log_path()).map_err(trouble("write"))?;
         let child = Command::new(program)

@@ -77,7 +77,9 @@ impl<'s> Words<'s> {
             (Some(number), Some((_, each))) if number > 0 => {
                 Ok(Duration::from_millis(u64::from(number) * each))
             }
-            _ => Err(Diagnostic::error(word.span, format!("\"{}\" is no time", word.text)).with_help(FORM)),
+            _ => {
+                Err(Diagnostic::error(word.span, format!("\"{}\" is not a time", word.text)).with_help(FORM))
+            }
         }
     }
 
@@ -120,7 +122,7 @@ impl<'s> Words<'s> {
             word = self.take("a number", form)?;
         }
         let number = word.text.parse();
-        let mistake = |_| Diagnostic::error(word.span, format!("\"{}\" is no number", word.text));
+        let mistake = |_| Diagnostic::error(word.span, format!("\"{}\" is not a number", word.text));
         number.map(|number| (comparison, number)).map_err(|error| mistake(error).with_help(form.to_owned()))
     }
 
@@ -149,7 +151,7 @@ impl<'s> Words<'s> {
 }
 
 fn no_status(word: &OutlineWord<'_>) -> Diagnostic {
-    let message = format!("\"{}\" is no status", word.text);
+    let message = format!("\"{}\" is not a status", word.text);
     Diagnostic::error(word.span, message).with_help("a status is a number from 100 to 699, or 1xx to 6xx")
 }
 

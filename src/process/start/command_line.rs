@@ -375,11 +375,13 @@ const FLAGS: &[Flag] = &[
         "run the script on a quarantined message (quarantine/….sip) in one process without sockets; print \
          what would be sent"),
     long("test", Some("FILE"), |c, v| { c.task = Task::Test; c.flow_files.push(v.into()); Ok(()) },
-        "run call flows (FILE.flow, and more files after it) against a real server on loopback, with the script of -f or of the \
-         flow; exit 0 when all passed, 1 when one failed, 2 when one cannot be run; docs/flows.md has the format"),
+        "run call flows (FILE.flow and further files) against a separate server on loopback, with the \
+         script of -f or of the flow; exit 0 when all succeed, 1 when one fails, 2 when one cannot be \
+         run; docs/flows.md has the format"),
     long("trial", None, |c, _| { c.is_trial = true; Ok(()) },
-        "serve as --test does: in the foreground, listening on loopback at ports the kernel chooses instead of the script's \
-         addresses, without its user, group, root and work directory, until the parent process ends"),
+        "serve as --test does: in the foreground, on loopback with ports chosen by the kernel instead of \
+         the addresses of the script, without its user, group, root and working directory, until the \
+         parent process ends"),
     long("format", Some("text|json|junit"), |c, v| { c.report_format = Some(report_format(v)?); Ok(()) },
         "how -c and --test report: text for people (TAP for --test), json for editors and CI on standard output, junit for CI \
          servers (--test)"),
