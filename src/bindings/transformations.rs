@@ -11,6 +11,7 @@
 //! and the log says why. A null input never reaches it unless the row says so ([`Transformation::takes_null`]).
 
 use crate::script::host::{Argument, Reading, ValueRef};
+use crate::sip::Grammar;
 
 pub mod alias;
 pub mod encoding;
@@ -44,7 +45,32 @@ pub struct Unfit(pub &'static str);
 
 /// Applies a transformation. Arguments are evaluated (`Argument::Value`); text goes to `out`, which holds neither
 /// the input nor the arguments.
-pub type Apply = fn(ValueRef<'_>, &[Argument<'_>], &mut Vec<u8>) -> Result<Reading, Unfit>;
+#[derive(Clone, Copy, Debug)]
+pub enum Apply {
+    /// One that no grammar changes.
+    ToText(ApplyToText),
+    /// One that reads a URI.
+    ToUri(ApplyToUri),
+}
+
+type ApplyToText = fn(ValueRef<'_>, &[Argument<'_>], &mut Vec<u8>) -> Result<Reading, Unfit>;
+type ApplyToUri = fn(ValueRef<'_>, &[Argument<'_>], &Grammar, &mut Vec<u8>) -> Result<Reading, Unfit>;
+
+impl Apply {
+    /// Applies it to a value.
+    pub fn to(
+        self,
+        input: ValueRef<'_>,
+        arguments: &[Argument<'_>],
+        grammar: &Grammar,
+        out: &mut Vec<u8>,
+    ) -> Result<Reading, Unfit> {
+        match self {
+            Apply::ToText(apply) => apply(input, arguments, out),
+            Apply::ToUri(apply) => apply(input, arguments, grammar, out),
+        }
+    }
+}
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +89,19 @@ pub struct Transformation {
 
 impl Transformation {
     /// A transformation without arguments.
-    pub const fn new(name: &'static str, documentation: &'static str, apply: Apply) -> Transformation {
+    pub const fn new(name: &'static str, documentation: &'static str, apply: ApplyToText) -> Transformation {
+        let apply = Apply::ToText(apply);
         Transformation { name, documentation, argument_counts: (0, 0), is_for_null: false, apply }
+    }
+
+    /// One that reads a URI.
+    pub const fn of_uri(
+        name: &'static str,
+        documentation: &'static str,
+        apply: ApplyToUri,
+    ) -> Transformation {
+        let row = Transformation::new(name, documentation, |_, _, _| Ok(Reading::Null));
+        Transformation { apply: Apply::ToUri(apply), ..row }
     }
 
     /// With so many arguments.
@@ -97,7 +134,7 @@ mod test {
         let arguments: Vec<_> =
             arguments.iter().map(|text| Argument::Value(ValueRef::Text(text.as_bytes()))).collect();
         let mut out = Vec::new();
-        let answer = match (row.apply)(input, &arguments, &mut out) {
+        let answer = match row.apply.to(input, &arguments, &Grammar::STRICT, &mut out) {
             Err(_) | Ok(Reading::Null) => "<null>".to_owned(),
             Ok(Reading::Integer(number)) => number.to_string(),
             Ok(Reading::Text) => String::from_utf8_lossy(&out).into_owned(),

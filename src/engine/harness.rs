@@ -13,6 +13,7 @@ use crate::script::host::{Place, Position, Reading};
 use crate::script::interpreter::{Interpreter, Verdict};
 use crate::sip::Message;
 use crate::sip::branch::Secret;
+use crate::sip::message::Limits;
 
 use crate::bindings::load::{LoadRequest, Loaded, Root, load};
 use crate::bindings::module::{Module, ModuleEntry};
@@ -219,6 +220,11 @@ impl ScriptHarness {
         self.play(message, Phase::Routing, RouteKind::Request, "").1
     }
 
+    fn parse<'m>(&self, bytes: &'m [u8]) -> Message<'m> {
+        let grammar = &self.loaded.settings().grammar;
+        Message::parse_within(bytes, &Limits::DEFAULT, grammar).expect("the message can be parsed")
+    }
+
     fn run(&mut self, message: &str, phase: Phase, kind: RouteKind, name: &str) -> Verdict {
         self.play(message, phase, kind, name).0
     }
@@ -227,7 +233,7 @@ impl ScriptHarness {
         let route = self.loaded.program.route(kind, name.as_bytes()).expect("the script has this route");
         let mut interpreter = Interpreter::new(self.loaded.limits);
         let datagram = datagram(message.as_bytes(), self.source);
-        let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
+        let parsed = self.parse(datagram.bytes);
         self.process.message_number += 1;
         let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
         let context = Context::new(datagram, parsed, phase, &self.loaded.registry, &mut self.process);
@@ -242,7 +248,7 @@ impl ScriptHarness {
     pub fn read(&mut self, written: &str, message: &str) -> Option<String> {
         self.process.message_number += 1;
         let datagram = datagram(message.as_bytes(), self.source);
-        let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
+        let parsed = self.parse(datagram.bytes);
         let (name, key, position) = split(written);
         let registry = &mut self.loaded.registry;
         let shape = match key {
@@ -290,7 +296,7 @@ impl ScriptHarness {
         let continuation = Continuation::decode(&suspended.continuation).expect("it was just written");
         let mut interpreter = Interpreter::new(self.loaded.limits);
         let datagram = datagram(&suspended.message, self.source);
-        let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
+        let parsed = self.parse(datagram.bytes);
         let mut context =
             Context::new(datagram, parsed, Phase::Routing, &self.loaded.registry, &mut self.process);
         context.restore(&continuation);
