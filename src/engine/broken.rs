@@ -96,7 +96,6 @@ fn answer(
             context.log(Level::Error, format_args!("could not answer a broken request: {failure}"));
         }
     }
-    context.finish();
     !matches!(answered, Ok(false))
 }
 

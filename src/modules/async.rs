@@ -572,12 +572,12 @@ mod tests {
             goal => panic!("{goal:?}"),
         };
         let interruption = goal(&suspended);
-        assert_eq!(stage.loaded.registry.interruption(interruption.point), interruption);
-        assert_ne!(other.loaded.registry.interruption(interruption.point), interruption);
+        assert_eq!(stage.loaded().registry.interruption(interruption.point), interruption);
+        assert_ne!(other.loaded().registry.interruption(interruption.point), interruption);
         // Whatever number comes out of shared memory, nothing else is run.
-        let count = stage.loaded.program.instruction_count() as u32;
+        let count = stage.loaded().program.instruction_count() as u32;
         let good: Vec<u32> = (0..count + 9)
-            .filter(|point| stage.loaded.program.line_of_interruption(*point).is_some())
+            .filter(|point| stage.loaded().program.line_of_interruption(*point).is_some())
             .collect();
         assert_eq!(good, [interruption.point]);
         suspended.continuation.clear();
@@ -589,7 +589,7 @@ mod tests {
             "{HEAD}request_route {{ exit; }}\nevent_route[core:pre-routing] {{ if (!async_task_route(\"TASK\")) log(2, \"@@here@@\"); }}\n{TASK}"
         );
         let mut stage = ScriptHarness::new(MODULES, &script);
-        stage.pre_route(PROGRESS);
+        stage.receive(PROGRESS);
         assert!(stage.log().contains("@@here@@"));
         assert_eq!((stage.suspended().len(), stage.count("async.misplaced")), (0, 1));
     }
@@ -603,7 +603,7 @@ mod tests {
                     "{head}loadmodule \"async.so\"\nmodparam(\"async\", \"workers\", 3)\nrequest_route {{ exit; }}"
                 ),
             );
-            let groups = &stage.loaded.settings().groups;
+            let groups = &stage.loaded().settings().groups;
             let groups: Vec<_> = groups.iter().map(|group| (group.name.as_str(), group.workers)).collect();
             assert_eq!(groups, expected, "{head}");
         };

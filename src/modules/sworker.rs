@@ -251,8 +251,7 @@ mod tests {
     /// A receiver whose pre-routing tells the return code of some statements.
     fn receiver(parameters: &str, statements: &str) -> ScriptHarness {
         let script = format!(
-            "{GROUPS}{parameters}request_route {{ $var(rc) = sworker_task(\"calls\"); log(2, \"@@$var(rc)@@\"); }}\n\
-             event_route[core:pre-routing] {{ {statements} log(2, \"@@$var(rc)@@\"); }}"
+            "{GROUPS}{parameters}request_route {{ exit; }}\nevent_route[core:pre-routing] {{ {statements} log(2, \"@@$var(rc)@@\"); drop; }}"
         );
         ScriptHarness::new(MODULES, &script)
     }
@@ -275,11 +274,15 @@ mod tests {
         for (answer, expected, counter) in rows {
             let mut stage = receiver("", "$var(rc) = sworker_task(\"registrations\");");
             stage.answer.set(answer);
-            stage.pre_route(REQUEST);
+            stage.receive(REQUEST);
             assert_eq!(code(&mut stage), expected, "{answer:?}");
             assert_eq!(stage.count(counter), 1, "{answer:?}");
             let delegated = stage.delegated();
-            let owned = if answer == Delegation::Delegated { vec![(1, Vec::new())] } else { Vec::new() };
+            let owned = if answer == Delegation::Delegated {
+                vec![(1, REQUEST.into(), Vec::new())]
+            } else {
+                Vec::new()
+            };
             assert_eq!(delegated, owned, "{answer:?}");
         }
     }
@@ -289,25 +292,24 @@ mod tests {
         for (name, expected) in [("calls", "1"), ("cals", "-2"), ("Calls", "-2"), ("", "-2")] {
             let statements = format!("$var(g) = \"{name}\"; $var(rc) = sworker_task(\"$var(g)\");");
             let mut stage = receiver("", &statements);
-            stage.pre_route(REQUEST);
+            stage.receive(REQUEST);
             assert_eq!(code(&mut stage), expected, "{name}");
         }
     }
 
     #[test]
     fn only_pre_routing_of_a_receiver_delegates() {
-        let mut stage = receiver("", "$var(rc) = 0;");
-        stage.receive(REQUEST);
-        assert_eq!((code(&mut stage).as_str(), stage.count("sworker.misplaced")), ("-1", 1));
-
         let script = format!(
-            "{GROUPS}request_route {{ $var(rc) = sworker_task(\"calls\");\n\
-             if (sworker_active()) log(2, \"@@$var(rc) active@@\"); }}"
+            "{GROUPS}request_route {{ $var(rc) = sworker_task(\"calls\"); $var(a) = sworker_active();\n\
+             log(2, \"@@$var(rc) $var(a)@@\"); }}"
         );
-        let mut stage = ScriptHarness::worker(MODULES, &script);
-        stage.receive(REQUEST);
-        assert_eq!(code(&mut stage), "-1 active");
-        assert!(stage.delegated().is_empty());
+        let mut receiver = ScriptHarness::new(MODULES, &script);
+        let mut worker = ScriptHarness::worker(MODULES, &script);
+        for (stage, expected) in [(&mut receiver, "-1 -1"), (&mut worker, "-1 1")] {
+            stage.receive(REQUEST);
+            assert_eq!((code(stage).as_str(), stage.count("sworker.misplaced")), (expected, 1));
+            assert!(stage.delegated().is_empty());
+        }
     }
 
     #[test]
@@ -325,9 +327,9 @@ mod tests {
         for (name, statements, expected) in rows {
             let statements = format!("{statements} $var(rc) = sworker_task(\"calls\");");
             let mut stage = receiver(&parameter(name), &statements);
-            stage.pre_route(REQUEST);
+            stage.receive(REQUEST);
             let delegated = stage.delegated();
-            assert_eq!(Xdata::decode(&delegated[0].1), Ok(expected), "{name} {statements}");
+            assert_eq!(Xdata::decode(&delegated[0].2), Ok(expected), "{name} {statements}");
         }
     }
 
@@ -358,8 +360,8 @@ mod tests {
     #[test]
     fn the_old_spelling_works_and_is_remarked_upon() {
         let mut stage = receiver("", "$var(rc) = swork_task(\"calls\");");
-        assert!(stage.loaded.remarks.concat().contains("sworker_task"), "{:?}", stage.loaded.remarks);
-        stage.pre_route(REQUEST);
+        assert!(stage.loaded().remarks.concat().contains("sworker_task"), "{:?}", stage.loaded().remarks);
+        stage.receive(REQUEST);
         assert_eq!(code(&mut stage), "1");
     }
 
@@ -368,7 +370,7 @@ mod tests {
         let mut stage = receiver("", "$var(rc) = sworker_task(\"calls\");");
         stage.answer.set(Delegation::Full);
         for _ in 0..5 {
-            stage.pre_route(REQUEST);
+            stage.receive(REQUEST);
         }
         assert_eq!(stage.log().matches("the queue is full").count(), 1);
         assert_eq!(stage.count("sworker.full"), 5);

@@ -341,24 +341,6 @@ impl<'m> Context<'m> {
         self
     }
 
-    /// Lets go of the message: rooms go back to the process, pairs are forgotten.
-    #[inline]
-    pub fn finish(mut self) {
-        self.edits.clear();
-        self.reply_headers.clear();
-        self.branches.clear();
-        self.process.branches = std::mem::take(&mut self.branches);
-        self.process.edits = std::mem::take(&mut self.edits);
-        self.process.reply_headers = std::mem::take(&mut self.reply_headers);
-        if std::mem::take(&mut self.process.held_locks) > 0 {
-            self.process.ports.shared.locks.release_all(self.process.identity.index);
-        }
-        self.process.avps.clear();
-        self.process.xavps.clear();
-        self.process.xavus.clear();
-        self.process.xavis.clear();
-    }
-
     /// Where from, where to and when the message was received.
     pub fn envelope(&self) -> &Envelope {
         &self.datagram.envelope
@@ -643,6 +625,27 @@ impl<'m> Context<'m> {
     }
 }
 
+/// Lets go of the message: buffers and locks go back to the process, pairs are forgotten.
+impl Drop for Context<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let process = &mut *self.process;
+        self.edits.clear();
+        self.reply_headers.clear();
+        self.branches.clear();
+        process.branches = std::mem::take(&mut self.branches);
+        process.edits = std::mem::take(&mut self.edits);
+        process.reply_headers = std::mem::take(&mut self.reply_headers);
+        if std::mem::take(&mut process.held_locks) > 0 {
+            process.ports.shared.locks.release_all(process.identity.index);
+        }
+        process.avps.clear();
+        process.xavps.clear();
+        process.xavus.clear();
+        process.xavis.clear();
+    }
+}
+
 /// Why changes could not be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangesRefused {
@@ -713,7 +716,6 @@ pub(crate) mod tests {
         let context = Context::new(datagram, message, Phase::PreRouting, &registry, &mut process);
         let mut context = context.with_rewrites(&rewrites);
         act(&mut context);
-        context.finish();
     }
 
     fn with_context(act: impl FnOnce(&mut Context<'_>)) {

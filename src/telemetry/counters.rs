@@ -92,6 +92,7 @@ core_counters! {
     22 MEMORY_DAMAGED "core.memory_damaged" "times queue memory was found damaged and was replaced with all processes";
     23 SET_ASIDE "core.set_aside" "messages quarantined because receivers died while handling them; those of workers count for \
          their group";
+    24 WORK_UNREADABLE "core.work_unreadable" "records of queues passed over because they are damaged or of an unknown kind";
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::{Envelope, Incoming};
+use crate::routing::work::Work;
 use crate::shm::{CounterBlock, Placement, Producer, PushError, Record};
 use crate::state::poison::Known;
 use crate::sys::clock::{monotonic_ns, realtime_ns};
@@ -117,12 +118,13 @@ impl Reader<'_> {
     fn handle(&mut self, batch: &mut ReceiveBatch<'_>) {
         let received_at_ns = realtime_ns();
         let is_stopping = self.heritage.status.is_stopping() && self.heritage.loaded.settings().is_stop_told;
+        self.engine.turn_new_requests_away(is_stopping);
         while let Some(received) = batch.current() {
             batch.begin();
             self.beat();
             match envelope(&received, self.socket, self.listener, received_at_ns) {
                 Ok(envelope) => {
-                    self.receive(&Incoming { bytes: received.bytes, envelope }, is_stopping);
+                    self.receive(&Incoming { bytes: received.bytes, envelope });
                 }
                 Err(refusal) => tell(&self.heritage.log, &self.refusals, refusal, &received),
             }
@@ -132,9 +134,8 @@ impl Reader<'_> {
         self.engine.after_batch();
     }
 
-    fn receive(&mut self, datagram: &Incoming<'_>, is_stopping: bool) {
+    fn receive(&mut self, datagram: &Incoming<'_>) {
         match self.heritage.remembered.known_to_receivers(datagram.bytes, monotonic_ns) {
-            Known::Not if is_stopping => self.engine.receive_while_stopping(datagram),
             Known::Not => self.engine.receive(datagram),
             Known::Copy => self.engine.refuse_copy(datagram),
             Known::Unreadable => self.engine.count_copy(),
@@ -262,7 +263,7 @@ impl Delegate for RingDelegate {
         datagram: &Incoming<'_>,
         xdata: &[u8],
     ) -> Delegation {
-        let meta = datagram.envelope.encode();
+        let meta = Work::meta_of_message(&datagram.envelope);
         self.push(group, placement, &meta, datagram.bytes, xdata)
     }
 
@@ -272,9 +273,7 @@ impl Delegate for RingDelegate {
             return waiting.map_or(Delegation::NotHere, |waiting| waiting.suspend(group, placement, onward));
         }
         let Suspended { datagram, continuation, xdata, .. } = onward;
-        self.meta.clear();
-        self.meta.extend_from_slice(&datagram.envelope.encode());
-        self.meta.extend_from_slice(continuation);
+        Work::write_meta_of_resumed(&datagram.envelope, continuation, &mut self.meta);
         let meta = std::mem::take(&mut self.meta);
         let delegation = self.push(group, placement, &meta, datagram.bytes, xdata);
         self.meta = meta;
@@ -329,7 +328,7 @@ mod tests {
 
         let mut consumer = queues.consumer(1, 0);
         let delivery = consumer.next().unwrap();
-        assert_eq!(Envelope::decode(delivery.meta()), Ok(datagram(b"").envelope));
+        assert_eq!(Work::split(delivery.meta()), Ok((datagram(b"").envelope, &[][..])));
         assert_eq!((delivery.body(), delivery.xdata()), (&b"INVITE"[..], &b"x"[..]));
         assert!(queues.consumer(0, 0).next().is_none());
     }
@@ -345,9 +344,9 @@ mod tests {
         is_repeated.set(false);
         assert_eq!(hand_over(), Delegation::Delegated);
         let mut consumer = queues.consumer(0, 0);
-        for attempts in [2, 1] {
+        for attempts in [1, 0] {
             let delivery = consumer.next().unwrap();
-            assert_eq!(delivery.attempts(), attempts);
+            assert_eq!(delivery.earlier_attempts(), attempts);
             delivery.finish();
         }
     }

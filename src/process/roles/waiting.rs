@@ -7,6 +7,7 @@
 use crate::process::heritage::Heritage;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::Incoming;
+use crate::routing::work::Work;
 use crate::shm::{DelaySender, Placement, PushError, Record};
 use crate::sys::clock::monotonic_ns;
 
@@ -41,9 +42,7 @@ impl Delegate for WaitingDelegate {
         if onward.is_continued && !onward.delay.is_zero() && self.sender.is_all_expired() {
             return Delegation::Full;
         }
-        self.meta.clear();
-        self.meta.extend_from_slice(&onward.datagram.envelope.encode());
-        self.meta.extend_from_slice(onward.continuation);
+        Work::write_meta_of_resumed(&onward.datagram.envelope, onward.continuation, &mut self.meta);
         let now_ns = monotonic_ns();
         let record = Record {
             meta: &self.meta,

@@ -12,12 +12,10 @@ use super::waiting::WaitingDelegate;
 use crate::config::settings::GroupSetting;
 use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
-use crate::routing::continuation::{BrokenContinuation, Continuation};
 use crate::routing::delegation::Delegate;
-use crate::routing::envelope::{Envelope, Incoming};
+use crate::routing::work::Work;
 use crate::shm::{Consumer, Delivery};
 use crate::sys::clock::monotonic_ns;
-use crate::telemetry::log::Level;
 use crate::telemetry::process_identity::ProcessIdentity;
 
 /// A wake is lost only with a process that is stopped while it is being woken. A colleague then finds the message after
@@ -78,7 +76,7 @@ fn process_waiting(
 ) {
     while let Some(delivery) = consumer.next() {
         // What workers died over is no longer a matter of waiting in the queue.
-        if delivery.attempts() == 1 && delivery.queued_ns() > max_age_ns {
+        if delivery.earlier_attempts() == 0 && delivery.queued_ns() > max_age_ns {
             delivery.expire();
             continue;
         }
@@ -87,39 +85,14 @@ fn process_waiting(
 }
 
 fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delivery: Delivery<'_>) {
-    match Envelope::decode_first(delivery.meta()) {
-        Ok((envelope, continuation)) => {
-            let datagram = Incoming { bytes: delivery.body(), envelope };
-            if heritage.remembered.knows(group, datagram.bytes, monotonic_ns) {
-                engine.refuse_copy(&datagram);
-                return delivery.finish();
-            }
-            process_datagram(engine, &datagram, continuation, delivery.xdata(), delivery.attempts() - 1);
+    match Work::decode(delivery.meta(), delivery.body(), delivery.xdata()) {
+        Ok(work) if heritage.remembered.knows(group, work.incoming().bytes, monotonic_ns) => {
+            engine.refuse_copy(work.incoming());
         }
-        Err(_) => heritage.log.say(
-            Level::Bug,
-            format_args!("cannot decode a delegated message of {} bytes", delivery.body().len()),
-        ),
+        Ok(work) => engine.perform(&work, delivery.earlier_attempts()),
+        Err(broken) => engine.pass_over(&broken),
     }
     delivery.finish();
-}
-
-/// From the beginning, or where another process left it.
-pub(in crate::process) fn process_datagram(
-    engine: &mut Engine,
-    datagram: &Incoming<'_>,
-    continuation: &[u8],
-    xdata: &[u8],
-    earlier_attempts: u32,
-) {
-    if continuation.is_empty() {
-        engine.process(datagram, xdata, earlier_attempts);
-        return;
-    }
-    match Continuation::decode(continuation) {
-        Ok(continuation) => engine.go_on(datagram, &continuation, xdata, earlier_attempts),
-        Err(BrokenContinuation) => engine.tell_broken_continuation(&datagram.envelope),
-    }
 }
 
 #[cfg(test)]
@@ -127,8 +100,9 @@ mod tests {
     use super::*;
     use crate::process::start::boot::tests::Scene;
     use crate::routing::delegation::Xdata;
+    use crate::routing::envelope::Envelope;
     use crate::shm::Record;
-    use crate::telemetry::counters::COPIES_REFUSED;
+    use crate::telemetry::counters::{COPIES_REFUSED, WORK_UNREADABLE};
     use crate::telemetry::process_identity::ProcessKind;
     use crate::transport::endpoint::Transport;
     use std::net::UdpSocket;
@@ -164,9 +138,11 @@ mod tests {
         let scene = Scene::new(SCRIPT);
         let source = UdpSocket::bind("127.0.0.1:0").unwrap();
         source.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let whole = envelope(&scene, &source).encode();
+        let whole = Work::meta_of_message(&envelope(&scene, &source));
         push(&scene, &whole, &source, "first");
         push(&scene, &whole[1..], &source, "broken");
+        let unknown_kind = [&[99], &whole[1..]].concat();
+        push(&scene, &unknown_kind, &source, "of a later program");
         push(&scene, &whole, &source, "second");
 
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
@@ -181,7 +157,8 @@ mod tests {
             assert!(text.starts_with(&format!("SIP/2.0 200 {expected}\r\n")), "{text}");
         }
         let figures = scene.heritage.queues.group_statistics(0);
-        assert_eq!((figures.depth, figures.processed), (0, 3));
+        assert_eq!((figures.depth, figures.processed), (0, 4));
+        assert_eq!(scene.heritage.counters.sum(WORK_UNREADABLE.0), 2);
     }
 
     #[test]
@@ -189,7 +166,7 @@ mod tests {
         let scene = Scene::new(SCRIPT);
         let source = UdpSocket::bind("127.0.0.1:0").unwrap();
         source.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let whole = envelope(&scene, &source).encode();
+        let whole = Work::meta_of_message(&envelope(&scene, &source));
         push(&scene, &whole, &source, "copy");
         push(&scene, &whole, &source, "another");
         let mut consumer = scene.heritage.queues.consumer(0, 0);
