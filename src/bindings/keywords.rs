@@ -133,7 +133,7 @@ fn read_message_size_max(context: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>
 /// The key is what is compared: a URI, or an address or host.
 fn read_myself(context: &Context<'_>, subject: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
     let text = subject.key.text();
-    let (host, port) = match Uri::parse(text) {
+    let (host, port) = match context.parse_uri(text) {
         // A URI without a port means the default one of its scheme.
         Ok(Uri { host: Some(host), port, scheme, .. }) => {
             (host, port.unwrap_or(if scheme == Scheme::Sips { 5061 } else { 5060 }))

@@ -30,6 +30,7 @@ use crate::routing::context::Context;
 use crate::routing::continuation::Interruption;
 use crate::routing::services::Scope;
 use crate::routing::services::Services;
+use crate::sip::Grammar;
 use crate::state::live_settings::LiveSetting;
 use crate::telemetry::counters;
 use crate::telemetry::counters::{CounterId, CounterRow};
@@ -385,6 +386,7 @@ impl ScriptView for Registry {
         id: TransformationId,
         input: ValueRef<'_>,
         arguments: &[Argument<'_>],
+        grammar: &Grammar,
         out: &mut Vec<u8>,
     ) -> Result<Reading, NotTransformed> {
         let Some(row) = self.transformations.get(id.0 as usize) else { return Ok(Reading::Null) };
@@ -392,7 +394,7 @@ impl ScriptView for Registry {
             return Ok(Reading::Null);
         }
         let size = out.len();
-        (row.apply)(input, arguments, out).map_err(|unfit| {
+        row.apply.to(input, arguments, grammar, out).map_err(|unfit| {
             out.truncate(size);
             NotTransformed { name: row.name, reason: unfit.0.to_string() }
         })

@@ -22,6 +22,7 @@ use crate::script::host::{Place, Position, Reading};
 use crate::shm::Placement;
 use crate::sip::Message;
 use crate::sip::branch::Secret;
+use crate::sip::message::Limits;
 use crate::telemetry::counters::{Count, CounterId};
 use crate::telemetry::log::{Level, Log, Sink};
 use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
@@ -216,7 +217,8 @@ impl ScriptHarness {
     /// Reads a variable as it stands before any route: `None` for null. Integers are shown as `123`.
     pub fn read(&mut self, written: &str, message: &str) -> Option<String> {
         let incoming = Incoming { bytes: message.as_bytes(), envelope: self.envelope() };
-        let parsed = Message::parse(incoming.bytes).expect("the message can be parsed");
+        let grammar = &self.loaded().settings().grammar;
+        let parsed = Message::parse_within(incoming.bytes, &Limits::DEFAULT, grammar).expect("a message");
         let (name, key, position) = split(written);
         let Engine { loaded, state, .. } = &mut self.engine;
         state.message_number += 1;

@@ -285,7 +285,7 @@ fn first_fault(
 
 fn check_uris(message: &Message<'_>, uris: u32) -> Result<(), Fault> {
     if let Some(line) = message.request_line().filter(|_| uris & REQUEST_URI != 0) {
-        crate::sip::uri::Uri::parse(line.uri).map_err(Fault::RequestUri)?;
+        message.parse_uri(line.uri).map_err(Fault::RequestUri)?;
     }
     let wanted = URI_CHECKS.iter().filter(|(number, _)| uris & number != 0);
     wanted.map(|(_, id)| *id).try_for_each(|id| check_addresses(message, id))
@@ -294,7 +294,7 @@ fn check_uris(message: &Message<'_>, uris: u32) -> Result<(), Fault> {
 fn check_addresses(message: &Message<'_>, id: HeaderId) -> Result<(), Fault> {
     for address in message.addresses(id) {
         let address = address.map_err(Fault::Header)?;
-        if !address.is_wildcard() && address.parse_uri().is_err() {
+        if !address.is_wildcard() && message.parse_uri(address.uri).is_err() {
             return Err(Fault::Header(HeaderError::Malformed(id, "its uri cannot be read")));
         }
     }

@@ -12,7 +12,7 @@ use super::{PROCESSES_MAX, Settings};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
 use crate::script::suggest::{listed, suggestion};
-use crate::sip::leniency::Octets;
+use crate::sip::grammar::Octets;
 use crate::sip::validate::Repeated;
 use crate::telemetry::log::Level;
 
@@ -404,7 +404,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         &["uri_host_extra_chars"],
         "characters that hosts of URIs may have beside letters, digits, ., - and _",
         |draft, value| {
-            draft.settings.octets_in_hosts = octets(value, Octets::beside_a_host, "a host")?;
+            draft.settings.grammar.in_hosts = octets(value, Octets::beside_a_host, "a host")?;
             Ok(None)
         },
     ),
@@ -413,7 +413,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         "characters that names of header fields may have beside those of a token",
         |draft, value| {
             let octets = octets(value, Octets::beside_a_header_name, "the name of a header field")?;
-            draft.settings.octets_in_header_names = octets;
+            draft.settings.grammar.in_header_names = octets;
             Ok(None)
         },
     ),
