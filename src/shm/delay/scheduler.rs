@@ -13,7 +13,7 @@ use crate::shm::memory::sync::{Ordering, fence, monotonic_ns};
 use crate::shm::proof::crash_point::{Point, pass};
 use crate::shm::proof::mutant;
 use crate::shm::queue::producer::Producer;
-use crate::shm::queue::record::{RecordHeader, Record};
+use crate::shm::queue::record::{Record, RecordHeader};
 use crate::shm::queue::ring::PushError;
 
 /// Moves due messages into the rings of their groups.

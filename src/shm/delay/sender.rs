@@ -12,7 +12,7 @@ use crate::shm::memory::sync::{Ordering, fence};
 use crate::shm::proof::crash_point::{Point, pass};
 use crate::shm::proof::mutant;
 use crate::shm::queue::producer::Placement;
-use crate::shm::queue::record::{RecordHeader, History, Record};
+use crate::shm::queue::record::{History, Record, RecordHeader};
 use crate::shm::queue::ring::PushError;
 
 /// Delays messages.
