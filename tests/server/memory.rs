@@ -89,6 +89,6 @@ fn during_a_reload_each_generation_has_a_delay_queue() {
     // The former generation finishes what it accepted in memory of its own.
     assert!(shared() >= before + queue, "{} bytes of two generations, {before} of one", shared());
     assert_eq!(caller.receive().status(), 200);
-    server.wait_for_log("generation 0 is gone");
+    server.wait_for_log("generation 0 has ended");
     assert!(shared() < before + queue / 2, "{} bytes after the reload, {before} before", shared());
 }
