@@ -42,7 +42,7 @@ use super::preparation::Preparation;
 use super::transformations::Transformation;
 use super::variables::{Subject, VariableEntry, VariableRow};
 use crate::routing::context::Context;
-use crate::telemetry::counters::CounterRow;
+use crate::telemetry::counters::{CounterRow, ModuleCounters};
 use crate::telemetry::process_identity::ProcessIdentity;
 
 /// A module.
@@ -65,7 +65,10 @@ pub trait Module: Sized + 'static {
     /// The module with every parameter at its default.
     fn new() -> Self;
 
-    /// The whole top level has been read: look up counters and variables, check parameters against each other, offer
+    /// It was loaded and its counters are numbered; a module that counts keeps the numbers.
+    fn number_counters(&mut self, _counters: ModuleCounters) {}
+
+    /// The whole top level has been read: look up variables, check parameters against each other, offer
     /// services to other modules.
     fn plan(&mut self, _planning: &mut Planning<'_>) -> Result<(), Complaint> {
         Ok(())
@@ -224,6 +227,7 @@ pub(crate) trait Loaded {
     fn parameters(&self) -> Vec<&'static str>;
     fn transformations(&self) -> &'static [Transformation];
     fn counters(&self) -> &'static [CounterRow];
+    fn number_counters(&mut self, counters: ModuleCounters);
     fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Complaint>;
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint>;
     fn start(&self, process: &ProcessIdentity);
@@ -275,6 +279,10 @@ impl<M: Module> Loaded for M {
 
     fn counters(&self) -> &'static [CounterRow] {
         M::COUNTERS
+    }
+
+    fn number_counters(&mut self, counters: ModuleCounters) {
+        Module::number_counters(self, counters);
     }
 
     fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Complaint> {

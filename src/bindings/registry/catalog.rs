@@ -22,6 +22,7 @@ use crate::bindings::unsupported;
 use crate::config::settings::{group, table};
 use crate::script::suggest::{listed, suggestion};
 use crate::state::value::Value;
+use crate::telemetry::counters::ModuleCounters;
 use regex::Regex;
 
 /// Longest name of a variable or key that is kept.
@@ -274,7 +275,7 @@ impl Registry {
         Ok((0..self.modules.len()).filter(|&index| regex.is_match(self.modules[index].name)).collect())
     }
 
-    fn add_module(&mut self, instance: Box<dyn Loaded>) {
+    fn add_module(&mut self, mut instance: Box<dyn Loaded>) {
         let module = self.modules.len();
         for (function, row) in instance.functions().into_iter().enumerate() {
             let code = FunctionCode::Module { module, function };
@@ -285,6 +286,7 @@ impl Registry {
             self.variables.push(VariableTarget { row, code });
         }
         self.transformations.extend(instance.transformations());
+        instance.number_counters(ModuleCounters::behind(self.counters.len()));
         self.counters.extend_from_slice(instance.counters());
         self.modules.push(ModuleSlot { name: instance.name(), instance: Some(instance) });
     }
@@ -453,13 +455,12 @@ pub(super) mod tests {
     use crate::config::settings::listen::tests::TestMachine;
     use crate::script::catalog::Yields;
     use crate::state::value::answer_text;
-    use crate::telemetry::counters::{CounterId, CounterRow};
+    use crate::telemetry::counters::CounterRow;
 
     /// A module with a row of each kind.
     struct First {
         size: i64,
         name: Vec<u8>,
-        counter: Option<CounterId>,
     }
 
     impl Module for First {
@@ -501,11 +502,10 @@ pub(super) mod tests {
         const COUNTERS: &'static [CounterRow] = &[CounterRow::new("first.acted", "acts")];
 
         fn new() -> Self {
-            First { size: 8, name: Vec::new(), counter: None }
+            First { size: 8, name: Vec::new() }
         }
 
         fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
-            self.counter = Some(planning.counter("first.acted"));
             planning.about("size");
             if self.size > 100 {
                 return Err(Complaint { message: format!("size {} is too large", self.size), help: None });

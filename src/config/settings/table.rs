@@ -6,7 +6,7 @@
 use super::draft::{Draft, PORT, TLS_PORT};
 use super::group::QUEUE_MAX;
 use super::reading::{
-    Unfit, engine, facility, flag, header, level, number, port, shown, text, type_of_service,
+    Unfit, engine, facility, flag, header, level, number, port, quoted, shown, text, type_of_service,
 };
 use super::{PROCESSES_MAX, Settings};
 use crate::script::ast::SocketLiteral;
@@ -109,10 +109,6 @@ impl GlobalRow {
         }
         Ok(None)
     }
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{text}\"")
 }
 
 const fn flag_row(
