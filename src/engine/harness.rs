@@ -291,14 +291,16 @@ pub fn check_tables<M: Module>() {
         names.push(format!("{kind} {name}"));
     };
     check_documentation("module", M::NAME, M::DOCUMENTATION);
-    for row in M::FUNCTIONS {
-        for name in row.aliases.iter().chain([&row.name]) {
+    for row in M::FUNCTIONS.iter().map(|entry| entry.row) {
+        for name in row.names() {
             let count = row.parameters.len();
             check_documentation("function", &format!("{name} with {count}"), row.documentation);
         }
     }
     M::PARAMETERS.iter().for_each(|row| check_documentation("parameter", row.name, row.documentation));
-    M::VARIABLES.iter().for_each(|row| check_documentation("variable", row.name, row.documentation));
+    for row in M::VARIABLES.iter().map(|entry| entry.row) {
+        check_documentation("variable", row.name, row.documentation);
+    }
     for row in M::COUNTERS {
         check_documentation("counter", &row.name, &row.documentation);
         assert!(row.name.starts_with(&format!("{}.", M::NAME)), "{}", row.name);

@@ -91,20 +91,24 @@ pub const FUNCTIONS: &[Function] = &[
         "accepted: there is no connection to open for datagrams",
         &[],
         accept,
-    ),
+    )
+    .routes(RouteSet::ANY),
     Function::new(
         "set_reply_no_connect",
         "accepted: there is no connection to open for datagrams",
         &[],
         accept,
-    ),
+    )
+    .routes(RouteSet::ANY),
     Function::new(
         "set_forward_close",
         "accepted: there is no connection to close for datagrams",
         &[],
         accept,
-    ),
-    Function::new("set_reply_close", "accepted: there is no connection to close for datagrams", &[], accept),
+    )
+    .routes(RouteSet::ANY),
+    Function::new("set_reply_close", "accepted: there is no connection to close for datagrams", &[], accept)
+        .routes(RouteSet::ANY),
     Function::new("force_tcp_alias", "accepted: there is no connection to name for datagrams", &[], accept)
         .alias(&["add_tcp_alias"]),
     Function::new("force_tcp_alias", "accepted: there is no connection to name for datagrams", PORT, accept)
