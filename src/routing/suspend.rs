@@ -23,7 +23,7 @@ use crate::routing::delegation::{Delegation, GroupIndex, Suspended, Xdata};
 use crate::routing::envelope::Incoming;
 
 /// The counter row under which is shown how many messages wait now: read from where they wait, not counted.
-pub const WAITING_COUNT: &str = "async.waiting";
+pub use crate::shm::DELAYED_COUNT as WAITING_COUNT;
 
 /// Why a message could not be handed on; it is still here, and ours to process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

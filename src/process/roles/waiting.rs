@@ -21,10 +21,10 @@ pub struct WaitingDelegate {
 impl WaitingDelegate {
     /// The one of the process at this place; `None` where no module lets messages wait.
     pub fn of(heritage: &Heritage, place: u32) -> Option<WaitingDelegate> {
-        let delayed = heritage.delay_queue.as_ref()?;
+        let delayed = heritage.parts.delayed.as_ref()?;
         Some(WaitingDelegate {
             sender: delayed.sender(place),
-            group_count: heritage.queues.group_count(),
+            group_count: heritage.parts.queues.group_count(),
             meta: Vec::new(),
         })
     }
@@ -104,14 +104,14 @@ mod tests {
         }
         let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
         assert_eq!(other, Delegation::NotHere);
-        assert_eq!(scene.heritage.delay_queue.as_ref().unwrap().taken_count(), 2);
+        assert_eq!(scene.heritage.parts.delayed.as_ref().unwrap().taken_count(), 2);
     }
 
     #[test]
     fn while_the_server_stops_only_what_has_not_waited_is_taken() {
         let scene = scene();
         let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
-        scene.heritage.delay_queue.as_ref().unwrap().expire_all();
+        scene.heritage.parts.delayed.as_ref().unwrap().expire_all();
         let mut suspend = |delay, is_continued| {
             delegate.suspend(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
         };

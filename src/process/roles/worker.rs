@@ -32,14 +32,14 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     let delegate = WaitingDelegate::of(heritage, process.index);
     let mut engine =
         heritage.engine(process, delegate.map(|delegate| Box::new(delegate) as Box<dyn Delegate>));
-    let mut consumer = heritage.queues.consumer(u32::from(group), index);
+    let mut consumer = heritage.parts.queues.consumer(u32::from(group), index);
     let max_age_ns = max_age_ns(&heritage.loaded.settings().groups[usize::from(group)]);
     heritage.readiness.tell(process.index);
     loop {
         // Asked first: who is told to leave looks into the rings once more after that.
         let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));
         // Without a master nobody ends the wait for a former generation.
-        if !is_last_look && !is_orphaned(&rules) && heritage.status.is_held(u32::from(group)) {
+        if !is_last_look && !is_orphaned(&rules) && heritage.parts.status.is_held(u32::from(group)) {
             std::thread::sleep(HELD_PAUSE);
             follow_master(heritage, &rules);
             continue;
@@ -56,7 +56,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
 
 /// Without a master nobody tells a worker to come back, so it stays until the timer has moved everything.
 fn is_somebody_waiting(heritage: &Heritage) -> bool {
-    heritage.delay_queue.as_ref().is_some_and(|delayed| !delayed.is_empty())
+    heritage.parts.delayed.as_ref().is_some_and(|delayed| !delayed.is_empty())
 }
 
 /// What waited longer is not processed.
@@ -86,7 +86,7 @@ fn process_waiting(
 
 fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delivery: Delivery<'_>) {
     match Work::decode(delivery.meta(), delivery.body(), delivery.xdata()) {
-        Ok(work) if heritage.remembered.knows(group, work.incoming().bytes, monotonic_ns) => {
+        Ok(work) if heritage.parts.poison.knows(group, work.incoming().bytes, monotonic_ns) => {
             engine.refuse_copy(work.incoming());
         }
         Ok(work) => engine.perform(&work, delivery.earlier_attempts()),
@@ -120,7 +120,7 @@ mod tests {
         let mut xdata = Vec::new();
         Xdata::Text(extra.as_bytes()).encode(&mut xdata);
         let record = Record { meta, body: body.as_bytes(), xdata: &xdata, received_at_ns: 1 };
-        scene.heritage.queues.producer(0).push(0, &record).unwrap();
+        scene.heritage.parts.queues.producer(0).push(0, &record).unwrap();
     }
 
     fn envelope(scene: &Scene, source: &UdpSocket) -> Envelope {
@@ -147,7 +147,7 @@ mod tests {
 
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
         let mut engine = scene.heritage.engine(process, None);
-        let mut consumer = scene.heritage.queues.consumer(0, 0);
+        let mut consumer = scene.heritage.parts.queues.consumer(0, 0);
         process_waiting(&scene.heritage, &mut engine, &mut consumer, 0, u64::MAX);
 
         for expected in ["first", "second"] {
@@ -156,9 +156,9 @@ mod tests {
             let text = String::from_utf8_lossy(&bytes[..size]);
             assert!(text.starts_with(&format!("SIP/2.0 200 {expected}\r\n")), "{text}");
         }
-        let figures = scene.heritage.queues.group_statistics(0);
+        let figures = scene.heritage.parts.queues.group_statistics(0);
         assert_eq!((figures.depth, figures.processed), (0, 4));
-        assert_eq!(scene.heritage.counters.sum(WORK_UNREADABLE.0), 2);
+        assert_eq!(scene.heritage.parts.counters.sum(WORK_UNREADABLE.0), 2);
     }
 
     #[test]
@@ -169,9 +169,9 @@ mod tests {
         let whole = Work::meta_of_message(&envelope(&scene, &source));
         push(&scene, &whole, &source, "copy");
         push(&scene, &whole, &source, "another");
-        let mut consumer = scene.heritage.queues.consumer(0, 0);
+        let mut consumer = scene.heritage.parts.queues.consumer(0, 0);
         let body = consumer.next().unwrap().body().to_vec();
-        scene.heritage.remembered.note(0, &body, monotonic_ns());
+        scene.heritage.parts.poison.note(0, &body, monotonic_ns());
 
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
         let mut engine = scene.heritage.engine(process, None);
@@ -183,6 +183,6 @@ mod tests {
             let text = String::from_utf8_lossy(&bytes[..size]);
             assert!(text.starts_with(expected), "{text}");
         }
-        assert_eq!(scene.heritage.counters.sum(COPIES_REFUSED.0), 1);
+        assert_eq!(scene.heritage.parts.counters.sum(COPIES_REFUSED.0), 1);
     }
 }
