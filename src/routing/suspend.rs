@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::script::host::{Reading, ValueRef};
 use crate::sip::validate::{check_framing, check_readable_with};
-use crate::sip::{Message, write};
+use crate::sip::write;
 
 use super::context::Context;
 use super::continuation::{CarriedFlags, Continuation, ContinuationWriter, Resume, TooLong};
@@ -176,7 +176,7 @@ impl Context<'_> {
         write::message(&self.message, &self.edits, &mut text).map_err(|_| NotHandedOn::Broken)?;
         let settings = self.settings();
         let (answers, repeated) = (settings.answers_broken_requests, settings.repeated_fields);
-        let is_whole = Message::parse(&text).is_ok_and(|message| {
+        let is_whole = self.message.parse_alike(&text).is_ok_and(|message| {
             check_readable_with(&message, repeated).is_ok() && (!answers || check_framing(&message).is_ok())
         });
         if is_whole { Ok(text) } else { Err(NotHandedOn::Broken) }

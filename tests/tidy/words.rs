@@ -46,7 +46,6 @@ pub const AWAY_FROM_HOME: &[(&str, &str)] = &[
     ("src/shm/tables/lock_table.rs: Plan::default", "a segment of its own"),
     ("src/shm/tables/process_table.rs: Plan::default", "a segment of its own"),
     ("src/shm/tables/table.rs: Plan::default", "a segment of its own"),
-    ("src/sip/leniency.rs: thread_local!", "grammar that is to become an argument"),
     ("src/sys/receive.rs: SharedMapping::create", "a protocol that belongs into shm"),
     ("src/sys/shared_number.rs: SharedMapping::create", "a table that belongs into shm"),
 ];

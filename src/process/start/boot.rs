@@ -22,10 +22,8 @@ use super::memory;
 use super::replay;
 use super::script_source::ScriptSource;
 use super::service_manager::ServiceManager;
-use crate::bindings::load;
-use crate::bindings::load::{LoadRequest, Loaded, Rejected, ReportFormat};
-use crate::bindings::manual;
-use crate::bindings::manual::Part;
+use crate::bindings::load::{self, LoadRequest, Loaded, Rejected, ReportFormat};
+use crate::bindings::manual::{self, Part};
 use crate::config::instance;
 use crate::config::settings::Settings;
 use crate::config::sources::Reading;
@@ -168,13 +166,11 @@ fn write_out(text: &str) -> Result<i32, StartError> {
 }
 
 fn check(command_line: &CommandLine) -> Result<i32, StartError> {
-    let format = match command_line.report_format {
-        Some(ReportForm::Json) => ReportFormat::Json,
-        _ => ReportFormat::Text,
-    };
+    let is_json = command_line.report_format == Some(ReportForm::Json);
+    let format = if is_json { ReportFormat::Json } else { ReportFormat::Text };
     let report = load::examine(request(command_line)?, format);
     let status = if report.is_good { 0 } else { daemon::EXIT_FAILED };
-    if format == ReportFormat::Json {
+    if is_json {
         write_out(&report.text)?;
         return Ok(status);
     }
