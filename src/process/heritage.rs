@@ -43,8 +43,6 @@ pub struct Heritage {
     pub parts: Parts,
     /// On which control and master talk about reloads.
     pub reload_line: ReloadLine,
-    /// One more for each reload.
-    pub generation: u64,
     /// Values and locks that scripts of all processes share.
     pub shared: SharedState,
     /// What viewers see.
@@ -57,6 +55,15 @@ pub struct Heritage {
     pub places: Vec<Role>,
     /// Directory for what exists while the server runs.
     pub run_directory: PathBuf,
+    /// What does not change while the generation lives.
+    pub fixed: Fixed,
+}
+
+/// What does not change while a generation lives; most of it holds for the server.
+#[derive(Clone)]
+pub struct Fixed {
+    /// One more for each reload and each upgrade.
+    pub generation: u64,
     /// Makes branches and tags, the same in every process.
     pub secret: Secret,
     /// The process that supervises all others.
@@ -79,13 +86,13 @@ impl Heritage {
             log: self.log.clone(),
             shared: self.shared.clone(),
             process,
-            secret: self.secret,
+            secret: self.fixed.secret,
         })
     }
 
     /// The process at this place, as the parts name it.
     pub fn owner(&self, place: u32) -> Owner {
-        Owner::new(self.generation, place)
+        Owner::new(self.fixed.generation, place)
     }
 
     /// What the process at this place had read, if it was a receiver.
@@ -145,7 +152,7 @@ pub fn places(settings: &Settings, delayed_max: u32) -> Vec<Role> {
 }
 
 /// What the queues must have room for.
-pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
+fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     let is_producer = |role: &&Role| matches!(role, Role::Receiver { .. } | Role::Timer { .. });
     let group = |setting: &crate::config::settings::GroupSetting| GroupPlan {
         attempts_max: setting.attempts,

@@ -226,10 +226,10 @@ impl Master {
 
     pub(super) fn note_master(&self) {
         let row = ProcessRow {
-            pid: self.current.heritage.master.number(),
+            pid: self.current.heritage.fixed.master.number(),
             role: Role::Master.rules().code,
             incarnation: 1,
-            started_at_ns: self.current.heritage.started_at_ns,
+            started_at_ns: self.current.heritage.fixed.started_at_ns,
             ..ProcessRow::default()
         };
         self.current.heritage.parts.processes.write(0, &row);
@@ -339,7 +339,8 @@ impl Master {
         self.current.phase = Phase::Serving;
         self.current.heritage.parts.status.set_serving();
         self.birth.succeeded();
-        self.service_manager.ready(self.current.heritage.master.number() as u32, &self.current.status_text());
+        self.service_manager
+            .ready(self.current.heritage.fixed.master.number() as u32, &self.current.status_text());
         let took_ms = self.started.elapsed().as_millis();
         self.say(
             Level::Notice,
@@ -452,7 +453,7 @@ impl Master {
             // Somebody else told it to leave, too, and it was faster than our word.
             child.state = State::Stopping;
         }
-        let process = child.process.take().unwrap_or(self.current.heritage.master);
+        let process = child.process.take().unwrap_or(self.current.heritage.fixed.master);
         let heritage = &self.current.heritage;
         let remains = heritage.remains(&child.role, child.place);
         let dead = Dead { place: child.place, role: &child.role, process, status, remains };

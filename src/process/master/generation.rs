@@ -97,7 +97,7 @@ impl Generation {
 
     /// The state of the server in one line.
     pub(in crate::process) fn status_text(&self) -> String {
-        let (count, generation) = (self.process_count(), self.heritage.generation);
+        let (count, generation) = (self.process_count(), self.heritage.fixed.generation);
         format!("serving: {count} processes, generation {generation}")
     }
 }
@@ -135,7 +135,7 @@ impl Master {
                 if master.current.is_stopping() {
                     return;
                 }
-                let number = master.current.heritage.generation;
+                let number = master.current.heritage.fixed.generation;
                 master.say(
                     Level::Notice,
                     format_args!("generation {number} is draining: it finishes accepted messages and exits"),
@@ -176,7 +176,7 @@ impl Master {
         self.reload.status = self.reload.status.max(status);
         self.reload.totals.add(&elder.heritage);
         self.reload.totals.forget_waiting();
-        let number = elder.heritage.generation;
+        let number = elder.heritage.fixed.generation;
         drop(elder);
         self.say(Level::Notice, format_args!("generation {number} has ended"));
         self.write_totals();

@@ -120,7 +120,7 @@ pub fn run(heritage: &Heritage, title: &mut Title, set_aside: &SetAside) -> ! {
 /// Dies with the master and gives up what a worker gives up: it handles the very message that ended others.
 fn settle(heritage: &Heritage, group: &str) -> io::Result<()> {
     session::set_parent_death_signal(Signal::SIGKILL)?;
-    if ProcessId::parent() != heritage.master {
+    if ProcessId::parent() != heritage.fixed.master {
         return Err(io::Error::other("the master is gone"));
     }
     signal::unblock_all()?;
@@ -160,7 +160,7 @@ fn answer(heritage: &Heritage, set_aside: &SetAside, pid: u32) {
         log: heritage.log.clone(),
         shared: heritage.shared.clone(),
         process: ProcessIdentity { index: 0, pid, kind: ProcessKind::Worker { group: 0 } },
-        secret: heritage.secret,
+        secret: heritage.fixed.secret,
     });
     engine.answer_with(500, &Incoming { bytes: &set_aside.message, envelope });
 }
