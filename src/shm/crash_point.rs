@@ -48,11 +48,19 @@ pub enum Point {
     SeatMoving,
     SeatMoved,
     SeatFreed,
+    OutboxWritten,
+    OutboxDescribed,
+    OutboxPut,
+    OutboxCarried,
+    OutboxSent,
+    OutboxAdopted,
+    OutboxGivenBack,
 }
 
 impl Point {
-    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a message that waits.
-    pub const ALL: [Self; 39] = [
+    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a message that waits, and those of
+    /// an outbox.
+    pub const ALL: [Self; 46] = [
         Self::AttachTailStored,
         Self::AttachHeadStored,
         Self::OldestTaken,
@@ -92,13 +100,24 @@ impl Point {
         Self::SeatMoving,
         Self::SeatMoved,
         Self::SeatFreed,
+        Self::OutboxWritten,
+        Self::OutboxDescribed,
+        Self::OutboxPut,
+        Self::OutboxCarried,
+        Self::OutboxSent,
+        Self::OutboxAdopted,
+        Self::OutboxGivenBack,
     ];
 
     /// Those of a ring, and of the workers and producers at its ends.
     pub const OF_RINGS: &'static [Self] = Self::ALL.split_at(Self::SeatTaken as usize).0;
 
     /// Those of a message that waits until its time has come.
-    pub const OF_SEATS: &'static [Self] = Self::ALL.split_at(Self::SeatTaken as usize).1;
+    pub const OF_SEATS: &'static [Self] =
+        Self::ALL.split_at(Self::OutboxWritten as usize).0.split_at(Self::SeatTaken as usize).1;
+
+    /// Those of what a process sends.
+    pub const OF_OUTBOXES: &'static [Self] = Self::ALL.split_at(Self::OutboxWritten as usize).1;
 
     /// What `SWORKER_FAIL` calls it.
     pub const fn name(self) -> &'static str {
@@ -142,6 +161,13 @@ impl Point {
             Self::SeatMoving => "seat.move",
             Self::SeatMoved => "seat.moved",
             Self::SeatFreed => "seat.free",
+            Self::OutboxWritten => "outbox.write",
+            Self::OutboxDescribed => "outbox.describe",
+            Self::OutboxPut => "outbox.put",
+            Self::OutboxCarried => "outbox.carry",
+            Self::OutboxSent => "outbox.sent",
+            Self::OutboxAdopted => "outbox.adopt",
+            Self::OutboxGivenBack => "outbox.give_back",
         }
     }
 

@@ -11,6 +11,8 @@
 //!  slot       the message a worker holds
 //!  event_count  sleeping and waking
 //!
+//!  Outboxes ── Outbox                 what a process sends, until the kernel has taken it
+//!
 //!  WaitingRoom ── Usher · Mover         messages whose time has not come, on their way into the rings
 //!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
@@ -47,6 +49,7 @@ mod histogram;
 #[cfg(not(loom))]
 mod lock_table;
 mod mutant;
+mod outbox;
 #[cfg(not(loom))]
 mod process_table;
 mod producer;
@@ -74,6 +77,7 @@ pub use counter::{CounterBlock, Counters};
 pub use histogram::Histogram;
 #[cfg(not(loom))]
 pub use lock_table::{LockTable, Locking};
+pub use outbox::{Adopted, BATCH_COUNT, Outbox, Outboxes, Packet, Pending, PutError};
 #[cfg(not(loom))]
 pub use process_table::{ProcessRow, ProcessTable};
 pub use producer::{Placement, Producer};

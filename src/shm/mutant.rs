@@ -37,3 +37,12 @@ pub(crate) const MOVED_AGAIN_BY_SUCCESSOR: bool = cfg!(mutant = "moved_again_by_
 /// How a message that waits is published; pairs with the Acquire load of the mover.
 pub(crate) const ADMIT: Ordering =
     if cfg!(mutant = "relaxed_waiting") { Ordering::Relaxed } else { Ordering::Release };
+
+/// An outbox says that it holds a packet before the packet is there.
+pub(crate) const PUT_BEFORE_PACKET: bool = cfg!(mutant = "put_before_packet");
+
+/// An outbox says that its packets were sent before the kernel has seen them.
+pub(crate) const SENT_BEFORE_CARRIED: bool = cfg!(mutant = "sent_before_carried");
+
+/// The master starts a successor while another process has the outbox of its place.
+pub(crate) const START_BESIDE_ADOPTER: bool = cfg!(mutant = "start_beside_adopter");
