@@ -54,6 +54,7 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/shm/slot.rs", "src/shm/repair.rs"),
     ("src/shm/sync.rs", "src/shm/model.rs"),
     ("src/shm/model.rs", "scripts/loom"),
+    ("src/shm/model/outbox.rs", "scripts/loom"),
     ("src/shm/model/waiting.rs", "scripts/loom"),
     ("src/shm/mutant.rs", "scripts/loom"),
 ];

@@ -16,6 +16,7 @@ use super::crash_point::Point;
 use super::crash_point::armed::run_until;
 use super::{Blame, Consumer, GroupPlan, Lanes, Overflow, Placement, QueuePlan, Queues, Record, Repaired};
 
+mod outbox;
 mod waiting;
 
 /// What a model's threads share outside the queue. Not part of the model: loom runs one thread at a time.
