@@ -4,8 +4,6 @@
 //! cargo bench --bench engine
 //! ```
 
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -17,7 +15,8 @@ use sworker::core::identity::{ProcessIdentity, ProcessKind};
 use sworker::core::load::{LoadRequest, Root, load};
 use sworker::core::log::Log;
 use sworker::core::module::{Argument, Module, ModuleEntry, ModuleFunction, Outcome, ParameterKind};
-use sworker::core::outbound::Outbound;
+use sworker::core::outbox::Outbox;
+use sworker::core::outgoing::{NotSent, Outgoing};
 use sworker::process::engine::{Engine, EngineParts};
 use sworker::sip::branch::Secret;
 
@@ -54,9 +53,9 @@ static MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Bare>()];
 /// Takes everything and keeps nothing.
 struct Nowhere;
 
-impl Outbound for Nowhere {
-    fn send(&mut self, _: u16, _: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        std::hint::black_box(bytes);
+impl Outbox for Nowhere {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        std::hint::black_box(outgoing.bytes);
         Ok(())
     }
 }
@@ -95,7 +94,7 @@ fn engine(kind: ProcessKind) -> Engine {
     Engine::new(EngineParts {
         shared: loaded.registry.shared_state(2).expect("memory"),
         loaded: Rc::new(loaded),
-        outbound: Box::new(Nowhere),
+        outbox: Box::new(Nowhere),
         delegate: (kind == ProcessKind::Receiver).then(|| Box::new(Nowhere) as Box<dyn Delegate>),
         counters: Box::new(CountNothing),
         log: Rc::new(Log::to_nowhere()),

@@ -10,8 +10,6 @@
 
 use std::cell::RefCell;
 use std::hint::black_box;
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -22,7 +20,8 @@ use sworker::core::groups::Delegate;
 use sworker::core::identity::{ProcessIdentity, ProcessKind};
 use sworker::core::load::{self, LoadRequest, Loaded, Root};
 use sworker::core::log::Log;
-use sworker::core::outbound::Outbound;
+use sworker::core::outbox::Outbox;
+use sworker::core::outgoing::{NotSent, Outgoing};
 use sworker::modules::MODULES;
 use sworker::process::engine::{Engine, EngineParts};
 use sworker::process::receiver::RingDelegate;
@@ -60,11 +59,11 @@ const OPTIONS: &[u8] = b"OPTIONS sip:bench@127.0.0.1:5060 SIP/2.0\r\n\
 #[derive(Clone, Default)]
 struct Kept(Rc<RefCell<Vec<u8>>>);
 
-impl Outbound for Kept {
-    fn send(&mut self, _listener: u16, _to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Kept {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
         let mut kept = self.0.borrow_mut();
         kept.clear();
-        kept.extend_from_slice(bytes);
+        kept.extend_from_slice(outgoing.bytes);
         Ok(())
     }
 }
@@ -125,7 +124,7 @@ fn engine(
     Engine::new(EngineParts {
         shared: loaded.registry.shared_state(2).expect("memory"),
         loaded: Rc::clone(loaded),
-        outbound: Box::new(sent.clone()),
+        outbox: Box::new(sent.clone()),
         delegate,
         counters: Box::new(CountNothing),
         log: Rc::new(Log::to_nowhere()),

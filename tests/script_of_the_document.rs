@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -16,7 +15,8 @@ use sworker::core::groups::{Delegate, Delegation, GroupIndex};
 use sworker::core::identity::{ProcessIdentity, ProcessKind};
 use sworker::core::load::{LoadRequest, Loaded, Root, load};
 use sworker::core::log::{Level, Log, Sink};
-use sworker::core::outbound::Outbound;
+use sworker::core::outbox::Outbox;
+use sworker::core::outgoing::{NotSent, Outgoing};
 use sworker::modules::MODULES;
 use sworker::process::engine::{Engine, EngineParts};
 use sworker::shm::Placement;
@@ -79,8 +79,9 @@ struct World {
 
 struct Part(Rc<World>);
 
-impl Outbound for Part {
-    fn send(&mut self, _: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Part {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        let (to, bytes) = (outgoing.flow.to(), outgoing.bytes);
         self.0.sent.borrow_mut().push((to, String::from_utf8_lossy(bytes).into_owned()));
         Ok(())
     }
@@ -133,7 +134,7 @@ impl Process {
         let engine = Engine::new(EngineParts {
             shared: loaded.registry.shared_state(2).expect("memory"),
             loaded: Rc::clone(&loaded),
-            outbound: part(),
+            outbox: part(),
             delegate: (kind == ProcessKind::Receiver).then(|| part() as Box<dyn Delegate>),
             counters: part(),
             log: Rc::new(Log::new(Sink::Memory(Rc::clone(&world.log)), Level::Info)),

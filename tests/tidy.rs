@@ -45,7 +45,7 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
-    ("src/core/outbound.rs", "src/process/engine/tests.rs"),
+    ("src/core/outbox.rs", "src/process/engine/tests.rs"),
     ("src/core/services.rs", "src/core/registry.rs"),
     // The protocol of the queue: models of every interleaving, and real processes that are killed.
     ("src/shm/event_count.rs", "src/shm/model.rs"),

@@ -14,9 +14,10 @@ use regex::bytes::Regex;
 use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
 use crate::script::interpreter::{Interpreter, Limits};
 use crate::script::program::RouteId;
-use crate::shm::{Locking, Placement};
+use crate::shm::{BATCH_COUNT, Locking, Placement};
 use crate::sip::branch::Secret;
 use crate::sip::{Edits, Message, write};
+use crate::sys::clock::monotonic_ns;
 
 use super::branches::Branches;
 use super::counters::{Count, CounterId, LOG_LINES_SUPPRESSED};
@@ -26,7 +27,8 @@ use super::identity::ProcessIdentity;
 use super::load::Loaded;
 use super::log::{Facility, Level, Line, Log, Origin};
 use super::on_send::{Leaving, OnSend};
-use super::outbound::Outbound;
+use super::outbox::Outbox;
+use super::outgoing::{NotSent, Outgoing};
 use super::registry::Registry;
 use super::settings::{FullPolicy, GroupSetting, Order, Settings};
 use super::shared::SharedState;
@@ -102,6 +104,10 @@ pub struct ProcessState {
     pub log_prefix: Vec<u8>,
     /// How many locks the message in hand has; they are given back when it is done.
     pub held_locks: u32,
+    /// Another message waits for this process behind the one in hand: what is put into the outbox can leave with more.
+    pub is_followed: bool,
+    /// Since when something lies in the outbox; 0 when nothing does.
+    put_since_ns: u64,
     pub(super) ways: Ways,
     pub(super) secret: Secret,
     pub(super) output: Vec<u8>,
@@ -123,7 +129,7 @@ pub struct ProcessState {
 /// The ways out of a process.
 pub struct Ways {
     /// Sends messages.
-    pub outbound: Box<dyn Outbound>,
+    pub outbox: Box<dyn Outbox>,
     /// Hands messages to groups; only receivers have it.
     pub delegate: Option<Box<dyn Delegate>>,
     /// Counts.
@@ -146,6 +152,8 @@ impl ProcessState {
             xavis: XavpStore::new(Naming::AnyCase),
             message_number: 0,
             held_locks: 0,
+            is_followed: false,
+            put_since_ns: 0,
             log_prefix: Vec::new(),
             ways,
             secret,
@@ -174,6 +182,41 @@ impl ProcessState {
     /// From now on this `onsend_route` is run on every request that is sent on.
     pub fn run_on_send(&mut self, loaded: Rc<Loaded>, route: RouteId) {
         self.on_send = Some(Box::new(OnSend::new(loaded, route)));
+    }
+
+    /// Lets a message leave: with those that follow, or at once when this process is about to run out of work. Others
+    /// that wait for a lock held here see it leave before they have the lock.
+    fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        if !self.is_followed || self.held_locks > 0 {
+            return self.send(outgoing);
+        }
+        match self.ways.outbox.put(outgoing)? {
+            0 => {}
+            1 => self.put_since_ns = monotonic_ns(),
+            BATCH_COUNT => self.flush(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Lets a message leave now, behind all that were put before it, and says what the kernel says.
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        self.put_since_ns = 0;
+        self.ways.outbox.send(outgoing)
+    }
+
+    /// Lets everything leave that was put: this process is about to wait.
+    pub fn flush(&mut self) {
+        self.put_since_ns = 0;
+        self.ways.outbox.flush();
+    }
+
+    /// The same where something has been there for long: this process is busy.
+    #[inline]
+    pub fn flush_old(&mut self) {
+        if self.put_since_ns != 0 && monotonic_ns() >= self.put_since_ns + HELD_MAX_NS {
+            self.flush();
+        }
     }
 
     /// Wakes workers for what was delegated since the last time.
@@ -222,6 +265,9 @@ impl ProcessState {
         self.ways.counters.add(counter, amount);
     }
 }
+
+/// No longer than this, nanoseconds, does a message lie in the outbox of a busy process.
+const HELD_MAX_NS: u64 = 1_000_000;
 
 /// Texts that messages rewritten by [`Context::apply_changes`] stand on; as many as a message may be rewritten times.
 pub type Rewrites = [OnceCell<Vec<u8>>];
@@ -274,6 +320,8 @@ pub struct Context<'m> {
     /// What outlives the message.
     pub process: &'m mut ProcessState,
     pub(super) forward_count: u32,
+    /// Something was put into the outbox for this message, and may lie there.
+    has_put: bool,
     pub(super) leaving: Option<Leaving>,
     registry: &'m Registry,
     rewrites: &'m Rewrites,
@@ -317,6 +365,7 @@ impl<'m> Context<'m> {
             is_settled: false,
             process,
             forward_count: 0,
+            has_put: false,
             leaving: None,
             registry,
             rewrites: &[],
@@ -499,7 +548,31 @@ impl<'m> Context<'m> {
         Delegation::Refused
     }
 
+    /// Lets a message leave: with others where more wait for this process.
+    pub(super) fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        self.has_put = true;
+        self.process.put(outgoing)
+    }
+
+    /// Lets a message leave now, and says what the kernel says.
+    pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        self.process.send(outgoing)
+    }
+
+    /// Lets everything leave that was put: for whoever is about to wait.
+    pub fn flush(&mut self) {
+        self.process.flush();
+    }
+
+    /// What was put for this message leaves: another process may act on it from now on, and send.
+    pub(super) fn flush_own(&mut self) {
+        if std::mem::take(&mut self.has_put) {
+            self.process.flush();
+        }
+    }
+
     fn hand_over(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
+        self.flush_own();
         let placement = self.placement(group);
         let process = &mut *self.process;
         match &mut process.ways.delegate {
@@ -543,7 +616,13 @@ impl<'m> Context<'m> {
 
     /// Takes a lock that other processes respect, waiting at most so long. It is given back with the message.
     pub fn lock(&mut self, index: u32, limit: Duration) -> Locking {
-        let taken = self.process.ways.shared.locks.lock(self.process.identity.index, index, limit);
+        self.flush_own();
+        let own = self.process.identity.index;
+        let mut taken = self.process.ways.shared.locks.try_lock(own, index);
+        if taken == Locking::Held && !limit.is_zero() {
+            self.process.flush();
+            taken = self.process.ways.shared.locks.lock(own, index, limit);
+        }
         self.process.held_locks += u32::from(taken == Locking::Taken);
         taken
     }
@@ -644,7 +723,6 @@ impl std::error::Error for ChangesRefused {}
 #[cfg(test)]
 pub(crate) mod tests {
     use std::cell::RefCell;
-    use std::io;
 
     use super::*;
     use crate::core::counters::CountNothing;
@@ -655,8 +733,8 @@ pub(crate) mod tests {
 
     struct Nowhere;
 
-    impl Outbound for Nowhere {
-        fn send(&mut self, _: u16, _: SocketAddr, _: &[u8]) -> io::Result<()> {
+    impl Outbox for Nowhere {
+        fn send(&mut self, _: &Outgoing<'_>) -> Result<(), NotSent> {
             Ok(())
         }
     }
@@ -667,7 +745,7 @@ pub(crate) mod tests {
     pub(crate) fn with_context_logging_to(kept: Rc<RefCell<Vec<u8>>>, act: impl FnOnce(&mut Context<'_>)) {
         let registry = Registry::new(&[], Default::default(), Box::new(SystemResolver));
         let ways = Ways {
-            outbound: Box::new(Nowhere),
+            outbox: Box::new(Nowhere),
             delegate: None,
             counters: Box::new(CountNothing),
             log: Rc::new(Log::new(Sink::Memory(kept), Level::Debug)),

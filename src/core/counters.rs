@@ -91,6 +91,7 @@ core_counters! {
     21 OVERLOAD_TOLD "core.overload_told" "replies that told a neighbour how much to keep back (oc=on, RFC 7339)";
     22 MEMORY_DAMAGED "core.memory_damaged" "times the memory of the queues contradicted itself, and was made anew with all processes";
     23 SET_ASIDE "core.set_aside" "messages that ended their receivers and were set aside; those of workers count for their group";
+    24 SENDS_TAKEN_OVER "core.sends_taken_over" "messages sent for a process that died before it could, or before it could note it";
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ impl Host for Context<'_> {
         self.registry().call(function, self, arguments)
     }
 
+    fn tick(&mut self) {
+        self.process.flush_old();
+    }
+
     fn show(&mut self, text: &[u8], out: &mut Vec<u8>) {
         escape(text, Manner::AsReceived, out);
     }

@@ -9,7 +9,7 @@
 //! sends them, and whoever did could have the answers to his requests delivered to anybody.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use crate::sip::branch::{Branch, ToTag};
@@ -24,6 +24,7 @@ use crate::sip::{Edits, HeaderError, HeaderId, Method, Status};
 use super::context::{Context, Target};
 use super::counters::{OVERLOAD_TOLD, REPLIES_FORWARDED, REPLIES_SENT, REQUESTS_FORWARDED, SENDS_FAILED};
 use super::datagram::Transport;
+use super::outgoing::{Flow, NotSent, Outgoing};
 use super::settings::{ListenerSetting, parse_address};
 
 const DEFAULT_PORT: u16 = 5060;
@@ -71,7 +72,7 @@ pub enum RelayFailure {
     /// `onsend_route` dropped it.
     Withheld(SocketAddr),
     /// The kernel did not take it.
-    Send(SocketAddr, io::Error),
+    Send(SocketAddr, NotSent),
 }
 
 impl fmt::Display for RelayFailure {
@@ -142,6 +143,27 @@ impl Context<'_> {
     }
 
     fn send_response(&mut self, reply: &Reply<'_>) -> Result<(), RelayFailure> {
+        let mut out = std::mem::take(&mut self.process.output);
+        let composed = self.compose_response(reply, &mut out);
+        let sent = composed.and_then(|flow| self.put_out(&Outgoing { flow, bytes: &out }));
+        self.process.output = out;
+        if !reply.body.is_empty() {
+            self.reply_body = None;
+        }
+        sent?;
+        self.is_settled |= !reply.status.is_provisional();
+        self.count(REPLIES_SENT);
+        Ok(())
+    }
+
+    /// Writes a reply to the request in hand into `out`; the flow it is to leave by.
+    pub fn compose_reply(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<Flow, RelayFailure> {
+        self.check_framing()?;
+        self.compose_response(reply, out)
+    }
+
+    fn compose_response(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<Flow, RelayFailure> {
+        out.clear();
         let line = self.message.request_line().ok_or(RelayFailure::NotARequest)?;
         if line.method == Method::Ack {
             return Err(RelayFailure::Ack);
@@ -150,9 +172,9 @@ impl Context<'_> {
         let to = self.reply_address(&via)?;
         let tag = ToTag::of_request(&self.message, &self.process.secret);
         let reason = if reply.reason.is_empty() { reply.status.reason().as_bytes() } else { reply.reason };
-        let own_body = self.reply_body.take().filter(|_| reply.body.is_empty());
         let mut lines = self.lines_for_reply(reply.headers);
-        if let Some(body) = &own_body {
+        let own_body = self.reply_body.as_ref().filter(|_| reply.body.is_empty());
+        if let Some(body) = own_body {
             lines.extend_from_slice(b"Content-Type: ");
             lines.extend_from_slice(&body.content_type);
             lines.extend_from_slice(b"\r\n");
@@ -163,20 +185,13 @@ impl Context<'_> {
             to_tag: Some(tag.as_bytes()),
             via_stamp: ViaStamp { overload: self.overload_due(&via), ..self.via_stamp(&via) },
             header_lines: &lines,
-            body: own_body.as_ref().map_or(reply.body, |body| &body.bytes),
+            body: own_body.map_or(reply.body, |body| &body.bytes),
             ..Response::new(reply.status)
         };
-        let mut out = std::mem::take(&mut self.process.output);
-        out.clear();
-        let written = write::response(&self.message, &response, &mut out).map_err(RelayFailure::from);
-        let sent = written.and_then(|()| self.send(self.circumstances().listener, to, &out));
-        self.reply_body = own_body;
-        self.process.output = out;
+        let written = write::response(&self.message, &response, out);
         self.process.lines = lines;
-        sent?;
-        self.is_settled |= !reply.status.is_provisional();
-        self.count(REPLIES_SENT);
-        Ok(())
+        written?;
+        Ok(Flow::Datagram { listener: self.circumstances().listener, to })
     }
 
     /// `append_to_reply` lines, those of this reply, and the name of this server.
@@ -234,12 +249,22 @@ impl Context<'_> {
         due
     }
 
-    fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> Result<(), RelayFailure> {
-        let sent = self.process.ways.outbound.send(listener, to, bytes);
-        sent.map_err(|error| {
-            self.count(SENDS_FAILED);
-            RelayFailure::Send(to, error)
-        })
+    /// Replies leave with others where more is to do; nobody waits for what the kernel says to them.
+    fn put_out(&mut self, outgoing: &Outgoing<'_>) -> Result<(), RelayFailure> {
+        let put = self.put(outgoing);
+        put.map_err(|not_sent| self.not_sent(outgoing, not_sent))
+    }
+
+    /// Requests leave at once: a script that is told that one did not may try another way.
+    fn send_out(&mut self, outgoing: &Outgoing<'_>) -> Result<(), RelayFailure> {
+        let sent = self.send(outgoing);
+        sent.map_err(|not_sent| self.not_sent(outgoing, not_sent))
+    }
+
+    #[cold]
+    fn not_sent(&self, outgoing: &Outgoing<'_>, not_sent: NotSent) -> RelayFailure {
+        self.count(SENDS_FAILED);
+        RelayFailure::Send(outgoing.flow.to(), not_sent)
     }
 }
 
@@ -250,11 +275,15 @@ impl Context<'_> {
     pub fn forward(&mut self, target: Target<'_>) -> Result<(), RelayFailure> {
         let line = self.message.request_line().ok_or(RelayFailure::NotARequest)?;
         self.check_framing()?;
-        let to = self.address_of(target, line.uri)?;
-        let listener = self.listener_to(to)?;
-        let mut edits = self.edits.clone();
-        self.edit_forwarded(listener, &mut edits)?;
-        self.write_and_send(&edits, listener, to)?;
+        let flow = self.flow_to(target, line.uri)?;
+        let mut out = std::mem::take(&mut self.process.output);
+        let composed = self.compose_request(flow, &mut out);
+        let sent = composed.and_then(|()| match self.may_leave(flow, &mut out) {
+            true => self.send_out(&Outgoing { flow, bytes: &out }),
+            false => Err(RelayFailure::Withheld(flow.to())),
+        });
+        self.process.output = out;
+        sent?;
         self.forward_count += 1;
         self.is_settled = true;
         self.count(REQUESTS_FORWARDED);
@@ -264,28 +293,45 @@ impl Context<'_> {
     /// Sends the message as it was received, without a Via of ours: whoever gets it answers past this server.
     pub fn send_as_received(&mut self, target: Target<'_>) -> Result<(), RelayFailure> {
         let received_uri = self.message.request_line().map(|line| line.uri).unwrap_or_default();
-        let to = self.address_of(target, received_uri)?;
-        let listener = self.listener_to(to)?;
-        let bytes = self.datagram.bytes;
-        self.send(listener, to, bytes)
+        let flow = self.flow_to(target, received_uri)?;
+        self.send_out(&Outgoing { flow, bytes: self.datagram.bytes })
     }
 
     /// Sends any bytes to where a URI leads.
     pub fn send_bytes(&mut self, uri: &[u8], bytes: &[u8]) -> Result<(), RelayFailure> {
-        let to = address_of_uri(uri)?;
-        let listener = self.listener_to(to)?;
-        self.send(listener, to, bytes)
+        let named = host_of_uri(uri)?;
+        let flow = self.flow_to_host(named)?;
+        self.send_out(&Outgoing { flow, bytes })
     }
 
-    fn address_of(&self, target: Target<'_>, received_uri: &[u8]) -> Result<SocketAddr, RelayFailure> {
-        match target {
-            Target::Address(address) => Ok(address),
-            Target::Host(host, port) => resolve(host, port.unwrap_or(DEFAULT_PORT)),
+    /// Writes the request as it is sent on by this flow into `out`: with our Via on top and the script's changes made.
+    pub fn compose_request(&self, flow: Flow, out: &mut Vec<u8>) -> Result<(), RelayFailure> {
+        let Flow::Datagram { listener, .. } = flow;
+        let mut edits = self.edits.clone();
+        self.edit_forwarded(listener, &mut edits, out)?;
+        out.clear();
+        Ok(write::message(&self.message, &edits, out)?)
+    }
+
+    fn flow_to(&mut self, target: Target<'_>, received_uri: &[u8]) -> Result<Flow, RelayFailure> {
+        let named = match target {
+            Target::Address(address) => Named::Address(address),
+            Target::Host(host, port) => named(host, port.unwrap_or(DEFAULT_PORT))?,
             Target::NextHop => {
                 let uri = self.destination_uri().or(self.changed_request_uri()).unwrap_or(received_uri);
-                address_of_uri(uri)
+                host_of_uri(uri)?
             }
+        };
+        self.flow_to_host(named)
+    }
+
+    fn flow_to_host(&mut self, named: Named) -> Result<Flow, RelayFailure> {
+        if matches!(named, Named::Host(..)) {
+            // The resolver may take its time.
+            self.flush();
         }
+        let to = named.resolve()?;
+        Ok(Flow::Datagram { listener: self.listener_to(to)?, to })
     }
 
     /// The listener the script forces, the one the message came in by, or the first of the same kind of address.
@@ -314,18 +360,20 @@ impl Context<'_> {
         listeners.iter().position(|listener| listener.address.ip() == from).map(|index| index as u16)
     }
 
-    fn edit_forwarded(&mut self, listener: u16, edits: &mut Edits) -> Result<(), RelayFailure> {
+    fn edit_forwarded(
+        &self,
+        listener: u16,
+        edits: &mut Edits,
+        room: &mut Vec<u8>,
+    ) -> Result<(), RelayFailure> {
         let via = self.message.via(0)?;
         edits.stamp_top_via(&self.message, self.via_stamp(&via))?;
         if let Some(uri) = self.changed_request_uri() {
             edits.set_request_uri(&self.message, uri)?;
         }
-        let mut out = std::mem::take(&mut self.process.output);
-        out.clear();
-        self.append_own_via(listener, &mut out);
-        let pushed = edits.push_via(&self.message, &out);
-        self.process.output = out;
-        Ok(pushed?)
+        room.clear();
+        self.append_own_via(listener, room);
+        Ok(edits.push_via(&self.message, room)?)
     }
 
     fn append_own_via(&self, listener: u16, out: &mut Vec<u8>) {
@@ -345,20 +393,6 @@ impl Context<'_> {
             out.extend_from_slice(b";rport");
         }
     }
-
-    fn write_and_send(&mut self, edits: &Edits, listener: u16, to: SocketAddr) -> Result<(), RelayFailure> {
-        let mut out = std::mem::take(&mut self.process.output);
-        out.clear();
-        let written = write::message(&self.message, edits, &mut out).map_err(RelayFailure::from);
-        let is_asked = self.process.on_send.is_some()
-            && (self.message.is_request() || self.settings().is_reply_shown_on_send);
-        let sent = written.and_then(|()| match is_asked && !self.may_leave(listener, to, &mut out) {
-            true => Err(RelayFailure::Withheld(to)),
-            false => self.send(listener, to, &out),
-        });
-        self.process.output = out;
-        sent
-    }
 }
 
 /// Replies sent on.
@@ -370,16 +404,20 @@ impl Context<'_> {
         validate::check_broadcast(&self.message).map_err(RelayFailure::Broken)?;
         let via = self.message.vias().nth(1).ok_or(RelayFailure::NoWayBack)??;
         let to = reply_target(&via)?;
-        let listener = self.listener_to(to)?;
+        let flow = Flow::Datagram { listener: self.listener_to(to)?, to };
         let stamp = ViaStamp { overload: self.overload_due(&via), ..ViaStamp::default() };
         let mut edits = std::mem::take(&mut self.edits);
         let edited =
             edits.remove_top_via(&self.message).and_then(|()| edits.stamp_via(&self.message, &via, stamp));
-        let sent = match edited {
-            Ok(()) => self.write_and_send(&edits, listener, to),
+        let mut out = std::mem::take(&mut self.process.output);
+        out.clear();
+        let written = edited.and_then(|()| write::message(&self.message, &edits, &mut out));
+        let sent = match written {
+            Ok(()) if self.may_leave(flow, &mut out) => self.put_out(&Outgoing { flow, bytes: &out }),
+            Ok(()) => Err(RelayFailure::Withheld(to)),
             Err(error) => Err(error.into()),
         };
-        self.edits = edits;
+        (self.process.output, self.edits) = (out, edits);
         sent?;
         self.count(REPLIES_FORWARDED);
         Ok(())
@@ -419,7 +457,13 @@ fn reply_target(via: &Via<'_>) -> Result<SocketAddr, RelayFailure> {
     Ok(SocketAddr::new(address, port))
 }
 
-fn address_of_uri(text: &[u8]) -> Result<SocketAddr, RelayFailure> {
+/// A host as it is written: an address, or a name that the resolver knows.
+enum Named {
+    Address(SocketAddr),
+    Host(String, u16),
+}
+
+fn host_of_uri(text: &[u8]) -> Result<Named, RelayFailure> {
     let no_host = || RelayFailure::NoHost(text.escape_ascii().to_string());
     let uri = Uri::parse(text).map_err(|_| no_host())?;
     if uri.scheme == Scheme::Sips {
@@ -427,7 +471,7 @@ fn address_of_uri(text: &[u8]) -> Result<SocketAddr, RelayFailure> {
     }
     check_transport(uri.transport().unwrap_or(b"udp"))?;
     let host = uri.host.filter(|_| uri.scheme == Scheme::Sip).ok_or_else(no_host)?;
-    resolve(host, uri.port.unwrap_or(DEFAULT_PORT))
+    named(host, uri.port.unwrap_or(DEFAULT_PORT))
 }
 
 fn check_transport(name: &[u8]) -> Result<(), RelayFailure> {
@@ -437,15 +481,27 @@ fn check_transport(name: &[u8]) -> Result<(), RelayFailure> {
     Err(RelayFailure::Transport(name.escape_ascii().to_string()))
 }
 
-/// The address of a host: as written, or as the system's resolver knows it, IPv4 before IPv6.
-fn resolve(host: &[u8], port: u16) -> Result<SocketAddr, RelayFailure> {
+fn named(host: &[u8], port: u16) -> Result<Named, RelayFailure> {
     if let Some(address) = parse_address(host) {
-        return Ok(SocketAddr::new(address, port));
+        return Ok(Named::Address(SocketAddr::new(address, port)));
     }
-    let unresolved = || RelayFailure::Unresolved(host.escape_ascii().to_string());
-    let name = std::str::from_utf8(host).ok().filter(|name| is_host_name(name)).ok_or_else(unresolved)?;
-    let found: Vec<SocketAddr> = (name, port).to_socket_addrs().map_err(|_| unresolved())?.collect();
-    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(unresolved)
+    let name = std::str::from_utf8(host).ok().filter(|name| is_host_name(name));
+    let name = name.ok_or_else(|| RelayFailure::Unresolved(host.escape_ascii().to_string()))?;
+    Ok(Named::Host(name.to_owned(), port))
+}
+
+impl Named {
+    /// The address as written, or as the system's resolver knows it, IPv4 before IPv6.
+    fn resolve(self) -> Result<SocketAddr, RelayFailure> {
+        let (name, port) = match self {
+            Named::Address(address) => return Ok(address),
+            Named::Host(name, port) => (name, port),
+        };
+        let unresolved = || RelayFailure::Unresolved(name.clone());
+        let found: Vec<SocketAddr> =
+            (name.as_str(), port).to_socket_addrs().map_err(|_| unresolved())?.collect();
+        found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(unresolved)
+    }
 }
 
 /// Nothing else is worth a question to the resolver.
@@ -481,7 +537,7 @@ mod tests {
             ("sip:no_such_host..invalid", "could not resolve \"no_such_host..invalid\""),
         ];
         for (uri, expected) in rows {
-            assert_eq!(shown(address_of_uri(uri.as_bytes())), expected, "{uri}");
+            assert_eq!(shown(host_of_uri(uri.as_bytes()).and_then(Named::resolve)), expected, "{uri}");
         }
     }
 

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,7 +22,8 @@ use super::identity::{ProcessIdentity, ProcessKind};
 use super::load::{LoadRequest, Loaded, Root, load};
 use super::log::{Level, Log, Sink};
 use super::module::{Module, ModuleEntry};
-use super::outbound::Outbound;
+use super::outbox::Outbox;
+use super::outgoing::{Flow, NotSent, Outgoing};
 use super::settings::listen::Resolver;
 
 /// A message that left.
@@ -172,7 +172,7 @@ impl Stage {
             handed_on: Rc::clone(&handed_on),
         });
         let ways = Ways {
-            outbound: Box::new(Sending(Rc::clone(&sent))),
+            outbox: Box::new(Sending(Rc::clone(&sent))),
             delegate: (kind == ProcessKind::Receiver).then_some(delegate),
             counters: Box::new(Counting(Rc::clone(&counts))),
             log: Rc::new(Log::new(Sink::Memory(Rc::clone(&log)), Level::Debug)),
@@ -391,8 +391,9 @@ fn split(written: &str) -> (&str, Option<&str>, Position) {
 
 struct Sending(Rc<RefCell<Vec<Sent>>>);
 
-impl Outbound for Sending {
-    fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Sending {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        let Outgoing { flow: Flow::Datagram { listener, to }, bytes } = *outgoing;
         let text = String::from_utf8_lossy(bytes).into_owned();
         self.0.borrow_mut().push(Sent { listener, to, text });
         Ok(())

@@ -320,6 +320,7 @@ impl CfgUtils {
         if let Some(counter) = self.slept {
             context.count(counter);
         }
+        context.flush();
         std::thread::sleep(time.min(WAIT_MAX));
         Outcome::TRUE
     }

@@ -558,6 +558,7 @@ fn share(
         waiting_room: waiting_room(loaded.registry.waiting_max())?,
         receive_memory: heritage::receive_memory(settings, &places)
             .map_err(step("make shared memory for receivers"))?,
+        outboxes: heritage::outboxes(&places).map_err(step("make shared memory for what is sent"))?,
         pulses: Counters::create(count, 1).map_err(step("make shared memory for pulses"))?,
         counters: Counters::create(count, counter_count).map_err(step("make shared memory for counters"))?,
         ledger: Ledger::create(counter_count, settings.groups.len() as u32)

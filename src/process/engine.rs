@@ -32,7 +32,7 @@ use crate::core::groups::{Delegate, Xdata};
 use crate::core::identity::ProcessIdentity;
 use crate::core::load::Loaded;
 use crate::core::log::{Level, Line, Log};
-use crate::core::outbound::Outbound;
+use crate::core::outbox::Outbox;
 use crate::core::planning::StoredPlace;
 use crate::core::relay::RelayFailure;
 use crate::core::shared::SharedState;
@@ -52,7 +52,7 @@ pub struct EngineParts {
     /// The script and what belongs to it.
     pub loaded: Rc<Loaded>,
     /// Sends messages.
-    pub outbound: Box<dyn Outbound>,
+    pub outbox: Box<dyn Outbox>,
     /// Hands messages to groups; only receivers have it.
     pub delegate: Option<Box<dyn Delegate>>,
     /// Counts.
@@ -88,7 +88,7 @@ struct Routes {
 impl Engine {
     /// An engine for this process; modules are told that it begins.
     pub fn new(parts: EngineParts) -> Engine {
-        let EngineParts { loaded, outbound, delegate, counters, log, shared, process, secret } = parts;
+        let EngineParts { loaded, outbox, delegate, counters, log, shared, process, secret } = parts;
         let routes = Routes {
             pre_routing: loaded.program.event_route("core:pre-routing"),
             request: loaded.program.request_route(),
@@ -99,7 +99,7 @@ impl Engine {
         allow_in_hosts(loaded.settings().octets_in_hosts);
         allow_in_header_names(loaded.settings().octets_in_header_names);
         loaded.registry.start(&process);
-        let ways = Ways { outbound, delegate, counters, log, shared };
+        let ways = Ways { outbox, delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ways, secret, &loaded.registry);
         if loaded.settings().is_log_prefix_renewed {
             state.renew_log_prefix(loaded.clone());
@@ -125,10 +125,27 @@ impl Engine {
         run.context.finish();
     }
 
-    /// Everything read at once was received: groups are woken, once each.
+    /// Everything read at once was received: groups are woken, once each, and what was sent leaves.
     pub fn after_batch(&mut self) {
         self.state.wake_groups();
+        self.flush();
         self.count_lost_log_lines();
+    }
+
+    /// Whether another message waits for this process behind the one it is given next: then what is sent for that one may
+    /// leave together with what is sent for those that follow.
+    pub fn set_followed(&mut self, is_followed: bool) {
+        self.state.is_followed = is_followed;
+    }
+
+    /// Everything that was sent leaves: before this process waits.
+    pub fn flush(&mut self) {
+        self.state.flush();
+    }
+
+    /// The same, if something has been there for a millisecond.
+    pub fn flush_old(&mut self) {
+        self.state.flush_old();
     }
 
     /// A message that was delegated to this worker, with its extra value; `attempts` counts processes that ended with

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::engine::{Engine, EngineParts};
 use super::ledger::Ledger;
-use super::outbound::ListenerOutbound;
+use super::outbox::{DirectOutbox, ProcessOutbox};
 use super::reload_line::ReloadLine;
 use super::remembered::Remembered;
 use super::repair::Remains;
@@ -20,11 +20,12 @@ use crate::core::groups::Delegate;
 use crate::core::identity::ProcessIdentity;
 use crate::core::load::Loaded;
 use crate::core::log::Log;
+use crate::core::outbox::Outbox;
 use crate::core::settings::{FullPolicy, Order, Settings};
 use crate::core::shared::SharedState;
 use crate::shm::{
-    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, ProcessTable, QueuePlan, Queues,
-    StatisticsPublisher, WaitingRoom,
+    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Outboxes, Overflow, ProcessTable, QueuePlan,
+    Queues, StatisticsPublisher, WaitingRoom,
 };
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
@@ -45,6 +46,8 @@ pub struct Heritage {
     pub waiting_room: Option<WaitingRoom>,
     /// What each receiver reads into, by the number of its producer.
     pub receive_memory: Vec<ReceiveMemory>,
+    /// What receivers and workers send, until the kernel has taken it.
+    pub outboxes: Outboxes,
     /// One number for each place, which goes up while its process moves; workers are watched by their queues instead.
     pub pulses: Counters,
     /// A block of counters for each place.
@@ -84,7 +87,7 @@ impl Heritage {
     pub fn engine(&self, process: ProcessIdentity, delegate: Option<Box<dyn Delegate>>) -> Engine {
         Engine::new(EngineParts {
             loaded: self.loaded.clone(),
-            outbound: Box::new(ListenerOutbound::new(self.listeners.clone())),
+            outbox: self.outbox(process.index),
             delegate,
             counters: Box::new(BlockCount {
                 own: self.counters.block(process.index),
@@ -95,6 +98,15 @@ impl Heritage {
             process,
             secret: self.secret,
         })
+    }
+
+    fn outbox(&self, process: u32) -> Box<dyn Outbox> {
+        let (listeners, log) = (self.listeners.clone(), self.log.clone());
+        let counters = self.counters.block(process);
+        match ProcessOutbox::attach(&self.outboxes, process, listeners, counters, log) {
+            Some(outbox) => Box::new(outbox),
+            None => Box::new(DirectOutbox::new(self.listeners.clone())),
+        }
     }
 
     /// What the process at this place had read, if it was a receiver.
@@ -173,6 +185,11 @@ pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
         producers: places.iter().filter(is_producer).count() as u32,
         groups: settings.groups.iter().map(group).collect(),
     }
+}
+
+/// Room for what each process sends that handles messages.
+pub fn outboxes(places: &[Role]) -> io::Result<Outboxes> {
+    Outboxes::create(places.iter().map(|role| matches!(role, Role::Receiver { .. } | Role::Worker { .. })))
 }
 
 /// Room for what each receiver reads.

@@ -287,6 +287,11 @@ impl Master {
     /// Forks the child of this index, whose state is `Wanted`.
     pub(super) fn start(&mut self, index: usize) {
         let place = self.current.children[index].place;
+        if !self.current.heritage.outboxes.may_start(place) {
+            // Somebody sends what its predecessor left, for a moment.
+            self.tell_supervisor(index, Event::FailedToStart);
+            return;
+        }
         match process::fork(&self.proof) {
             Ok(Fork::Child) => {
                 self.forget_others();
@@ -436,6 +441,7 @@ impl Master {
             // It may have died between letting a message wait and telling the timer.
             room.wake();
         }
+        self.current.heritage.outboxes.after_death(child.place);
         self.current.watchdog.forget(child.place);
         let is_worker = matches!(child.role, Role::Worker { .. });
         if matches!(self.current.phase, Phase::Stopping { step, .. } if step > 0 || !is_worker) {
@@ -445,7 +451,8 @@ impl Master {
         let process = child.process.take().unwrap_or(self.current.heritage.master);
         let heritage = &self.current.heritage;
         let remains = heritage.remains(&child.role, child.place);
-        let dead = Dead { place: child.place, role: &child.role, process, status, remains };
+        let has_unsent = heritage.outboxes.waiting(child.place) > 0;
+        let dead = Dead { place: child.place, role: &child.role, process, status, has_unsent, remains };
         let finding = self.current.repair.after_death(&dead);
         let obituary = Obituary {
             role: &child.role,
@@ -582,11 +589,8 @@ impl Master {
         self.end_the_overdue();
         for index in 0..self.current.children.len() {
             self.tell_supervisor(index, Event::TimePassed);
-            let child = &mut self.current.children[index];
-            if child.has_left_something {
-                // A successor that lives serves what its predecessor held; without one a colleague takes it.
-                child.has_left_something =
-                    child.process.is_none() && !self.current.repair.hand_over(&child.role);
+            if self.current.children[index].has_left_something {
+                self.current.children[index].has_left_something = !self.hand_over(index);
             }
         }
         match self.current.phase {
@@ -599,6 +603,21 @@ impl Master {
             Phase::Ending { .. } => self.send_all(Signal::SIGKILL),
             _ => {}
         }
+    }
+
+    /// A successor that lives serves what its predecessor held; without one colleagues take it: first they send what it was
+    /// to send, then they process what it held. Whether nothing is left.
+    fn hand_over(&mut self, index: usize) -> bool {
+        let Generation { heritage, repair, children, .. } = &mut self.current;
+        let child = &children[index];
+        if child.process.is_some() {
+            return true;
+        }
+        let has_unsent = heritage.outboxes.abandon(child.place);
+        if has_unsent {
+            repair.wake_all();
+        }
+        !has_unsent && repair.hand_over(&child.role)
     }
 
     /// Says aloud when workers of a group do not hold, and when all of them do again.

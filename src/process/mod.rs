@@ -34,7 +34,7 @@ pub mod names;
 pub mod number_file;
 pub mod obituary;
 pub mod offspring;
-pub mod outbound;
+pub mod outbox;
 pub mod overload;
 mod precedence;
 pub mod quarantine;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Messages are read into memory that outlives this process (see `sys::receive`): what a killed receiver had read and
-//! not handled, its successor handles first.
+//! not handled, its successor handles first. What is sent for a message lies in the receiver's outbox before the message is
+//! done with, and leaves before the receiver waits for the next batch.
 
 use std::cell::Cell;
 use std::io;
@@ -26,13 +27,13 @@ use crate::core::identity::ProcessIdentity;
 use crate::core::log::{Level, Log};
 use crate::core::settings::Settings;
 use crate::core::throttle::Throttle;
-use crate::shm::{CounterBlock, Placement, Producer, PushError, Record};
+use crate::shm::{self, CounterBlock, Placement, Producer, PushError, Record};
 use crate::sys::clock::{monotonic_ns, realtime_ns};
 use crate::sys::receive::{Inheritance, ReceiveBatch, ReceiveMemory, Received};
 use crate::transport::udp::UdpListener;
 
-/// Datagrams read by one call.
-const BATCH_COUNT: usize = 16;
+/// Datagrams read by one call: as many as leave by one.
+const BATCH_COUNT: usize = shm::BATCH_COUNT;
 
 /// A busy receiver looks after its master once in so many batches; an idle one when its wait is over.
 const BATCHES_PER_LOOK: u32 = 16;
@@ -78,6 +79,8 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
             }
             Err(error) if is_temporary(&error) => {
                 reader.beat();
+                // What a dead process left is to be sent, even if nothing comes.
+                reader.engine.flush();
                 follow_master(heritage, &rules);
             }
             Err(error) => return Err(error),
@@ -119,6 +122,7 @@ impl Reader<'_> {
         while let Some(received) = batch.current() {
             batch.begin();
             self.beat();
+            self.engine.set_followed(batch.is_followed());
             match circumstances(&received, self.socket, self.listener, received_at_ns) {
                 Ok(circumstances) => {
                     self.receive(&Datagram { bytes: received.bytes, circumstances }, is_stopping);

@@ -17,7 +17,8 @@ use crate::core::groups::{Delegate, Delegation, GroupIndex};
 use crate::core::identity::{ProcessIdentity, ProcessKind};
 use crate::core::load::Loaded;
 use crate::core::log::Log;
-use crate::core::outbound::Outbound;
+use crate::core::outbox::Outbox;
+use crate::core::outgoing::{Flow, NotSent, Outgoing};
 use crate::core::settings::GroupSetting;
 use crate::shm::Placement;
 use crate::sip::branch::Secret;
@@ -43,7 +44,7 @@ pub fn replay(
     let mut engine = Engine::new(EngineParts {
         loaded,
         shared,
-        outbound: Box::new(kept.clone()),
+        outbox: Box::new(kept.clone()),
         delegate: (kind == ProcessKind::Receiver).then(|| Box::new(kept.clone()) as Box<dyn Delegate>),
         counters: Box::new(CountNothing),
         log,
@@ -81,8 +82,9 @@ struct Kept {
     loaded: Rc<Loaded>,
 }
 
-impl Outbound for Kept {
-    fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Kept {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        let Outgoing { flow: Flow::Datagram { listener, to }, bytes } = *outgoing;
         self.events.borrow_mut().push(Event::Sent { listener, to, bytes: bytes.to_vec() });
         Ok(())
     }

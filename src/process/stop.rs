@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::damage;
-use super::generation::Phase;
+use super::generation::{Generation, Phase};
 use super::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master};
 use super::offspring::Child;
 use super::role::{Role, STOP_STEP_COUNT};
@@ -139,13 +139,15 @@ impl Master {
             .for_each(WaitingRoom::hurry);
     }
 
-    /// Receivers that died while they left may have read messages that nobody handled: their places are filled once more.
+    /// Receivers that died while they left may have read messages that nobody handled, or not sent all: their places are filled once more.
     fn recall_receivers(&mut self) {
         for index in 0..self.current.children.len() {
             let child = &self.current.children[index];
             let Role::Receiver { producer, .. } = child.role else { continue };
+            let heritage = &self.current.heritage;
             if child.state == State::Gone
-                && self.current.heritage.receive_memory[producer as usize].has_left()
+                && (heritage.receive_memory[producer as usize].has_left()
+                    || heritage.outboxes.waiting(child.place) > 0)
             {
                 self.tell_supervisor(index, Event::Recalled);
             }
@@ -158,9 +160,11 @@ impl Master {
             let Role::Worker { group, .. } = self.current.children[index].role else { continue };
             let is_of_group =
                 |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
-            let is_abandoned =
-                self.current.children.iter().filter(|c| is_of_group(c)).all(|c| !c.state.is_alive());
-            if is_abandoned && !self.current.repair.is_drained(group) {
+            let mut of_group = self.current.children.iter().filter(|child| is_of_group(child));
+            let is_abandoned = of_group.clone().all(|child| !child.state.is_alive());
+            let has_unsent = |child: &Child| self.current.heritage.outboxes.waiting(child.place) > 0;
+            let is_done = self.current.repair.is_drained(group) && !of_group.any(has_unsent);
+            if is_abandoned && !is_done {
                 self.recall_group(group);
             }
         }
@@ -198,6 +202,12 @@ impl Master {
                 Level::Error,
                 format_args!("lost: {depth} messages waiting in group {name}, and those in hand"),
             );
+        }
+        let Generation { heritage, children, .. } = &self.current;
+        let unsent_count: u64 = children.iter().map(|child| heritage.outboxes.waiting(child.place)).sum();
+        if unsent_count > 0 {
+            status = EXIT_UNDONE;
+            self.say(Level::Error, format_args!("lost: {unsent_count} messages that were about to leave"));
         }
         let waiting_count = self.current.heritage.waiting_room.as_ref().map_or(0, WaitingRoom::taken_count);
         if waiting_count > 0 {

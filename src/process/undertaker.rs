@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::child;
 use super::engine::{Engine, EngineParts};
 use super::heritage::Heritage;
-use super::outbound::ListenerOutbound;
+use super::outbox::DirectOutbox;
 use super::quarantine::{Quarantine, SetAside};
 use super::role::Role;
 use crate::core::counters::CountNothing;
@@ -156,7 +156,7 @@ fn answer(heritage: &Heritage, set_aside: &SetAside, pid: u32) {
     let Some(circumstances) = set_aside.circumstances else { return };
     let mut engine = Engine::new(EngineParts {
         loaded: heritage.loaded.clone(),
-        outbound: Box::new(ListenerOutbound::new(heritage.listeners.clone())),
+        outbox: Box::new(DirectOutbox::new(heritage.listeners.clone())),
         delegate: None,
         counters: Box::new(CountNothing),
         log: heritage.log.clone(),

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 
 use super::*;
@@ -18,6 +17,7 @@ use crate::core::module::{
     Argument, Complaint, Module, ModuleEntry, ModuleFunction, ModuleVariable, Outcome, Parameter,
     ParameterKind,
 };
+use crate::core::outgoing::{Flow, NotSent, Outgoing};
 use crate::core::planning::Planning;
 use crate::core::value::answer;
 use crate::core::variables::KeyRule;
@@ -139,8 +139,9 @@ struct Traffic {
 
 struct Recorder(Rc<Traffic>);
 
-impl Outbound for Recorder {
-    fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Recorder {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        let Outgoing { flow: Flow::Datagram { listener, to }, bytes } = *outgoing;
         let text = String::from_utf8_lossy(bytes).into_owned();
         self.0.sent.borrow_mut().push((listener, to, text));
         Ok(())
@@ -198,7 +199,7 @@ impl Bench {
         let engine = Engine::new(EngineParts {
             shared: loaded.registry.shared_state(2).expect("memory"),
             loaded: Rc::new(loaded),
-            outbound: recorder(),
+            outbox: recorder(),
             delegate: is_receiver.then(|| recorder() as Box<dyn Delegate>),
             counters: recorder(),
             log: Rc::new(log),
