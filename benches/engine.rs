@@ -7,18 +7,19 @@
 use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sworker::core::context::Context;
-use sworker::core::counters::CountNothing;
-use sworker::core::datagram::{Circumstances, Datagram, Transport};
-use sworker::core::groups::{Delegate, Delegation, GroupIndex, Xdata};
-use sworker::core::identity::{ProcessIdentity, ProcessKind};
-use sworker::core::load::{LoadRequest, Root, load};
-use sworker::core::log::Log;
-use sworker::core::module::{Argument, Module, ModuleEntry, ModuleFunction, Outcome, ParameterKind};
-use sworker::core::outbox::Outbox;
-use sworker::core::outgoing::{NotSent, Outgoing};
-use sworker::process::engine::{Engine, EngineParts};
+use sworker::bindings::load::{LoadRequest, Root, load};
+use sworker::bindings::module::{Argument, Module, ModuleEntry, ModuleFunction, Outcome, ParameterKind};
+use sworker::engine::perform::{Engine, EngineParts};
+use sworker::routing::context::Context;
+use sworker::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata};
+use sworker::routing::envelope::{Circumstances, Datagram};
+use sworker::routing::outbox::Outbox;
+use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::sip::branch::Secret;
+use sworker::telemetry::counters::CountNothing;
+use sworker::telemetry::log::Log;
+use sworker::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use sworker::transport::endpoint::Transport;
 
 /// The two functions that the script needs, without what real modules do around them.
 struct Bare;

@@ -14,19 +14,21 @@ use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-use sworker::core::counters::CountNothing;
-use sworker::core::datagram::{Circumstances, Datagram, Transport};
-use sworker::core::groups::Delegate;
-use sworker::core::identity::{ProcessIdentity, ProcessKind};
-use sworker::core::load::{self, LoadRequest, Loaded, Root};
-use sworker::core::log::Log;
-use sworker::core::outbox::Outbox;
-use sworker::core::outgoing::{NotSent, Outgoing};
+use sworker::bindings::load;
+use sworker::bindings::load::{LoadRequest, Loaded, Root};
+use sworker::engine::perform::{Engine, EngineParts};
 use sworker::modules::MODULES;
-use sworker::process::engine::{Engine, EngineParts};
-use sworker::process::receiver::RingDelegate;
+use sworker::process::roles::receiver::RingDelegate;
+use sworker::routing::delegation::Delegate;
+use sworker::routing::envelope::{Circumstances, Datagram};
+use sworker::routing::outbox::Outbox;
+use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::shm::{Consumer, GroupPlan, QueuePlan, Queues};
 use sworker::sip::branch::Secret;
+use sworker::telemetry::counters::CountNothing;
+use sworker::telemetry::log::Log;
+use sworker::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use sworker::transport::endpoint::Transport;
 
 const SCRIPT: &str = r#"#!KAMAILIO
 listen=udp:127.0.0.1:5060

@@ -8,13 +8,13 @@
 
 use std::net::IpAddr;
 
+use sworker::bindings::registry::Registry;
+use sworker::config::settings::listen::Resolver;
 use sworker::control::protocol;
-use sworker::core::continuation::Continuation;
-use sworker::core::datagram::Circumstances;
-use sworker::core::groups::Xdata;
-use sworker::core::registry::Registry;
-use sworker::core::settings::listen::Resolver;
 use sworker::modules::MODULES;
+use sworker::routing::continuation::Continuation;
+use sworker::routing::delegation::Xdata;
+use sworker::routing::envelope::Circumstances;
 use sworker::script::check::check;
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::source::SourceMap;
@@ -62,7 +62,6 @@ pub fn read_everything(bytes: &[u8]) {
 fn read_header(message: &Message<'_>, header: &Header<'_>) {
     let span = message.span_of(header.line).expect("a part of the message");
     assert_eq!(&message.bytes()[span], header.line);
-    let _ = header.unfolded();
     let _ = sworker::sip::credentials::Credentials::parse(header.value)
         .map(|credentials| credentials.iter().count());
 }
@@ -95,7 +94,6 @@ fn write_everything(message: &Message<'_>) {
     }
     let _ = edits.set_request_uri(message, b"sip:next");
     edits.push_via(message, b"SIP/2.0/UDP us;branch=z9hG4bK1").expect("a Via");
-    edits.repair_content_length(message);
     out.clear();
     write::message(message, &edits, &mut out).expect("no edit puts text in as it is");
     let forwarded = Message::parse(&out);
@@ -175,7 +173,7 @@ pub fn edit(bytes: &[u8]) {
     let before = message.header_count();
     let expected = match operation % 8 {
         0 => edits.add_last(&message, b"X-Added", text).ok().map(|()| before + 1),
-        1 => edits.add_first(&message, text, b"value").ok().map(|()| before + 1),
+        1 => edits.add_last(&message, text, b"value").ok().map(|()| before + 1),
         2 => edits.push_via(&message, text).ok().map(|()| before + 1),
         3 => Some(before - edits.remove_named(&message, text)),
         4 => edits.set_request_uri(&message, text).ok().map(|()| before),
@@ -264,7 +262,7 @@ pub fn answer_line(bytes: &[u8]) {
 
 /// What a crashed process left in shared memory is read as it was written, or refused.
 pub fn decode_record(bytes: &[u8]) {
-    let (head, rest) = bytes.split_at(bytes.len().min(sworker::core::datagram::CIRCUMSTANCES_SIZE));
+    let (head, rest) = bytes.split_at(bytes.len().min(sworker::routing::envelope::CIRCUMSTANCES_SIZE));
     if let Ok(circumstances) = Circumstances::decode(head) {
         assert_eq!(Circumstances::decode(&circumstances.encode()), Ok(circumstances));
     }

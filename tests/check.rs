@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::Value;
-use sworker::core::load::{LoadRequest, Report, ReportFormat, Root, examine, load, print_canonical};
-use sworker::core::settings::Written;
+use sworker::bindings::load::{LoadRequest, Report, ReportFormat, Root, examine, load, print_canonical};
+use sworker::config::settings::Written;
 use sworker::modules::MODULES;
 
 /// Stands before the scripts of the table.
@@ -246,7 +246,7 @@ fn each_mistake_is_told_once_where_it_is_with_what_is_near() {
             "route() cannot be used in onsend_route",
             "",
         ),
-        ("request_route { sl_send_reply(200, OK); }", "OK", "`OK` is no value", "\"OK\""),
+        ("request_route { sl_send_reply(200, OK); }", "OK", "`OK` is not a value", "\"OK\""),
         ("request_route { if (proto == UPD) drop; }", "UPD", "`proto` is never `UPD`", "did you mean UDP?"),
         ("request_route { if (af != INET4) drop; }", "INET4", "`af` is never `INET4`", "INET, INET6"),
         ("request_route { $var() = 1; }", "$var()", "$var needs a name", "$var(name)"),
@@ -437,7 +437,7 @@ fn the_value_of_a_define_of_the_command_line_is_shown_with_it() {
     assert!(said.contains("command line: note: in the value of `CALL`, defined here"), "{said}");
     let said = with_option("--loadmodule xlog.so", "loadmodule \"xlog\"\nrequest_route { exit; }\n");
     assert!(said.contains("t.cfg:1:12: error: module \"xlog\" is loaded twice"), "{said}");
-    assert!(said.contains("help: --loadmodule xlog.so of the command line loads it too"), "{said}");
+    assert!(said.contains("help: the command line option --loadmodule xlog.so loads it too"), "{said}");
     let said = with_option("--substdef /A/5/", "#!define A 6\nrequest_route { exit; }\n");
     assert!(said.contains("`A` is already defined"), "{said}");
     assert!(said.contains("command line: note: first defined here"), "{said}");
@@ -502,7 +502,7 @@ fn what_is_no_proper_file_is_refused_at_once() {
         ("directory.cfg", "not a regular file"),
         ("loop.cfg", "could not read"),
         ("large.cfg", "larger than 8 MB"),
-        ("self.cfg", "more than 16 deep"),
+        ("self.cfg", "more than 16 levels deep"),
         ("none.cfg", "there is no file"),
     ];
     for (name, expected) in rows {

@@ -17,7 +17,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use sworker::shm::crash_point::Point;
+use sworker::shm::proof::crash_point::Point;
 use sworker::shm::{BATCH_COUNT, CounterBlock, Counters, Outbox, Outboxes, Packet, PutError};
 use sworker::sys::process::{
     DeadChild, ExitStatus, Fork, ProcessId, SingleThreaded, exit_now, fork, kill, try_wait_any, wait_any,
@@ -198,7 +198,7 @@ impl Parent {
 
     #[cfg(feature = "crash-points")]
     fn note_point(&mut self, status: i32) -> bool {
-        let point = sworker::shm::crash_point::point_of_exit_status(status);
+        let point = sworker::shm::proof::crash_point::point_of_exit_status(status);
         let index = point.and_then(|point| Point::OF_OUTBOXES.iter().position(|known| *known == point));
         index.map(|index| self.hits[index] += 1).is_some()
     }
@@ -310,7 +310,7 @@ fn arm(random: &mut Random) {
         let point = Point::OF_OUTBOXES[(random.next() % Point::OF_OUTBOXES.len() as u64) as usize];
         let is_seldom = matches!(point, Point::OutboxAdopted | Point::OutboxGivenBack);
         let passes = if is_seldom { 1 } else { 1 + (random.next() % 40) as u32 };
-        sworker::shm::crash_point::arm(point, passes);
+        sworker::shm::proof::crash_point::arm(point, passes);
     }
 }
 

@@ -20,7 +20,7 @@ mod runner;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use sworker::shm::crash_point::Point;
+use sworker::shm::proof::crash_point::Point;
 use sworker::shm::{
     Blame, Consumer, Counters, Delivery, GroupPlan, Lanes, Overflow, Placement, Producer, PushError,
     QueuePlan, Queues, Record, Repair, Repaired,
@@ -702,7 +702,7 @@ struct Sums {
 
 #[cfg(feature = "crash-points")]
 fn arm(point: Point, passes: u32) {
-    sworker::shm::crash_point::arm(point, passes);
+    sworker::shm::proof::crash_point::arm(point, passes);
 }
 
 #[cfg(not(feature = "crash-points"))]
@@ -710,7 +710,7 @@ fn arm(_point: Point, _passes: u32) {}
 
 #[cfg(feature = "crash-points")]
 fn point_of(status: i32) -> Option<Point> {
-    sworker::shm::crash_point::point_of_exit_status(status)
+    sworker::shm::proof::crash_point::point_of_exit_status(status)
 }
 
 #[cfg(not(feature = "crash-points"))]

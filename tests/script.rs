@@ -131,10 +131,10 @@ fn one_mistake_is_one_diagnostic() {
         (r#"pv_isset("x");"#, "a variable is needed here", "\"x\""),
         (
             r#"increment("$(var(x){s.len})");"#,
-            "a variable with transformations cannot be handed to a function as a place",
+            "a variable with transformations cannot be passed to a function that assigns it",
             "{s.len}",
         ),
-        (r#"code("abc");"#, "an integer is needed here, \"abc\" is none", "\"abc\""),
+        (r#"code("abc");"#, "an integer is needed here, not \"abc\"", "\"abc\""),
         ("t_reply_only();", "t_reply_only() cannot be used in request_route", "t_reply_only"),
         (
             r#"if (src_ip == "10.0.0.0/40") exit;"#,
@@ -160,7 +160,7 @@ fn one_mistake_is_one_diagnostic() {
             "\"(\"",
         ),
         // Warnings and notices:
-        ("exit; xlog(\"x\");", "this is never reached, `exit` stands before it", "xlog(\"x\");"),
+        ("exit; xlog(\"x\");", "this is never reached, `exit` comes before it", "xlog(\"x\");"),
         (
             "sworker_task(\"calls\");",
             "the result of sworker_task() is ignored: the message may be processed twice or not at all",
@@ -184,7 +184,7 @@ fn one_mistake_is_one_diagnostic() {
         ),
         (
             "switch ($rm) { case 1: break; case 1: break; }",
-            "this case is never reached, the same label stands above",
+            "this case is never reached, the same label is used above",
             "case 1:",
         ),
         ("break;", "`break` outside of a loop or switch ends the route", "break;"),
@@ -646,11 +646,11 @@ fn nothing_runs_without_end() {
         // Two to the power of 255 calls.
         (
             "route(A); } route[A] { route(A); route(A);",
-            "t.cfg:1: Error: the script took more than 5000 steps and was ended",
+            "t.cfg:1: Error: the script took more than 5000 steps and was stopped",
         ),
         (
             "while (1) { while (1) { while (1) { $var(x) = 1; } } }",
-            "t.cfg:1: Error: the script took more than 5000 steps and was ended",
+            "t.cfg:1: Error: the script took more than 5000 steps and was stopped",
         ),
     ];
     for (body, expected) in rows {
@@ -698,7 +698,7 @@ fn a_tree_that_is_too_deep_is_refused_by_the_checker_itself() {
     let ast = Ast { items: vec![item], defines: Vec::new() };
     let Checked { program, diagnostics } = check::check(&ast, &SourceMap::new(), &mut TestCatalog::default());
     assert!(program.is_none());
-    assert_eq!(diagnostics[0].message, "this is nested more than 200 deep");
+    assert_eq!(diagnostics[0].message, "this is nested more than 200 levels deep");
     assert_eq!(diagnostics.len(), 1);
 }
 

@@ -9,18 +9,19 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use sworker::core::counters::{Count, CounterId};
-use sworker::core::datagram::{Circumstances, Datagram, Transport};
-use sworker::core::groups::{Delegate, Delegation, GroupIndex};
-use sworker::core::identity::{ProcessIdentity, ProcessKind};
-use sworker::core::load::{LoadRequest, Loaded, Root, load};
-use sworker::core::log::{Level, Log, Sink};
-use sworker::core::outbox::Outbox;
-use sworker::core::outgoing::{NotSent, Outgoing};
+use sworker::bindings::load::{LoadRequest, Loaded, Root, load};
+use sworker::engine::perform::{Engine, EngineParts};
 use sworker::modules::MODULES;
-use sworker::process::engine::{Engine, EngineParts};
+use sworker::routing::delegation::{Delegate, Delegation, GroupIndex};
+use sworker::routing::envelope::{Circumstances, Datagram};
+use sworker::routing::outbox::Outbox;
+use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::shm::Placement;
 use sworker::sip::branch::Secret;
+use sworker::telemetry::counters::{Count, CounterId};
+use sworker::telemetry::log::{Level, Log, Sink};
+use sworker::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use sworker::transport::endpoint::Transport;
 
 const SCRIPT: &str = r#"#!KAMAILIO
 listen=udp:127.0.0.1:5060
@@ -232,7 +233,7 @@ fn a_full_group_leaves_the_message_to_the_receiver() {
     assert!(text.starts_with("SIP/2.0 503 Busy bob\r\n"), "{text}");
     assert_eq!(receiver.count("sworker.full"), 1);
     let log = receiver.log();
-    assert!(log.contains("its queue is full") && log.contains("===== processing continues"), "{log}");
+    assert!(log.contains("the queue is full") && log.contains("===== processing continues"), "{log}");
 
     // The ACK to that answer of ours ends here.
     let tag = text.split("To: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();

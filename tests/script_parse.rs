@@ -316,41 +316,41 @@ const REJECTED_STATEMENTS: &[(&str, u32, &str)] = &[
     ("xlog(\"a\"));", 10, "this `)` closes nothing"),
     ("if ($x)) { exit; }", 8, "this `)` closes nothing"),
     ("xlog(\"a\",);", 9, "nothing follows this `,`"),
-    ("xlog(\"a\" $rU);", 10, "`$rU` cannot stand here"),
+    ("xlog(\"a\" $rU);", 10, "`$rU` is not allowed here"),
     ("f(g(1));", 3, "`g` cannot be called inside the arguments of another function"),
-    ("route(A-B);", 8, "a name with `-` must stand in quotes"),
+    ("route(A-B);", 8, "a name with `-` must be in quotes"),
     ("else exit;", 1, "this `else` has no `if`"),
     ("if (1) { exit; }; else { exit; }", 19, "this `else` has no `if`"),
     ("if (1) then exit;", 8, "there is no `then`"),
     ("if (1)", 7, "nothing follows this `if`"),
-    ("case 1: exit;", 1, "`case` stands outside a `switch`"),
-    ("switch ($x) { exit; case 1: break; }", 15, "this stands before the first `case`"),
+    ("case 1: exit;", 1, "`case` is outside a `switch`"),
+    ("switch ($x) { exit; case 1: break; }", 15, "this is before the first `case`"),
     ("switch ($x) { case 1 break; }", 21, "`:` is expected before `break`"),
     ("$var(x);", 1, "this does nothing"),
     ("$var(x) == 1;", 1, "this does nothing"),
     ("1;", 1, "this does nothing"),
     ("\"abc\";", 1, "this does nothing"),
     ("method;", 1, "`method` alone does nothing"),
-    ("x = 1;", 1, "`x` is no variable"),
-    ("xlog \"abc\";", 1, "the arguments of `xlog` stand in parentheses"),
+    ("x = 1;", 1, "`x` is not a variable"),
+    ("xlog \"abc\";", 1, "the arguments of `xlog` are written in parentheses"),
     ("route[X];", 1, "`route[…]` begins a block"),
     ("$avp(x)[0] = 5;", 8, "an index needs the long form"),
     ("$var(x) = $rU{s.len};", 14, "a transformation needs the long form"),
     ("$var(x) = $(rU[a]);", 15, "this index cannot be read"),
     ("$var(x) = $(rU;", 12, "this `(` is never closed"),
     ("$var(x) = ;", 11, "a value is missing before `;`"),
-    ("$var(x) = 08;", 11, "`08` is no number"),
-    ("$var(x) = 12abc;", 11, "`12abc` is no number"),
+    ("$var(x) = 08;", 11, "`08` is not a number"),
+    ("$var(x) = 12abc;", 11, "`12abc` is not a number"),
     ("$var(x) = +5;", 11, "a value is missing before `+`"),
     ("if () exit;", 5, "there is nothing in these parentheses"),
     ("5 = $var(x);", 3, "only a variable can be assigned to"),
-    ("§ exit;", 1, "`§` cannot stand outside quotes"),
+    ("§ exit;", 1, "`§` is not allowed outside quotes"),
 ];
 
 const REJECTED_TOP_LEVEL: &[(&str, &str, &str)] = &[
     ("debug=1+1", "1:8", "`+` cannot follow the value"),
     ("debug=", "1:7", "`debug` has no value"),
-    ("debug = = 5", "1:9", "`=` is no value"),
+    ("debug = = 5", "1:9", "`=` is not a value"),
     ("loadmodule sl", "1:12", "the name of the module is missing before `sl`"),
     ("modparam(\"xlog\", \"buf_size\", 4096+1)", "1:34", "`+` cannot follow the value"),
     ("modparam(\"xlog\" \"buf_size\", 4096)", "1:29", "the name of the parameter is missing before `4096`"),
@@ -359,18 +359,18 @@ const REJECTED_TOP_LEVEL: &[(&str, &str, &str)] = &[
     ("flags a:1 b:2", "1:11", "`b` begins nothing"),
     ("reply_route[X] { exit; }", "1:12", "`reply_route` has no name"),
     ("request_route[X] { exit; }", "1:14", "`request_route` has no name"),
-    ("failure_route[a-b] { exit; }", "1:16", "a name with `-` must stand in quotes"),
+    ("failure_route[a-b] { exit; }", "1:16", "a name with `-` must be in quotes"),
     ("route[A] exit;", "1:10", "the body of the route is missing before `exit`"),
-    ("event_route[core] { exit; }", "1:13", "`core` is no name of an event"),
+    ("event_route[core] { exit; }", "1:13", "`core` is not an event name"),
     ("event_route { exit; }", "1:1", "an event route needs a name"),
     ("reqest_route { exit; }", "1:1", "there is no kind of route `reqest_route`"),
-    ("xlog(\"a\");", "1:1", "`xlog` stands outside a route"),
+    ("xlog(\"a\");", "1:1", "`xlog` is outside a route"),
     ("route[A] { exit; } }", "1:20", "this `}` closes nothing"),
     ("route[A] { if (1) { exit; }\nroute[B] { exit; }", "1:10", "this `{` is never closed"),
     ("route[A] {\nif (1) {\nexit;\n}", "1:10", "this `{` is never closed"),
-    ("route[A] {\n  }\n  exit;\n  if (1) { exit; }\n}\n", "3:3", "`exit` stands outside a route"),
+    ("route[A] {\n  }\n  exit;\n  if (1) { exit; }\n}\n", "3:3", "`exit` is outside a route"),
     ("#!define X 5\n#!define X 6", "2:10", "`X` is already defined"),
-    ("#!define X\nroute[X] { exit; }", "2:8", "`]` is no name of a route"),
+    ("#!define X\nroute[X] { exit; }", "2:8", "`]` is not a route name"),
     ("#!define X X\nuser=X", "2:6", "the value of the define `X` contains itself"),
     ("#!define a-b 5", "1:10", "`-` cannot be part of the name of a define"),
     ("#!ifdef X\nfoo", "1:1", "different number of preprocessor directives: 1 more #!ifdef than #!endif"),
@@ -484,7 +484,7 @@ fn an_included_file_does_not_go_on_with_the_word_before_it() {
 fn a_mistake_in_an_included_file_says_how_it_came_here() {
     let files = vec![("b.cfg", b"#!define BAD 08\nf(BAD);\n".to_vec())];
     let (_, rendered) = parse_files(files, "route {\ninclude_file \"b.cfg\"\n}\n");
-    let expected = "b.cfg:2:3: error: `08` is no number\nf(BAD);\n  ^^^\n\
+    let expected = "b.cfg:2:3: error: `08` is not a number\nf(BAD);\n  ^^^\n\
                     help: a leading 0 makes a number octal: only the digits 0 to 7\n\
                     b.cfg:1:10: note: in the value of `BAD`, defined here\n\
                     a.cfg:2:1: note: b.cfg is included here\n";
@@ -495,7 +495,7 @@ fn a_mistake_in_an_included_file_says_how_it_came_here() {
 fn includes_are_limited() {
     let itself = vec![("a.cfg", b"include_file \"a.cfg\"\n".to_vec())];
     let (_, rendered) = parse_files(itself, "include_file \"a.cfg\"\n");
-    assert!(rendered.contains("files are included more than 16 deep"), "{rendered}");
+    assert!(rendered.contains("files are included more than 16 levels deep"), "{rendered}");
     let large = vec![("b.cfg", vec![b' '; (8 << 20) + 1])];
     let (_, rendered) = parse_files(large, "include_file \"b.cfg\"\n");
     assert!(rendered.contains("\"b.cfg\" is larger than 8 MB"), "{rendered}");
@@ -513,7 +513,7 @@ fn multiplying_defines_are_limited() {
     text.push_str("user=A59\n");
     let (_, diagnostics, source) = parse(&text);
     let rendered = diagnostic::render_all(&diagnostics, &source);
-    assert_eq!(rendered.matches("defines are replaced too often").count(), 1, "{rendered}");
+    assert_eq!(rendered.matches("too many replacements of defines").count(), 1, "{rendered}");
 }
 
 #[test]

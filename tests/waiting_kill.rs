@@ -15,7 +15,7 @@ mod runner;
 
 use std::time::{Duration, Instant};
 
-use sworker::shm::crash_point::Point;
+use sworker::shm::proof::crash_point::Point;
 use sworker::shm::{Counters, GroupPlan, Placement, QueuePlan, Queues, Record, WaitingRoom};
 use sworker::sys::clock::monotonic_ns;
 use sworker::sys::process::{
@@ -143,7 +143,7 @@ impl Parent {
 
     #[cfg(feature = "crash-points")]
     fn note_point(&mut self, status: i32) -> bool {
-        let point = sworker::shm::crash_point::point_of_exit_status(status);
+        let point = sworker::shm::proof::crash_point::point_of_exit_status(status);
         let index = point.and_then(|point| Point::OF_SEATS.iter().position(|seat| *seat == point));
         index.map(|index| self.hits[index] += 1).is_some()
     }
@@ -223,7 +223,7 @@ fn live(world: &World, index: u32, random: &mut Random) -> ! {
 fn arm(random: &mut Random, points: &[Point]) {
     if random.next().is_multiple_of(2) {
         let point = points[(random.next() % points.len() as u64) as usize];
-        sworker::shm::crash_point::arm(point, 1 + (random.next() % 30) as u32);
+        sworker::shm::proof::crash_point::arm(point, 1 + (random.next() % 30) as u32);
     }
 }
 

@@ -16,12 +16,12 @@ const HELP: &str = "\
 usage: sworkerctl [options] COMMAND [ARGUMENT...]
 
   -s SOCKET     control socket of the server
-  -Y DIRECTORY  run directory of the server, in which its socket is; without it
-                /run/sworker for root, $XDG_RUNTIME_DIR/sworker or sworker-UID
-                in the directory for temporary files for others
+  -Y DIRECTORY  run directory of the server, which holds its socket; default:
+                /run/sworker for root, for others $XDG_RUNTIME_DIR/sworker or
+                sworker-UID in the directory for temporary files
   -j            print the result as one line of JSON instead of many
   -r            print text bare, without the quotes of JSON
-  -t SECONDS    wait so long for the answer (default 5)
+  -t SECONDS    time to wait for the answer (default 5)
   -h            print this and exit
 
 Arguments that look like numbers are numbers; s:5 is text, i:5 a number.

@@ -11,18 +11,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sworker::core::instance;
+use sworker::config::instance;
 use sworker::shm::{GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsViewer};
 
 const HELP: &str = "\
 usage: sworkertop [options]
 
-  -1            print once and exit; without it the figures are drawn again and again
-  -Y DIRECTORY  run directory of the server; without it /run/sworker for root,
-                $XDG_RUNTIME_DIR/sworker or sworker-UID in the directory for
-                temporary files for others
-  -i INSTANCE   name under which the server publishes, instead of -Y
-  -n SECONDS    draw so often (default 1)
+  -1            print once and exit, instead of refreshing until interrupted
+  -Y DIRECTORY  run directory of the server; default: /run/sworker for root,
+                for others $XDG_RUNTIME_DIR/sworker or sworker-UID in the
+                directory for temporary files
+  -i INSTANCE   name under which the server publishes its statistics, instead
+                of -Y
+  -n SECONDS    time between refreshes (default 1)
   -h            print this and exit
 ";
 
@@ -98,7 +99,7 @@ fn show_once(order: &Order) -> Result<(), String> {
 fn attach(order: &Order) -> Result<Snapshot, String> {
     StatisticsViewer::attach(&order.instance).map_err(|error| match (&error, &order.run_directory) {
         (StatisticsError::NotFound(_), Some(directory)) => {
-            format!("{error}, run directory {}; -Y names another", directory.display())
+            format!("{error}, run directory {}; use -Y for another one", directory.display())
         }
         _ => error.to_string(),
     })

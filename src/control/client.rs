@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::protocol::{self, Fault};
-use crate::core::instance;
+use crate::config::instance;
 
 /// Why there is no result.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl fmt::Display for ClientError {
                 match (error.kind(), path.parent()) {
                     (io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, Some(directory)) => write!(
                         out,
-                        "; no server runs with run directory {}, -Y names another",
+                        "; no server runs with run directory {}, use -Y for another one",
                         directory.display()
                     ),
                     _ => Ok(()),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::counter_commands;
 use super::protocol::{self, Fault, Request};
 use super::setting_commands::{self, Change, SettingRow};
-use crate::core::nearest::nearest;
+use crate::script::suggest::nearest;
 use crate::shm::{GroupStatistics, Histogram};
 
 /// What commands may ask the server they run in. Nothing here waits for another process.
@@ -85,50 +85,50 @@ pub struct Command {
 }
 
 /// Every command.
-pub const COMMANDS: &[Command] = &[
+const COMMANDS: &[Command] = &[
     Command {
         name: "cfg.commit",
-        documentation: "makes the changes that wait, in the order they were asked for",
+        documentation: "applies the delayed changes in the order they were requested",
         run: setting_commands::commit,
     },
     Command {
         name: "cfg.diff",
-        documentation: "the changes that wait, beside what is now",
+        documentation: "the delayed changes beside the current values",
         run: setting_commands::diff,
     },
     Command {
         name: "cfg.get",
-        documentation: "a setting that can change while the server runs, or all of a group; arguments: GROUP [NAME], such as core debug",
+        documentation: "value of a runtime setting, or of all in a group; arguments: GROUP [NAME], such as core debug",
         run: setting_commands::get,
     },
     Command {
         name: "cfg.help",
-        documentation: "what a setting is, and its kind; arguments: GROUP NAME",
+        documentation: "description and type of a runtime setting; arguments: GROUP NAME",
         run: setting_commands::help,
     },
     Command {
         name: "cfg.list",
-        documentation: "the settings that can change while the server runs; argument: [GROUP]",
+        documentation: "the runtime settings; argument: [GROUP]",
         run: setting_commands::list,
     },
     Command {
         name: "cfg.reset",
-        documentation: "settings become what they were at the start; arguments: GROUP [NAME]",
+        documentation: "resets runtime settings to their values at the start; arguments: GROUP [NAME]",
         run: setting_commands::reset,
     },
     Command {
         name: "cfg.rollback",
-        documentation: "forgets the changes that wait",
+        documentation: "discards the delayed changes",
         run: setting_commands::rollback,
     },
     Command {
         name: "cfg.set",
-        documentation: "changes a setting in every process at once; arguments: GROUP NAME VALUE",
+        documentation: "changes a runtime setting in every process at once; arguments: GROUP NAME VALUE",
         run: setting_commands::set,
     },
     Command {
         name: "cfg.set_delayed",
-        documentation: "a change that waits for cfg.commit; arguments: GROUP NAME VALUE",
+        documentation: "a change that is delayed until cfg.commit; arguments: GROUP NAME VALUE",
         run: setting_commands::set_delayed,
     },
     Command {
@@ -163,12 +163,12 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "cnt.grps_list", documentation: "the groups of counters", run: counter_commands::groups },
     Command {
         name: "cnt.help",
-        documentation: "what a counter counts; arguments: GROUP NAME",
+        documentation: "description of a counter; arguments: GROUP NAME",
         run: counter_commands::help,
     },
     Command {
         name: "cnt.reset",
-        documentation: "begins a counter at 0; arguments: GROUP NAME",
+        documentation: "resets a counter to 0; arguments: GROUP NAME",
         run: counter_commands::reset_one,
     },
     Command {
@@ -176,14 +176,11 @@ pub const COMMANDS: &[Command] = &[
         documentation: "the names of the counters of a group; argument: GROUP",
         run: counter_commands::names,
     },
-    Command {
-        name: "core.echo",
-        documentation: "gives back its arguments",
-        run: |_, given| Ok(json!(given)),
-    },
+    Command { name: "core.echo", documentation: "returns its arguments", run: |_, given| Ok(json!(given)) },
     Command {
         name: "core.generation",
-        documentation: "how often all processes were replaced by a reload, and how many former generations are finishing",
+        documentation: "how often all processes were replaced (generation), and how many previous generations are \
+             finishing (draining)",
         run: |server, _| {
             let (generation, draining) = server.generation();
             Ok(json!({"generation": generation, "draining": draining}))
@@ -199,7 +196,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "core.kill",
-        documentation: "the server finishes what it accepted and stops; takes no argument",
+        documentation: "stops the server once it has finished accepted messages; takes no argument",
         run: stop,
     },
     Command {
@@ -214,14 +211,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "core.reload",
-        documentation: "reads the script again, checks it, and changes to it without losing a message; or says what is wrong",
+        documentation: "checks the script and switches to it without losing a message, or reports its errors",
         run: |server, _| server.reload().map(Value::from).map_err(|reason| Fault::failed(&reason)),
     },
-    Command {
-        name: "core.uptime",
-        documentation: "since when and for how many seconds the server runs",
-        run: uptime,
-    },
+    Command { name: "core.uptime", documentation: "start time and uptime in seconds", run: uptime },
     Command {
         name: "core.version",
         documentation: "name and version of the server",
@@ -229,7 +222,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "corex.debug",
-        documentation: "the level of the log; with a number as argument it is changed in every process first",
+        documentation: "log level; a number as argument sets it in every process",
         run: |server, given| {
             if let Some(wanted) = given.first() {
                 server.set_log_level(level(wanted)?);
@@ -239,11 +232,11 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "group.list",
-        documentation: "each group of workers: how many live and how many may; capacity and depth of its queue; messages delegated, refused because it \
-                        was full (of these answered with 503), taken back for newer ones, too old when taken, \
-                        processed, delivered again after a worker's death, and set aside; how long they waited and \
-                        how long the script took; messages that former generations still hold (draining); workers \
-                        that do not hold (degraded)",
+        documentation: "each group of workers: number of workers and its maximum; capacity and depth of its queue; \
+             messages delegated, refused because the queue was full (of these answered with 503), dropped \
+             for newer ones, too old when taken (max_age_ms), processed, redelivered after a worker's \
+             death, and quarantined; waiting time and script time; messages still held by previous \
+             generations (draining); workers that keep crashing (degraded)",
         run: |server, _| {
             let states = server.group_states();
             Ok(server.groups().iter().zip(states).map(|(figures, state)| group(figures, state)).collect())
@@ -267,7 +260,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "stats.reset_statistics",
-        documentation: "begins counters at 0; arguments: names, rooms (\"sworker.\") or \"all\"",
+        documentation: "resets counters to 0; arguments: names, rooms (\"sworker.\") or \"all\"",
         run: counter_commands::reset,
     },
     Command {
@@ -317,7 +310,7 @@ fn unknown(method: &str) -> Fault {
 fn level(given: &Value) -> Result<i64, Fault> {
     let number = given.as_i64().or_else(|| given.as_str().and_then(|text| text.trim().parse().ok()));
     let level = number.filter(|number| (-5..=9).contains(number));
-    level.ok_or_else(|| Fault::bad_parameters("a level from -5 to 3 is needed"))
+    level.ok_or_else(|| Fault::bad_parameters("the level must be from -5 to 3"))
 }
 
 fn ps(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
@@ -539,7 +532,7 @@ pub(super) mod tests {
                 json!(["sworker.full", "core:messages_received"]),
                 json!({"core.messages_received": 7, "sworker.full": 0}),
             ),
-            ("system.methodHelp", json!(["core.echo"]), json!("gives back its arguments")),
+            ("system.methodHelp", json!(["core.echo"]), json!("returns its arguments")),
         ];
         for (method, parameters, result) in rows {
             assert_eq!(ask(method, parameters.clone()), Ok(result), "{method} {parameters}");

@@ -39,7 +39,7 @@ impl Fault {
 
     /// The line is JSON and no request.
     pub fn no_request(reason: &str) -> Fault {
-        Fault { code: -32600, message: format!("this is no request: {reason}") }
+        Fault { code: -32600, message: format!("invalid request: {reason}") }
     }
 
     /// There is no such command. The first words are those that operators' tools look for.

@@ -123,7 +123,8 @@ impl CommandServer {
     }
 
     /// How many connections there are.
-    pub fn connection_count(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn connection_count(&self) -> usize {
         self.connections.len()
     }
 

@@ -78,7 +78,7 @@ pub(super) fn set_delayed(server: &dyn Server, given: &[Value]) -> Result<Value,
     let change = change(server, given)?;
     let mut waiting = server.waiting_changes().borrow_mut();
     if waiting.len() >= WAITING_MAX {
-        return Err(Fault::failed("too many changes wait: commit them or roll them back"));
+        return Err(Fault::failed("too many delayed changes: commit them or roll them back"));
     }
     waiting.push(change);
     Ok(Value::Null)
@@ -158,9 +158,7 @@ fn named(server: &dyn Server, given: &[Value], count: usize) -> Result<SettingRo
     let (group, name) = (word(given, 0)?, word(given, 1)?);
     let found = server.settings().into_iter().find(|row| row.group == group && row.name == name);
     found.ok_or_else(|| {
-        Fault::bad_parameters(&format!(
-            "there is no setting {group}.{name} that can change while the server runs; cfg.list shows all"
-        ))
+        Fault::bad_parameters(&format!("no runtime setting {group}.{name}; cfg.list shows all"))
     })
 }
 

@@ -19,19 +19,19 @@
 
 use std::time::Duration;
 
-use crate::core::context::Context;
-use crate::core::continuation::Goal;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::groups::GroupIndex;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
 };
-use crate::core::onward::{NotHandedOn, WAITING_COUNT};
-use crate::core::planning::{Planning, SEATS_MAX};
-use crate::core::preparation::Preparation;
-use crate::core::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
-use crate::core::throttle::Throttle;
+use crate::bindings::planning::{Planning, SEATS_MAX};
+use crate::bindings::preparation::Preparation;
+use crate::config::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
+use crate::routing::context::Context;
+use crate::routing::continuation::Goal;
+use crate::routing::delegation::GroupIndex;
+use crate::routing::suspend::{NotHandedOn, WAITING_COUNT};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `async`.
 pub struct Async {
@@ -63,11 +63,11 @@ const ROUTE: ParameterKind = ParameterKind::Route(RouteKind::Named);
 
 impl Module for Async {
     const NAME: &'static str = "async";
-    const DOCUMENTATION: &'static str = "lets another process go on with a request, in a route of its own";
+    const DOCUMENTATION: &'static str = "suspends a request, so that another process resumes it in a route";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::integer(
             "workers",
-            "workers of group default, where the script defines no group (1)",
+            "workers of group default, when the script defines no group (1)",
             |module, count| match u32::try_from(count) {
                 Ok(count @ 1..=PROCESSES_MAX) => {
                     module.workers = count;
@@ -78,7 +78,7 @@ impl Module for Async {
         ),
         Parameter::integer(
             "return",
-            "what a function gives back when the message was handed on; 0 ends the script (0)",
+            "return code of a function that suspended the request; 0 ends the script (0)",
             |module, value| {
                 module.on_success = Outcome(value);
                 Ok(())
@@ -86,7 +86,8 @@ impl Module for Async {
         ),
         Parameter::integer(
             "capacity",
-            "so many requests can wait at the same time: those of async_route() and its kin, and for a moment what workers hand on (1024)",
+            "maximum number of requests that wait at the same time: those of async_route() and its kin, \
+             and briefly those that workers suspend (1024)",
             |module, count| match u32::try_from(count) {
                 Ok(count @ 1..=SEATS_MAX) => {
                     module.capacity = count;
@@ -95,13 +96,14 @@ impl Module for Async {
                 _ => Err(out_of_range("capacity", count, SEATS_MAX)),
             },
         ),
-        Parameter::ignored("ms_timer", "milliseconds are counted without it"),
-        Parameter::ignored("mode", "there is one way to wait"),
+        Parameter::ignored("ms_timer", "milliseconds work without it"),
+        Parameter::ignored("mode", "there is only one timer"),
     ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "async_task_route",
-            "a worker of group default (or of the first group) goes on with the request in this route, and the script ends here; false when that is not possible",
+            "suspends the request: a worker of group default (or of the first group) resumes it in this \
+             route, and the script ends here; false when that is not possible",
             &[ROUTE],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.hand_on_to(context, module.group, arguments[0], Duration::ZERO)
@@ -110,7 +112,7 @@ impl Module for Async {
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_task_group_route",
-            "the same in a worker of the group named second",
+            "the same with a worker of the group in the second argument",
             &[ROUTE, ParameterKind::Prepared],
             Self::task_of_group,
         )
@@ -118,7 +120,7 @@ impl Module for Async {
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_route",
-            "as async_task_route(), after so many seconds (1 to 86400)",
+            "as async_task_route(), after a delay in seconds (1 to 86400)",
             &[ROUTE, ParameterKind::Integer],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.wait(context, arguments, Duration::from_secs)
@@ -127,7 +129,7 @@ impl Module for Async {
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_ms_route",
-            "as async_task_route(), after so many milliseconds (1 to 86400000)",
+            "as async_task_route(), after a delay in milliseconds (1 to 86400000)",
             &[ROUTE, ParameterKind::Integer],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.wait(context, arguments, Duration::from_millis)
@@ -136,7 +138,9 @@ impl Module for Async {
         .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "async_sleep",
-            "interrupts the route for so many seconds (1 to 86400); a worker of group default goes on behind the call, to the end of the route it stands in; false inside a loop, behind another operand and where nobody can go on",
+            "suspends the route for a delay in seconds (1 to 86400); a worker of group default resumes it \
+             after the call and runs to the end of that route; false inside a loop, after another operand \
+             and where a request cannot be suspended",
             &[ParameterKind::Delay],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.sleep(context, arguments[0], Duration::from_secs)
@@ -145,7 +149,7 @@ impl Module for Async {
         .routes(RouteSet::of(&[RouteKind::Request, RouteKind::Named])),
         ModuleFunction::new(
             "async_ms_sleep",
-            "the same for milliseconds (1 to 86400000)",
+            "the same with a delay in milliseconds (1 to 86400000)",
             &[ParameterKind::Delay],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
                 module.sleep(context, arguments[0], Duration::from_millis)
@@ -154,19 +158,25 @@ impl Module for Async {
         .routes(RouteSet::of(&[RouteKind::Request, RouteKind::Named])),
     ];
     const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("async.handed_on", "requests that were handed on to a route"),
-        CounterRow::new("async.delayed", "requests that were handed on to wait"),
-        CounterRow::new(WAITING_COUNT, "requests that wait now (a gauge)"),
+        CounterRow::new("async.handed_on", "requests suspended"),
+        CounterRow::new("async.delayed", "requests suspended with a delay"),
+        CounterRow::new(WAITING_COUNT, "requests waiting now (a gauge)"),
         CounterRow::new(
             "async.full",
-            "requests not handed on because the queue was full, or as many waited as may",
+            "requests not suspended because the queue was full, or capacity requests were waiting",
         ),
-        CounterRow::new("async.too_large", "requests not handed on because they do not fit into a record"),
-        CounterRow::new("async.unknown_group", "requests not handed on because no such group works"),
-        CounterRow::new("async.broken", "requests not handed on because the script made them unreadable"),
-        CounterRow::new("async.misplaced", "calls where nothing can be handed on"),
-        CounterRow::new("async.unknown_route", "calls that name no route"),
-        CounterRow::new("async.bad_delay", "calls with a time that cannot be waited"),
+        CounterRow::new(
+            "async.too_large",
+            "requests not suspended because they are larger than a queue record",
+        ),
+        CounterRow::new(
+            "async.unknown_group",
+            "requests not suspended because there is no such worker group",
+        ),
+        CounterRow::new("async.broken", "requests not suspended because the script made them unreadable"),
+        CounterRow::new("async.misplaced", "calls where a request cannot be suspended"),
+        CounterRow::new("async.unknown_route", "calls without the name of a route"),
+        CounterRow::new("async.bad_delay", "calls with an invalid delay"),
     ];
 
     fn new() -> Self {
@@ -285,10 +295,10 @@ impl Async {
             return self.fail(
                 context,
                 Failure::Misplaced,
-                &"nobody can go on in a loop or behind another operand",
+                &"a request cannot be resumed inside a loop or after another operand",
             );
         };
-        let interruption = context.registry().interruption(point);
+        let interruption = context.script().interruption(point);
         self.hand_on(context, self.group, Goal::Behind(interruption), delay)
     }
 
@@ -301,7 +311,7 @@ impl Async {
     ) -> Outcome {
         match name_of(route, context) {
             Some(name) => self.hand_on(context, group, Goal::Route(name.as_bytes()), delay),
-            None => self.fail(context, Failure::UnknownRoute, &"it names no route"),
+            None => self.fail(context, Failure::UnknownRoute, &"it is not the name of a route"),
         }
     }
 
@@ -334,7 +344,7 @@ impl Async {
         }
         let withheld = self.complaints[failure as usize].pass(context.circumstances().received_at_ns);
         if let Some(withheld) = withheld {
-            context.log(Level::Error, format_args!("the request is not handed on: {reason}{withheld}"));
+            context.log(Level::Error, format_args!("could not suspend the request: {reason}{withheld}"));
         }
         Outcome::FALSE
     }
@@ -346,12 +356,12 @@ fn delay_of(argument: Argument<'_>, in_units: fn(u64) -> Duration) -> Option<Dur
     number.map(in_units).filter(|delay| !delay.is_zero() && *delay <= DELAY_MAX)
 }
 
-const NO_DELAY: &str = "that is no time to wait, which is 1 ms to a day";
+const NO_DELAY: &str = "the delay must be from 1 ms to 1 day";
 
 /// The name of the route in an argument; `None` for `"0"`, which stands for no route.
 fn name_of<'m>(route: Argument<'_>, context: &Context<'m>) -> Option<&'m str> {
     match route {
-        Argument::Route(number) => context.registry().route_name(number),
+        Argument::Route(number) => context.script().route_name(number),
         _ => None,
     }
 }
@@ -366,10 +376,11 @@ fn out_of_range(name: &str, value: i64, most: u32) -> Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::continuation::Continuation;
-    use crate::core::groups::Delegation;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{HandedOn, INVITE, OPTIONS, PROGRESS, Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{HandedOn, INVITE, OPTIONS, PROGRESS, Stage, check_tables};
+    use crate::routing::continuation::Continuation;
+    use crate::routing::delegation::Delegation;
+    use crate::routing::script_view::ScriptView;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Async>()];
     const HEAD: &str =

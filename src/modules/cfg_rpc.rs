@@ -1,7 +1,7 @@
 //! Module `cfg_rpc`: in Kamailio the commands `cfg.…`. Accepted so that scripts that load it stay loadable: the control
 //! socket of this server has these commands always.
 
-use crate::core::module::Module;
+use crate::bindings::module::Module;
 
 /// Module `cfg_rpc`.
 pub struct CfgRpc;
@@ -19,7 +19,7 @@ impl Module for CfgRpc {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::stage::check_tables;
+    use crate::engine::harness::check_tables;
 
     #[test]
     fn it_adds_nothing_to_the_language() {

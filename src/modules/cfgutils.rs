@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::functions::outcome;
-use crate::core::identity::ProcessIdentity;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, Reading,
     Yields,
 };
-use crate::core::planning::Planning;
-use crate::core::shared::Locking;
-use crate::core::throttle::Throttle;
-use crate::core::value::Value;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
+use crate::state::shared::Locking;
+use crate::state::value::Value;
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::process_identity::ProcessIdentity;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `cfgutils`.
 pub struct CfgUtils {
@@ -49,7 +49,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Module for CfgUtils {
     const NAME: &'static str = "cfgutils";
-    const DOCUMENTATION: &'static str = "chance, hashes, waiting, and locks between processes";
+    const DOCUMENTATION: &'static str = "random events, hashes, waiting, and locks between processes";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::integer(
             "initial_probability",
@@ -64,7 +64,7 @@ impl Module for CfgUtils {
         .default("10"),
         Parameter::<Self>::integer(
             "initial_gflags",
-            "flags of the server that are set when it begins, as an integer",
+            "global flags that are set at the start, as an integer",
             |module, flags| {
                 module.initial_flags = u32::try_from(flags).map(i64::from).map_err(|_| Complaint {
                     message: format!("initial_gflags cannot be {flags}"),
@@ -77,7 +77,7 @@ impl Module for CfgUtils {
         Parameter::ignored("hash_file", "the hash of the script is not kept"),
         Parameter::integer(
             "lock_set_size",
-            "locks there are, as a power of two: 4 is 16; by default none",
+            "number of locks, as a power of two: 4 is 16; by default none",
             |module, exponent| {
                 let exponent = u32::try_from(exponent).ok().filter(|exponent| (1..=14).contains(exponent));
                 let exponent = exponent.ok_or_else(|| Complaint {
@@ -90,12 +90,12 @@ impl Module for CfgUtils {
         ),
     ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
-        ModuleFunction::new("rand_event", "true as often as the probability says", &[], |module, _, _| {
+        ModuleFunction::new("rand_event", "true with the configured probability", &[], |module, _, _| {
             (module.next_below(100) < module.probability.get()).into()
         }),
         ModuleFunction::new(
             "rand_event",
-            "true as often as these percent say",
+            "true with this probability in percent",
             INTEGER,
             |module, _, arguments| (module.next_below(100) < arguments[0].integer().unwrap_or(0)).into(),
         ),
@@ -105,13 +105,13 @@ impl Module for CfgUtils {
             INTEGER,
             Self::set_probability,
         ),
-        ModuleFunction::new("rand_reset_prob", "sets the probability back", &[], |module, _, _| {
+        ModuleFunction::new("rand_reset_prob", "resets the probability", &[], |module, _, _| {
             module.probability.set(module.initial_probability);
             Outcome::TRUE
         }),
         ModuleFunction::new(
             "rand_get_prob",
-            "gives the probability back as return code",
+            "returns the probability as return code",
             &[],
             |module, _, _| Outcome(module.probability.get()),
         ),
@@ -123,7 +123,8 @@ impl Module for CfgUtils {
         ),
         ModuleFunction::new(
             "lock",
-            "takes the lock of a key, waiting up to 10 s in workers, 0.1 s in receivers; the message gives it back",
+            "acquires the lock of a key, waiting up to 10 s in workers, 0.1 s in receivers; released at \
+             the end of the message",
             TEXT,
             |module, context, arguments| {
                 let limit = if context.is_worker() { WAIT_MAX } else { RECEIVER_LOCK_WAIT_MAX };
@@ -132,11 +133,11 @@ impl Module for CfgUtils {
         ),
         ModuleFunction::new(
             "trylock",
-            "takes the lock of a key if it is free",
+            "acquires the lock of a key if it is free",
             TEXT,
             |module, context, arguments| module.lock(context, "trylock", arguments[0].text(), Duration::ZERO),
         ),
-        ModuleFunction::new("unlock", "gives the lock of a key back", TEXT, |module, context, arguments| {
+        ModuleFunction::new("unlock", "releases the lock of a key", TEXT, |module, context, arguments| {
             match module.lock_of(arguments[0].text()) {
                 Some(index) => context.unlock(index).into(),
                 None => no_locks(context, "unlock"),
@@ -144,7 +145,7 @@ impl Module for CfgUtils {
         }),
         ModuleFunction::new(
             "set_gflag",
-            "sets flag 0…31 of the server, for all processes",
+            "sets global flag 0…31, for all processes",
             INTEGER,
             |module, context, arguments| {
                 module.change_flag(context, "set_gflag", &arguments[0], |flags, mask| flags | mask)
@@ -152,7 +153,7 @@ impl Module for CfgUtils {
         ),
         ModuleFunction::new(
             "reset_gflag",
-            "takes flag 0…31 off the server",
+            "resets global flag 0…31",
             INTEGER,
             |module, context, arguments| {
                 module.change_flag(context, "reset_gflag", &arguments[0], |flags, mask| flags & !mask)
@@ -160,7 +161,7 @@ impl Module for CfgUtils {
         ),
         ModuleFunction::new(
             "is_gflag",
-            "true when flag 0…31 of the server is set",
+            "true when global flag 0…31 is set",
             INTEGER,
             |module, context, arguments| match flag_mask(&arguments[0]) {
                 Some(mask) => (context.shared_integer(module.flags_slot) & mask != 0).into(),
@@ -171,11 +172,11 @@ impl Module for CfgUtils {
             "check_route_exists",
             "true when the script has a route[] of this name",
             TEXT,
-            |_, context, arguments| context.registry().has_route(arguments[0].text()).into(),
+            |_, context, arguments| context.script().has_route(arguments[0].text()).into(),
         ),
         ModuleFunction::new(
             "abort",
-            "ends this process as a crash does, to see what becomes of it: it is replaced, its message delivered again",
+            "crashes this process, for tests: the process is replaced and its message redelivered",
             &[],
             |_, context, _| {
                 context.log(Level::Critical, format_args!("abort() of the script ends this process"));
@@ -184,7 +185,7 @@ impl Module for CfgUtils {
         ),
         ModuleFunction::new(
             "sleep",
-            "waits so many seconds, at most 10; only in workers",
+            "waits a number of seconds, at most 10; only in workers",
             INTEGER,
             |module, context, arguments| {
                 let seconds = arguments[0].integer().and_then(|seconds| u64::try_from(seconds).ok());
@@ -193,7 +194,7 @@ impl Module for CfgUtils {
         ),
         ModuleFunction::new(
             "usleep",
-            "waits so many microseconds, at most 10 seconds; only in workers",
+            "waits a number of microseconds, at most 10 seconds; only in workers",
             INTEGER,
             |module, context, arguments| {
                 let microseconds = arguments[0].integer().and_then(|count| u64::try_from(count).ok());
@@ -207,8 +208,8 @@ impl Module for CfgUtils {
         })
         .yields(Yields::Integer)];
     const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("cfgutils.waited", "calls that held a worker"),
-        CounterRow::new("cfgutils.lock_refused", "locks that were not to be had in time"),
+        CounterRow::new("cfgutils.waited", "calls that blocked a worker"),
+        CounterRow::new("cfgutils.lock_refused", "locks that could not be acquired in time"),
     ];
 
     fn new() -> Self {
@@ -312,7 +313,7 @@ impl CfgUtils {
             if let Some(withheld) = self.complaint.pass(context.circumstances().received_at_ns) {
                 context.log(
                     Level::Error,
-                    format_args!("sleep: a receiver does not wait, delegate first{withheld}"),
+                    format_args!("sleep: not allowed in a receiver, delegate the message first{withheld}"),
                 );
             }
             return Outcome::FALSE;
@@ -326,7 +327,7 @@ impl CfgUtils {
     }
 }
 
-const NO_FLAG: &str = "flags of the server are 0 to 31";
+const NO_FLAG: &str = "global flags are 0 to 31";
 
 fn flag_mask(argument: &Argument<'_>) -> Option<i64> {
     let number = argument.integer().filter(|number| (0..32).contains(number))?;
@@ -348,7 +349,7 @@ fn check_percent(percent: i64) -> Result<(), String> {
     if (0..=100).contains(&percent) {
         Ok(())
     } else {
-        Err(format!("{percent} is no percentage from 0 to 100"))
+        Err(format!("{percent} is not a percentage from 0 to 100"))
     }
 }
 
@@ -368,8 +369,8 @@ fn core_hash(arguments: &[Argument<'_>]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<CfgUtils>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -437,7 +438,7 @@ mod tests {
         let mut stage = Stage::new(MODULES, script);
         stage.receive(REQUEST);
         let log = stage.log();
-        assert!(log.contains("a receiver does not wait") && log.contains("@@-1@@"), "{log}");
+        assert!(log.contains("sleep: not allowed in a receiver") && log.contains("@@-1@@"), "{log}");
 
         let mut stage = Stage::worker(MODULES, &script.replace("sleep(9)", "usleep(1)"));
         stage.receive(REQUEST);

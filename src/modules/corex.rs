@@ -1,13 +1,13 @@
 //! Module `corex`: small questions and settings that stand beside the core: `has_ruri_user`, `is_incoming`, …
 
-use crate::core::context::{Context, Target};
-use crate::core::functions::branches::append_branch;
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{Argument, Module, ModuleFunction, Outcome, ParameterKind, RouteSet};
-use crate::core::variables::network::listener_at;
+use crate::bindings::functions::branches::append_branch;
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Module, ModuleFunction, Outcome, ParameterKind, RouteSet};
+use crate::bindings::variables::network::listener_at;
+use crate::routing::context::{Context, Target};
 use crate::sip::HeaderId;
 use crate::sip::uri::Uri;
+use crate::telemetry::log::Level;
 
 /// Module `corex`.
 pub struct Corex;
@@ -20,7 +20,7 @@ type Row = ModuleFunction<Corex>;
 
 impl Module for Corex {
     const NAME: &'static str = "corex";
-    const DOCUMENTATION: &'static str = "small questions and settings that stand beside the core";
+    const DOCUMENTATION: &'static str = "small functions that extend the core";
     const FUNCTIONS: &'static [Row] = &[
         Row::new("has_ruri_user", "true when the Request-URI has a user part", &[], |_, context, _| {
             let uri = context.request_uri().map(Uri::parse);
@@ -36,12 +36,12 @@ impl Module for Corex {
             &[],
             |_, _, _| Outcome::TRUE,
         ),
-        append_branch_row(&[], "adds the Request-URI to the branches as it stands now"),
-        append_branch_row(TEXT, "adds a URI to the branches"),
-        append_branch_row(TWO_TEXTS, "adds a URI to the branches with a preference from 0 to 1"),
+        append_branch_row(&[], "adds the current Request-URI as a branch"),
+        append_branch_row(TEXT, "adds a URI as a branch"),
+        append_branch_row(TWO_TEXTS, "adds a URI as a branch with a preference from 0 to 1"),
         Row::new(
             "send",
-            "sends the message as it came to its next hop; no Via is added, replies pass this server by",
+            "sends the message as received to its next hop; no Via is added, replies bypass this server",
             &[],
             |_, context, _| {
                 let sent = context.send_as_received(Target::NextHop);
@@ -51,7 +51,7 @@ impl Module for Corex {
         .alias(&["send_udp"]),
         Row::new(
             "send",
-            "sends the message as it came to host:port; no Via is added, replies pass this server by",
+            "sends the message as received to host:port; no Via is added, replies bypass this server",
             TEXT,
             |_, context, arguments| {
                 let written = [b"sip:", arguments[0].text()].concat();
@@ -74,20 +74,15 @@ impl Module for Corex {
                 outcome(context, "send_data", sent)
             },
         ),
-        Row::new(
-            "setxflag",
-            "sets flag 0…63 of the further ones of the message",
-            INTEGER,
-            |_, context, arguments| {
-                with_extra_flag(arguments, |mask| {
-                    context.extra_flags |= mask;
-                    true
-                })
-            },
-        ),
+        Row::new("setxflag", "sets extended flag 0…63 of the message", INTEGER, |_, context, arguments| {
+            with_extra_flag(arguments, |mask| {
+                context.extra_flags |= mask;
+                true
+            })
+        }),
         Row::new(
             "resetxflag",
-            "takes flag 0…63 of the further ones off the message",
+            "resets extended flag 0…63 of the message",
             INTEGER,
             |_, context, arguments| {
                 with_extra_flag(arguments, |mask| {
@@ -98,13 +93,13 @@ impl Module for Corex {
         ),
         Row::new(
             "isxflagset",
-            "true when flag 0…63 of the further ones of the message is set",
+            "true when extended flag 0…63 of the message is set",
             INTEGER,
             |_, context, arguments| with_extra_flag(arguments, |mask| context.extra_flags & mask != 0),
         ),
         Row::new(
             "set_send_socket",
-            "sends by this socket: transport:address:port",
+            "sends from this socket: transport:address:port",
             TEXT,
             |_, context, arguments| {
                 let listener = listener_at(&context.settings().listeners, arguments[0].text());
@@ -113,7 +108,7 @@ impl Module for Corex {
         ),
         Row::new(
             "set_send_socket_name",
-            "sends by the socket of this name",
+            "sends from the socket of this name",
             TEXT,
             |_, context, arguments| {
                 let listener = listener_named(context, arguments[0].text());
@@ -152,7 +147,7 @@ fn listener_named(context: &Context<'_>, name: &[u8]) -> Option<u16> {
 fn force(context: &mut Context<'_>, listener: Option<u16>, written: &[u8]) -> Outcome {
     if listener.is_none() {
         let written = written.escape_ascii();
-        context.log(Level::Error, format_args!("no socket \"{written}\" is listened on"));
+        context.log(Level::Error, format_args!("no listen socket \"{written}\""));
         return Outcome::FALSE;
     }
     context.forced_listener = listener;
@@ -162,8 +157,8 @@ fn force(context: &mut Context<'_>, listener: Option<u16>, written: &[u8]) -> Ou
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Corex>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\

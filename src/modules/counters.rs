@@ -4,12 +4,14 @@
 
 use std::borrow::Cow;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind};
-use crate::core::planning::Planning;
-use crate::core::preparation::{Preparation, complaint};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
+    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
+};
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::{Preparation, complaint};
+use crate::routing::context::Context;
+use crate::telemetry::counters::{CounterId, CounterRow};
 
 /// Module `counters`.
 pub struct Counters {
@@ -28,11 +30,11 @@ const GROUP_DEFAULT: &str = "script";
 
 impl Module for Counters {
     const NAME: &'static str = "counters";
-    const DOCUMENTATION: &'static str = "counters of the script's own";
+    const DOCUMENTATION: &'static str = "counters defined by the script";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::text(
             "script_counter",
-            "a counter, and what it counts: name text, or group.name text",
+            "a counter and its description: name text, or group.name text",
             |module, written| {
                 module.wanted.push(wanted(written)?);
                 Ok(())
@@ -40,7 +42,7 @@ impl Module for Counters {
         ),
         Parameter::text(
             "script_cnt_grp_name",
-            "group of the counters that name none, by default script",
+            "group of counters defined without one, by default script",
             |module, name| {
                 module.group = checked_name(name)?;
                 Ok(())
@@ -48,13 +50,20 @@ impl Module for Counters {
         ),
     ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
-        Row::new("cnt_inc", "counts one more: name or group.name", COUNTER, |module, context, arguments| {
-            module.with_counter(context, "cnt_inc", &arguments[0], |context, counter| context.count(counter))
-        })
+        Row::new(
+            "cnt_inc",
+            "adds 1 to a counter: name or group.name",
+            COUNTER,
+            |module, context, arguments| {
+                module.with_counter(context, "cnt_inc", &arguments[0], |context, counter| {
+                    context.count(counter)
+                })
+            },
+        )
         .prepare(Self::prepare),
         Row::new(
             "cnt_add",
-            "counts so many more: name or group.name, amount",
+            "adds an amount to a counter: name or group.name, amount",
             COUNTER_AMOUNT,
             |module, context, arguments| {
                 let Some(Ok(amount)) = arguments[1].integer().map(u64::try_from) else {
@@ -66,7 +75,7 @@ impl Module for Counters {
             },
         )
         .prepare(Self::prepare),
-        Row::new("cnt_reset", "begins a counter at 0", COUNTER, |module, context, arguments| {
+        Row::new("cnt_reset", "resets a counter to 0", COUNTER, |module, context, arguments| {
             module.with_counter(context, "cnt_reset", &arguments[0], |context, counter| {
                 context.process.reset_counter(counter);
             })
@@ -112,7 +121,7 @@ impl Counters {
             Some(counter) => Ok(Some(counter.0)),
             None => {
                 let name = literal.escape_ascii();
-                let help = format!("modparam(\"counters\", \"script_counter\", \"{name}\") makes it");
+                let help = format!("modparam(\"counters\", \"script_counter\", \"{name}\") defines it");
                 Err(complaint(format!("there is no counter \"{name}\" of the script"), &help))
             }
         }
@@ -168,8 +177,8 @@ fn checked_name(name: &[u8]) -> Result<String, Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{OPTIONS, Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{OPTIONS, Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Counters>()];
 

@@ -1,6 +1,6 @@
 //! Module `ctl`: BINRPC on control sockets. Accepted so that scripts that load it stay loadable; it does nothing here.
 
-use crate::core::module::{Module, Parameter};
+use crate::bindings::module::{Module, Parameter};
 
 /// Module `ctl`.
 pub struct Ctl;
@@ -31,8 +31,8 @@ impl Module for Ctl {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ParameterSetter;
-    use crate::core::stage::check_tables;
+    use crate::bindings::module::ParameterSetter;
+    use crate::engine::harness::check_tables;
 
     #[test]
     fn every_parameter_is_accepted_and_says_why_it_has_no_effect() {

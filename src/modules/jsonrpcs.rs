@@ -1,6 +1,6 @@
 //! Module `jsonrpcs`: JSON-RPC on FIFO, datagram sockets and HTTP. Accepted so that scripts that load it stay loadable; it does nothing here.
 
-use crate::core::module::{Module, ModuleFunction, Outcome, Parameter, RouteSet};
+use crate::bindings::module::{Module, ModuleFunction, Outcome, Parameter, RouteSet};
 
 /// Module `jsonrpcs`.
 pub struct JsonRpcs;
@@ -29,7 +29,7 @@ impl Module for JsonRpcs {
 
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[ModuleFunction::new(
         "jsonrpc_dispatch",
-        "answers a command that came by HTTP; HTTP is not served here, so it is false",
+        "answers a command received by HTTP; HTTP is not supported here, so it is false",
         &[],
         |_, _, _| Outcome::FALSE,
     )
@@ -43,8 +43,8 @@ impl Module for JsonRpcs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ParameterSetter;
-    use crate::core::stage::check_tables;
+    use crate::bindings::module::ParameterSetter;
+    use crate::engine::harness::check_tables;
 
     #[test]
     fn every_parameter_is_accepted_and_says_why_it_has_no_effect() {

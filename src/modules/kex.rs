@@ -1,16 +1,16 @@
 //! Module `kex`: destination URI and the flags of branches and scripts: `setdsturi`, `isdsturiset`, `setbflag`, …
 
-use crate::core::context::Context;
-use crate::core::functions::branches::append_branch;
-use crate::core::functions::flags::{flag_mask, prepare_flag};
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::branches::append_branch;
+use crate::bindings::functions::flags::{flag_mask, prepare_flag};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind, RouteSet, ValueRef,
 };
-use crate::core::preparation::Preparation;
-use crate::core::uri_draft::is_uri_octet;
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
 use crate::sip::uri::Uri;
+use crate::sip::uri_draft::is_uri_octet;
+use crate::telemetry::log::Level;
 
 /// Module `kex`.
 pub struct Kex;
@@ -26,9 +26,9 @@ impl Module for Kex {
     const NAME: &'static str = "kex";
     const DOCUMENTATION: &'static str = "destination URI and the flags of branches and scripts";
     const FUNCTIONS: &'static [Row] = &[
-        Row::new("setdsturi", "sets where the request is sent, as $du does", TEXT, set_destination)
+        Row::new("setdsturi", "sets the destination URI, as $du does", TEXT, set_destination)
             .routes(RouteSet::REQUEST),
-        Row::new("resetdsturi", "forgets where the request was to be sent", &[], |_, context, _| {
+        Row::new("resetdsturi", "clears the destination URI", &[], |_, context, _| {
             context.set_destination_uri(None);
             Outcome::TRUE
         })
@@ -41,7 +41,7 @@ impl Module for Kex {
             .alias(&["avp_printf"]),
         Row::new(
             "setdebug",
-            "sets the level up to which this process logs, as debug does",
+            "sets the log level of this process, as debug does",
             &[ParameterKind::Integer],
             |_, context, arguments| match arguments[0].integer() {
                 Some(number) => {
@@ -51,44 +51,39 @@ impl Module for Kex {
                 None => Outcome::FALSE,
             },
         ),
-        Row::new(
-            "resetdebug",
-            "sets the level this process logs up to back to debug",
-            &[],
-            |_, context, _| {
-                context.process.log().set_level(context.settings().debug);
-                Outcome::TRUE
-            },
-        ),
+        Row::new("resetdebug", "resets the log level of this process to debug", &[], |_, context, _| {
+            context.process.log().set_level(context.settings().debug);
+            Outcome::TRUE
+        }),
         Row::new("is_myself", "true when this URI, or host, is this server", TEXT, is_myself),
-        flag_row("setsflag", "sets a flag of the script's run", |_, context, arguments| {
+        flag_row("setsflag", "sets a script flag", |_, context, arguments| {
             with_mask(arguments, |mask| context.script_flags |= mask)
         }),
-        flag_row("resetsflag", "takes a flag off the script's run", |_, context, arguments| {
+        flag_row("resetsflag", "resets a script flag", |_, context, arguments| {
             with_mask(arguments, |mask| context.script_flags &= !mask)
         }),
-        flag_row("issflagset", "true when a flag of the script's run is set", |_, context, arguments| {
+        flag_row("issflagset", "true when a script flag is set", |_, context, arguments| {
             is_set(context.script_flags, arguments)
         }),
         flag_row(
             "setbflag",
-            "sets a flag of the branch the Request-URI stands for",
+            "sets a flag of the main branch, that of the Request-URI",
             |_, context, arguments| with_mask(arguments, |mask| context.branch_flags |= mask),
         ),
         flag_row(
             "resetbflag",
-            "takes a flag off the branch the Request-URI stands for",
+            "resets a flag of the main branch, that of the Request-URI",
             |_, context, arguments| with_mask(arguments, |mask| context.branch_flags &= !mask),
         ),
         flag_row(
             "isbflagset",
-            "true when a flag of the branch the Request-URI stands for is set",
+            "true when a flag of the main branch, that of the Request-URI, is set",
             |_, context, arguments| is_set(context.branch_flags, arguments),
         ),
         branch_row("setbflag", "sets a flag of branch 0, 1, …", |_, context, arguments| {
             with_branch_flags(context, arguments, |flags, mask| *flags |= mask)
         }),
-        branch_row("resetbflag", "takes a flag off branch 0, 1, …", |_, context, arguments| {
+        branch_row("resetbflag", "resets a flag of branch 0, 1, …", |_, context, arguments| {
             with_branch_flags(context, arguments, |flags, mask| *flags &= !mask)
         }),
         branch_row("isbflagset", "true when a flag of branch 0, 1, … is set", |_, context, arguments| {
@@ -99,12 +94,12 @@ impl Module for Kex {
         }),
         Row::new(
             "km_append_branch",
-            "adds the Request-URI to the branches as it stands now",
+            "adds the current Request-URI as a branch",
             &[],
             |_, context, arguments| append(context, arguments),
         )
         .routes(RouteSet::REQUEST),
-        Row::new("km_append_branch", "adds a URI to the branches", TEXT, |_, context, arguments| {
+        Row::new("km_append_branch", "adds a URI as a branch", TEXT, |_, context, arguments| {
             append(context, arguments)
         })
         .routes(RouteSet::REQUEST),
@@ -180,7 +175,7 @@ fn append(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
 fn set_destination(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let uri = arguments[0].text();
     if uri.is_empty() || !uri.iter().all(|&byte| is_uri_octet(byte)) {
-        return outcome(context, "setdsturi", Err("this cannot be a uri"));
+        return outcome(context, "setdsturi", Err("invalid uri"));
     }
     context.set_destination_uri(Some(uri));
     Outcome::TRUE
@@ -208,8 +203,8 @@ fn is_myself(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Kex>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\

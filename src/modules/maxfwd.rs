@@ -1,12 +1,12 @@
 //! Module `maxfwd`: ends loops by Max-Forwards (RFC 3261 16.3 step 3, 16.6 step 3).
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
+use crate::routing::context::Context;
 use crate::sip::{HeaderError, HeaderId};
+use crate::telemetry::log::Level;
 
 /// Module `maxfwd`.
 pub struct MaxForwards {
@@ -24,28 +24,37 @@ const BROKEN: Outcome = Outcome(-2);
 
 impl Module for MaxForwards {
     const NAME: &'static str = "maxfwd";
-    const DOCUMENTATION: &'static str = "checks and counts down Max-Forwards";
-    const PARAMETERS: &'static [Parameter<Self>] =
-        &[Parameter::<Self>::integer("max_limit", "largest value passed on, 1 to 255", |module, limit| {
+    const DOCUMENTATION: &'static str = "checks and decrements Max-Forwards";
+    const PARAMETERS: &'static [Parameter<Self>] = &[Parameter::<Self>::integer(
+        "max_limit",
+        "maximum value that is forwarded, 1 to 255",
+        |module, limit| {
             module.limit = hops(limit).ok_or_else(|| Complaint {
                 message: format!("max_limit cannot be {limit}"),
                 help: Some("a number from 1 to 255".to_string()),
             })?;
             Ok(())
-        })
-        .default("70")];
+        },
+    )
+    .default("70")];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "mf_process_maxfwd_header",
-            "counts Max-Forwards down, or adds it with this value; -1 when it is 0, -2 when it cannot be read",
+            "decrements Max-Forwards, or adds it with this value; -1 when it is 0, -2 when it cannot be \
+             read",
             LIMIT,
             Self::process,
         )
         .alias(&["process_maxfwd", "maxfwd_process"])
         .routes(RouteSet::REQUEST),
-        ModuleFunction::new("is_maxfwd_lt", "true when Max-Forwards is there and below this value", LIMIT, Self::is_below)
-            .alias(&["mf_is_maxfwd_lt"])
-            .routes(RouteSet::REQUEST),
+        ModuleFunction::new(
+            "is_maxfwd_lt",
+            "true when Max-Forwards is there and below this value",
+            LIMIT,
+            Self::is_below,
+        )
+        .alias(&["mf_is_maxfwd_lt"])
+        .routes(RouteSet::REQUEST),
     ];
 
     fn new() -> Self {
@@ -94,8 +103,8 @@ fn hops(number: i64) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<MaxForwards>()];
 

@@ -1,6 +1,6 @@
 //! The modules a script can load; this file is the list and nothing else.
 
-use crate::core::module::ModuleEntry;
+use crate::bindings::module::ModuleEntry;
 
 pub mod r#async;
 pub mod cfg_rpc;

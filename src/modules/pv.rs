@@ -3,15 +3,15 @@
 
 use std::cell::RefCell;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Place, Reading, RouteSet,
     ValueRef,
 };
-use crate::core::planning::Planning;
-use crate::core::value::Value;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
+use crate::state::value::Value;
+use crate::telemetry::log::Level;
 
 use structured::{is_structure, xavi, xavp, xavu};
 
@@ -45,15 +45,15 @@ type Row = ModuleFunction<Pv>;
 
 impl Module for Pv {
     const NAME: &'static str = "pv";
-    const DOCUMENTATION: &'static str = "asks for the kind of a variable's value, sets and clears it";
+    const DOCUMENTATION: &'static str = "tests, sets and clears the values of variables";
     const PARAMETERS: &'static [Parameter<Self>] = &[
-        Parameter::text("shvset", "what $shv begins with: name=i:5 or name=s:text", |module, written| {
+        Parameter::text("shvset", "initial value of a $shv: name=i:5 or name=s:text", |module, written| {
             module.shared.push(named_value(written)?);
             Ok(())
         }),
         Parameter::text(
             "varset",
-            "what $var begins with in every process: name=i:5 or name=s:text",
+            "initial value of a $var in every process: name=i:5 or name=s:text",
             |module, written| {
                 module.variables.push(named_value(written)?);
                 Ok(())
@@ -78,7 +78,7 @@ impl Module for Pv {
         ),
         ModuleFunction::new(
             "pv_unset",
-            "takes the value of the variable away",
+            "clears the value of the variable",
             PLACE,
             |_, context, arguments| write(context, "pv_unset", &arguments[0], ValueRef::Null),
         ),
@@ -92,7 +92,7 @@ impl Module for Pv {
         ),
         ModuleFunction::new(
             "typeof",
-            "true when the value is of this kind: int, str, null, xavp",
+            "true when the value has this type: int, str, null, xavp",
             PLACE_TEXT,
             Self::is_of_type,
         )
@@ -123,7 +123,7 @@ impl Module for Pv {
         }),
         Row::new(
             "xavp_params_explode",
-            "makes an $xavp of the parameters in a text: text, name",
+            "makes an $xavp from the parameters in a text: text, name",
             TWO_TEXTS,
             |_, context, arguments| {
                 structured::explode_params(context, xavp, "xavp_params_explode", arguments)
@@ -131,7 +131,7 @@ impl Module for Pv {
         ),
         Row::new(
             "xavu_params_explode",
-            "makes an $xavu of the parameters in a text: text, name",
+            "makes an $xavu from the parameters in a text: text, name",
             TWO_TEXTS,
             |_, context, arguments| {
                 structured::explode_params(context, xavu, "xavu_params_explode", arguments)
@@ -159,27 +159,27 @@ impl Module for Pv {
             FOUR_TEXTS,
             structured::explode_list,
         ),
-        Row::new("xavp_rm", "takes every $xavp of this name away", TEXT, |_, context, arguments| {
+        Row::new("xavp_rm", "removes every $xavp of this name", TEXT, |_, context, arguments| {
             structured::remove(context, xavp, arguments)
         })
         .alias(&["xavp_rm_all"]),
-        Row::new("xavu_rm", "takes the $xavu of this name away", TEXT, |_, context, arguments| {
+        Row::new("xavu_rm", "removes the $xavu of this name", TEXT, |_, context, arguments| {
             structured::remove(context, xavu, arguments)
         }),
-        Row::new("xavi_rm", "takes every $xavi of this name away", TEXT, |_, context, arguments| {
+        Row::new("xavi_rm", "removes every $xavi of this name", TEXT, |_, context, arguments| {
             structured::remove(context, xavi, arguments)
         })
         .alias(&["xavi_rm_all"]),
         Row::new(
             "xavp_child_rm",
-            "takes a field of the newest $xavp of this name away",
+            "removes a field of the newest $xavp of this name",
             TWO_TEXTS,
             |_, context, arguments| structured::remove_child(context, xavp, arguments),
         )
         .alias(&["xavp_rm_child"]),
         Row::new(
             "xavi_child_rm",
-            "takes a field of the newest $xavi of this name away",
+            "removes a field of the newest $xavi of this name",
             TWO_TEXTS,
             |_, context, arguments| structured::remove_child(context, xavi, arguments),
         )
@@ -233,11 +233,11 @@ impl Module for Pv {
             TEXT,
             structured::copy_to_variables,
         ),
-        Row::new("sbranch_reset", "forgets what $sbranch holds", &[], |_, context, _| {
+        Row::new("sbranch_reset", "clears $sbranch", &[], |_, context, _| {
             context.branches.draft = None;
             Outcome::TRUE
         }),
-        Row::new("sbranch_append", "adds $sbranch to the branches", &[], |_, context, _| {
+        Row::new("sbranch_append", "adds $sbranch as a branch", &[], |_, context, _| {
             let count_max = context.settings().max_branches;
             match context.branches.draft.clone().filter(|target| !target.uri.is_empty()) {
                 Some(target) => {
@@ -250,7 +250,7 @@ impl Module for Pv {
         .routes(RouteSet::REQUEST),
         Row::new(
             "sbranch_set_ruri",
-            "makes $sbranch the Request-URI, with its destination, flags and socket",
+            "replaces the Request-URI, destination, flags and socket by those of $sbranch",
             &[],
             |_, context, _| set_request_from_draft(context),
         )
@@ -301,7 +301,10 @@ impl Pv {
         let kind = arguments[1].text();
         if ![&b"int"[..], b"str", b"null", b"xavp"].contains(&kind) {
             let kind = kind.escape_ascii();
-            context.log(Level::Error, format_args!("typeof: \"{kind}\" is none of int, str, null, xavp"));
+            context.log(
+                Level::Error,
+                format_args!("typeof: unknown type \"{kind}\", types are int, str, null, xavp"),
+            );
             return Outcome::FALSE;
         }
         self.with_value(context, &arguments[0], |reading, text| match reading {
@@ -341,7 +344,7 @@ fn named_value(written: &[u8]) -> Result<(Vec<u8>, Value), Complaint> {
             let number = std::str::from_utf8(number).ok().and_then(|number| number.trim().parse().ok());
             Value::Integer(number.ok_or_else(shape)?)
         }
-        Some((b"s:" | b"S:", text)) if text.len() <= crate::core::variables::shared::TEXT_SIZE_MAX => {
+        Some((b"s:" | b"S:", text)) if text.len() <= crate::bindings::variables::shared::TEXT_SIZE_MAX => {
             Value::Text(text.to_vec())
         }
         _ => return Err(shape()),
@@ -381,8 +384,8 @@ fn write(context: &mut Context<'_>, name: &str, argument: &Argument<'_>, value: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Pv>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\

@@ -12,16 +12,16 @@
 
 use std::cell::Cell;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::core::planning::Planning;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
 use crate::sip::credentials::Credentials;
 use crate::sip::validate::{self, Fault, Rules};
 use crate::sip::{HeaderError, HeaderId, Message};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
 
 /// Module `sanity`.
 pub struct Sanity {
@@ -90,7 +90,7 @@ const CHECKS_AND_URIS: &[ParameterKind] = &[ParameterKind::Integer, ParameterKin
 
 impl Module for Sanity {
     const NAME: &'static str = "sanity";
-    const DOCUMENTATION: &'static str = "refuses broken requests with the answer they are owed";
+    const DOCUMENTATION: &'static str = "checks requests and answers broken ones with an error";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::integer(
             "autodrop",
@@ -110,13 +110,17 @@ impl Module for Sanity {
             },
         )
         .default("0"),
-        Parameter::<Self>::integer("default_checks", "sum of the checks made without a number", set_checks)
-            .default("3047"),
+        Parameter::<Self>::integer(
+            "default_checks",
+            "checks made when no number is given, as a sum",
+            set_checks,
+        )
+        .default("3047"),
         Parameter::<Self>::integer("default_msg_checks", "the same as default_checks", set_checks)
             .default("3047"),
         Parameter::<Self>::integer(
             "uri_checks",
-            "whose URIs check 1024 reads: 1 request, 2 From, 4 To, 8 Contact",
+            "URIs that check 1024 tests: 1 request, 2 From, 4 To, 8 Contact",
             set_uris,
         )
         .default("7"),
@@ -135,28 +139,28 @@ impl Module for Sanity {
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "sanity_check",
-            "checks the message as the parameters say; answers what is broken",
+            "checks the message as configured; answers a broken request",
             NONE,
             Self::check,
         )
         .routes(RouteSet::REQUEST.or(RouteSet::REPLY)),
         ModuleFunction::new(
             "sanity_check",
-            "makes these checks; answers what is broken",
+            "makes these checks; answers a broken request",
             CHECKS,
             Self::check,
         )
         .routes(RouteSet::REQUEST.or(RouteSet::REPLY)),
         ModuleFunction::new(
             "sanity_check",
-            "makes these checks, 1024 on these URIs; answers what is broken",
+            "makes these checks, 1024 on these URIs; answers a broken request",
             CHECKS_AND_URIS,
             Self::check,
         )
         .routes(RouteSet::REQUEST.or(RouteSet::REPLY)),
         ModuleFunction::new(
             "sanity_reply",
-            "answers what the last sanity_check found, where parameter noreply is set",
+            "answers the fault found by the last sanity_check, when parameter noreply is set",
             NONE,
             Self::reply,
         )
@@ -164,7 +168,7 @@ impl Module for Sanity {
     ];
     const COUNTERS: &'static [CounterRow] = &[
         CounterRow::new("sanity.refused", "messages with a fault"),
-        CounterRow::new("sanity.answered", "requests with a fault that were told so"),
+        CounterRow::new("sanity.answered", "requests with a fault that were answered with an error"),
     ];
 
     fn new() -> Self {
@@ -200,7 +204,7 @@ fn set_uris(module: &mut Sanity, value: i64) -> Result<(), Complaint> {
 
 fn sum(value: i64, all: u32) -> Result<u32, Complaint> {
     u32::try_from(value).ok().filter(|sum| sum & !all == 0).ok_or_else(|| Complaint {
-        message: format!("{value} is no sum of checks"),
+        message: format!("{value} is not a sum of checks"),
         help: Some(format!("a number from 0 to {all}")),
     })
 }
@@ -342,8 +346,8 @@ fn check_sizes(message: &Message<'_>) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sanity>()];
 
@@ -504,7 +508,7 @@ mod tests {
         assert_eq!(run("modparam(\"sanity\", \"noreply\", 1)"), (0, false, false), "not answered");
         for wrong in ["\"default_checks\", -1", "\"default_msg_checks\", 131072", "\"uri_checks\", 16"] {
             let text = script(&format!("modparam(\"sanity\", {wrong})"), "sanity_check()");
-            assert!(Stage::mistakes(MODULES, &text).contains("is no sum of checks"), "{wrong}");
+            assert!(Stage::mistakes(MODULES, &text).contains("is not a sum of checks"), "{wrong}");
         }
     }
 

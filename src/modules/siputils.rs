@@ -1,15 +1,16 @@
 //! Module `siputils`: questions about messages, URIs and numbers: `is_request`, `has_totag`, `is_numeric`, `uri_param`, …
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::core::planning::{Planning, StoredPlace};
-use crate::core::uri_draft::is_uri_octet;
-use crate::core::variables::KeyRule;
-use crate::core::variables::request::{default_port, replace_request_uri};
+use crate::bindings::planning::Planning;
+use crate::bindings::variables::KeyRule;
+use crate::bindings::variables::request::{default_port, replace_request_uri};
+use crate::routing::context::Context;
+use crate::routing::services::StoredPlace;
 use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri_draft::is_uri_octet;
 use crate::sip::{HeaderId, Message, Method};
 
 use uris::{change_uri, compare, gruu_kind, is_same_params, is_same_place, sip_of_tel, store, without_param};
@@ -49,7 +50,7 @@ const ANY_MESSAGE: RouteSet = RouteSet::REQUEST.or(RouteSet::REPLY);
 
 impl Module for SipUtils {
     const NAME: &'static str = "siputils";
-    const DOCUMENTATION: &'static str = "asks about messages, URIs and numbers";
+    const DOCUMENTATION: &'static str = "tests and changes messages, URIs and numbers";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::text("options_accept", "Accept of options_reply, by default */*", |module, text| {
             module.set_option(ACCEPT, text)
@@ -77,7 +78,7 @@ impl Module for SipUtils {
                 }
                 _ => Err(Complaint {
                     message: "contact_flds_separator is one byte".to_string(),
-                    help: Some("one that does not stand in URIs, such as \"*\"".to_string()),
+                    help: Some("one that does not occur in URIs, such as \"*\"".to_string()),
                 }),
             },
         ),
@@ -93,7 +94,7 @@ impl Module for SipUtils {
             module.identity_prefix = text.to_vec();
             Ok(())
         }),
-        Parameter::text("rpid_suffix", "what append_rpid_hf writes behind the URI", |module, text| {
+        Parameter::text("rpid_suffix", "what append_rpid_hf writes after the URI", |module, text| {
             module.identity_suffix = text.to_vec();
             Ok(())
         }),
@@ -119,13 +120,13 @@ impl Module for SipUtils {
         ),
         ModuleFunction::new(
             "is_first_hop",
-            "true when nobody stands between the sender and this server",
+            "true when the request came directly from its sender, without a proxy between",
             &[],
             |_, context, _| is_first_hop(context, SourceRule::NotFromHere).into(),
         ),
         ModuleFunction::new(
             "is_first_hop",
-            "the same; mode 1: replies are not looked at for where they came from",
+            "the same; mode 1: the source of replies is not checked",
             INTEGER,
             |_, context, arguments| {
                 let rule =
@@ -211,7 +212,7 @@ impl Module for SipUtils {
             .routes(RouteSet::REQUEST),
         ModuleFunction::new(
             "tel2sip",
-            "makes sip:number@host;user=phone of a tel Request-URI",
+            "turns a tel Request-URI into sip:number@host;user=phone",
             TEXT,
             Self::tel_to_sip,
         )
@@ -258,26 +259,31 @@ impl Module for SipUtils {
             Self::get_uri_param,
         )
         .routes(RouteSet::REQUEST),
-        Row::new("uri_param_rm", "takes a parameter off the Request-URI", TEXT, |_, context, arguments| {
-            let Some(Ok(uri)) = context.request_uri().map(Uri::parse) else { return Outcome::FALSE };
-            match without_param(&uri, arguments[0].text()) {
-                Some(changed) => {
-                    let replaced = replace_request_uri(context, &changed);
-                    outcome(context, "uri_param_rm", replaced.map_err(|refusal| refusal.0))
+        Row::new(
+            "uri_param_rm",
+            "removes a parameter from the Request-URI",
+            TEXT,
+            |_, context, arguments| {
+                let Some(Ok(uri)) = context.request_uri().map(Uri::parse) else { return Outcome::FALSE };
+                match without_param(&uri, arguments[0].text()) {
+                    Some(changed) => {
+                        let replaced = replace_request_uri(context, &changed);
+                        outcome(context, "uri_param_rm", replaced.map_err(|refusal| refusal.0))
+                    }
+                    None => Outcome::TRUE,
                 }
-                None => Outcome::TRUE,
-            }
-        })
+            },
+        )
         .routes(RouteSet::REQUEST),
         Row::new(
             "tel2sip",
-            "makes a sip URI of a tel URI and stores it: uri, host, variable; 2 when it is none",
+            "turns a tel URI into a sip URI and stores it: uri, host, variable; 2 when it is not a tel URI",
             TWO_TEXTS_PLACE,
             Self::tel_to_sip_stored,
         ),
         Row::new(
             "set_uri_user",
-            "puts a user part into the URI that a variable holds; an empty one is taken away",
+            "sets the user part of the URI in a variable; an empty one removes it",
             PLACE_TEXT,
             |_, context, arguments| {
                 change_uri(context, "set_uri_user", arguments, |draft, user| draft.set_user(b"", user))
@@ -285,7 +291,7 @@ impl Module for SipUtils {
         ),
         Row::new(
             "set_uri_host",
-            "puts a host into the URI that a variable holds",
+            "sets the host of the URI in a variable",
             PLACE_TEXT,
             |_, context, arguments| {
                 change_uri(context, "set_uri_host", arguments, |draft, host| draft.set_host(host))
@@ -310,13 +316,14 @@ impl Module for SipUtils {
         }),
         Row::new(
             "hdr_date_check",
-            "true when Date is not older than so many seconds; -1 without one, -2 when it cannot be read, -4 too old",
+            "true when Date is not older than a number of seconds; -1 without Date, -2 when it cannot be \
+             read, -4 too old",
             INTEGER,
             |_, context, arguments| date_check(context, arguments[0].integer().unwrap_or(0)),
         ),
         Row::new(
             "options_reply",
-            "answers an OPTIONS request to this server (no user part) with 200 and what it can do",
+            "answers an OPTIONS request to this server (no user part) with 200 and its capabilities",
             &[],
             Self::answer_options,
         )
@@ -351,7 +358,8 @@ impl Module for SipUtils {
         .routes(RouteSet::REQUEST),
         Row::new(
             "encode_contact",
-            "writes what a Contact says into its user part, behind a prefix, and another host: prefix, host",
+            "encodes the Contact URI into its user part, after a prefix, and sets another host: prefix, \
+             host",
             TWO_TEXTS,
             contact::encode,
         )
@@ -372,7 +380,7 @@ impl Module for SipUtils {
         .routes(ANY_MESSAGE),
         Row::new(
             "contact_param_encode",
-            "puts another URI into Contact that carries the one of before in a parameter: name, URI",
+            "replaces the Contact URI and keeps the original in a parameter: name, URI",
             TWO_TEXTS,
             contact::encode_param,
         )
@@ -394,14 +402,14 @@ impl Module for SipUtils {
         .routes(RouteSet::REQUEST),
         Row::new(
             "contact_param_rm",
-            "takes a parameter off the URIs in Contact",
+            "removes a parameter from the URIs in Contact",
             TEXT,
             contact::remove_param,
         )
         .routes(ANY_MESSAGE),
         Row::new(
             "sip_p_charging_vector",
-            "P-Charging-Vector: r removes it, g makes one where none is, f puts a new one in its place",
+            "P-Charging-Vector: r removes it, g generates one if there is none, f replaces it by a new one",
             TEXT,
             charging::change,
         ),
@@ -438,7 +446,7 @@ impl SipUtils {
             return Outcome::TRUE;
         }
         if !param.iter().all(|&byte| is_uri_octet(byte) && byte != b'?') {
-            return outcome(context, "add_uri_param", Err("this cannot be a parameter"));
+            return outcome(context, "add_uri_param", Err("invalid parameter"));
         }
         let end = memchr::memchr(b'?', uri).unwrap_or(uri.len());
         let changed = [&uri[..end], b";", param, &uri[end..]].concat();
@@ -459,7 +467,11 @@ impl SipUtils {
         let is_options = context.message.request_line().is_some_and(|line| line.method == Method::Options);
         let has_user = with_request_uri(context, |uri| uri.user.is_some()) == Outcome::TRUE;
         if !is_options || has_user {
-            return outcome(context, "options_reply", Err("only OPTIONS to this server itself is answered"));
+            return outcome(
+                context,
+                "options_reply",
+                Err("only an OPTIONS request to this server can be answered"),
+            );
         }
         let mut lines = Vec::new();
         for (name, value) in &self.options {
@@ -481,7 +493,7 @@ impl SipUtils {
 
     fn tel_to_sip_stored(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
         let Ok(uri) = Uri::parse(arguments[0].text()) else {
-            return outcome(context, "tel2sip", Err("this is no URI"));
+            return outcome(context, "tel2sip", Err("this is not a URI"));
         };
         let (Scheme::Tel, Some(number)) = (uri.scheme, uri.user) else { return Outcome(2) };
         let sip = sip_of_tel(number, &uri, arguments[1].text());
@@ -578,8 +590,8 @@ fn with_request_uri(context: &Context<'_>, holds: impl FnOnce(&Uri<'_>) -> bool)
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<SipUtils>()];
     /// With what applies changes.

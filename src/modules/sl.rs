@@ -5,14 +5,14 @@
 
 use std::fmt;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::core::planning::Planning;
+use crate::bindings::planning::Planning;
+use crate::routing::context::Context;
 use crate::sip::{Method, Status};
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
 
 /// Module `sl`.
 pub struct Stateless {
@@ -57,7 +57,7 @@ impl Module for Stateless {
         reply_row("send_reply", "answers; an empty reason is that of the status"),
         ModuleFunction::new(
             "sl_reply_error",
-            "answers that something failed here, by default with 500",
+            "answers with an error, by default 500",
             &[],
             Self::reply_error,
         )
@@ -92,7 +92,7 @@ impl Stateless {
     fn reply(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
         let Some(status) = arguments[0].integer().and_then(status_of) else {
             let written = arguments[0].text().escape_ascii();
-            return self.fail(context, format_args!("\"{written}\" is no status from 100 to 699"));
+            return self.fail(context, format_args!("\"{written}\" is not a status code from 100 to 699"));
         };
         let reason = arguments.get(1).map_or(&b""[..], Argument::text);
         self.send(context, status, reason)
@@ -109,7 +109,7 @@ impl Stateless {
         }
         // A line end would start a header field of the script's choosing.
         if reason.iter().any(|&byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return self.fail(context, format_args!("the reason holds a line end"));
+            return self.fail(context, format_args!("the reason phrase contains a line end"));
         }
         let reason = if reason.is_empty() { status.reason().as_bytes() } else { reason };
         match context.reply(status.code(), reason, b"") {
@@ -141,8 +141,8 @@ fn status_of(code: i64) -> Option<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Stateless>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -203,9 +203,9 @@ mod tests {
     fn what_cannot_be_answered_is_told() {
         let ack = REQUEST.replace("OPTIONS", "ACK");
         let rows = [
-            (REQUEST, "sl_send_reply(\"99\", \"x\")", "no status from 100 to 699"),
-            (REQUEST, "sl_send_reply(\"700\", \"x\")", "no status from 100 to 699"),
-            (REQUEST, "sl_send_reply(\"200\", \"a\r\nVia: x\")", "holds a line end"),
+            (REQUEST, "sl_send_reply(\"99\", \"x\")", "not a status code from 100 to 699"),
+            (REQUEST, "sl_send_reply(\"700\", \"x\")", "not a status code from 100 to 699"),
+            (REQUEST, "sl_send_reply(\"200\", \"a\r\nVia: x\")", "contains a line end"),
             (&ack, "sl_send_reply(\"200\", \"OK\")", "an ACK is never answered"),
         ];
         for (message, statement, expected) in rows {

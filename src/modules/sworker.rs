@@ -17,17 +17,18 @@
 
 use std::cell::RefCell;
 
-use crate::core::context::Context;
-use crate::core::counters::{CounterId, CounterRow};
-use crate::core::groups::{Delegation, GroupIndex, Xdata};
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::module::{
     Advice, Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Reading,
 };
-use crate::core::planning::{Planning, StoredPlace};
-use crate::core::preparation::Preparation;
-use crate::core::throttle::Throttle;
-use crate::core::variables::Scope;
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
+use crate::routing::delegation::{Delegation, GroupIndex, Xdata};
+use crate::routing::services::Scope;
+use crate::routing::services::StoredPlace;
+use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::log::Level;
+use crate::telemetry::throttle::Throttle;
 
 /// Module `sworker`.
 pub struct Sworker {
@@ -67,10 +68,10 @@ const GROUP: &[ParameterKind] = &[ParameterKind::Prepared];
 
 impl Module for Sworker {
     const NAME: &'static str = "sworker";
-    const DOCUMENTATION: &'static str = "hands messages from receivers to groups of workers";
+    const DOCUMENTATION: &'static str = "delegates messages from receivers to groups of workers";
     const PARAMETERS: &'static [Parameter<Self>] = &[Parameter::text(
         "xdata",
-        "variable whose value travels with a delegated message, such as $var(xdata); the worker sets it again",
+        "variable that is passed to the worker with a delegated message, such as $var(xdata)",
         |module, name| {
             let name = std::str::from_utf8(name).map_err(|_| not_a_variable(name))?;
             module.xdata_name = Some(name.to_string());
@@ -86,25 +87,32 @@ impl Module for Sworker {
         )
         .prepare(Self::prepare_group)
         .advice(Advice::TestThenDrop),
-        ModuleFunction::new("swork_task", "old spelling of sworker_task", GROUP, Self::task)
+        ModuleFunction::new("swork_task", "old name of sworker_task", GROUP, Self::task)
             .prepare(Self::prepare_group)
             .advice(Advice::Alias("sworker_task")),
         ModuleFunction::new(
             "sworker_active",
-            "true in a worker that processes a delegated message, false in a receiver and where a message goes on that was begun elsewhere",
+            "true in a worker that processes a delegated message, false in a receiver and in a resumed \
+             request",
             &[],
             |_, context, _| (context.is_worker() && !context.is_continued).into(),
         ),
     ];
     const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("sworker.delegated", "messages that a queue took over"),
+        CounterRow::new("sworker.delegated", "messages accepted by a queue"),
         CounterRow::new("sworker.full", "messages not delegated because the queue was full"),
         CounterRow::new(
             "sworker.refused",
             "messages answered with 503 because the queue was full (full=reply)",
         ),
-        CounterRow::new("sworker.unknown_group", "messages not delegated because no such group works"),
-        CounterRow::new("sworker.too_large", "messages not delegated because they do not fit into a record"),
+        CounterRow::new(
+            "sworker.unknown_group",
+            "messages not delegated because there is no such worker group",
+        ),
+        CounterRow::new(
+            "sworker.too_large",
+            "messages not delegated because they are larger than a queue record",
+        ),
         CounterRow::new("sworker.misplaced", "calls outside of pre-routing or inside a worker"),
     ];
 
@@ -183,15 +191,15 @@ impl Sworker {
         let (counter, complaint, level, reason) = match delegation {
             Delegation::Delegated => return context.count(counters.delegated),
             Delegation::Refused => return context.count(counters.refused),
-            Delegation::Full => (counters.full, &complaints.full, Level::Error, "its queue is full"),
+            Delegation::Full => (counters.full, &complaints.full, Level::Error, "the queue is full"),
             Delegation::NoSuchGroup => {
-                (counters.unknown_group, &complaints.unknown_group, Level::Warning, "no such group works")
+                (counters.unknown_group, &complaints.unknown_group, Level::Warning, "no such worker group")
             }
             Delegation::TooLarge => (
                 counters.too_large,
                 &complaints.too_large,
                 Level::Error,
-                "the message does not fit into a record",
+                "the message is larger than a queue record",
             ),
             Delegation::NotHere => (
                 counters.misplaced,
@@ -230,8 +238,8 @@ fn not_a_variable(name: &[u8]) -> Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sworker>()];
     const GROUPS: &str = "async_workers_group=\"name=calls;workers=2\"\n\
@@ -362,7 +370,7 @@ mod tests {
         for _ in 0..5 {
             stage.pre_route(REQUEST);
         }
-        assert_eq!(stage.log().matches("its queue is full").count(), 1);
+        assert_eq!(stage.log().matches("the queue is full").count(), 1);
         assert_eq!(stage.count("sworker.full"), 5);
     }
 

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use regex::bytes::Regex;
 
-use crate::core::context::Context;
-use crate::core::log::Level;
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind};
-use crate::core::preparation::Preparation;
+use crate::bindings::module::{Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind};
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
 use crate::sip::Method;
+use crate::telemetry::log::Level;
 
 use pattern::{Substitution, line_regex, numbered_regex};
 
@@ -57,7 +57,7 @@ type Row = ModuleFunction<TextOps>;
 
 impl Module for TextOps {
     const NAME: &'static str = "textops";
-    const DOCUMENTATION: &'static str = "looks into messages and changes them as text";
+    const DOCUMENTATION: &'static str = "searches and changes messages as text";
     const FUNCTIONS: &'static [Row] = &[
         Row::new("is_method", "true when the method is one of these: INVITE|ACK", PREPARED, is_method)
             .prepare(prepare_methods),
@@ -114,21 +114,21 @@ impl Module for TextOps {
         ),
         Row::new(
             "append_urihf",
-            "adds a header line with the Request-URI: what stands before it, what behind",
+            "adds a header line with the Request-URI: text before it, text after it",
             TWO_TEXTS,
             headers::append_request_uri,
         ),
         Row::new(
             "append_time",
-            "adds Date to every reply made here from now on",
+            "adds Date to every reply that the server generates from now on",
             &[],
             headers::append_date_to_reply,
         ),
         Row::new("append_time_to_request", "adds Date to the request", &[], headers::append_date),
-        Row::new("append_hf", "adds header lines behind all others", LINES, headers::append),
+        Row::new("append_hf", "adds header lines after all others", LINES, headers::append),
         Row::new(
             "append_hf",
-            "adds header lines behind the last header field of this name",
+            "adds header lines after the last header field of this name",
             LINES_TEXT,
             headers::append_after,
         ),
@@ -141,7 +141,7 @@ impl Module for TextOps {
         ),
         Row::new(
             "append_to_reply",
-            "adds header lines to every reply made here from now on",
+            "adds header lines to every reply that the server generates from now on",
             LINES,
             headers::append_to_reply,
         ),
@@ -157,23 +157,23 @@ impl Module for TextOps {
         .prepare(prepare_second_regex),
         Row::new(
             "search_append",
-            "adds text behind the first match in the message",
+            "adds text after the first match in the message",
             PREPARED_TEXT,
             search::search_append,
         )
         .prepare(prepare_first_regex),
         Row::new(
             "search_append_body",
-            "adds text behind the first match in the body",
+            "adds text after the first match in the body",
             PREPARED_TEXT,
             search::search_append_body,
         )
         .prepare(prepare_first_regex),
-        Row::new("replace", "replaces the first match behind the first line", PREPARED_TEXT, search::replace)
+        Row::new("replace", "replaces the first match after the first line", PREPARED_TEXT, search::replace)
             .prepare(prepare_first_regex),
         Row::new(
             "replace_all",
-            "replaces every match behind the first line",
+            "replaces every match after the first line",
             PREPARED_TEXT,
             search::replace_all,
         )
@@ -187,7 +187,7 @@ impl Module for TextOps {
         .prepare(prepare_first_regex),
         Row::new(
             "replace_str",
-            "replaces a text behind the first line: text, other text, f (the first) or a (every one)",
+            "replaces a text after the first line: text, other text, f (the first) or a (every one)",
             THREE_TEXTS,
             search::replace_text,
         ),
@@ -205,7 +205,8 @@ impl Module for TextOps {
         ),
         Row::new(
             "regex_substring",
-            "stores what a part of a pattern matches: text, pattern, number of the part, how many parts, variable",
+            "stores the match of a group of a pattern: text, pattern, number of the group, number of \
+             groups, variable",
             TEXT_PREPARED_TWO_INTEGERS_PLACE,
             search::part_of_match,
         )
@@ -221,7 +222,7 @@ impl Module for TextOps {
         .prepare(prepare_first_regex),
         Row::new(
             "subst",
-            "/pattern/replacement/flags behind the first line; flags g all, i any case",
+            "/pattern/replacement/flags after the first line; flags g all, i any case",
             PREPARED,
             search::substitute,
         )
@@ -289,7 +290,7 @@ impl Module for TextOps {
         ),
         Row::new(
             "set_reply_body",
-            "gives every reply made here from now on this body and type",
+            "sets body and type of every reply that the server generates from now on",
             TWO_TEXTS,
             body::set_reply_body,
         ),
@@ -301,45 +302,40 @@ impl Module for TextOps {
             body::has_body_of_type,
         ),
         Row::new("set_body", "replaces the body and its type", TWO_TEXTS, body::set_body),
+        Row::new("set_body_multipart", "makes the body multipart, without a part yet", &[], multipart::begin),
         Row::new(
             "set_body_multipart",
-            "makes the body one of several parts, of which there is none yet",
-            &[],
-            multipart::begin,
-        ),
-        Row::new(
-            "set_body_multipart",
-            "makes the body one of several parts: content of the first, its type",
+            "makes the body multipart: content of the first, its type",
             TWO_TEXTS,
             multipart::begin,
         ),
         Row::new(
             "set_body_multipart",
-            "makes the body one of several parts: content of the first, its type, boundary",
+            "makes the body multipart: content of the first, its type, boundary",
             THREE_TEXTS,
             multipart::begin,
         ),
         Row::new(
             "append_body_part",
-            "adds a part to a body of several parts: content, type",
+            "adds a part to a multipart body: content, type",
             TWO_TEXTS,
             multipart::append_text,
         ),
         Row::new(
             "append_body_part",
-            "adds a part to a body of several parts: content, type, Content-Disposition",
+            "adds a part to a multipart body: content, type, Content-Disposition",
             THREE_TEXTS,
             multipart::append_text,
         ),
         Row::new(
             "append_body_part_hex",
-            "adds a part to a body of several parts: content in hexadecimal, type",
+            "adds a part to a multipart body: content in hexadecimal, type",
             TWO_TEXTS,
             multipart::append_hex,
         ),
         Row::new(
             "append_body_part_hex",
-            "adds a part to a body of several parts: content in hexadecimal, type, Content-Disposition",
+            "adds a part to a multipart body: content in hexadecimal, type, Content-Disposition",
             THREE_TEXTS,
             multipart::append_hex,
         ),
@@ -362,10 +358,10 @@ impl Module for TextOps {
             values::starts_with,
         ),
         Row::new("ends_with", "true when the text ends with the second one", TWO_TEXTS, values::ends_with),
-        Row::new("str_find", "true when the text holds the second one", TWO_TEXTS, values::find),
+        Row::new("str_find", "true when the text contains the second one", TWO_TEXTS, values::find),
         Row::new(
             "str_ifind",
-            "true when the text holds the second one, in any case",
+            "true when the text contains the second one, in any case",
             TWO_TEXTS,
             values::find_any_case,
         ),
@@ -536,8 +532,8 @@ fn is_method(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     #[test]
     fn lists_of_methods_become_bits_where_they_can() {
@@ -551,7 +547,7 @@ mod tests {
         ];
         for (written, expected) in rows {
             let mut module = TextOps::default();
-            let settings = crate::core::settings::Settings::default();
+            let settings = crate::config::settings::Settings::default();
             let mut preparation = Preparation { settings: &settings, regexes: &mut Vec::new() };
             let prepared = prepare_methods(&mut module, &mut preparation, 0, written.as_bytes());
             assert_eq!(prepared.ok(), expected, "{written}");

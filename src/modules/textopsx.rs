@@ -5,17 +5,17 @@ use std::rc::Rc;
 
 use regex::bytes::Regex;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, ParameterKind, Reading, RouteSet,
 };
-use crate::core::preparation::{Preparation, build_line_regex};
-use crate::core::value::answer_text;
-use crate::core::variables::{KeyRule, Subject};
+use crate::bindings::preparation::{Preparation, build_line_regex};
+use crate::bindings::variables::{KeyRule, Subject};
+use crate::routing::context::Context;
 use crate::sip::list::ListValues;
 use crate::sip::{HeaderId, Status};
+use crate::state::value::answer_text;
+use crate::telemetry::log::Level;
 
 use iterators::{Deed, Iterators, change_body, change_headers};
 
@@ -53,11 +53,11 @@ const ALWAYS_KEPT: &[HeaderId] = &[
 
 impl Module for TextOpsX {
     const NAME: &'static str = "textopsx";
-    const DOCUMENTATION: &'static str = "applies changes of a message at once and makes further ones";
+    const DOCUMENTATION: &'static str = "applies changes of a message at once, and further changes";
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         ModuleFunction::new(
             "msg_apply_changes",
-            "makes the message what it has been changed to, so that variables show it",
+            "applies the changes made so far to the message, so that variables show them",
             &[],
             |_, context, _| {
                 let applied = context.apply_changes();
@@ -77,13 +77,13 @@ impl Module for TextOpsX {
         .routes(RouteSet::REPLY),
         ModuleFunction::new(
             "keep_hf",
-            "removes every header field a message can do without",
+            "removes every header field that is not mandatory",
             &[],
             |_, context, _| keep(context, |_| false),
         ),
         ModuleFunction::new(
             "keep_hf",
-            "removes every header field a message can do without, but those whose name matches",
+            "removes every header field that is not mandatory, but those whose name matches",
             PREPARED,
             Self::keep_matching,
         )
@@ -100,7 +100,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "append_hf_value",
-            "adds a header field behind the last one of this name",
+            "adds a header field after the last one of this name",
             TWO_TEXTS,
             |_, context, arguments| add_value(context, arguments, -1),
         ),
@@ -118,27 +118,27 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "exclude_hf_value",
-            "takes a value out of the lists of a header",
+            "removes a value from the lists of a header",
             TWO_TEXTS,
             |_, context, arguments| values::exclude(context, arguments),
         ),
         ModuleFunction::new(
             "remove_hf_value",
-            "takes a value of a header away: Name, Name[2], Name[-1], Name[*]",
+            "removes a value of a header: Name, Name[2], Name[-1], Name[*]",
             TEXT,
             |_, context, arguments| values::remove(context, arguments),
         )
         .alias(&["remove_hf_value2"]),
         ModuleFunction::new(
             "assign_hf_value",
-            "puts another value in place of one of a header: Name, Name[2], Name[-1], Name[*]",
+            "replaces a value of a header: Name, Name[2], Name[-1], Name[*]",
             TWO_TEXTS,
             |_, context, arguments| values::assign(context, arguments),
         )
         .alias(&["assign_hf_value2"]),
         ModuleFunction::new(
             "msg_set_buffer",
-            "makes a text the message in hand, as if it had been received",
+            "replaces the current message by a text, as if it had been received",
             TEXT,
             |_, context, arguments| {
                 let replaced = context.replace_message(arguments[0].text());
@@ -158,7 +158,7 @@ impl Module for TextOpsX {
         .routes(RouteSet::REPLY),
         ModuleFunction::new(
             "hf_iterator_start",
-            "begins to walk over the header fields",
+            "starts an iterator over the header fields",
             TEXT,
             |module: &Self, context, arguments| {
                 let name = arguments[0].text();
@@ -167,7 +167,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "hf_iterator_next",
-            "goes to the next header field",
+            "moves the iterator to the next header field",
             TEXT,
             |module: &Self, context, arguments| {
                 let name = arguments[0].text();
@@ -177,7 +177,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "hf_iterator_end",
-            "ends the walk over the header fields",
+            "ends the iterator over the header fields",
             TEXT,
             |module: &Self, context, arguments| {
                 let name = arguments[0].text();
@@ -186,7 +186,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "hf_iterator_rm",
-            "removes the header field the walk has come to",
+            "removes the header field at the iterator",
             TEXT,
             |module, context, arguments| {
                 let index = module.header_index(context, arguments[0].text());
@@ -195,7 +195,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "hf_iterator_append",
-            "adds header lines behind the header field the walk has come to",
+            "adds header lines after the header field at the iterator",
             TWO_TEXTS,
             |module, context, arguments| {
                 let index = module.header_index(context, arguments[0].text());
@@ -204,7 +204,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "hf_iterator_insert",
-            "adds header lines before the header field the walk has come to",
+            "adds header lines before the header field at the iterator",
             TWO_TEXTS,
             |module, context, arguments| {
                 let index = module.header_index(context, arguments[0].text());
@@ -213,7 +213,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "bl_iterator_start",
-            "begins to walk over the lines of the body",
+            "starts an iterator over the lines of the body",
             TEXT,
             |module: &Self, context, arguments| {
                 let name = arguments[0].text();
@@ -222,7 +222,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "bl_iterator_next",
-            "goes to the next line of the body",
+            "moves the iterator to the next line of the body",
             TEXT,
             |module: &Self, context, arguments| {
                 let name = arguments[0].text();
@@ -232,7 +232,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "bl_iterator_end",
-            "ends the walk over the lines of the body",
+            "ends the iterator over the lines of the body",
             TEXT,
             |module: &Self, context, arguments| {
                 let name = arguments[0].text();
@@ -241,7 +241,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "bl_iterator_rm",
-            "removes the line of the body the walk has come to",
+            "removes the line of the body at the iterator",
             TEXT,
             |module, context, arguments| {
                 let index = module.line_index(context, arguments[0].text());
@@ -250,7 +250,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "bl_iterator_append",
-            "adds text behind the line of the body the walk has come to",
+            "adds text after the line of the body at the iterator",
             TWO_TEXTS,
             |module, context, arguments| {
                 let index = module.line_index(context, arguments[0].text());
@@ -259,7 +259,7 @@ impl Module for TextOpsX {
         ),
         ModuleFunction::new(
             "bl_iterator_insert",
-            "adds text before the line of the body the walk has come to",
+            "adds text before the line of the body at the iterator",
             TWO_TEXTS,
             |module, context, arguments| {
                 let index = module.line_index(context, arguments[0].text());
@@ -268,21 +268,13 @@ impl Module for TextOpsX {
         ),
     ];
     const VARIABLES: &'static [ModuleVariable<Self>] = &[
-        ModuleVariable::new(
-            "hfitname",
-            "name of the header field a walk has come to",
-            Self::read_header_name,
-        )
-        .key(KeyRule::Text),
-        ModuleVariable::new(
-            "hfitbody",
-            "value of the header field a walk has come to",
-            Self::read_header_value,
-        )
-        .key(KeyRule::Text),
+        ModuleVariable::new("hfitname", "name of the header field at an iterator", Self::read_header_name)
+            .key(KeyRule::Text),
+        ModuleVariable::new("hfitbody", "value of the header field at an iterator", Self::read_header_value)
+            .key(KeyRule::Text),
         ModuleVariable::new(
             "blitval",
-            "line of the body a walk has come to",
+            "line of the body at an iterator",
             |module: &Self, context, subject, out| {
                 let index = module.line_index(context, subject.key.text());
                 iterators::read_line(context, index, subject, out)
@@ -364,14 +356,14 @@ fn keep(context: &mut Context<'_>, is_kept: impl Fn(&[u8]) -> bool) -> Outcome {
 
 /// A final reply must not become a provisional one or the other way round: transactions end by it.
 fn change_status(context: &mut Context<'_>, code: &Argument<'_>, reason: &[u8]) -> Result<(), String> {
-    let Some(line) = context.message.status_line() else { return Err("this is no reply".to_string()) };
+    let Some(line) = context.message.status_line() else { return Err("this is not a reply".to_string()) };
     let code = code.integer().and_then(|code| u16::try_from(code).ok()).and_then(Status::new);
     let status = code.ok_or("the status is not a number from 100 to 699")?;
     if (line.status.class() < 3 || status.class() < 3) && line.status.class() != status.class() {
         return Err(format!("a {} cannot become a {status}", line.status));
     }
     if reason.iter().any(|&byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        return Err("the reason holds a line end".to_string());
+        return Err("the reason phrase contains a line end".to_string());
     }
     let version = context.message.span_of(line.version).ok_or("the first line is not one of this message")?;
     let first_line = &context.message.bytes()[..context.message.headers_start()];
@@ -388,7 +380,7 @@ fn add_value(context: &mut Context<'_>, arguments: &[Argument<'_>], index: i32) 
         return outcome(context, "append_hf_value", added);
     };
     if value.iter().any(|&byte| matches!(byte, b'\r' | b'\n')) {
-        return outcome(context, "append_hf_value", Err("the value holds a line end"));
+        return outcome(context, "append_hf_value", Err("the value contains a line end"));
     }
     let line = [header.name, b": ", value, b"\r\n"].concat();
     let added = if index < 0 {
@@ -402,8 +394,8 @@ fn add_value(context: &mut Context<'_>, arguments: &[Argument<'_>], index: i32) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOpsX>()];
 

@@ -4,13 +4,15 @@
 
 use std::cell::Cell;
 
-use crate::core::context::Context;
-use crate::core::functions::general::{level_of, prepare_log_level};
-use crate::core::log::{Facility, Level};
-use crate::core::module::{Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind};
-use crate::core::planning::Planning;
-use crate::core::preparation::Preparation;
-use crate::core::value::Value;
+use crate::bindings::functions::general::{level_of, prepare_log_level};
+use crate::bindings::module::{
+    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
+};
+use crate::bindings::planning::Planning;
+use crate::bindings::preparation::Preparation;
+use crate::routing::context::Context;
+use crate::state::value::Value;
+use crate::telemetry::log::{Facility, Level};
 
 /// Module `xlog`.
 pub struct Xlog {
@@ -43,7 +45,7 @@ impl Module for Xlog {
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::integer(
             "buf_size",
-            "longest text in bytes; what is longer is cut",
+            "maximum size of a text in bytes; longer ones are cut",
             |module, size| {
                 module.text_size_max =
                     usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| Complaint {
@@ -54,7 +56,7 @@ impl Module for Xlog {
             },
         )
         .default("4096"),
-        Parameter::<Self>::text("prefix", "what stands before the text", |module, prefix| {
+        Parameter::<Self>::text("prefix", "prefix of the text", |module, prefix| {
             module.label = prefix.to_vec();
             Ok(())
         })
@@ -65,7 +67,7 @@ impl Module for Xlog {
         }),
         Parameter::<Self>::integer(
             "methods_filter",
-            "bits of the methods that xlogm keeps silent about, -1 all; cfg.set_now_int changes it",
+            "bits of the methods for which xlogm writes nothing, -1 all; cfg.set_now_int changes it",
             |module, bits| {
                 module.skipped_methods = bits;
                 Ok(())
@@ -86,10 +88,14 @@ impl Module for Xlog {
             },
         )
         .default("0"),
-        Parameter::<Self>::integer("long_format", "1: xlogl and xdbgl tell the file, too", |module, on| {
-            module.is_file_told = on != 0;
-            Ok(())
-        })
+        Parameter::<Self>::integer(
+            "long_format",
+            "1: xlogl and xdbgl write the file name too",
+            |module, on| {
+                module.is_file_told = on != 0;
+                Ok(())
+            },
+        )
         .default("0"),
         Parameter::text(
             "log_colors",
@@ -102,7 +108,7 @@ impl Module for Xlog {
                 Ok(())
             },
         ),
-        Parameter::ignored("force_color", "colours are written where the script asks for them"),
+        Parameter::ignored("force_color", "colours are written where the script uses them"),
     ];
     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
         Row::new("xlog", "writes text at level L_ERR", TEXT, |module, context, arguments| {
@@ -124,7 +130,7 @@ impl Module for Xlog {
         .prepare(Self::prepare_facility_level),
         Row::new(
             "xlogl",
-            "as xlog, the line of the script before the text",
+            "as xlog, with the line number of the script before the text",
             TEXT,
             |module, context, arguments| {
                 module.write_with_place(context, Some(Level::Error), None, &arguments[0], &arguments[1])
@@ -133,7 +139,7 @@ impl Module for Xlog {
         .told_place(),
         Row::new(
             "xlogl",
-            "as xlog, the line of the script before the text",
+            "as xlog, with the line number of the script before the text",
             LEVEL_TEXT,
             |module, context, arguments| {
                 let level = known_level(context, &arguments[0]);
@@ -144,7 +150,7 @@ impl Module for Xlog {
         .told_place(),
         Row::new(
             "xlogl",
-            "as xlog, the line of the script before the text",
+            "as xlog, with the line number of the script before the text",
             FACILITY_LEVEL_TEXT,
             |module, context, arguments| {
                 let Some(facility) = known_facility(context, &arguments[0]) else { return Outcome::FALSE };
@@ -156,7 +162,7 @@ impl Module for Xlog {
         .told_place(),
         Row::new(
             "xlogm",
-            "as xlog, but silent about messages of the methods that methods_filter names",
+            "as xlog, but not for messages with a method of methods_filter",
             LEVEL_TEXT,
             |module, context, arguments| match module.is_method_skipped(context) {
                 true => Outcome::TRUE,
@@ -190,7 +196,7 @@ impl Module for Xlog {
         }),
         Row::new(
             "xdbgl",
-            "as xdbg, the line of the script before the text",
+            "as xdbg, with the line number of the script before the text",
             TEXT,
             |module, context, arguments| {
                 module.write_with_place(context, Some(Level::Debug), None, &arguments[0], &arguments[1])
@@ -219,7 +225,7 @@ impl Module for Xlog {
             Self::NAME,
             "methods_filter",
             Value::Integer(self.skipped_methods),
-            "bits of the methods that xlogm keeps silent about",
+            "bits of the methods for which xlogm writes nothing",
         )?;
         for (level, letters) in self.colours.drain(..) {
             planning.colour_level(level, &letters);
@@ -395,8 +401,8 @@ fn parse_facility(name: &[u8]) -> Result<Facility, Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{Stage, check_tables};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{Stage, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Xlog>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\

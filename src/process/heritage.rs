@@ -8,28 +8,28 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::engine::{Engine, EngineParts};
-use super::ledger::Ledger;
-use super::outbox::{DirectOutbox, ProcessOutbox};
-use super::reload_line::ReloadLine;
-use super::remembered::Remembered;
-use super::repair::Remains;
-use super::role::Role;
-use crate::core::counters::{Count, CounterId};
-use crate::core::groups::Delegate;
-use crate::core::identity::ProcessIdentity;
-use crate::core::load::Loaded;
-use crate::core::log::Log;
-use crate::core::outbox::Outbox;
-use crate::core::settings::{FullPolicy, Order, Settings};
-use crate::core::shared::SharedState;
+use crate::bindings::load::Loaded;
+use crate::config::settings::{FullPolicy, Order, Settings};
+use crate::engine::perform::{Engine, EngineParts};
+use crate::process::master::repair::Remains;
+use crate::process::roles::outbox::{DirectOutbox, ProcessOutbox};
+use crate::process::roles::role::Role;
+use crate::process::succession::reload_line::ReloadLine;
+use crate::routing::delegation::Delegate;
+use crate::routing::outbox::Outbox;
 use crate::shm::{
     CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Outboxes, Overflow, ProcessTable, QueuePlan,
     Queues, StatisticsPublisher, WaitingRoom,
 };
 use crate::sip::branch::Secret;
+use crate::state::poison::Remembered;
+use crate::state::shared::SharedState;
+use crate::state::status::Ledger;
 use crate::sys::process::ProcessId;
 use crate::sys::receive::ReceiveMemory;
+use crate::telemetry::counters::{Count, CounterId};
+use crate::telemetry::log::Log;
+use crate::telemetry::process_identity::ProcessIdentity;
 use crate::transport::listener::Listeners;
 
 /// What the master made before the first fork.
@@ -168,7 +168,7 @@ pub fn places(settings: &Settings, waiting_max: u32) -> Vec<Role> {
 /// What the queues must have room for.
 pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     let is_producer = |role: &&Role| matches!(role, Role::Receiver { .. } | Role::Timer { .. });
-    let group = |setting: &crate::core::settings::GroupSetting| GroupPlan {
+    let group = |setting: &crate::config::settings::GroupSetting| GroupPlan {
         attempts_max: setting.attempts,
         lanes: match (&setting.order, setting.has_priority) {
             (Order::None, false) => Lanes::One,
@@ -195,7 +195,7 @@ pub fn outboxes(places: &[Role]) -> io::Result<Outboxes> {
 /// Room for what each receiver reads.
 pub fn receive_memory(settings: &Settings, places: &[Role]) -> io::Result<Vec<ReceiveMemory>> {
     let receivers = places.iter().filter(|role| matches!(role, Role::Receiver { .. }));
-    receivers.map(|_| super::receiver::receive_memory(settings)).collect()
+    receivers.map(|_| crate::process::roles::receiver::receive_memory(settings)).collect()
 }
 
 /// A line on which each child tells the number of its place when it is ready. One word is one datagram, so a child that
@@ -243,8 +243,8 @@ impl AsFd for Readiness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::datagram::Transport;
-    use crate::core::settings::{GroupSetting, ListenerSetting};
+    use crate::config::settings::{GroupSetting, ListenerSetting};
+    use crate::transport::endpoint::Transport;
 
     fn settings() -> Settings {
         let listener = |address: &str, receivers| ListenerSetting {

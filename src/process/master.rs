@@ -10,29 +10,40 @@
 //!
 //! One thread, no lock a child can hold, no wait without a deadline.
 
+pub mod child_slots;
+pub(in crate::process) mod damage;
+pub(in crate::process) mod generation;
+pub mod obituary;
+pub mod overload;
+pub(in crate::process) mod precedence;
+pub mod repair;
+pub mod scaling;
+pub mod stop;
+pub mod supervisor;
+pub mod totals;
+pub mod watchdog;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::child;
-use super::daemon::Birth;
-use super::generation::{Generation, Phase};
-use super::heir::{Former, Succession};
 use super::heritage::Heritage;
-use super::names::Names;
-use super::obituary::{Obituary, Occupation};
-use super::offspring::Child;
-use super::reload::Reload;
-use super::repair::Dead;
-use super::role::Role;
-use super::script_source::ScriptSource;
-use super::service_manager::ServiceManager;
-use super::supervisor::{self, Action, Event, Milliseconds, Patience, State};
-use super::undertaker;
-use super::upgrade::{Program, Upgrade};
-use super::watchdog::{Overdue, Sight};
-use crate::core::counters::SET_ASIDE;
-use crate::core::log::Level;
+use crate::process::master::child_slots::Child;
+use crate::process::master::generation::{Generation, Phase};
+use crate::process::master::obituary::{Obituary, Occupation};
+use crate::process::master::repair::Dead;
+use crate::process::master::supervisor::{Action, Event, Milliseconds, Patience, State};
+use crate::process::master::watchdog::{Overdue, Sight};
+use crate::process::roles::child;
+use crate::process::roles::quarantine_writer;
+use crate::process::roles::role::Role;
+use crate::process::start::daemon::Birth;
+use crate::process::start::published_names::Names;
+use crate::process::start::script_source::ScriptSource;
+use crate::process::start::service_manager::ServiceManager;
+use crate::process::succession::reload::Reload;
+use crate::process::succession::successor::{Former, Succession};
+use crate::process::succession::upgrade::{Program, Upgrade};
 use crate::shm::{ProcessRow, WorkerStatistics};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::log_write::write_where_room;
@@ -40,6 +51,8 @@ use crate::sys::poll::{self, Interest};
 use crate::sys::process::{self, DeadChild, ExitStatus, Fork, SingleThreaded};
 use crate::sys::signal::{Signal, SignalQueue};
 use crate::sys::title::Title;
+use crate::telemetry::counters::SET_ASIDE;
+use crate::telemetry::log::Level;
 
 /// Signals the master reads; they are held back from before the first fork.
 pub const SIGNALS: [Signal; 7] = [
@@ -334,7 +347,7 @@ impl Master {
         let took_ms = self.started.elapsed().as_millis();
         self.say(
             Level::Notice,
-            format_args!("{} processes are ready after {took_ms} ms", self.current.process_count()),
+            format_args!("ready: {} processes started in {took_ms} ms", self.current.process_count()),
         );
         // Who cannot take a line now does not hold up the master.
         write_where_room(io::stderr().as_fd(), b"sworkerd: ready\n");
@@ -370,7 +383,7 @@ impl Master {
         for group in 0..self.current.heritage.queues.group_count() {
             let f = self.current.heritage.group_figures(group);
             self.current.heritage.log.write(
-                &crate::core::log::Line::of_core(Level::Notice),
+                &crate::telemetry::log::Line::of_core(Level::Notice),
                 format_args!(
                     "group {}: depth {} of {}, delegated {}, full {}, processed {}, redelivered {}, quarantined {}",
                     f.name, f.depth, f.capacity, f.delegated, f.full, f.processed, f.redelivered, f.quarantined
@@ -379,7 +392,7 @@ impl Master {
         }
         let restarts: u32 = self.current.children.iter().map(|child| child.row.restarts).sum();
         self.current.heritage.log.write(
-            &crate::core::log::Line::of_core(Level::Notice),
+            &crate::telemetry::log::Line::of_core(Level::Notice),
             format_args!("{} children, {restarts} restarts", self.current.children.len()),
         );
     }
@@ -485,7 +498,7 @@ impl Master {
         {
             self.say(
                 Level::Critical,
-                format_args!("too many messages are set aside at once: one is not kept"),
+                format_args!("quarantine: too many messages at the same time, one is not written to a file"),
             );
         }
     }
@@ -497,11 +510,11 @@ impl Master {
             match process::fork(&self.proof) {
                 Ok(Fork::Child) => {
                     self.forget_others();
-                    undertaker::run(&self.current.heritage, &mut self.title, &set_aside)
+                    quarantine_writer::run(&self.current.heritage, &mut self.title, &set_aside)
                 }
                 Ok(Fork::Parent(process)) => self.current.undertaking.was_forked(process),
                 Err(error) => {
-                    self.say(Level::Error, format_args!("could not fork an undertaker: {error}"));
+                    self.say(Level::Error, format_args!("could not fork the quarantine writer: {error}"));
                     self.current.undertaking.put_back(set_aside);
                     return;
                 }
@@ -539,9 +552,7 @@ impl Master {
             if let Role::Worker { group, .. } = child.role {
                 repair.count_deadline_kill(group);
             }
-            heritage
-                .log
-                .say(Level::Error, format_args!("{} (pid {process}) {overdue}: it is killed", child.role));
+            heritage.log.say(Level::Error, format_args!("killing {} (pid {process}): {overdue}", child.role));
             child.send(Signal::SIGKILL);
         }
     }
@@ -563,8 +574,11 @@ impl Master {
                 let role = &self.current.children[index].role;
                 self.say(
                     Level::Alert,
-                    format_args!("{role} does not hold: {} early deaths in a row; it is tried each {delay_ms} ms at most from now on",
-                        Patience::USUAL.early_deaths_max),
+                    format_args!(
+                        "{role} keeps crashing ({} early exits in a row); restarting at most every \
+                         {delay_ms} ms",
+                        Patience::USUAL.early_deaths_max
+                    ),
                 );
                 self.start_later(index, delay_ms);
             }
@@ -580,7 +594,7 @@ impl Master {
             self.current.children[index].has_left_something = true;
         }
         let role = &self.current.children[index].role;
-        self.say(Level::Warning, format_args!("{role} is started again in {delay_ms} ms"));
+        self.say(Level::Warning, format_args!("restarting {role} in {delay_ms} ms"));
     }
 
     // The clock.
@@ -597,7 +611,7 @@ impl Master {
             Phase::Starting
                 if self.started.elapsed() > START_PATIENCE || self.current.is_start_hopeless() =>
             {
-                self.give_up_start("not all processes came up");
+                self.give_up_start("not all processes started");
             }
             Phase::Stopping { step, since } => self.go_on_stopping(step, since),
             Phase::Ending { .. } => self.send_all(Signal::SIGKILL),
@@ -634,11 +648,9 @@ impl Master {
             match (before, count) {
                 (0, 1..) => self.say(
                     Level::Alert,
-                    format_args!(
-                        "group {name} is degraded: {count} of {workers} workers do not hold; the rest serves"
-                    ),
+                    format_args!("group {name} is degraded: {count} of {workers} workers keep crashing"),
                 ),
-                (1.., 0) => self.say(Level::Notice, format_args!("group {name} works again")),
+                (1.., 0) => self.say(Level::Notice, format_args!("group {name} is no longer degraded")),
                 _ => {}
             }
             self.current.heritage.ledger.set_degraded(group, count);

@@ -210,7 +210,7 @@ impl<'c> Checker<'c> {
     /// Checks something that may hold more of its own kind, unless it is nested too deeply.
     pub(super) fn nested<R>(&mut self, span: Span, check: impl FnOnce(&mut Self) -> R) -> Option<R> {
         if self.nesting >= NESTING_MAX {
-            self.error(span, format!("this is nested more than {NESTING_MAX} deep"));
+            self.error(span, format!("this is nested more than {NESTING_MAX} levels deep"));
             return None;
         }
         self.nesting += 1;

@@ -104,8 +104,8 @@ impl Checker<'_> {
         }
         for argument in &call.arguments {
             if let ExpressionKind::Word(name) = &argument.kind {
-                let message = format!("`{}` is no value", name.text);
-                let help = format!("text stands in quotes: \"{}\"; a variable begins with $", name.text);
+                let message = format!("`{}` is not a value", name.text);
+                let help = format!("text needs quotes: \"{}\"; a variable begins with $", name.text);
                 self.error_with_help(argument.span, message, help);
             }
         }
@@ -123,7 +123,7 @@ impl Checker<'_> {
         };
         if !is_early {
             let message = format!(
-                "{}() does nothing here but fail: only event_route[{PRE_ROUTING}] delegates",
+                "{}() always fails here: only event_route[{PRE_ROUTING}] can delegate",
                 call.name.text
             );
             self.warn(call.name.span, message, Some("move the call there"));
@@ -358,7 +358,7 @@ impl Checker<'_> {
     fn literal_integer(&mut self, bytes: &[u8], span: Span) {
         let number = value::parse_integer(bytes);
         if number.is_none() {
-            self.error(span, format!("an integer is needed here, \"{}\" is none", bytes.escape_ascii()));
+            self.error(span, format!("an integer is needed here, not \"{}\"", bytes.escape_ascii()));
         }
         self.emit(Instruction::Integer(number.unwrap_or(0)));
     }
@@ -399,7 +399,7 @@ impl Checker<'_> {
             );
             return self.no_argument();
         };
-        match self.place(variable, "handed to a function as a place") {
+        match self.place(variable, "passed to a function that assigns it") {
             Some(shape) => ArgumentShape::Place(shape),
             None => self.no_argument(),
         }

@@ -184,7 +184,7 @@ impl Checker<'_> {
     fn word(&mut self, name: &Name) -> Known {
         match self.known_word(name) {
             Ok(handle) if handle.yields == Yields::Myself => {
-                let message = format!("`{}` can only stand beside == or !=", name.text);
+                let message = format!("`{}` can only be used with == or !=", name.text);
                 self.error_with_help(name.span, message, "write for example `uri == myself`");
                 self.nothing()
             }

@@ -361,8 +361,10 @@ impl Checker<'_> {
                 },
             };
             if let Some(first) = seen.insert(constant.clone(), case.span) {
-                let diagnostic =
-                    Diagnostic::warning(case.span, "this case is never reached, the same label stands above");
+                let diagnostic = Diagnostic::warning(
+                    case.span,
+                    "this case is never reached, the same label is used above",
+                );
                 self.diagnostics.push(diagnostic.with_note(first, "it is here"));
             }
             match constant {
@@ -541,7 +543,7 @@ enum Ending {
 impl Ending {
     fn unreachable(self) -> String {
         match self {
-            Ending::Word(word) => format!("this is never reached, `{word}` stands before it"),
+            Ending::Word(word) => format!("this is never reached, `{word}` comes before it"),
             Ending::EveryBranch => {
                 "this is never reached, every branch of the statement before it leaves".to_owned()
             }
@@ -621,7 +623,7 @@ impl Checker<'_> {
             if !is_allowed {
                 let message =
                     format!("{}() cannot be used in {}", function_use.name, route_title(kind, name));
-                let help = format!("it may stand in {}", kinds_in_words(&function_use));
+                let help = format!("it can be used in {}", kinds_in_words(&function_use));
                 self.error_with_help(function_use.span, message, help);
             }
         }

@@ -145,7 +145,7 @@ impl Checker<'_> {
                         self.error_with_help(
                             variable.span,
                             message,
-                            "only $def(NAME) and its kin and $env(NAME) can stand here",
+                            "only $def(NAME) and its kin and $env(NAME) are allowed here",
                         );
                         return None;
                     }

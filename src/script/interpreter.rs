@@ -337,7 +337,10 @@ impl<H: Host> Run<'_, H> {
     fn begin(&mut self, on_failure: u32) -> Result<(), Stop> {
         let Some(steps_left) = self.steps_left.checked_sub(1) else {
             let steps = self.machine.limits.steps;
-            self.complain(Severity::Error, &format!("the script took more than {steps} steps and was ended"));
+            self.complain(
+                Severity::Error,
+                &format!("the script took more than {steps} steps and was stopped"),
+            );
             return self.end(Verdict::failed());
         };
         debug_assert_eq!(
@@ -376,7 +379,7 @@ impl<H: Host> Run<'_, H> {
         }
         self.complain(
             Severity::Error,
-            &format!("the loop went round more than {limit} times and was left (max_while_loops)"),
+            &format!("the loop ran more than {limit} times and was ended (max_while_loops)"),
         );
         self.frame.code = -1;
         self.next = on_too_many;
@@ -434,7 +437,7 @@ impl<H: Host> Run<'_, H> {
         if self.machine.frames.len() + 1 >= limit as usize {
             self.complain(
                 Severity::Error,
-                &format!("routes are more than {limit} deep inside each other (max_recursive_level)"),
+                &format!("route() calls are nested more than {limit} levels deep (max_recursive_level)"),
             );
             self.finish_call(-1);
             return;

@@ -229,7 +229,7 @@ impl Cursor {
             template::VariableEnd::NotOne => {
                 self.at += 1;
                 diagnostics.push(
-                    Diagnostic::error(self.span(start, start + 1), "a variable needs a name behind `$`")
+                    Diagnostic::error(self.span(start, start + 1), "a variable needs a name after `$`")
                         .with_help("for example `$ru`, `$var(x)`, or `$(ru{s.len})`"),
                 );
                 (TokenKind::Unknown, None, true)
@@ -273,8 +273,8 @@ impl Cursor {
         let bytes = &self.text[start..self.at];
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]).escape_debug().to_string();
         diagnostics.push(
-            Diagnostic::error(self.span(start, self.at), format!("`{shown}` cannot stand outside quotes"))
-                .with_help("put text in quotes, comments behind `#`"),
+            Diagnostic::error(self.span(start, self.at), format!("`{shown}` is not allowed outside quotes"))
+                .with_help("put text in quotes, comments after `#`"),
         );
         (TokenKind::Unknown, None, true)
     }
@@ -526,7 +526,7 @@ fn doubt_directive(name: &[u8], span: Span) -> Option<Diagnostic> {
     }
     let near = nearest(name, Directive::NAMES.iter().map(|(known, _)| *known))?;
     Some(
-        Diagnostic::warning(span, format!("`#!{name}` is no directive, so this line is a comment"))
+        Diagnostic::warning(span, format!("`#!{name}` is not a directive, so this line is a comment"))
             .with_help(format!("did you mean `#!{near}`?")),
     )
 }
@@ -625,8 +625,8 @@ mod tests {
         reported("f(\"b);\nf(\"c\");\n", 2, "this text is never closed");
         reported("$var(a", 4, "this `(` is never closed");
         reported("$(var(a)\nb", 1, "this `(` is never closed");
-        reported("a $ b", 2, "a variable needs a name behind `$`");
-        reported("a \\ b", 2, "`\\\\` cannot stand outside quotes");
-        reported("#!ifdfe X", 0, "`#!ifdfe` is no directive, so this line is a comment");
+        reported("a $ b", 2, "a variable needs a name after `$`");
+        reported("a \\ b", 2, "`\\\\` is not allowed outside quotes");
+        reported("#!ifdfe X", 0, "`#!ifdfe` is not a directive, so this line is a comment");
     }
 }

@@ -47,6 +47,7 @@ mod preprocess_substitution;
 pub mod print;
 pub mod program;
 pub mod source;
+pub mod suggest;
 pub mod template;
 mod token;
 pub mod value;

@@ -309,7 +309,7 @@ impl<'p> Parser<'p> {
             );
             return Ok(());
         }
-        let message = format!("{} cannot stand here", self.shown());
+        let message = format!("{} is not allowed here", self.shown());
         let help = format!("`{opened}` is open: an operator or `{closing}` is expected");
         let diagnostic = Diagnostic::error(self.token(0).span, message).with_help(help);
         self.fail(diagnostic.with_note(open.span, format!("the `{opened}` opened here")))
@@ -340,8 +340,10 @@ impl<'p> Parser<'p> {
     pub(super) fn nested<T>(&mut self, production: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.nesting >= NESTING_MAX {
             let span = self.token(0).span;
-            return self
-                .fail(Diagnostic::error(span, format!("this is nested more than {NESTING_MAX} deep")));
+            return self.fail(Diagnostic::error(
+                span,
+                format!("this is nested more than {NESTING_MAX} levels deep"),
+            ));
         }
         self.nesting += 1;
         let result = production(self);

@@ -222,7 +222,7 @@ impl Parser<'_> {
                 Diagnostic::error(token.span, "there is one `=` too many").with_help("write `==` or `=~`")
             }
             TokenKind::Slash if before.kind == TokenKind::Matches => {
-                Diagnostic::error(token.span, "a regular expression stands in quotes here")
+                Diagnostic::error(token.span, "a regular expression needs quotes here")
                     .with_help("write `=~ \"…\"`; `/…/` is for `case`")
             }
             TokenKind::RightParenthesis if before.kind == TokenKind::LeftParenthesis => {
@@ -309,7 +309,7 @@ impl Parser<'_> {
         let mut steps = Vec::new();
         loop {
             if self.kind() != TokenKind::Word {
-                let diagnostic = Diagnostic::error(at.span, "a select needs a name behind `@` and every `.`");
+                let diagnostic = Diagnostic::error(at.span, "a select needs a name after `@` and every `.`");
                 return self
                     .fail(diagnostic.with_help("for example `@via[1].host` or `@msg.header[\"X-Name\"]`"));
             }
@@ -542,7 +542,7 @@ const ADDRESS_FUNCTIONS: &[&str] = &[
 ];
 
 /// Operators in one expression.
-pub const OPERATORS_MAX: usize = 500;
+const OPERATORS_MAX: usize = 500;
 
 /// Tokens looked at for one address.
 const ADDRESS_TOKENS_MAX: usize = 24;

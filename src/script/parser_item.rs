@@ -100,8 +100,9 @@ impl Parser<'_> {
                     .with_help("is there one `}` too many before it?"),
             );
         }
-        let message = format!("{} cannot stand outside a route", self.shown());
-        let help = "outside routes stand `loadmodule`, `modparam`, `name = value`; is there one `}` too many before it?";
+        let message = format!("{} is not allowed outside a route", self.shown());
+        let help = "outside routes are allowed: `loadmodule`, `modparam`, `name = value`; is there one `}` too \
+             many before it?";
         self.fail(Diagnostic::error(span, message).with_help(help))
     }
 
@@ -165,7 +166,7 @@ impl Parser<'_> {
             TokenKind::Number | TokenKind::Minus => GlobalValueKind::Number(self.signed_number()?),
             TokenKind::Word => GlobalValueKind::Word(self.name().text),
             _ => {
-                let message = format!("{} is no value of a parameter", self.shown());
+                let message = format!("{} cannot be the value of a parameter", self.shown());
                 let help = "a parameter is a number or a text in quotes";
                 return self.fail(Diagnostic::error(self.token(0).span, message).with_help(help));
             }
@@ -180,7 +181,7 @@ impl Parser<'_> {
 
     fn report_operator_in_value<T>(&mut self) -> Parsed<T> {
         let message = format!("{} cannot follow the value", self.shown());
-        let help = "outside routes a value is one number or text; nothing is computed (`#!defexp` can)";
+        let help = "outside routes a value is one number or text; expressions need `#!defexp`";
         self.fail(Diagnostic::error(self.token(0).span, message).with_help(help))
     }
 
@@ -198,7 +199,7 @@ impl Parser<'_> {
         let mut flags = Vec::new();
         loop {
             if self.kind() != TokenKind::Word {
-                let message = format!("{} is no name of a flag", self.shown());
+                let message = format!("{} is not a flag name", self.shown());
                 let help = "write `flags name:number, other`";
                 return self.fail(Diagnostic::error(self.token(0).span, message).with_help(help));
             }
@@ -245,8 +246,8 @@ impl Parser<'_> {
             return Err(super::parser::Skip);
         }
         if is_call || super::parser::STATEMENT_WORDS.contains(&name.text.as_str()) {
-            let message = format!("`{}` stands outside a route", name.text);
-            let help = "statements stand in a route; is there one `}` too many before it?";
+            let message = format!("`{}` is outside a route", name.text);
+            let help = "statements belong in a route; is there one `}` too many before it?";
             return self.fail(Diagnostic::error(span, message).with_help(help));
         }
         let near = nearest(&name.text, ITEM_WORDS.iter().copied());
@@ -259,7 +260,7 @@ impl Parser<'_> {
             None if matches!(self.kind(), TokenKind::Word | TokenKind::Number | TokenKind::Text) => {
                 format!("a parameter is written `{} = value`", name.text)
             }
-            None => "outside routes stand `loadmodule`, `modparam`, and `name = value`".to_string(),
+            None => "outside routes are allowed: `loadmodule`, `modparam`, and `name = value`".to_string(),
         };
         self.fail(Diagnostic::error(span, message).with_help(help))
     }
@@ -313,7 +314,7 @@ impl Parser<'_> {
                 GlobalValueKind::Word(self.glued_word())
             }
             _ => {
-                let message = format!("{} is no value", self.shown());
+                let message = format!("{} is not a value", self.shown());
                 let help = "a value is a number, a word, or a text in quotes";
                 return self.fail(Diagnostic::error(self.token(0).span, message).with_help(help));
             }
@@ -367,7 +368,7 @@ impl Parser<'_> {
             && word.matches('[').count() == word.matches(']').count();
         if !is_address {
             let shown: String = word.chars().take(40).collect();
-            self.push(Diagnostic::error(text.span, format!("{shown:?} is no address")));
+            self.push(Diagnostic::error(text.span, format!("{shown:?} is not an address")));
         }
         word
     }
@@ -376,7 +377,7 @@ impl Parser<'_> {
     pub(super) fn signed_number(&mut self) -> Parsed<i64> {
         let is_negative = self.take(TokenKind::Minus);
         if self.kind() != TokenKind::Number {
-            let message = format!("{} is no number", self.shown());
+            let message = format!("{} is not a number", self.shown());
             return self.fail(Diagnostic::error(self.token(0).span, message));
         }
         let value = self.number()?;
@@ -393,7 +394,7 @@ impl Parser<'_> {
                 true => "a leading 0 makes a number octal: only the digits 0 to 7",
                 false => "numbers look like 42, 0x2a, 052, or 101010b",
             };
-            let diagnostic = Diagnostic::error(token.span, format!("`{written}` is no number"));
+            let diagnostic = Diagnostic::error(token.span, format!("`{written}` is not a number"));
             return self.fail(diagnostic.with_help(help));
         };
         if number.is_wrapped {
@@ -409,7 +410,7 @@ impl Parser<'_> {
             return Ok(self.texts());
         }
         let message = format!("{what} is missing before {}", self.shown());
-        self.fail(Diagnostic::error(self.token(0).span, message).with_help("it stands in quotes"))
+        self.fail(Diagnostic::error(self.token(0).span, message).with_help("it needs quotes"))
     }
 
     fn expect_open(&mut self) -> Parsed<super::token::Token> {
@@ -436,7 +437,7 @@ impl Parser<'_> {
         let name = self.route_name(kind, &word)?;
         if self.kind() != TokenKind::LeftBrace {
             let message = format!("the body of the route is missing before {}", self.shown());
-            let help = "the statements of a route stand in `{ }`";
+            let help = "the statements of a route are enclosed in `{ }`";
             return self.fail(Diagnostic::error(self.token(0).span, message).with_help(help));
         }
         let kind = match (kind, &name) {
@@ -473,7 +474,7 @@ impl Parser<'_> {
             (_, TokenKind::Word) => self.name().text,
             (_, TokenKind::Number) => self.number()?.to_string(),
             _ => {
-                let message = format!("{} is no name of a route", self.shown());
+                let message = format!("{} is not a route name", self.shown());
                 return self.fail(Diagnostic::error(self.token(0).span, message));
             }
         };
@@ -486,7 +487,7 @@ impl Parser<'_> {
         }
         self.close(TokenKind::RightBracket, open)?;
         if kind == RouteKind::Event && !is_event_name(&name.text) {
-            let message = format!("`{}` is no name of an event", name.text);
+            let message = format!("`{}` is not an event name", name.text);
             let help = "it has the form `module:event`, for example `core:pre-routing`";
             self.report(Diagnostic::error(name.span, message).with_help(help));
         }
@@ -534,7 +535,7 @@ fn is_word_part(kind: TokenKind) -> bool {
 }
 
 pub(super) fn quote_the_name(span: Span) -> Diagnostic {
-    Diagnostic::error(span, "a name with `-` must stand in quotes").with_help("write `route[\"with-dash\"]`")
+    Diagnostic::error(span, "a name with `-` must be in quotes").with_help("write `route[\"with-dash\"]`")
 }
 
 pub(super) fn lossy(text: &Text) -> String {

@@ -57,7 +57,7 @@ impl Parser<'_> {
             | TokenKind::LeftBracket
             | TokenKind::Star => GlobalValueKind::Word(self.glued_word()),
             _ => {
-                let message = format!("{} is no host", self.shown());
+                let message = format!("{} is not a host", self.shown());
                 let help = "write `alias=host`, `alias=host:port`, or `alias=\"host\"`";
                 return self.fail(Diagnostic::error(self.token(0).span, message).with_help(help));
             }

@@ -113,7 +113,7 @@ impl Parser<'_> {
             "drop" => Ok(StatementKind::Drop(self.leaving_value()?)),
             "else" => self.stray_else(),
             "case" | "default" => {
-                let message = format!("`{}` stands outside a `switch`", self.word());
+                let message = format!("`{}` is outside a `switch`", self.word());
                 self.fail(Diagnostic::error(self.token(0).span, message))
             }
             "for" | "foreach" if self.kind_at(1) == TokenKind::LeftParenthesis => self.foreign_loop(),
@@ -272,8 +272,7 @@ impl Parser<'_> {
             return;
         }
         self.report(
-            Diagnostic::error(span, "this stands before the first `case`")
-                .with_help("it would never be reached"),
+            Diagnostic::error(span, "this is before the first `case`").with_help("it would never be reached"),
         );
         let kept = self.diagnostics().len();
         self.statements(LABELS);
@@ -400,12 +399,12 @@ impl Parser<'_> {
         let refused = match self.kind_at(1) {
             TokenKind::LeftParenthesis => return Ok(()),
             TokenKind::Assign => diagnostic(
-                format!("`{word}` is no variable"),
+                format!("`{word}` is not a variable"),
                 format!("in a route only variables are assigned: `$var({word}) = …`"),
             ),
             TokenKind::Text | TokenKind::Variable | TokenKind::Number if !self.token(1).is_first_on_line => {
                 diagnostic(
-                    format!("the arguments of `{word}` stand in parentheses"),
+                    format!("the arguments of `{word}` are written in parentheses"),
                     format!(
                         "write `{word}({}…)`",
                         self.text_of(self.token(1)).chars().take(20).collect::<String>()

@@ -175,7 +175,7 @@ impl<'p> Translation<'p> {
     }
 
     fn close_group(&mut self) -> Result<(), String> {
-        let start = self.groups.pop().ok_or("a parenthesis is closed that was not opened")?;
+        let start = self.groups.pop().ok_or("a `)` has no `(` before it")?;
         self.out.push(')');
         self.atom = Some(start);
         self.is_quantified = false;
@@ -184,7 +184,7 @@ impl<'p> Translation<'p> {
 
     fn quantify(&mut self, quantifier: &str) -> Result<(), String> {
         let Some(start) = self.atom else {
-            return Err(format!("nothing stands before \"{quantifier}\""));
+            return Err(format!("nothing precedes \"{quantifier}\""));
         };
         if self.is_quantified {
             self.out.insert_str(start, "(?:");
@@ -359,10 +359,10 @@ mod tests {
     fn what_cannot_be_matched_is_refused() {
         let rows: &[(&str, &str)] = &[
             ("(", "a parenthesis is not closed"),
-            (")", "a parenthesis is closed that was not opened"),
+            (")", "a `)` has no `(` before it"),
             ("[a", "a bracket is not closed"),
-            ("*a", "nothing stands before \"*\""),
-            ("(?i)a", "nothing stands before \"?\""),
+            ("*a", "nothing precedes \"*\""),
+            ("(?i)a", "nothing precedes \"?\""),
             (r"(a)\1", "the back reference \"\\1\" cannot be matched"),
             (r"a\", "it ends with a backslash"),
             ("[[.a.]]", "collating symbols are not supported"),

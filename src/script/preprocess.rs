@@ -227,7 +227,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         let depth = files.clone().count();
         let including = files.next_back().map_or(String::new(), |frame| frame.name.clone());
         if depth > INCLUDE_DEPTH_MAX {
-            let message = format!("files are included more than {INCLUDE_DEPTH_MAX} deep");
+            let message = format!("files are included more than {INCLUDE_DEPTH_MAX} levels deep");
             return self.error(name.span, &message, Some("does a file include itself?"));
         }
         let span = self.source.join(at, name.span);
@@ -246,7 +246,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
             }
             Err(LoadError::NotFound) if directive == Directive::Import => {}
             Err(LoadError::NotFound) => {
-                let help = "`import_file` is the same without complaint when there is none";
+                let help = "`import_file` does the same and ignores a missing file";
                 self.error(name.span, &format!("there is no file {shown:?}"), Some(help));
             }
             Err(LoadError::TooLarge) => {
@@ -337,7 +337,11 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         if self.expanded_size > EXPANSION_SIZE_MAX || self.frames.len() >= FRAMES_MAX {
             // Reported once; from here on nothing is replaced.
             if !std::mem::replace(&mut self.is_exhausted, true) {
-                self.error(token.span, "defines are replaced too often", Some("does one multiply another?"));
+                self.error(
+                    token.span,
+                    "too many replacements of defines",
+                    Some("does one multiply another?"),
+                );
             }
             self.expanded_size = EXPANSION_SIZE_MAX;
             return true;
@@ -560,7 +564,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         let Some((_, value)) = found else {
             if !is_try {
                 let message = format!("the environment has no `{variable}`");
-                let help = format!("`#!trydefenv {variable}` goes on without");
+                let help = format!("`#!trydefenv {variable}` continues without it");
                 self.error(rest.part(0, rest.text.len()), &message, Some(&help));
             }
             return;
@@ -576,7 +580,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
     fn substitute(&mut self, directive: Directive, rest: &Rest) {
         let Some(written) = quoted(rest.text.as_bytes()) else {
             let help = "write `#!subst \"/pattern/replacement/flags\"`";
-            return self.error(rest.at, "a substitution stands in quotes", Some(help));
+            return self.error(rest.at, "a substitution is written in quotes", Some(help));
         };
         let written = String::from_utf8_lossy(written).into_owned();
         let span = rest.part(0, rest.text.len());

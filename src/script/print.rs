@@ -27,21 +27,22 @@ pub fn print(ast: &Ast) -> String {
 }
 
 /// A variable as it is written in a script.
-pub fn print_variable(variable: &Variable) -> String {
+#[cfg(test)]
+pub(crate) fn print_variable(variable: &Variable) -> String {
     let mut out = String::new();
     write_variable(&mut out, variable);
     out
 }
 
 /// An expression as it is written in a script.
-pub fn print_expression(expression: &Expression) -> String {
+fn print_expression(expression: &Expression) -> String {
     let mut out = String::new();
     write_expression(&mut out, expression);
     out
 }
 
 /// A text in quotes, escaped where needed.
-pub fn print_text(text: &Text) -> String {
+fn print_text(text: &Text) -> String {
     let mut out = String::new();
     write_text(&mut out, text);
     out
@@ -345,7 +346,7 @@ fn write_select(out: &mut String, steps: &[SelectStep]) {
 }
 
 /// An operator as it is written.
-pub fn operator_text(operator: BinaryOperator) -> &'static str {
+fn operator_text(operator: BinaryOperator) -> &'static str {
     match operator {
         BinaryOperator::Or => "||",
         BinaryOperator::And => "&&",

@@ -59,19 +59,9 @@ impl Program {
         self.route(RouteKind::Event, name.as_bytes())
     }
 
-    /// `route[name]`.
-    pub fn named_route(&self, name: &str) -> Option<RouteId> {
-        self.route(RouteKind::Named, name.as_bytes())
-    }
-
     /// The route of this kind and name; kinds without a name have the empty one.
     pub fn route(&self, kind: RouteKind, name: &[u8]) -> Option<RouteId> {
         self.names[kind as usize].get(name).copied()
-    }
-
-    /// The route of this number, as a function was handed it.
-    pub fn route_of_number(&self, number: u32) -> Option<RouteId> {
-        ((number as usize) < self.routes.len()).then_some(RouteId(number))
     }
 
     /// What kind of route it is and its name (empty without one).
@@ -119,7 +109,8 @@ impl Program {
     }
 
     /// How many instructions it has.
-    pub fn instruction_count(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn instruction_count(&self) -> usize {
         self.code.instructions.len()
     }
 

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// What the command line is called where a file would be named.
-pub const COMMAND_LINE: &str = "command line";
+const COMMAND_LINE: &str = "command line";
 
 /// Number of a file in a [`SourceMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -216,7 +216,7 @@ impl Reader<'_, '_> {
         let length = name_length(&self.bytes[start + 1..]);
         if length == 0 {
             let help = "write `$$` for a dollar sign";
-            self.report(start, start + 1, "a variable needs a name behind `$`", Some(help));
+            self.report(start, start + 1, "a variable needs a name after `$`", Some(help));
             return Err(Broken);
         }
         let name = self.name(start + 1, start + 1 + length);
@@ -257,7 +257,7 @@ impl Reader<'_, '_> {
             None => self.report(start + 1, start + 2, "this `(` is never closed", None),
             Some(_) => {
                 let help = "after the name come `(key)`, `[index]`, and `{transformation}`, in this order";
-                self.report(self.at, self.at + 1, "this cannot stand in a variable", Some(help));
+                self.report(self.at, self.at + 1, "this is not allowed in a variable", Some(help));
             }
         }
     }
@@ -472,7 +472,7 @@ impl Reader<'_, '_> {
             return;
         }
         let Some(end) = memchr::memchr(b'}', rest) else { return };
-        let message = "behind a variable without `$( )`, this is only text";
+        let message = "after a variable without `$( )`, this is only text";
         let written = String::from_utf8_lossy(&rest[..=end]).into_owned();
         let span = self.places.span(self.at, self.at + end + 1);
         self.diagnostics.push(
@@ -588,8 +588,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_reported_once() {
-        refused("costs 5$", 7, "a variable needs a name behind `$`");
-        refused("a $ b $", 2, "a variable needs a name behind `$`");
+        refused("costs 5$", 7, "a variable needs a name after `$`");
+        refused("a $ b $", 2, "a variable needs a name after `$`");
         refused("$() $()", 0, "a variable needs a name in `$( )`");
         refused("x $var(a", 6, "this `(` is never closed");
         refused("$(var(a)", 1, "this `(` is never closed");
@@ -598,8 +598,8 @@ mod tests {
         refused("$(ru{s.len)", 4, "this transformation cannot be read");
         refused("$(ru{s.substr,1)", 4, "this `{` is never closed");
         refused("$(ru{re.subst,/a/b)", 4, "this substitution is not complete");
-        refused("$(ru-x)", 4, "this cannot stand in a variable");
-        refused("$rU{s.len}", 3, "behind a variable without `$( )`, this is only text");
+        refused("$(ru-x)", 4, "this is not allowed in a variable");
+        refused("$rU{s.len}", 3, "after a variable without `$( )`, this is only text");
         refused(&"$(x(".repeat(100), 64, "variables are nested too deeply");
     }
 

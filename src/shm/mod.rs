@@ -34,62 +34,33 @@
 //! of a shard are processed one after another, see [`shard`]. A lane is one ring per producer and one for what the
 //! master adopted; a ring does not know which lane it is in.
 
-#[cfg(all(loom, test))]
-mod model;
+mod delay;
+mod figures;
+mod memory;
+pub mod proof;
+mod queue;
+#[cfg(not(loom))]
+mod tables;
 
-mod arena;
-mod consumer;
+pub use delay::waiting_room::{Mover, SEATS_MAX, Sweep, Usher, WaitingRoom, WaitingRoomError};
+pub use figures::histogram::Histogram;
 #[cfg(not(loom))]
-mod counter;
-pub mod crash_point;
-mod event_count;
-#[cfg(not(loom))]
-pub mod failpoint;
-mod histogram;
-#[cfg(not(loom))]
-mod lock_table;
-mod mutant;
-mod outbox;
-#[cfg(not(loom))]
-mod process_table;
-mod producer;
-mod queue_figures;
-mod queues;
-mod record;
-mod repair;
-mod ring;
-mod segment;
-#[cfg(not(loom))]
-mod sequence_lock;
-mod shard;
-mod slot;
-#[cfg(not(loom))]
-mod statistics;
-mod sync;
-#[cfg(not(loom))]
-mod table;
-mod waiting_room;
-mod word;
-
-pub use consumer::{Consumer, Delivery};
-#[cfg(not(loom))]
-pub use counter::{CounterBlock, Counters};
-pub use histogram::Histogram;
-#[cfg(not(loom))]
-pub use lock_table::{LockTable, Locking};
-pub use outbox::{Adopted, BATCH_COUNT, Outbox, Outboxes, Packet, Pending, PutError};
-#[cfg(not(loom))]
-pub use process_table::{ProcessRow, ProcessTable};
-pub use producer::{Placement, Producer};
-pub use queue_figures::{GroupStatistics, WorkerState, WorkerStatistics};
-pub use queues::{GroupPlan, Lanes, Overflow, QueuePlan, Queues, ShmError};
-pub use record::{RECORD_SIZE_MAX, Record};
-pub use repair::{Adoption, Blame, QuarantinedRecord, Repair, Repaired};
-pub use ring::PushError;
-#[cfg(not(loom))]
-pub use statistics::{
+pub use figures::statistics::{
     GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsPublisher, StatisticsViewer,
 };
+pub use queue::consumer::{Consumer, Delivery};
+pub use queue::outbox::{Adopted, BATCH_COUNT, Outbox, Outboxes, Packet, Pending, PutError};
+pub use queue::producer::{Placement, Producer};
+pub use queue::queue_figures::{GroupStatistics, WorkerState, WorkerStatistics};
+pub use queue::queues::{GroupPlan, Lanes, Overflow, QueuePlan, Queues, ShmError};
+pub use queue::record::{RECORD_SIZE_MAX, Record};
+pub use queue::repair::{Adoption, Blame, QuarantinedRecord, Repair, Repaired};
+pub use queue::ring::PushError;
 #[cfg(not(loom))]
-pub use table::{SHARED_TEXT_SIZE_MAX, SharedInput, SharedReading, TableError, ValueTable};
-pub use waiting_room::{Mover, SEATS_MAX, Sweep, Usher, WaitingRoom, WaitingRoomError};
+pub use tables::counter::{CounterBlock, Counters};
+#[cfg(not(loom))]
+pub use tables::lock_table::{LockTable, Locking};
+#[cfg(not(loom))]
+pub use tables::process_table::{ProcessRow, ProcessTable};
+#[cfg(not(loom))]
+pub use tables::table::{SHARED_TEXT_SIZE_MAX, SharedInput, SharedReading, TableError, ValueTable};

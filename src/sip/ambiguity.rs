@@ -16,16 +16,16 @@ pub(super) fn check(original: &Message<'_>, written: &[u8], headers_end: usize) 
     };
     if made.leading_size() > 0 || made.is_request() != original.is_request() || has_new_fault(original, &made)
     {
-        return refuse("the first line would not be one");
+        return refuse("the first line would not be a start line");
     }
     if made.headers_end() != headers_end {
-        return refuse("the header lines would end elsewhere");
+        return refuse("the header part would end at another place");
     }
     if made.broken_line().is_some() && original.broken_line().is_none() {
         return refuse("a header line would have no name");
     }
     if odd_line_count(&made) > odd_line_count(original) {
-        return refuse("a line would be blank, hold a control octet or end in half a line end");
+        return refuse("a line would be blank, contain a control octet or end in half a line end");
     }
     if has_same_length(original) && !has_same_length(&made) {
         return refuse("content-length would not be that of the body");
@@ -89,22 +89,22 @@ mod tests {
         check(ORIGINAL, "BYE sip:b SIP/2.0|A: 2|B: 3|l: 4|^|body", "fine");
         check(ORIGINAL, "BYE sip:b SIP/2.0|A: 1| folded|l: 4|^|body", "fine");
         check(ORIGINAL, "BYE sip:b SIP/2.0|l: 2|^|bo", "fine");
-        check(ORIGINAL, "BYE sip:b SIP/2.0|A: 1||l: 4|^|body", "the header lines would end elsewhere");
-        check(ORIGINAL, "BYE sip:b SIP/2.0||A: 1|l: 4|^|body", "the header lines would end elsewhere");
+        check(ORIGINAL, "BYE sip:b SIP/2.0|A: 1||l: 4|^|body", "the header part would end at another place");
+        check(ORIGINAL, "BYE sip:b SIP/2.0||A: 1|l: 4|^|body", "the header part would end at another place");
         check(
             ORIGINAL,
             "BYE sip:b SIP/2.0|A: 1| |l: 4|^|body",
-            "a line would be blank, hold a control octet or end in half a line end",
+            "a line would be blank, contain a control octet or end in half a line end",
         );
         check(
             ORIGINAL,
             "BYE sip:b SIP/2.0|A: 1\rX: 2|l: 4|^|body",
-            "a line would be blank, hold a control octet or end in half a line end",
+            "a line would be blank, contain a control octet or end in half a line end",
         );
         check(
             ORIGINAL,
             "BYE sip:b SIP/2.0|A: 1\nX: 2|l: 4|^|body",
-            "a line would be blank, hold a control octet or end in half a line end",
+            "a line would be blank, contain a control octet or end in half a line end",
         );
         check(ORIGINAL, "BYE sip:b SIP/2.0|: 1|l: 4|^|body", "a header line would have no name");
         check(ORIGINAL, "BYE sip:b SIP/2.0|A B: 1|l: 4|^|body", "a header line would have no name");
@@ -116,9 +116,9 @@ mod tests {
         );
         check(ORIGINAL, "BYE sip:b SIP/2.0|A: 1|^|body", "fine");
         check(ORIGINAL, "BYE sip:b SIP/2.0 |A: 1|l: 4|^|body", "fine");
-        check(ORIGINAL, "BYE sip:b c SIP/2.0|A: 1|l: 4|^|body", "the first line would not be one");
-        check(ORIGINAL, "|BYE sip:b SIP/2.0|A: 1|l: 4|^|body", "the first line would not be one");
-        check(ORIGINAL, "SIP/2.0 200 OK|A: 1|l: 4|^|body", "the first line would not be one");
+        check(ORIGINAL, "BYE sip:b c SIP/2.0|A: 1|l: 4|^|body", "the first line would not be a start line");
+        check(ORIGINAL, "|BYE sip:b SIP/2.0|A: 1|l: 4|^|body", "the first line would not be a start line");
+        check(ORIGINAL, "SIP/2.0 200 OK|A: 1|l: 4|^|body", "the first line would not be a start line");
         check(ORIGINAL, "BYE|A: 1|l: 4|^|body", "the message could not be read any more");
     }
 
@@ -126,7 +126,11 @@ mod tests {
     fn control_octets_are_not_added() {
         for octet in ["\0", "\x01", "\x0b", "\x7f"] {
             let made = format!("BYE sip:b SIP/2.0|A{octet}: 1|l: 4|^|body");
-            check(ORIGINAL, &made, "a line would be blank, hold a control octet or end in half a line end");
+            check(
+                ORIGINAL,
+                &made,
+                "a line would be blank, contain a control octet or end in half a line end",
+            );
         }
         check(ORIGINAL, "BYE sip:b SIP/2.0|A:\t\u{e4}|l: 4|^|body", "fine");
     }

@@ -42,7 +42,7 @@ macro_rules! headers {
         }
 
         /// Every known header field, in the order of [`HeaderId`].
-        pub static HEADERS: &[HeaderRow] = &[
+        static HEADERS: &[HeaderRow] = &[
             $(HeaderRow { id: HeaderId::$id, name: $name, compact: $compact, shape: Shape::$shape },)*
         ];
 

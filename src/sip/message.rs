@@ -28,11 +28,10 @@ use super::leniency::is_header_name;
 use super::list::ListValues;
 use super::method::Method;
 use super::name_addr::{NameAddr, NameAddrs};
-use super::octets::{count_while, decimal, is_space, trim};
+use super::octets::{count_while, decimal, is_space};
 pub use super::start_line::{RequestLine, StartLine, StartLineFault, StatusLine};
 use super::status::Status;
 use super::via::{Via, ViaError, Vias};
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// A message over the bytes it came in.
@@ -99,7 +98,7 @@ const VIA_SIZE_MIN: usize = 8;
 
 impl Limits {
     /// What [`Message::parse`] allows.
-    pub const DEFAULT: Limits = Limits {
+    const DEFAULT: Limits = Limits {
         message_size_max: 16 << 20,
         header_count_max: 4096,
         header_size_max: 32_768,
@@ -509,22 +508,7 @@ pub struct Mandatory<'a> {
     pub cseq: CSeq<'a>,
 }
 
-impl<'a> Header<'a> {
-    /// The value with folding taken out: each line end with the white space around it becomes one space.
-    pub fn unfolded(&self) -> Cow<'a, [u8]> {
-        if memchr::memchr(b'\n', self.value).is_none() {
-            return Cow::Borrowed(self.value);
-        }
-        let mut text = Vec::with_capacity(self.value.len());
-        for line in self.value.split(|&byte| byte == b'\n').map(trim) {
-            if !text.is_empty() && !line.is_empty() {
-                text.push(b' ');
-            }
-            text.extend_from_slice(line);
-        }
-        Cow::Owned(text)
-    }
-}
+impl<'a> Header<'a> {}
 
 /// What is known of a message before its header lines are read.
 struct Start<'a> {
@@ -636,7 +620,6 @@ mod tests {
         assert_eq!(message.header(HeaderId::Route), None);
         let folded = message.header_named(b"x-foo", -1).unwrap();
         assert_eq!((folded.name, folded.line), (&b"x-foo"[..], &b"x-foo\t: two,\r\n  folded \r\n"[..]));
-        assert_eq!(folded.unfolded(), &b"two, folded"[..]);
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod start_line;
 pub mod status;
 pub mod transaction;
 pub mod uri;
+pub mod uri_draft;
 pub mod validate;
 pub mod via;
 pub mod write;

@@ -4,7 +4,7 @@
 
 use super::find::{find, find_or_end};
 use super::list::find_comma;
-use super::octets::{quoted_length, trim, trim_end, trim_start, unquote};
+use super::octets::{quoted_length, trim, trim_end, trim_start};
 use super::params::Params;
 use super::uri::{Uri, UriError};
 use std::fmt;
@@ -70,11 +70,6 @@ impl<'a> NameAddr<'a> {
     /// The URI in its parts.
     pub fn parse_uri(&self) -> Result<Uri<'a>, UriError> {
         Uri::parse(self.uri)
-    }
-
-    /// The display name without its quotes, escapes kept.
-    pub fn display_text(&self) -> Option<&'a [u8]> {
-        self.display.map(unquote).filter(|text| !text.is_empty())
     }
 
     /// Whether it is the wildcard `*` (RFC 3261 10.2.2).
@@ -229,6 +224,5 @@ mod tests {
         {
             assert_eq!(NameAddr::parse(input).unwrap().tag(), expected);
         }
-        assert_eq!(NameAddr::parse(b"\"\" <sip:a>").unwrap().display_text(), None);
     }
 }

@@ -114,11 +114,6 @@ impl<'a> Uri<'a> {
     pub fn transport(&self) -> Option<&'a [u8]> {
         self.params.text(b"transport")
     }
-
-    /// Whether it carries `lr`: the loose router of RFC 3261 16.4.
-    pub fn is_loose_router(&self) -> bool {
-        self.params.find(b"lr").is_some()
-    }
 }
 
 impl<'a> Scheme<'a> {

@@ -240,7 +240,7 @@ impl Rules<'_> {
     }
 
     /// The header field that lists the extensions asked of this role.
-    pub fn requirement(&self) -> HeaderId {
+    fn requirement(&self) -> HeaderId {
         match self.role {
             Role::Proxy => HeaderId::ProxyRequire,
             Role::Server => HeaderId::Require,

@@ -85,7 +85,7 @@ fn look_up_group(group: &str) -> io::Result<u32> {
 }
 
 fn not_found(kind: &str, name: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("there is no {kind} {name:?} on this system"))
+    io::Error::new(io::ErrorKind::NotFound, format!("unknown {kind} {name:?} on this system"))
 }
 
 /// Number of the user this process acts as.
@@ -102,11 +102,6 @@ pub fn give_to(path: &Path, identity: &Identity) -> io::Result<()> {
 pub fn change_root(directory: &Path) -> io::Result<()> {
     nix::unistd::chroot(directory)?;
     std::env::set_current_dir("/")
-}
-
-/// New files of this process are for its own user only, but for what `mask` lets through.
-pub fn set_file_mask(mask: u32) {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
 }
 
 /// Allows `count` open files, raising the hard limit too where that is permitted; the limit that holds then.
@@ -158,9 +153,9 @@ mod tests {
         check(Some("0"), Some("root"), Ok((Some(0), Some(0))));
         check(Some("root"), Some("4294967294"), Ok((Some(0), Some(4_294_967_294))));
         check(Some("4000000001"), None, Ok((Some(4_000_000_001), None)));
-        check(Some("no-such-user"), None, Err("there is no user \"no-such-user\" on this system"));
-        check(None, Some("no-such-group"), Err("there is no group \"no-such-group\" on this system"));
-        check(Some("-1"), None, Err("there is no user \"-1\" on this system"));
+        check(Some("no-such-user"), None, Err("unknown user \"no-such-user\" on this system"));
+        check(None, Some("no-such-group"), Err("unknown group \"no-such-group\" on this system"));
+        check(Some("-1"), None, Err("unknown user \"-1\" on this system"));
     }
 
     #[test]

@@ -50,7 +50,7 @@ const fn row(what: &'static str, run: fn(&Rights<'_>) -> Result<(), String>) -> 
 }
 
 /// The attempt that asks about dumps of the process's memory.
-pub const DUMP: &str = "leave memory in a core dump: refused";
+pub(super) const DUMP: &str = "leave memory in a core dump: refused";
 
 const ROWS: &[Row] = &[
     row("hold a capability: refused", |_| match sandbox::has_capabilities() {

@@ -136,11 +136,6 @@ pub fn wait(process: ProcessId) -> io::Result<Option<DeadChild>> {
     reap(Some(process), WaitPidFlag::empty())
 }
 
-/// Reaps this child if it has already ended; never sleeps.
-pub fn try_wait(process: ProcessId) -> io::Result<Option<DeadChild>> {
-    reap(Some(process), WaitPidFlag::WNOHANG)
-}
-
 fn reap(process: Option<ProcessId>, flags: WaitPidFlag) -> io::Result<Option<DeadChild>> {
     loop {
         match waitpid(process.map(|process| process.0), Some(flags)) {

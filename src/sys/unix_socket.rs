@@ -49,7 +49,7 @@ fn remove_if_abandoned(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "something that is no socket has that name",
+            "a file of that name exists and is not a socket",
         ));
     }
     match UnixStream::connect(path) {

@@ -24,7 +24,7 @@ impl fmt::Display for ListenError {
                 write!(out, "could not bind udp {address}: {}", reason(error))
             }
             ListenError::TooMany(count) => {
-                write!(out, "cannot listen on {count} sockets: 65535 are the most")
+                write!(out, "cannot listen on {count} sockets: the maximum is 65535")
             }
         }
     }

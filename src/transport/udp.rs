@@ -52,7 +52,7 @@ impl UdpListener {
     /// A socket that another program bound after it was asked for `wish`.
     pub fn adopt(descriptor: OwnedFd, wish: SocketAddr) -> io::Result<UdpListener> {
         let bound = SockRef::from(&descriptor).local_addr()?.as_socket();
-        let address = bound.ok_or_else(|| io::Error::other("it is no socket of an internet address"))?;
+        let address = bound.ok_or_else(|| io::Error::other("it is not an internet socket"))?;
         Ok(UdpListener { descriptor, address, wish })
     }
 

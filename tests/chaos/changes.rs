@@ -102,7 +102,7 @@ impl<'s> Reloads<'s> {
             Awaited::Generation(number) if generation(self.server) != (number, 0) => {
                 return ControlFlow::Continue(());
             }
-            Awaited::Refusal(count) if self.server.log_count("not reloaded, all stays as it was") < count => {
+            Awaited::Refusal(count) if self.server.log_count("reload failed, nothing changed") < count => {
                 return ControlFlow::Continue(());
             }
             _ => {}

@@ -28,7 +28,7 @@ mod with_failpoints {
     use std::time::Duration;
 
     use nix::sys::signal::Signal;
-    use sworker::shm::crash_point::Point;
+    use sworker::shm::proof::crash_point::Point;
 
     use super::super::scripts::HEAD;
     use super::super::support::{Load, Request, SOON, Server, processes, wait_until};

@@ -55,7 +55,7 @@ const QUEUED: usize = 1_000;
 /// Requests that come after it.
 const NEWCOMERS: usize = 500;
 /// What the server writes when it has heard.
-const IS_FINISHING: &str = "SIGTERM: finishing what was accepted";
+const IS_FINISHING: &str = "SIGTERM: stopping, finishing accepted messages";
 
 /// A server whose workers stand still, with messages in their queue.
 struct Queued {

@@ -198,7 +198,7 @@ fn refusals(_: &mut Dice) -> Finding {
     let mut left_out = Vec::new();
     match apart::is_root() {
         true => found.push(no_process()),
-        false => left_out.push("LEFT OUT: no process: only root can become another user".to_owned()),
+        false => left_out.push("LEFT OUT: no process: only root can switch to another user".to_owned()),
     }
     match apart::missing() {
         None => found.extend(apart::run_inside(|| [sending_forbidden(), line_too_slow()])),

@@ -167,7 +167,7 @@ fn a_task_is_finished_by_the_generation_that_accepted_it() {
     server.ask_control(&["core.reload"]);
     processes::thaw(worker);
     assert_eq!(caller.receive().start, "SIP/2.0 200 old");
-    server.wait_for_log("generation 0 is gone");
+    server.wait_for_log("generation 0 has ended");
     assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).start, "SIP/2.0 200 new");
 }
 
@@ -301,7 +301,7 @@ fn what_waits_over_a_reload_has_its_time_and_its_script() {
     server.ask_control(&["core.reload"]);
     assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {old}"));
     assert!(began.elapsed() >= Duration::from_millis(1_500), "answered after {:?}", began.elapsed());
-    server.wait_for_log("generation 0 is gone");
+    server.wait_for_log("generation 0 has ended");
     assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).start, "SIP/2.0 200 new");
 }
 
@@ -373,7 +373,7 @@ fn a_task_that_holds_its_workers_is_set_aside_and_can_be_replayed() {
     // And with one that has no such route.
     server.folder().write("none.cfg", script.replace("TASK", "OTHER"));
     let finished = replay("none.cfg");
-    assert!(finished.output.contains("handed on to route[TASK], which is not there"), "{}", finished.output);
+    assert!(finished.output.contains("cannot resume: the script has no route[TASK]"), "{}", finished.output);
     assert!(finished.output.contains("--- 0 messages would be sent"), "{}", finished.output);
 }
 
@@ -435,7 +435,7 @@ fn what_would_wait_too_long_over_a_reload_goes_on_early() {
     assert!(caller.receive().start.starts_with("SIP/2.0 200 worker "));
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2), "half of exit_timeout was not over after {took:?}");
-    server.wait_for_log("generation 0 is gone");
+    server.wait_for_log("generation 0 has ended");
     assert_eq!(server.log_count("lost:"), 0);
 }
 
@@ -448,10 +448,10 @@ fn a_timer_killed_while_its_generation_leaves_has_a_successor() {
     let (timer, worker) = (server.child("timer"), server.worker("first", 1));
     server.folder().write("server.cfg", script("request_route { sl_send_reply(\"200\", \"new\"); }\n"));
     server.ask_control(&["core.reload"]);
-    server.wait_for_log("generation 0 finishes what it accepted and leaves");
+    server.wait_for_log("generation 0 is draining: it finishes accepted messages and exits");
     processes::send_signal(timer, Signal::SIGKILL);
     assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {worker}"));
-    server.wait_for_log("generation 0 is gone");
+    server.wait_for_log("generation 0 has ended");
     assert_eq!(server.log_count("lost:"), 0);
 }
 
@@ -534,6 +534,6 @@ fn what_still_waits_at_the_end_is_told() {
     wait_until("they wait", SOON, || server.counter("async.waiting") == 3);
     processes::freeze(server.child("timer"));
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("lost: 3 messages that had not come into the queue of their group");
+    server.wait_for_log("lost: 3 delayed messages not yet queued for their group");
     assert_ne!(server.wait_for_exit(SOON), Some(0));
 }

@@ -141,11 +141,11 @@ fn without_descriptors_who_asks_waits_and_the_control_process_does_not_spin() {
     let (began, before) = (Instant::now(), processes::processor_time(control));
     let words = ["-Y", "run", "-t", "10", "core.version"];
     let waiting = Tool::start(server.folder(), "waiting", control_path(), &words);
-    server.wait_for_log("could not let in who asks: Too many open files");
+    server.wait_for_log("could not accept a control connection: Too many open files");
     Load::new("nobody-asks", 2_000).rate(2_000.0).run(&server.caller()).assert_nothing_lost();
     let (spent, passed) = (processes::processor_time(control) - before, began.elapsed());
     assert!(spent < passed / 10, "{spent:?} of {passed:?}");
-    assert_eq!(server.log_count("could not let in who asks"), 1, "it is said once");
+    assert_eq!(server.log_count("could not accept a control connection"), 1, "it is said once");
 
     limit(server.folder(), control, "--nofile=1024:4096");
     let answered = waiting.finish(SOON);
@@ -165,10 +165,10 @@ fn who_is_forked_without_descriptors_has_all_its_rights_or_is_forked_again() {
     // Only where the kernel restricts files a child needs some at its start.
     match server.log().contains("this kernel has no Landlock") {
         true => wait_until("a successor is there", SOON, is_settled),
-        false => server.wait_for_log("worker calls/1 could not go on: Too many open files"),
+        false => server.wait_for_log("worker calls/1 failed: Too many open files"),
     }
     Load::new("few-descriptors", 500).run(&server.caller()).assert_nothing_lost();
-    assert!(!server.log().contains("does not hold"), "it is not its own fault");
+    assert!(!server.log().contains("keeps crashing"), "it is not its own fault");
 
     limit(server.folder(), server.master(), "--nofile=1024:4096");
     wait_until("its place is filled", SOON, is_settled);
@@ -177,7 +177,7 @@ fn who_is_forked_without_descriptors_has_all_its_rights_or_is_forked_again() {
 #[test]
 fn when_nobody_can_be_forked_the_rest_serves_and_the_place_is_filled_later() {
     if !apart::is_root() {
-        return eprintln!("skipped: only root can become another user");
+        return eprintln!("skipped: only root can switch to another user");
     }
     // Root may always fork, so the server is somebody else.
     let server = Server::on(&answered_by_workers(1, 2, 64)).argument("-u").argument("nobody").start();
@@ -201,10 +201,10 @@ fn a_group_whose_worker_does_not_hold_is_degraded_and_said_so_until_it_works_aga
     };
     wait_until("the group is degraded", SOON * 3, || {
         crash();
-        server.log_count("group calls is degraded: 1 of 2 workers do not hold; the rest serves") == 1
+        server.log_count("group calls is degraded: 1 of 2 workers keep crashing") == 1
     });
     assert_eq!(server.group("calls")["degraded"], 1);
-    server.wait_for_log("worker calls/1 does not hold: 10 early deaths in a row");
+    server.wait_for_log("worker calls/1 keeps crashing (10 early exits in a row)");
 
     // ... everybody else is served, by the rest of its group as well ...
     for method in ["INVITE", "REGISTER", "OPTIONS"] {
@@ -215,7 +215,7 @@ fn a_group_whose_worker_does_not_hold_is_degraded_and_said_so_until_it_works_aga
 
     // ... and the place is filled when that is possible again.
     wait_until("the group works again", SOON * 2, || server.group("calls")["degraded"] == 0);
-    server.wait_for_log("group calls works again");
+    server.wait_for_log("group calls is no longer degraded");
     assert_eq!(server.children_titled("worker calls/").len(), 2);
 }
 
@@ -242,11 +242,8 @@ fn a_generation_that_does_not_come_up_is_rolled_back_and_nothing_is_lost() {
     let new = server.folder().write("server.cfg.new", script("yes"));
     std::fs::rename(new, server.folder().file("server.cfg")).expect("a file can be renamed");
     for (signal, refusal) in [
-        (Signal::SIGHUP, "all stays as it was: not all processes of generation 1 came up"),
-        (
-            Signal::SIGUSR2,
-            "did not take over: all stays as it was: not all processes came up (exit status 255)",
-        ),
+        (Signal::SIGHUP, "reload failed, nothing changed: not all processes of generation 1 started"),
+        (Signal::SIGUSR2, "this program continues: not all processes started (exit status 255)"),
     ] {
         // ... it is given up, and nobody notices.
         server.signal(signal);
@@ -266,7 +263,7 @@ fn a_generation_that_does_not_come_up_is_rolled_back_and_nothing_is_lost() {
             figures.output
         );
     }
-    server.wait_for_log("could not give up rights");
+    server.wait_for_log("could not confine the process");
 
     // ... and the next one comes up when it can.
     let new = server.folder().write("server.cfg.new", script("no"));

@@ -252,7 +252,7 @@ fn what_is_said_of_a_sender_over_and_over_is_held_back_and_told_and_others_are_h
     let server = Server::start(&answered_by_workers(1, 1, 64));
     let (noisy, other) = (server.caller(), Caller::at("127.0.0.9:0", server.address()));
     let send = |caller: &Caller, name: &str| caller.send(&without_line(&good(caller, name), "CSeq:"));
-    let lines = || server.log_count("are not processed: no CSeq");
+    let lines = || server.log_count("message discarded: no CSeq");
     // Given one who sends a hundred broken messages at once ...
     (0..100).for_each(|index| send(&noisy, &format!("noisy-{index}")));
     wait_until("all are counted", SOON, || server.counter("core.broken_received") == 100);
@@ -262,7 +262,7 @@ fn what_is_said_of_a_sender_over_and_over_is_held_back_and_told_and_others_are_h
     // ... when a second goes by, then the next line says how many were held back ...
     wait_until("one more is written", SOON, || {
         send(&noisy, "late");
-        server.log_count("such lines about this source") > 0
+        server.log_count("similar lines about this source") > 0
     });
     assert!(server.log().contains("(suppressed "), "{}", server.log());
     // ... and another sender was never held back.

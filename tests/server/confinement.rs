@@ -119,7 +119,7 @@ fn the_server_proves_from_inside_that_nothing_escapes() {
 #[test]
 fn another_user_serves_and_is_confined_too() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can become another user");
+        eprintln!("skipped: only root can switch to another user");
         return;
     }
     // Another user must be able to reach the run directory.

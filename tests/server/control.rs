@@ -100,7 +100,7 @@ fn without_a_server_it_says_so() {
     assert!(finished.code.is_some_and(|code| code != 0), "{finished:?}");
     assert!(finished.output.contains("could not connect"), "{}", finished.output);
     assert!(
-        finished.output.contains("no server runs with run directory run, -Y names another"),
+        finished.output.contains("no server runs with run directory run, use -Y for another one"),
         "{}",
         finished.output
     );

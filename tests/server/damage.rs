@@ -46,7 +46,7 @@ impl Memory {
 
 /// Everybody is replaced within a moment, once; whoever asks is answered.
 fn assert_renewed(server: &Server, before: &[i32]) {
-    server.wait_for_log("the memory of the queues is damaged");
+    server.wait_for_log("queue memory is damaged");
     wait_until("others serve", SOON, || {
         let now = server.ask_control(&["core.generation"]);
         (&now["generation"], &now["draining"]) == (&1.into(), &0.into())
@@ -54,7 +54,7 @@ fn assert_renewed(server: &Server, before: &[i32]) {
     assert!(!before.iter().any(|pid| processes::is_alive(*pid)), "somebody is left");
     assert_eq!(server.counter("core.memory_damaged"), 1);
     Load::new("after", 500).run(&server.caller()).assert_nothing_lost();
-    assert_eq!(server.log_count("the memory of the queues is damaged"), 1);
+    assert_eq!(server.log_count("queue memory is damaged"), 1);
 }
 
 /// A server whose only worker stands still while these messages wait; the worker, and who asked.
@@ -123,13 +123,13 @@ fn a_ring_whose_words_are_spoilt_holds_up_nobody_for_long() {
 
     processes::thaw(worker);
 
-    server.wait_for_log("words of group calls contradict each other");
+    server.wait_for_log("inconsistent queue state in group calls");
     wait_until("others serve", SOON, || server.ask_control(&["core.generation"])["generation"] == 1);
     assert_eq!(caller.ask(&Request::new("OPTIONS", "after")).status(), 200, "{word:#x}");
     assert_renewed(&server, &before);
     // What nobody can find any more is lost, and no secret.
-    server.wait_for_log("what is left cannot be reached");
-    server.wait_for_log("lost: 2 messages waiting in group calls");
+    server.wait_for_log("remaining messages are in damaged memory");
+    server.wait_for_log("lost: 2 messages queued for group calls");
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait_for_exit(SOON), Some(1));
 }

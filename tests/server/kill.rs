@@ -214,13 +214,13 @@ request_route {{
     caller.send(&caller.bytes(&Request::new("OPTIONS", "held").user("held")));
     for time in 0..2 {
         assert_eq!(caller.receive().start, "SIP/2.0 200 worker");
-        assert_eq!(server.log_count("message taken over: processes that ended with it in hand: 1"), time);
+        assert_eq!(server.log_count("redelivered message, processes that died while handling it: 1"), time);
         processes::send_signal(server.receiver(1), Signal::SIGABRT);
     }
-    server.wait_for_log("set aside now after 2 attempts");
+    server.wait_for_log("quarantined after 2 attempts");
     assert_eq!(caller.receive().status(), 500);
     assert_eq!(caller.ask(&Request::new("OPTIONS", "next")).status(), 200);
-    assert_eq!(server.log_count("message taken over"), 1);
+    assert_eq!(server.log_count("redelivered message"), 1);
 }
 
 /// From now on the kernel takes the wish to be told of a parent's death from this thread and whoever it starts, and

@@ -77,12 +77,12 @@ request_route {{ if (is_method("INVITE")) usleep("60000000"); sl_send_reply("200
         apart::mount_full_disk(&directory);
         let caller = server.caller();
         assert_eq!(caller.ask(&Request::new("INVITE", "no-room")).status(), 500);
-        server.wait_for_log("could not keep the message of group calls that was set aside: No space left");
+        server.wait_for_log("could not write a message of group calls to the quarantine: No space left");
         assert_eq!(caller.ask(&Request::new("OPTIONS", "meanwhile")).status(), 200);
 
         apart::empty_disk(&directory);
         assert_eq!(caller.ask(&Request::new("INVITE", "room")).status(), 500);
-        server.wait_for_log("that was set aside is in ");
+        server.wait_for_log("quarantined a message");
         apart::command(&format!("umount {}", directory.display()));
     });
 }

@@ -196,11 +196,11 @@ fn a_neighbour_that_asks_is_told_how_much_to_keep_back_and_when_it_is_over() {
     assert!((1..=95).contains(&percent), "{told:?}");
     assert_eq!(via_parameter(&told, "oc-validity").as_deref(), Some("1000"));
     assert_eq!(other.ask(&Request::new("OPTIONS", "waits")).header("Retry-After"), "2");
-    server.wait_for_log("neighbours are asked to keep back");
+    server.wait_for_log("neighbours are asked to send ");
 
     processes::thaw(worker);
     answers(&other, 16);
-    server.wait_for_log("overload is over");
+    server.wait_for_log("overload control: ended");
     let over = neighbour.ask(&asking("over"));
     assert_eq!((over.status(), via_parameter(&over, "oc").as_deref()), (200, Some("0")));
     let sequence =

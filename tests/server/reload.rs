@@ -62,7 +62,7 @@ fn a_changed_script_is_there_after_a_reload_and_a_wrong_one_changes_nothing() {
     let refused = server.control(&["core.reload"]);
     assert_ne!(refused.code, Some(0));
     assert!(refused.output.contains("nosuch") && refused.output.contains("server.cfg:1:17"), "{refused:?}");
-    server.wait_for_log("not reloaded, all stays as it was");
+    server.wait_for_log("reload failed, nothing changed");
     // A line of the log for each line of a mistake, so that the caret stands below its place.
     server.wait_for_log("ERROR: <core>: request_route { nosuch(); }\n");
     server.wait_for_log("ERROR: <core>:                 ^^^^^^\n");

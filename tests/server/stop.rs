@@ -44,7 +44,7 @@ fn a_second_sigterm_ends_at_once() {
     let (mut server, _caller, _worker) = server_with_waiting_messages();
     let everyone = processes::tree(server.master());
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("SIGTERM: finishing what was accepted");
+    server.wait_for_log("SIGTERM: stopping, finishing accepted messages");
     // Without it this takes until exit_timeout is over, a minute.
     server.signal(Signal::SIGTERM);
     assert_ne!(server.wait_for_exit(SOON), Some(0));
@@ -86,7 +86,7 @@ fn a_hangup_does_not_end_it() {
 fn whoever_asks_for_something_new_in_a_stop_is_told_to_go_elsewhere() {
     let (mut server, caller, worker) = server_with_waiting_messages();
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("SIGTERM: finishing what was accepted");
+    server.wait_for_log("SIGTERM: stopping, finishing accepted messages");
     let other = server.caller();
     let refused = other.ask(&Request::new("OPTIONS", "new"));
     assert_eq!((refused.status(), refused.header("Retry-After")), (503, "5"), "{refused:?}");

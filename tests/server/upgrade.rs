@@ -99,7 +99,7 @@ fn assert_has_all_names(server: &Server, master: i32) {
     };
     assert_eq!(left(server.folder().path(), "server.pid."), None);
     let run = server.folder().file("run").canonicalize().unwrap();
-    let instance = sworker::core::instance::name(&run);
+    let instance = sworker::config::instance::name(&run);
     assert_eq!(left(Path::new("/dev/shm"), &format!("sworker-prepared.{instance}")), None);
 }
 
@@ -127,18 +127,18 @@ fn a_program_that_does_not_come_up_changes_nothing() {
     let rows: [(&dyn Fn(), &str); 7] = [
         (&mistaken, "server.cfg:1:1: error:"),
         (&in_the_way, "address in use (exit status 255)"),
-        (&exits, "it did not say why (exit status 3)"),
-        (&is_killed, "it did not say why (SIGKILL)"),
-        (&is_no_program, "could not become the new program: Permission denied"),
-        (&is_not_there, "could not become the new program: No such file"),
+        (&exits, "no reason given (exit status 3)"),
+        (&is_killed, "no reason given (SIGKILL)"),
+        (&is_no_program, "could not execute the new program: Permission denied"),
+        (&is_not_there, "could not execute the new program: No such file"),
         (&too_few_files, "Too many open files"),
     ];
     for (count, (prepare, reason)) in (1..).zip(rows) {
         prepare();
         server.signal(Signal::SIGUSR2);
-        wait_until(reason, SOON, || server.log_count("did not take over: all stays as it was: ") == count);
+        wait_until(reason, SOON, || server.log_count("this program continues: ") == count);
         let log = server.log();
-        let told = log.rsplit("did not take over: all stays as it was: ").next().unwrap_or_default();
+        let told = log.rsplit("this program continues: ").next().unwrap_or_default();
         assert!(told.contains(reason), "{reason:?} is not in {told}");
         assert_eq!(server.caller().ask(&Request::new("OPTIONS", &format!("{count}.after"))).status(), 200);
         assert_eq!(server.children_titled("worker "), children);
@@ -194,7 +194,7 @@ fn what_an_heir_accepted_is_finished_when_it_has_to_leave() {
     });
     tally.assert_nothing_lost();
     assert_eq!((tally.duplicates, stage.get().0), (0, 4));
-    server.wait_for_log("did not take over: all stays as it was: SIGTERM before this program serves");
+    server.wait_for_log("this program continues: SIGTERM before this program was ready");
     assert_has_all_names(&server, server.master());
     assert!(server.counter("sworker.delegated") < tally.sent as u64, "the heir took a part of it");
 }
@@ -246,12 +246,12 @@ fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
     let children = server.children_titled("worker ");
     let takes_a_name = "echo $$ > server.pid\nkill -9 $$";
     let rows = [
-        ("kill -9 $$", "it did not say why (SIGKILL)"),
-        ("exit 0", "it did not say why (exit status 0)"),
+        ("kill -9 $$", "no reason given (SIGKILL)"),
+        ("exit 0", "no reason given (exit status 0)"),
         ("printf 'not now' >&$line\nexit 255", "not now (exit status 255)"),
         (
             "kill -TERM $PPID\nkill -HUP $PPID\necho $$ > server.pid\nexit 1",
-            "it did not say why (exit status 1)",
+            "no reason given (exit status 1)",
         ),
     ];
     let rows = [rows[0], (takes_a_name, rows[0].1), rows[1], rows[2], rows[3]];
@@ -259,9 +259,9 @@ fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
     for (count, (words, reason)) in (1..).zip(rows) {
         replace_program(&server, &heir_that_does_not_take(words));
         server.signal(Signal::SIGUSR2);
-        wait_until(reason, SOON, || server.log_count("did not take over: all stays as it was: ") == count);
+        wait_until(reason, SOON, || server.log_count("this program continues: ") == count);
         let log = server.log();
-        let told = log.rsplit("did not take over: all stays as it was: ").next().unwrap_or_default();
+        let told = log.rsplit("this program continues: ").next().unwrap_or_default();
         assert!(told.contains(reason), "{reason:?} is not in {told}");
         if count < last {
             assert_eq!(
@@ -285,7 +285,7 @@ fn an_heir_that_dies_leaves_nothing_about() {
     let heir = wait_for("the heir is up", SOON, || heir(&server));
     processes::send_signal(heir, Signal::SIGKILL);
     processes::thaw(server.master());
-    server.wait_for_log("did not take over: all stays as it was: it did not say why (SIGKILL)");
+    server.wait_for_log("this program continues: no reason given (SIGKILL)");
     assert_has_all_names(&server, server.master());
 }
 
@@ -317,10 +317,10 @@ fn a_program_that_is_asked_to_stop_while_it_leaves_finishes_what_it_accepted() {
     (0..20).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("{index}.held")))));
     wait_until("all are accepted", SOON, || server.counter("sworker.delegated") == 20);
     server.signal(Signal::SIGUSR2);
-    server.wait_for_log("serves: finishing what was accepted");
+    server.wait_for_log("serves: finishing accepted messages");
     let heir = named_master(&server);
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("SIGTERM: still finishing what was accepted");
+    server.wait_for_log("SIGTERM: still finishing accepted messages");
     processes::thaw(worker);
     let answers: Vec<u16> = (0..20).map(|_| caller.receive().status()).collect();
     assert_eq!(answers, [200; 20]);
@@ -390,7 +390,7 @@ fn server_of_nobody(arguments: &[&str]) -> Server {
 #[test]
 fn another_user_takes_over_from_itself() {
     if !apart::is_root() {
-        return eprintln!("skipped: only root can become another user");
+        return eprintln!("skipped: only root can switch to another user");
     }
     let mut server = server_of_nobody(&[]);
     server.signal(Signal::SIGUSR2);
@@ -413,9 +413,7 @@ fn a_program_outside_of_the_root_directory_cannot_take_over_and_nothing_changes(
     let root = Folder::new();
     let server = server_of_nobody(&["--no-sandbox", "-t", root.path().to_str().unwrap()]);
     server.signal(Signal::SIGUSR2);
-    server.wait_for_log(
-        "did not take over: all stays as it was: could not become the new program: No such file",
-    );
+    server.wait_for_log("this program continues: could not execute the new program: No such file");
     assert_eq!(named_master(&server), server.master());
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
 }
@@ -458,7 +456,10 @@ impl Storm<'_> {
     /// The heir of this round, as the log tells it.
     fn heir(&self) -> Option<i32> {
         let log = self.server.log();
-        let line = log.lines().filter(|line| line.contains(" begins to take over")).nth(self.round)?;
+        let line = log
+            .lines()
+            .filter(|line| line.contains("SIGUSR2: started the new program as process "))
+            .nth(self.round)?;
         line.rsplit("process ").next()?.split(' ').next()?.parse().ok()
     }
 

@@ -1,12 +1,12 @@
 //! Functions on structured values: taken apart, put together, copied, removed, shown.
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::log::Level;
-use crate::core::module::{Argument, Outcome, ValueRef};
-use crate::core::value::Value;
-use crate::core::xavps::{Content, Entries, Entry, Step, Which, XavpError, XavpStore, steps};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, ValueRef};
+use crate::routing::context::Context;
+use crate::routing::xavps::{Content, Entries, Entry, Step, Which, XavpError, XavpStore, steps};
 use crate::sip::params::Params;
+use crate::state::value::Value;
+use crate::telemetry::log::Level;
 
 use super::Pv;
 
@@ -182,7 +182,7 @@ pub(super) fn copy(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>]
     let destination = match arguments.get(3).map(Argument::integer) {
         None => Which::Unset,
         Some(Some(index)) => Which::At(index),
-        Some(None) => return outcome(context, "xavp_copy", Err("the index is no integer")),
+        Some(None) => return outcome(context, "xavp_copy", Err("the index is not an integer")),
     };
     let copied = copy_entry(&mut context.process.xavps, arguments, destination);
     outcome(context, "xavp_copy", copied)
@@ -207,10 +207,10 @@ fn copy_entry(
 /// Copies `$var(name)`, or with `*` every one that holds something, into the fields of a new entry.
 pub(super) fn copy_variables(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let (wanted, root) = (arguments[0].text(), arguments[1].text());
-    let registry = context.registry();
+    let script = context.script();
     let is_wanted = |name: &str| wanted == b"*" || wanted == name.as_bytes();
     let mut fields = Entries::new();
-    for (slot, name) in registry.variable_names().filter(|(_, name)| is_wanted(name)) {
+    for (slot, name) in (0..).zip(script.variable_names()).filter(|(_, name)| is_wanted(name)) {
         let mut value = Value::default();
         value.set(context.process.variables.value(slot));
         if value != Value::Null {
@@ -218,22 +218,22 @@ pub(super) fn copy_variables(_: &Pv, context: &mut Context<'_>, arguments: &[Arg
         }
     }
     if fields.is_empty() {
-        return outcome(context, "pv_var_to_xavp", Err("there is no such $var that holds something"));
+        return outcome(context, "pv_var_to_xavp", Err("no such $var has a value"));
     }
     put_root(context, xavp, "pv_var_to_xavp", root, Content::Fields(fields))
 }
 
 /// Copies the fields of the newest entry into the `$var` of the same names; a script reads no others.
 pub(super) fn copy_to_variables(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
-    let registry = context.registry();
+    let script = context.script();
     let fields = match fields_of(&mut context.process.xavps, arguments[0].text()) {
         Ok(fields) => fields.clone(),
         Err(error) => return outcome(context, "pv_xavp_to_var", Err(error)),
     };
     for field in &fields {
-        let slot = registry.variable_names().find(|(_, name)| name.as_bytes() == field.name);
-        if let (Some((slot, _)), Content::Plain(value)) = (slot, &field.content) {
-            context.process.variables.set(slot, value.as_ref());
+        let slot = script.variable_names().iter().position(|name| name.as_bytes() == field.name);
+        if let (Some(slot), Content::Plain(value)) = (slot, &field.content) {
+            context.process.variables.set(slot as u32, value.as_ref());
         }
     }
     Outcome::TRUE
@@ -250,14 +250,14 @@ pub(super) fn shift(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>
 
 /// Whether the text of a variable stands for an entry with fields.
 pub(super) fn is_structure(text: &[u8]) -> bool {
-    text.starts_with(crate::core::xavps::STRUCTURE_MARK) && text.ends_with(b">>")
+    text.starts_with(crate::routing::xavps::STRUCTURE_MARK) && text.ends_with(b">>")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{INVITE, Stage};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{INVITE, Stage};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Pv>()];
 

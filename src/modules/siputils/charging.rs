@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, Reading};
-use crate::core::value::{answer_optional, answer_text};
-use crate::core::variables::{Key, Subject};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, Reading};
+use crate::bindings::variables::{Key, Subject};
+use crate::routing::context::Context;
 use crate::sip::params::Params;
+use crate::state::value::{answer_optional, answer_text};
 
 use super::SipUtils;
 

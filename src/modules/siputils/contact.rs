@@ -7,13 +7,13 @@
 
 use data_encoding::BASE64URL_NOPAD;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome};
-use crate::core::uri_draft::is_uri_octet;
-use crate::core::variables::request::replace_request_uri;
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome};
+use crate::bindings::variables::request::replace_request_uri;
+use crate::routing::context::Context;
 use crate::sip::HeaderId;
 use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri_draft::is_uri_octet;
 
 use super::SipUtils;
 use super::uris::without_param;
@@ -118,12 +118,12 @@ fn encoded(uri: &Uri<'_>, prefix: &[u8], place: &[u8], separator: u8) -> Result<
         prefix,
         uri.user.unwrap_or_default(),
         uri.password.unwrap_or_default(),
-        host.ok_or("the Contact is no sip URI")?,
+        host.ok_or("the Contact is not a sip URI")?,
         port.as_bytes(),
         uri.transport().unwrap_or_default(),
     ];
     if parts.iter().any(|part| part.contains(&separator)) {
-        return Err("the separator stands in the URI");
+        return Err("the URI contains the separator");
     }
     if !prefix.iter().chain(place).all(|&byte| is_uri_octet(byte) && byte != b'@') {
         return Err("the prefix or the host cannot be part of a URI");
@@ -161,7 +161,7 @@ fn decoded_param(uri: &Uri<'_>, name: &[u8]) -> Result<Vec<u8>, Refused> {
 /// Whatever came from outside is a URI before it becomes part of a message.
 fn whole_uri(written: Vec<u8>) -> Result<Vec<u8>, Refused> {
     let is_whole = Uri::parse(&written).is_ok() && written.iter().all(|&byte| is_uri_octet(byte));
-    if is_whole { Ok(written) } else { Err("what was encoded is no URI") }
+    if is_whole { Ok(written) } else { Err("the decoded text is not a URI") }
 }
 
 fn is_param_name(name: &[u8]) -> bool {

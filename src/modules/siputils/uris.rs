@@ -1,10 +1,10 @@
 //! URIs compared, taken apart and put together, in the Request-URI and in variables.
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, ValueRef};
-use crate::core::uri_draft::{UnfitPart, UriDraft};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, ValueRef};
+use crate::routing::context::Context;
 use crate::sip::uri::Uri;
+use crate::sip::uri_draft::{UnfitPart, UriDraft};
 
 /// RFC 3261 19.1.6: visual separators do not go over, parameters do in lower case.
 pub(super) fn sip_of_tel(number: &[u8], uri: &Uri<'_>, host: &[u8]) -> Vec<u8> {

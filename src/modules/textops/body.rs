@@ -1,8 +1,8 @@
 //! Bodies: there or not, of which type, replaced, and what a session description says about hold.
 
-use crate::core::context::{Context, ReplyBody};
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome};
+use crate::routing::context::{Context, ReplyBody};
 use crate::sip::HeaderId;
 
 use super::TextOps;
@@ -81,8 +81,8 @@ fn is_hold_line(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::Stage;
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::Stage;
 
     #[test]
     fn types_are_compared_without_parameters() {

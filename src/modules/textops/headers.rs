@@ -1,8 +1,8 @@
 //! Header fields: there or not, removed, added.
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome};
+use crate::routing::context::Context;
 use crate::sip::{Header, HeaderId, Message};
 
 use super::TextOps;
@@ -245,7 +245,7 @@ pub(super) fn is_privacy(_: &TextOps, context: &mut Context<'_>, arguments: &[Ar
 /// Whether the text is header lines, as somebody who receives them will read them.
 fn check_lines(lines: &[u8]) -> Result<(), &'static str> {
     let head = [b"X sip:x SIP/2.0\r\n", lines, b"\r\n\r\n"].concat();
-    let Ok(message) = Message::parse(&head) else { return Err("this is too much for header lines") };
+    let Ok(message) = Message::parse(&head) else { return Err("this is too long for header lines") };
     if message.header_count() == 0 {
         return Err("there is no header line in this text");
     }
@@ -258,8 +258,8 @@ fn check_lines(lines: &[u8]) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::{OPTIONS, Stage};
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::{OPTIONS, Stage};
 
     #[test]
     fn only_header_lines_are_added() {

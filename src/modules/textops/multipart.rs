@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, ValueRef};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, ValueRef};
+use crate::routing::context::Context;
 use crate::sip::params::Params;
 use crate::sip::{HeaderId, Message};
 
@@ -32,7 +32,7 @@ pub(super) fn begin(_: &TextOps, context: &mut Context<'_>, arguments: &[Argumen
     let is_boundary = (1..=70).contains(&boundary.len())
         && boundary.iter().all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(byte));
     if !is_boundary {
-        return outcome(context, "set_body_multipart", Err("this cannot be a boundary (RFC 2046 5.1.1)"));
+        return outcome(context, "set_body_multipart", Err("invalid boundary (RFC 2046 5.1.1)"));
     }
     let first = match arguments {
         [content, content_type, ..] => match written_part(content.text(), content_type.text(), b"") {
@@ -74,7 +74,7 @@ fn append(context: &mut Context<'_>, content: &[u8], arguments: &[Argument<'_>])
     let disposition = arguments.get(2).map_or(&b""[..], Argument::text);
     let part = written_part(content, arguments[1].text(), disposition)?;
     let boundary = boundary(&context.message)
-        .ok_or("the body has no parts: msg_apply_changes() shows those set before")?;
+        .ok_or("the body has no parts; parts added before need msg_apply_changes()")?;
     let end = [b"--", boundary, b"--"].concat();
     let body = context.message.body();
     let at = memchr::memmem::rfind(body, &end).filter(|&at| at == 0 || body[at - 1] == b'\n');
@@ -229,8 +229,8 @@ fn content_type(part: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::Stage;
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::Stage;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
     const BODY: &str = "preamble\r\n--b1\r\nContent-Type: application/sdp\r\n\r\nv=0\r\ns=x\r\n\r\n\

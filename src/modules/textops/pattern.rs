@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use regex::bytes::{Captures, Regex};
 
-pub use crate::core::preparation::build_line_regex as line_regex;
-use crate::core::preparation::{Groups, LetterCase, Lines, Style, compile_styled, invalid_regex};
+pub use crate::bindings::preparation::build_line_regex as line_regex;
+use crate::bindings::preparation::{Groups, LetterCase, Lines, Style, compile_styled, invalid_regex};
 
 /// A regular expression over any text whose parentheses can be asked for by number.
 pub fn numbered_regex(pattern: &[u8]) -> Result<Regex, String> {

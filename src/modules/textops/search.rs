@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, Reading, ValueRef};
-use crate::core::variables::request::{change_request_uri, replace_request_uri};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, Reading, ValueRef};
+use crate::bindings::variables::request::{change_request_uri, replace_request_uri};
+use crate::routing::context::Context;
 use crate::sip::{Header, Message};
 
 use super::TextOps;
@@ -174,7 +174,7 @@ pub(super) fn part_of_match(
         return outcome(
             context,
             "regex_substring",
-            Err("the number of the part is below how many there are"),
+            Err("the number of the part must be below the number of parts"),
         );
     }
     let Some(regex) = module.numbered_regex(context, &arguments[1]) else { return Outcome::FALSE };
@@ -369,8 +369,8 @@ fn matches(regex: &Regex, message: &Message<'_>, parts: &[Part], count: Count) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::Stage;
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::Stage;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
 

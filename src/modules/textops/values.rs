@@ -1,7 +1,7 @@
 //! Questions about texts that need no message.
 
-use crate::core::context::Context;
-use crate::core::module::{Argument, Outcome};
+use crate::bindings::module::{Argument, Outcome};
+use crate::routing::context::Context;
 
 use super::TextOps;
 
@@ -86,7 +86,7 @@ pub(super) fn glob_matches(text: &[u8], glob: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::module::ValueRef;
+    use crate::bindings::module::ValueRef;
 
     fn text(text: &'static str) -> Argument<'static> {
         Argument::Value(ValueRef::Text(text.as_bytes()))

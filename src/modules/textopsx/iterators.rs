@@ -5,12 +5,12 @@
 
 use std::ops::Range;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome, Reading};
-use crate::core::value::answer_text;
-use crate::core::variables::Subject;
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome, Reading};
+use crate::bindings::variables::Subject;
+use crate::routing::context::Context;
 use crate::sip::Header;
+use crate::state::value::answer_text;
 
 /// Iterators of the message in hand.
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ pub(super) fn change_headers(
     let Some(header) = header_at(context, index) else { return Outcome::FALSE };
     let lines = arguments.get(1).map(Argument::text).unwrap_or_default();
     if deed != Deed::Remove && !lines.contains(&b':') {
-        return outcome(context, "hf_iterator", Err("this is no header line"));
+        return outcome(context, "hf_iterator", Err("this is not a header line"));
     }
     let edits = &mut context.edits;
     let changed = match deed {
@@ -156,8 +156,8 @@ pub(super) fn read_line(
 mod tests {
     use super::super::TextOpsX;
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::Stage;
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::Stage;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOpsX>()];
     const REQUEST: &str = "INFO sip:bob@127.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\n\

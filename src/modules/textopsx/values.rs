@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use crate::core::context::Context;
-use crate::core::functions::outcome;
-use crate::core::module::{Argument, Outcome};
+use crate::bindings::functions::outcome;
+use crate::bindings::module::{Argument, Outcome};
+use crate::routing::context::Context;
 use crate::sip::Message;
 use crate::sip::edit::EditError;
 use crate::sip::list::ListValues;
@@ -75,7 +75,7 @@ pub(super) fn assign(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> O
     };
     let value = arguments[1].text();
     if value.is_empty() || value.iter().any(u8::is_ascii_control) {
-        return outcome(context, "assign_hf_value", Err("the value is empty or holds control characters"));
+        return outcome(context, "assign_hf_value", Err("the value is empty or contains control characters"));
     }
     let found = values(&context.message, name);
     let Some(chosen) = chosen(which, found.len()) else { return Outcome::FALSE };
@@ -180,8 +180,8 @@ fn rewrite(
 mod tests {
     use super::super::TextOpsX;
     use super::*;
-    use crate::core::module::ModuleEntry;
-    use crate::core::stage::Stage;
+    use crate::bindings::module::ModuleEntry;
+    use crate::engine::harness::Stage;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOpsX>()];
     const REQUEST: &str = "INFO sip:bob@127.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\n\

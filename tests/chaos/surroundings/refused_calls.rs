@@ -81,7 +81,7 @@ fn no_file() -> Result<Refusal, String> {
         titled.len() == 2 && titled.into_iter().all(processes::is_confined)
     };
     wait_until("its successor is there or says why not", SOON, || {
-        is_settled() || server.log().contains("worker calls/1 could not go on: Too many open files")
+        is_settled() || server.log().contains("worker calls/1 failed: Too many open files")
     });
     let lasted = began.elapsed();
     let deaths = server.group("calls")["worker_deaths"].as_u64().unwrap_or(u64::MAX);
@@ -118,13 +118,13 @@ request_route {{
     let refusing = Refusing::start(server.folder(), OPENING, "ENFILE", &[server.master()])?;
     let sender = server.caller();
     sender.send(&sender.bytes(&Request::new("INVITE", "set-aside")));
-    server.wait_for_log("longer than deadline_ms allows: it is killed");
+    server.wait_for_log("deadline_ms exceeded, busy with one message for ");
     let lost = load("r21-aside", 1_000).run(&server.caller()).lost.len();
     let ended_at = Instant::now();
     refusing.end();
     assert_eq!(sender.receive().status(), 500);
     let recovered_after = ended_at.elapsed();
-    let is_counted = server.log().contains("that was set aside is in ");
+    let is_counted = server.log().contains("quarantined a message");
     Ok(Refusal { name: "no file to set a message aside in".into(), lost, is_counted, recovered_after })
 }
 
@@ -138,7 +138,7 @@ fn no_connection() -> Result<Refusal, String> {
     let words = ["-Y", "run", "core.version"];
     let mut waiting = Tool::start(server.folder(), "waiting", control_path(), &words);
     let lost = load("r21-connection", 2_000).run(&server.caller()).lost.len();
-    server.wait_for_log("could not let in who asks: Too many open files in system");
+    server.wait_for_log("could not accept a control connection: Too many open files in system");
     let spent = processes::processor_time(control) - before;
     let share = spent.as_secs_f64() / began.elapsed().as_secs_f64();
     let ended_at = Instant::now();

@@ -264,7 +264,7 @@ impl Server {
         let left: Vec<i32> = everyone.into_iter().filter(|pid| processes::is_alive(*pid)).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         assert!(!self.log().contains("panicked"), "a process panicked:\n{}", self.log());
-        let is_damaged = self.log().contains("the memory of the queues is damaged");
+        let is_damaged = self.log().contains("queue memory is damaged");
         assert_eq!(is_damaged, self.is_memory_spoilt, "sound memory is taken for damaged:\n{}", self.log());
     }
 

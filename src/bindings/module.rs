@@ -1,0 +1,558 @@
+//! What a module is: a value that holds this process's state, and tables that say what a script can do with it.
+//!
+//! ```ignore
+//! /// Module `maxfwd`.
+//! pub struct MaxForwards { limit: Cell<i64> }
+//!
+//! impl Module for MaxForwards {
+//!     const NAME: &'static str = "maxfwd";
+//!     const DOCUMENTATION: &'static str = "checks and decrements Max-Forwards";
+//!     const PARAMETERS: &'static [Parameter<Self>] =
+//!         &[Parameter::integer("max_limit", "largest value accepted", |module, limit| { module.limit.set(limit); Ok(()) })];
+//!     const FUNCTIONS: &'static [ModuleFunction<Self>] = &[
+//!         ModuleFunction::new("mf_process_maxfwd_header", "…", &[ParameterKind::Integer], Self::process)
+//!             .routes(RouteSet::REQUEST),
+//!     ];
+//!     fn new() -> Self { … }
+//! }
+//!
+//! impl MaxForwards {
+//!     fn process(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome { … }
+//! }
+//! ```
+//!
+//! Functions take `&self`: a function may evaluate variables of its own module while it runs, so state that changes
+//! while messages are processed stands in a `Cell` (or in a `RefCell` that is never held across a call into the
+//! context). Parameters and `plan` take `&mut self`: they run before anything else does.
+//!
+//! Life: `new` (`loadmodule`) → parameters (`modparam`) → `plan` (whole top level read, master) → `start` (each
+//! process after the fork) → `stop`.
+
+use std::fmt;
+
+// What modules need of the language; they import it from here and do not know the room `script`.
+pub use crate::script::ast::RouteKind;
+pub use crate::script::catalog::{Advice, Complaint, Constant, ParameterKind, RouteSet, Yields};
+pub use crate::script::host::{Argument, Outcome, Place, Position, Reading, Refusal, ValueRef};
+
+use super::manual::ModuleManual;
+use super::planning::Planning;
+use super::preparation::Preparation;
+use super::transformations::Transformation;
+use super::variables::{KeyRule, Subject};
+use crate::routing::context::Context;
+use crate::routing::services::Scope;
+use crate::telemetry::counters::CounterRow;
+use crate::telemetry::process_identity::ProcessIdentity;
+
+/// A module.
+pub trait Module: Sized + 'static {
+    /// Name in `loadmodule` and `modparam`.
+    const NAME: &'static str;
+    /// What it is for, one line.
+    const DOCUMENTATION: &'static str;
+    /// Its functions.
+    const FUNCTIONS: &'static [ModuleFunction<Self>] = &[];
+    /// Its parameters.
+    const PARAMETERS: &'static [Parameter<Self>] = &[];
+    /// Its variables.
+    const VARIABLES: &'static [ModuleVariable<Self>] = &[];
+    /// Its transformations.
+    const TRANSFORMATIONS: &'static [Transformation] = &[];
+    /// What it counts.
+    const COUNTERS: &'static [CounterRow] = &[];
+
+    /// The module with every parameter at its default.
+    fn new() -> Self;
+
+    /// The whole top level has been read: look up counters and variables, check parameters against each other, offer
+    /// services to other modules.
+    fn plan(&mut self, _planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        Ok(())
+    }
+
+    /// A process begins.
+    fn start(&self, _process: &ProcessIdentity) {}
+
+    /// A process ends in order.
+    fn stop(&self) {}
+}
+
+/// Calls a function of a module.
+pub type ModuleCall<M> = fn(&M, &mut Context<'_>, &[Argument<'_>]) -> Outcome;
+/// Prepares the literal argument number `parameter` (from 0) of a function; `Ok(None)` leaves it as it stands.
+pub type ModulePrepare<M> = fn(&mut M, &mut Preparation<'_>, usize, &[u8]) -> Result<Option<u32>, Complaint>;
+/// Reads a variable of a module.
+pub type ModuleRead<M> = fn(&M, &Context<'_>, &Subject<'_>, &mut Vec<u8>) -> Reading;
+/// Writes a variable of a module.
+pub type ModuleWrite<M> = fn(&M, &mut Context<'_>, &Subject<'_>, ValueRef<'_>) -> Result<(), Refusal>;
+
+/// One row: a function of a module with a certain number of arguments.
+pub struct ModuleFunction<M: 'static> {
+    /// Name in the script.
+    pub name: &'static str,
+    /// Other names of the same function.
+    pub aliases: &'static [&'static str],
+    /// What it does, one line.
+    pub documentation: &'static str,
+    /// What each argument is.
+    pub parameters: &'static [ParameterKind],
+    /// Where it may stand.
+    pub routes: RouteSet,
+    /// What the checker tells about a call of it.
+    pub advice: Advice,
+    /// Whether the place of the call follows its arguments.
+    pub is_told_place: bool,
+    /// Prepares literals of kind `Prepared`.
+    pub prepare: Option<ModulePrepare<M>>,
+    /// Does it.
+    pub call: ModuleCall<M>,
+}
+
+impl<M: 'static> ModuleFunction<M> {
+    /// A function that may stand in any route.
+    pub const fn new(
+        name: &'static str,
+        documentation: &'static str,
+        parameters: &'static [ParameterKind],
+        call: ModuleCall<M>,
+    ) -> Self {
+        ModuleFunction {
+            name,
+            aliases: &[],
+            documentation,
+            parameters,
+            routes: RouteSet::ANY,
+            advice: Advice::None,
+            is_told_place: false,
+            prepare: None,
+            call,
+        }
+    }
+
+    /// With other names.
+    pub const fn alias(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// Restricted to these routes.
+    pub const fn routes(mut self, routes: RouteSet) -> Self {
+        self.routes = routes;
+        self
+    }
+
+    /// With advice for the author of a script. `Advice::Alias` makes this row an old or mistaken name.
+    pub const fn advice(mut self, advice: Advice) -> Self {
+        self.advice = advice;
+        self
+    }
+
+    /// With one argument more behind the others: where it is called, as the line and the text of the file's name.
+    pub const fn told_place(mut self) -> Self {
+        self.is_told_place = true;
+        self
+    }
+
+    /// Preparing its literal arguments.
+    pub const fn prepare(mut self, prepare: ModulePrepare<M>) -> Self {
+        self.prepare = Some(prepare);
+        self
+    }
+
+    /// Whether `name` names it.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+}
+
+/// One row: a parameter of a module.
+pub struct Parameter<M: 'static> {
+    /// Name in `modparam`.
+    pub name: &'static str,
+    /// What it decides, one line.
+    pub documentation: &'static str,
+    /// What holds when no script sets it, as a script would write it.
+    pub default: Option<&'static str>,
+    /// How it is set.
+    pub set: ParameterSetter<M>,
+}
+
+/// How a parameter is set, by the kind of value it takes.
+pub enum ParameterSetter<M: 'static> {
+    /// An integer.
+    Integer(fn(&mut M, i64) -> Result<(), Complaint>),
+    /// Text.
+    Text(fn(&mut M, &[u8]) -> Result<(), Complaint>),
+    /// Either.
+    Any(fn(&mut M, &Constant) -> Result<(), Complaint>),
+    /// Accepted without effect; the text says why.
+    Ignored(&'static str),
+}
+
+impl<M: 'static> Parameter<M> {
+    /// A parameter that takes an integer.
+    pub const fn integer(
+        name: &'static str,
+        documentation: &'static str,
+        set: fn(&mut M, i64) -> Result<(), Complaint>,
+    ) -> Self {
+        Parameter { name, documentation, default: None, set: ParameterSetter::Integer(set) }
+    }
+
+    /// A parameter that takes text.
+    pub const fn text(
+        name: &'static str,
+        documentation: &'static str,
+        set: fn(&mut M, &[u8]) -> Result<(), Complaint>,
+    ) -> Self {
+        Parameter { name, documentation, default: None, set: ParameterSetter::Text(set) }
+    }
+
+    /// A parameter that takes integers and text.
+    pub const fn any(
+        name: &'static str,
+        documentation: &'static str,
+        set: fn(&mut M, &Constant) -> Result<(), Complaint>,
+    ) -> Self {
+        Parameter { name, documentation, default: None, set: ParameterSetter::Any(set) }
+    }
+
+    /// With what holds when no script sets it.
+    pub const fn default(mut self, value: &'static str) -> Self {
+        self.default = Some(value);
+        self
+    }
+
+    /// A parameter that is accepted without effect.
+    pub const fn ignored(name: &'static str, why: &'static str) -> Self {
+        Parameter { name, documentation: why, default: None, set: ParameterSetter::Ignored(why) }
+    }
+}
+
+/// One row: a variable of a module.
+pub struct ModuleVariable<M: 'static> {
+    /// Name without `$`.
+    pub name: &'static str,
+    /// What it is, one line.
+    pub documentation: &'static str,
+    /// Which key it takes.
+    pub key: KeyRule,
+    /// What it is known to yield.
+    pub yields: Yields,
+    /// How long it lives.
+    pub scope: Scope,
+    /// Reads it.
+    pub read: ModuleRead<M>,
+    /// Writes it, where it may be assigned.
+    pub write: Option<ModuleWrite<M>>,
+}
+
+impl<M: 'static> ModuleVariable<M> {
+    /// A read-only variable without a key.
+    pub const fn new(name: &'static str, documentation: &'static str, read: ModuleRead<M>) -> Self {
+        ModuleVariable {
+            name,
+            documentation,
+            key: KeyRule::None,
+            yields: Yields::Anything,
+            scope: Scope::Message,
+            read,
+            write: None,
+        }
+    }
+
+    /// With a key.
+    pub const fn key(mut self, key: KeyRule) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Known to yield this.
+    pub const fn yields(mut self, yields: Yields) -> Self {
+        self.yields = yields;
+        self
+    }
+
+    /// Living beyond the message.
+    pub const fn process_wide(mut self) -> Self {
+        self.scope = Scope::Process;
+        self
+    }
+
+    /// That may be assigned.
+    pub const fn writable(mut self, write: ModuleWrite<M>) -> Self {
+        self.write = Some(write);
+        self
+    }
+}
+
+/// One row of the list of modules: `ModuleEntry::of::<MaxForwards>()`.
+#[derive(Clone, Copy)]
+pub struct ModuleEntry {
+    /// Name of the module.
+    pub name: &'static str,
+    /// What it is for.
+    pub documentation: &'static str,
+    /// Makes it.
+    pub(crate) create: fn() -> Box<dyn Loaded>,
+    /// Makes one only to look at its tables.
+    pub(crate) functions: fn() -> Vec<FunctionSummary>,
+    /// Names of its variables.
+    pub(crate) variables: fn() -> Vec<&'static str>,
+    /// Its tables, for the manual.
+    pub(crate) manual: fn() -> ModuleManual,
+}
+
+impl ModuleEntry {
+    /// The entry of a module.
+    pub const fn of<M: Module>() -> ModuleEntry {
+        ModuleEntry {
+            name: M::NAME,
+            documentation: M::DOCUMENTATION,
+            create: || Box::new(M::new()),
+            functions: || M::FUNCTIONS.iter().map(FunctionSummary::of).collect(),
+            variables: || M::VARIABLES.iter().map(|row| row.name).collect(),
+            manual: || ModuleManual::of::<M>(),
+        }
+    }
+}
+
+impl fmt::Debug for ModuleEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "module {}", self.name)
+    }
+}
+
+/// A row of a function without its code: what the registry needs to answer the checker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FunctionSummary {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    pub parameters: &'static [ParameterKind],
+    pub routes: RouteSet,
+    pub advice: Advice,
+    pub is_told_place: bool,
+}
+
+impl FunctionSummary {
+    fn of<M: 'static>(row: &ModuleFunction<M>) -> FunctionSummary {
+        FunctionSummary {
+            name: row.name,
+            aliases: row.aliases,
+            parameters: row.parameters,
+            routes: row.routes,
+            advice: row.advice,
+            is_told_place: row.is_told_place,
+        }
+    }
+}
+
+/// A row of a variable without its code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VariableSummary {
+    pub name: &'static str,
+    pub key: KeyRule,
+    pub yields: Yields,
+    pub scope: Scope,
+    pub is_writable: bool,
+}
+
+/// A row of a parameter without its code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ParameterSummary {
+    pub name: &'static str,
+}
+
+/// A loaded module whose type is forgotten; rows are named by their index in the table of the module.
+pub(crate) trait Loaded {
+    fn name(&self) -> &'static str;
+    fn functions(&self) -> Vec<FunctionSummary>;
+    fn variables(&self) -> Vec<VariableSummary>;
+    fn parameters(&self) -> Vec<ParameterSummary>;
+    fn transformations(&self) -> &'static [Transformation];
+    fn counters(&self) -> &'static [CounterRow];
+    fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Complaint>;
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint>;
+    fn start(&self, process: &ProcessIdentity);
+    fn stop(&self);
+    fn prepare(
+        &mut self,
+        function: usize,
+        preparation: &mut Preparation<'_>,
+        parameter: usize,
+        literal: &[u8],
+    ) -> Result<Option<u32>, Complaint>;
+    fn call(&self, function: usize, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome;
+    fn read(
+        &self,
+        variable: usize,
+        context: &Context<'_>,
+        subject: &Subject<'_>,
+        out: &mut Vec<u8>,
+    ) -> Reading;
+    fn write(
+        &self,
+        variable: usize,
+        context: &mut Context<'_>,
+        subject: &Subject<'_>,
+        value: ValueRef<'_>,
+    ) -> Result<(), Refusal>;
+}
+
+impl<M: Module> Loaded for M {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn functions(&self) -> Vec<FunctionSummary> {
+        M::FUNCTIONS.iter().map(FunctionSummary::of).collect()
+    }
+
+    fn variables(&self) -> Vec<VariableSummary> {
+        M::VARIABLES
+            .iter()
+            .map(|row| VariableSummary {
+                name: row.name,
+                key: row.key,
+                yields: row.yields,
+                scope: row.scope,
+                is_writable: row.write.is_some(),
+            })
+            .collect()
+    }
+
+    fn parameters(&self) -> Vec<ParameterSummary> {
+        M::PARAMETERS.iter().map(|row| ParameterSummary { name: row.name }).collect()
+    }
+
+    fn transformations(&self) -> &'static [Transformation] {
+        M::TRANSFORMATIONS
+    }
+
+    fn counters(&self) -> &'static [CounterRow] {
+        M::COUNTERS
+    }
+
+    fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Complaint> {
+        let row = &M::PARAMETERS[index];
+        match (&row.set, value) {
+            (ParameterSetter::Ignored(why), _) => return Ok(Some(why)),
+            (ParameterSetter::Any(set), _) => set(self, value)?,
+            (ParameterSetter::Integer(set), Constant::Number(number)) => set(self, *number)?,
+            (ParameterSetter::Text(set), Constant::Text(bytes)) => set(self, bytes)?,
+            (ParameterSetter::Integer(_), _) => return Err(wrong_kind(row.name, "an integer")),
+            (ParameterSetter::Text(_), _) => return Err(wrong_kind(row.name, "a string")),
+        }
+        Ok(None)
+    }
+
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        Module::plan(self, planning)
+    }
+
+    fn start(&self, process: &ProcessIdentity) {
+        Module::start(self, process);
+    }
+
+    fn stop(&self) {
+        Module::stop(self);
+    }
+
+    fn prepare(
+        &mut self,
+        function: usize,
+        preparation: &mut Preparation<'_>,
+        parameter: usize,
+        literal: &[u8],
+    ) -> Result<Option<u32>, Complaint> {
+        match M::FUNCTIONS[function].prepare {
+            Some(prepare) => prepare(self, preparation, parameter, literal),
+            None => Ok(None),
+        }
+    }
+
+    fn call(&self, function: usize, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
+        (M::FUNCTIONS[function].call)(self, context, arguments)
+    }
+
+    fn read(
+        &self,
+        variable: usize,
+        context: &Context<'_>,
+        subject: &Subject<'_>,
+        out: &mut Vec<u8>,
+    ) -> Reading {
+        (M::VARIABLES[variable].read)(self, context, subject, out)
+    }
+
+    fn write(
+        &self,
+        variable: usize,
+        context: &mut Context<'_>,
+        subject: &Subject<'_>,
+        value: ValueRef<'_>,
+    ) -> Result<(), Refusal> {
+        match M::VARIABLES[variable].write {
+            Some(write) => write(self, context, subject, value),
+            None => Err(Refusal(format!("${} cannot be assigned", M::VARIABLES[variable].name))),
+        }
+    }
+}
+
+fn wrong_kind(name: &str, expected: &str) -> Complaint {
+    Complaint { message: format!("parameter \"{name}\" takes {expected}"), help: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Kept {
+        size: i64,
+    }
+
+    impl Module for Kept {
+        const NAME: &'static str = "kept";
+        const DOCUMENTATION: &'static str = "keeps a size";
+        const PARAMETERS: &'static [Parameter<Self>] = &[
+            Parameter::integer("size", "the size", |kept, size| {
+                kept.size = size;
+                Ok(())
+            }),
+            Parameter::any("either", "a number or text", |kept, value| {
+                kept.size = i64::from(matches!(value, Constant::Text(_)));
+                Ok(())
+            }),
+            Parameter::ignored("old", "nobody needs it"),
+        ];
+        const FUNCTIONS: &'static [ModuleFunction<Self>] =
+            &[ModuleFunction::new("keep", "keeps", &[], |_, _, _| Outcome::TRUE).alias(&["hold"])];
+
+        fn new() -> Self {
+            Kept { size: 1 }
+        }
+    }
+
+    #[test]
+    fn parameters_take_their_kind_only() {
+        let text = Constant::Text(b"x".to_vec());
+        let mut kept = Kept::new();
+        assert_eq!(kept.set_parameter(0, &Constant::Number(7)), Ok(None));
+        assert_eq!(kept.size, 7);
+        assert_eq!(kept.set_parameter(0, &text).unwrap_err().message, "parameter \"size\" takes an integer");
+        assert_eq!(kept.set_parameter(1, &text), Ok(None));
+        assert_eq!(kept.size, 1);
+        assert_eq!(kept.set_parameter(2, &text), Ok(Some("nobody needs it")));
+    }
+
+    #[test]
+    fn an_entry_tells_the_tables_of_its_module() {
+        let entry = ModuleEntry::of::<Kept>();
+        assert_eq!((entry.name, entry.documentation), ("kept", "keeps a size"));
+        let functions = (entry.functions)();
+        assert_eq!((functions[0].name, functions[0].aliases), ("keep", &["hold"][..]));
+        assert!(Kept::FUNCTIONS[0].is_named("hold") && !Kept::FUNCTIONS[0].is_named("holds"));
+        assert_eq!((entry.create)().name(), "kept");
+    }
+}

@@ -1,0 +1,120 @@
+//! Order across a reload: what a former generation accepted for a group comes before what the new one accepts for it.
+//!
+//! ```text
+//!  former   receivers ... gone │ ring of calls ▒▒▒░ ... empty │
+//!  new      workers of calls: held back ──────────────────────┴─► take from their ring, which has filled meanwhile
+//! ```
+//!
+//! Only groups with `order=` wait, and only for groups of the same name; all others begin at once. The wait ends at the
+//! latest with the former generation, which `exit_timeout` bounds, and at once when the new one is to leave itself: order
+//! may be lost then, a message is not.
+
+use super::repair::RepairShop;
+use crate::config::settings::Order;
+use crate::process::heritage::Heritage;
+use crate::process::master::Master;
+use crate::process::master::child_slots::Child;
+use crate::process::roles::role::Role;
+
+/// What is known about one generation.
+struct Sight<'a> {
+    heritage: &'a Heritage,
+    repair: &'a RepairShop,
+    children: &'a [Child],
+}
+
+impl Sight<'_> {
+    /// Names of groups for which it may still accept or process something.
+    fn unfinished(&self) -> Vec<&str> {
+        let is_reading =
+            |child: &Child| matches!(child.role, Role::Receiver { .. }) && child.process.is_some();
+        let are_receivers_there = self.children.iter().any(is_reading);
+        let groups = (0..).zip(&self.heritage.loaded.settings().groups);
+        groups
+            .filter(|(group, _)| are_receivers_there || !self.repair.is_drained(*group))
+            .map(|(_, setting)| setting.name.as_str())
+            .collect()
+    }
+}
+
+impl Master {
+    /// For the generation that is about to be forked: who keeps order waits for those before.
+    pub(in crate::process) fn hold_back_the_ordered(&self) {
+        let is_known = |name: &str| {
+            self.elders
+                .iter()
+                .any(|elder| elder.heritage.loaded.settings().groups.iter().any(|group| group.name == name))
+        };
+        for (group, setting) in (0..).zip(&self.current.heritage.loaded.settings().groups) {
+            if setting.order != Order::None && is_known(&setting.name) {
+                self.current.heritage.ledger.set_held(group, true);
+            }
+        }
+    }
+
+    /// In each turn: whoever waits for nobody any more begins.
+    pub(in crate::process) fn let_go_in_order(&self) {
+        let current = Sight {
+            heritage: &self.current.heritage,
+            repair: &self.current.repair,
+            children: &self.current.children,
+        };
+        let elders = self.elders.iter().map(|elder| Sight {
+            heritage: &elder.heritage,
+            repair: &elder.repair,
+            children: &elder.children,
+        });
+        let all: Vec<Sight<'_>> = elders.chain([current]).collect();
+        for one in &all {
+            let earlier = all.iter().filter(|other| other.heritage.generation < one.heritage.generation);
+            release(one.heritage, earlier);
+        }
+    }
+}
+
+fn release<'a>(heritage: &Heritage, earlier: impl Iterator<Item = &'a Sight<'a>> + Clone) {
+    for (group, setting) in (0..).zip(&heritage.loaded.settings().groups) {
+        let is_awaited = |other: &Sight<'_>| other.unfinished().contains(&setting.name.as_str());
+        if heritage.ledger.is_held(group) && !earlier.clone().any(is_awaited) {
+            heritage.ledger.set_held(group, false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::start::boot::tests::Scene;
+    use crate::shm::Record;
+    use crate::sys::process::ProcessId;
+
+    const SCRIPT: &str = "listen=udp:127.0.0.1:0\nchildren=1\n\
+        async_workers_group=\"name=calls;workers=1;queue=8;order=callid\"\nrequest_route { exit; }\n";
+
+    #[test]
+    fn a_group_waits_for_receivers_and_messages_of_those_before_it() {
+        let (former, new) = (Scene::new(SCRIPT), Scene::new(SCRIPT));
+        let repair = RepairShop::new(&former.heritage.queues);
+        let mut receiver = Child::new(1, &former.heritage.places[1]);
+        let check = |receiver: &Child, expected: bool| {
+            let children = std::slice::from_ref(receiver);
+            let sight = Sight { heritage: &former.heritage, repair: &repair, children };
+            release(&new.heritage, [sight].iter());
+            assert_eq!(new.heritage.ledger.is_held(0), expected);
+        };
+        new.heritage.ledger.set_held(0, true);
+        receiver.process = Some(ProcessId::own());
+        check(&receiver, true);
+
+        let record = Record { meta: b"m", body: b"b", xdata: b"", received_at_ns: 1 };
+        former.heritage.queues.producer(0).push(0, &record).unwrap();
+        receiver.process = None;
+        check(&receiver, true);
+
+        let mut worker = former.heritage.queues.consumer(0, 0);
+        let delivery = worker.next().unwrap();
+        check(&receiver, true);
+        delivery.finish();
+        check(&receiver, false);
+    }
+}

@@ -1,0 +1,308 @@
+//! The end of a server, or of one generation of it: what was accepted is finished, in order and within a time.
+//!
+//! ```text
+//!  receivers leave ─► workers leave, when their rings are empty ─► control leaves ─► the end
+//!        └────────────────────┴── exit_timeout is over, or asked a second time ─► SIGKILL ─► the end
+//! ```
+//!
+//! **Invariant:** no step waits without a deadline, not even the last one: whom the kernel does not end is left behind.
+
+use std::time::{Duration, Instant};
+
+use super::damage;
+use super::generation::{Generation, Phase};
+use super::supervisor::{Event, State};
+use crate::process::master::child_slots::Child;
+use crate::process::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master};
+use crate::process::roles::role::{Role, STOP_STEP_COUNT};
+use crate::shm::WaitingRoom;
+use crate::sys::signal::Signal;
+use crate::telemetry::log::Level;
+
+/// A second signal ends everything, but not sooner after the first than this: some programs send a signal to a process
+/// and then to its group, and what is accepted takes less time than this to be finished on most days.
+const GRACE: Duration = Duration::from_millis(100);
+/// Whoever was killed is gone within this time, or hangs in the kernel.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Master {
+    pub(in crate::process) fn begin_to_stop(&mut self, signal: Signal) {
+        if self.upgrade.has_put_off(signal) {
+            self.say(
+                Level::Notice,
+                format_args!("{signal}: exiting as soon as the new program has taken over"),
+            );
+            return;
+        }
+        self.is_stop_wanted = true;
+        if self.succession.is_some() {
+            // Another program serves: nobody is told to go elsewhere.
+            self.give_up_start(&format!("{signal} before this program was ready"));
+            return;
+        }
+        self.say(Level::Notice, format_args!("{signal}: stopping, finishing accepted messages"));
+        let is_started = self.current.phase != Phase::Starting;
+        self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
+        self.current.heritage.ledger.set_stopping();
+        self.hurry_everybody();
+        self.service_manager.stopping();
+        self.give_up_reloading();
+        self.give_up_upgrading();
+        if !is_started {
+            self.say(Level::Warning, format_args!("the server was still starting"));
+        }
+    }
+
+    /// Asked while it leaves. Who leaves because another program serves was not asked before, and has its time.
+    pub(in crate::process) fn stop_sooner(&mut self, signal: Signal) {
+        if self.is_stop_wanted {
+            self.is_hurried = true;
+            return;
+        }
+        self.is_stop_wanted = true;
+        self.hurry_everybody();
+        self.say(Level::Notice, format_args!("{signal}: still finishing accepted messages"));
+    }
+
+    /// Receivers leave, then workers when their rings are empty, then control. Whoever does not hear is told again.
+    pub(in crate::process) fn go_on_stopping(&mut self, step: usize, since: Instant) {
+        if self.is_hurried && since.elapsed() >= GRACE {
+            self.end("second stop signal");
+            return;
+        }
+        if since.elapsed() >= self.exit_timeout() {
+            self.end(if self.current.damage.is_found() {
+                "remaining messages are in damaged memory"
+            } else {
+                "exit_timeout exceeded"
+            });
+            return;
+        }
+        if step == 0 && self.are_receivers_needed(since) {
+            return;
+        }
+        if step <= 1 {
+            self.recall_the_timer();
+        }
+        if step == 1 && self.is_somebody_waiting(since) {
+            // What fills their ring may be the reason.
+            self.recall_workers();
+            return;
+        }
+        for index in 0..self.current.children.len() {
+            if self.current.children[index].role.rules().stop_step == step {
+                self.tell_supervisor(index, Event::Stop);
+            }
+        }
+        if step == 0 {
+            self.recall_receivers();
+        }
+        if step == 1 {
+            self.recall_workers();
+            // A worker that was about to sleep when its signal came sleeps until it is woken.
+            self.current.repair.wake_all();
+        }
+        let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
+        // The last thing a worker did may have been to let something wait.
+        let is_left = step == 1 && self.is_somebody_waiting(since);
+        if step < STOP_STEP_COUNT && !is_left && self.current.children.iter().all(is_over) {
+            self.current.phase = Phase::Stopping { step: step + 1, since };
+            self.go_on_stopping(step + 1, since);
+        }
+    }
+
+    /// While workers finish what was accepted, receivers tell new senders to go elsewhere: for half of the time a stop
+    /// may take, as what belongs to dialogs is still let in and may go on for ever. Elders' sockets are read by others.
+    fn are_receivers_needed(&self, since: Instant) -> bool {
+        let is_time_left = since.elapsed() < self.exit_timeout() / 2;
+        let is_told = self.current.heritage.loaded.settings().is_stop_told
+            && self.current.heritage.ledger.is_stopping();
+        is_told && is_time_left && !self.current.repair.undone().is_empty()
+    }
+
+    /// Whether messages wait until their time has come: workers are kept for them. Once half of the time is over that
+    /// leaving may take, their time has come.
+    fn is_somebody_waiting(&self, since: Instant) -> bool {
+        let Some(room) = &self.current.heritage.waiting_room else { return false };
+        if since.elapsed() >= self.exit_timeout() / 2 && !room.is_hurried() {
+            room.hurry();
+        }
+        !room.is_empty()
+    }
+
+    /// The server stops: for whatever waits, in this generation or in one before it, the time has come.
+    fn hurry_everybody(&self) {
+        let elders = self.elders.iter().map(|elder| &elder.heritage);
+        elders
+            .chain([&self.current.heritage])
+            .filter_map(|heritage| heritage.waiting_room.as_ref())
+            .for_each(WaitingRoom::hurry);
+    }
+
+    /// Receivers that died while they left may have read messages that nobody handled, or not sent all: their places are filled once more.
+    fn recall_receivers(&mut self) {
+        for index in 0..self.current.children.len() {
+            let child = &self.current.children[index];
+            let Role::Receiver { producer, .. } = child.role else { continue };
+            let heritage = &self.current.heritage;
+            if child.state == State::Gone
+                && (heritage.receive_memory[producer as usize].has_left()
+                    || heritage.outboxes.waiting(child.place) > 0)
+            {
+                self.tell_supervisor(index, Event::Recalled);
+            }
+        }
+    }
+
+    /// Workers that died while they finished have left something: their places are filled once more.
+    fn recall_workers(&mut self) {
+        for index in 0..self.current.children.len() {
+            let Role::Worker { group, .. } = self.current.children[index].role else { continue };
+            let is_of_group =
+                |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
+            let mut of_group = self.current.children.iter().filter(|child| is_of_group(child));
+            let is_abandoned = of_group.clone().all(|child| !child.state.is_alive());
+            let has_unsent = |child: &Child| self.current.heritage.outboxes.waiting(child.place) > 0;
+            let is_done = self.current.repair.is_drained(group) && !of_group.any(has_unsent);
+            if is_abandoned && !is_done {
+                self.recall_group(group);
+            }
+        }
+    }
+
+    /// Without a timer nobody moves what waits: its place is filled as long as something does.
+    fn recall_the_timer(&mut self) {
+        let Some(room) = &self.current.heritage.waiting_room else { return };
+        if room.is_empty() {
+            return;
+        }
+        for index in 0..self.current.children.len() {
+            if matches!(self.current.children[index].role, Role::Timer { .. }) {
+                self.tell_supervisor(index, Event::Recalled);
+            }
+        }
+    }
+
+    fn recall_group(&mut self, group: u16) {
+        for index in 0..self.current.children.len() {
+            if matches!(self.current.children[index].role, Role::Worker { group: other, .. } if other == group)
+            {
+                self.tell_supervisor(index, Event::Recalled);
+            }
+        }
+    }
+
+    fn end(&mut self, reason: &str) {
+        let living = self.current.children.iter().filter(|child| child.process.is_some()).count();
+        self.say(Level::Error, format_args!("stopping by SIGKILL ({reason}): {living} processes"));
+        let mut status = if living == 0 { EXIT_ORDERLY } else { EXIT_UNDONE };
+        for (name, depth) in self.current.repair.undone() {
+            status = EXIT_UNDONE;
+            self.say(
+                Level::Error,
+                format_args!("lost: {depth} messages queued for group {name}, and those being processed"),
+            );
+        }
+        let Generation { heritage, children, .. } = &self.current;
+        let unsent_count: u64 = children.iter().map(|child| heritage.outboxes.waiting(child.place)).sum();
+        if unsent_count > 0 {
+            status = EXIT_UNDONE;
+            self.say(Level::Error, format_args!("lost: {unsent_count} messages that were about to leave"));
+        }
+        let waiting_count = self.current.heritage.waiting_room.as_ref().map_or(0, WaitingRoom::taken_count);
+        if waiting_count > 0 {
+            status = EXIT_UNDONE;
+            self.say(
+                Level::Error,
+                format_args!("lost: {waiting_count} delayed messages not yet queued for their group"),
+            );
+        }
+        self.kill_all(status);
+    }
+
+    fn kill_all(&mut self, status: i32) {
+        self.current.undertaking.end_all();
+        self.send_all(Signal::SIGKILL);
+        for child in &mut self.current.children {
+            child.state = if child.process.is_some() { State::Stopping } else { State::Gone };
+        }
+        self.current.phase = Phase::Ending { status, since: Instant::now() };
+    }
+
+    pub(in crate::process) fn send_all(&self, signal: Signal) {
+        self.current.children.iter().for_each(|child| child.send(signal));
+    }
+
+    /// How long a stop may take.
+    pub(in crate::process) fn exit_timeout(&self) -> Duration {
+        let usual = Duration::from_secs(u64::from(self.current.heritage.loaded.settings().exit_timeout_s));
+        if self.current.damage.is_found() { usual.min(damage::PATIENCE) } else { usual }
+    }
+
+    /// The exit status of this generation, when it is at its end.
+    pub(in crate::process) fn status_at_end(&self) -> Option<i32> {
+        let living = self.current.children.iter().filter(|child| child.process.is_some());
+        let count = living.clone().count();
+        let end = judge_end(self.current.phase, count, self.current.undertaking.is_idle())?;
+        if count > 0 {
+            let names: Vec<_> = living.map(|child| child.role.to_string()).collect();
+            self.say(
+                Level::Critical,
+                format_args!(
+                    "SIGKILL did not end these processes, exiting without them: {}",
+                    names.join(", ")
+                ),
+            );
+        }
+        Some(end)
+    }
+
+    /// The exit status of the server, when nobody of it is left.
+    pub(in crate::process) fn status_of_all(&self) -> Option<i32> {
+        if !self.elders.is_empty() || self.upgrade.is_under_way() {
+            return None;
+        }
+        let start = if self.is_start_given_up { EXIT_NOT_STARTED } else { EXIT_ORDERLY };
+        Some(self.status_at_end()?.max(self.reload.status).max(start))
+    }
+}
+
+/// The exit status at the end: with nobody left, or when whoever is left cannot be ended.
+fn judge_end(phase: Phase, living_count: usize, is_undertaking_idle: bool) -> Option<i32> {
+    match phase {
+        Phase::Stopping { step, .. } if step == STOP_STEP_COUNT => {
+            (living_count == 0 && is_undertaking_idle).then_some(EXIT_ORDERLY)
+        }
+        Phase::Ending { status, .. } if living_count == 0 => Some(status),
+        Phase::Ending { status, since } if since.elapsed() >= END_PATIENCE => Some(status.max(EXIT_UNDONE)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_comes_when_nobody_is_left_or_nobody_more_can_be_ended() {
+        let now = Instant::now();
+        let long_ago = now.checked_sub(END_PATIENCE).unwrap();
+        let check = |phase, living_count, is_undertaking_idle, expected| {
+            assert_eq!(
+                judge_end(phase, living_count, is_undertaking_idle),
+                expected,
+                "{phase:?} {living_count}"
+            );
+        };
+        let last_step = Phase::Stopping { step: STOP_STEP_COUNT, since: long_ago };
+        check(Phase::Serving, 0, true, None);
+        check(Phase::Stopping { step: 1, since: long_ago }, 0, true, None);
+        check(last_step, 0, true, Some(EXIT_ORDERLY));
+        check(last_step, 0, false, None);
+        check(last_step, 1, true, None);
+        check(Phase::Ending { status: 7, since: now }, 0, false, Some(7));
+        check(Phase::Ending { status: 0, since: now }, 3, true, None);
+        check(Phase::Ending { status: 0, since: long_ago }, 3, true, Some(EXIT_UNDONE));
+        check(Phase::Ending { status: 7, since: long_ago }, 3, true, Some(7));
+    }
+}

@@ -1,0 +1,136 @@
+//! The way of a message that is to wait, or comes from a worker, which has no rings of its own: into the waiting room,
+//! from where the timer moves it into a ring.
+//!
+//! While the server stops nobody waits: a message goes on at once, and one that was handed on before is not taken
+//! again, so that a route which lets itself wait comes to an end.
+
+use crate::process::heritage::Heritage;
+use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Onward};
+use crate::routing::envelope::Datagram;
+use crate::shm::{Placement, PushError, Record, Usher};
+use crate::sys::clock::monotonic_ns;
+
+/// Lets messages wait.
+pub struct WaitingDelegate {
+    usher: Usher,
+    group_count: u32,
+    meta: Vec<u8>,
+}
+
+impl WaitingDelegate {
+    /// The one of the process at this place; `None` where no module lets messages wait.
+    pub fn of(heritage: &Heritage, place: u32) -> Option<WaitingDelegate> {
+        let room = heritage.waiting_room.as_ref()?;
+        Some(WaitingDelegate {
+            usher: room.usher(place),
+            group_count: heritage.queues.group_count(),
+            meta: Vec::new(),
+        })
+    }
+}
+
+impl Delegate for WaitingDelegate {
+    fn delegate(&mut self, _: GroupIndex, _: Placement, _: &Datagram<'_>, _: &[u8]) -> Delegation {
+        Delegation::NotHere
+    }
+
+    fn hand_on(&mut self, group: GroupIndex, placement: Placement, onward: &Onward<'_>) -> Delegation {
+        if u32::from(group.0) >= self.group_count {
+            return Delegation::NoSuchGroup;
+        }
+        if onward.is_continued && !onward.delay.is_zero() && self.usher.is_hurried() {
+            return Delegation::Full;
+        }
+        self.meta.clear();
+        self.meta.extend_from_slice(&onward.datagram.circumstances.encode());
+        self.meta.extend_from_slice(onward.continuation);
+        let now_ns = monotonic_ns();
+        let record = Record {
+            meta: &self.meta,
+            body: onward.datagram.bytes,
+            xdata: onward.xdata,
+            received_at_ns: now_ns,
+        };
+        let due_ns = now_ns.saturating_add(u64::try_from(onward.delay.as_nanos()).unwrap_or(u64::MAX));
+        match self.usher.admit(due_ns, u32::from(group.0), placement, &record) {
+            Ok(()) => Delegation::Delegated,
+            Err(PushError::Full) => Delegation::Full,
+            Err(PushError::TooLarge) => Delegation::TooLarge,
+        }
+    }
+
+    fn count_refused(&mut self, _: GroupIndex) {}
+
+    fn wake(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::start::boot::tests::Scene;
+    use crate::routing::envelope::Circumstances;
+    use crate::transport::endpoint::Transport;
+    use std::time::Duration;
+
+    fn scene() -> Scene {
+        Scene::new(
+            "listen=udp:127.0.0.1:0\nchildren=1\nasync_workers_group=\"name=calls;workers=1;queue=16\"\n\
+             loadmodule \"async\"\nmodparam(\"async\", \"capacity\", 2)\nrequest_route { exit; }\n",
+        )
+    }
+
+    fn circumstances() -> Circumstances {
+        let source = "192.0.2.1:5060".parse().unwrap();
+        Circumstances {
+            source,
+            destination: source,
+            listener: 0,
+            transport: Transport::Udp,
+            received_at_ns: 1,
+        }
+    }
+
+    fn onward(delay: Duration, is_continued: bool) -> Onward<'static> {
+        let datagram = Datagram { bytes: b"m", circumstances: circumstances() };
+        Onward { datagram, continuation: b"c", xdata: b"x", delay, is_continued }
+    }
+
+    #[test]
+    fn answers_tell_what_became_of_the_message() {
+        let scene = scene();
+        let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
+        let long = Duration::MAX;
+        let rows = [
+            (GroupIndex(1), long, Delegation::NoSuchGroup),
+            (GroupIndex(0), long, Delegation::Delegated),
+            (GroupIndex(0), Duration::ZERO, Delegation::Delegated),
+            (GroupIndex(0), Duration::ZERO, Delegation::Full),
+        ];
+        for (group, delay, expected) in rows {
+            assert_eq!(delegate.hand_on(group, Placement::Usual, &onward(delay, false)), expected);
+        }
+        let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
+        assert_eq!(other, Delegation::NotHere);
+        assert_eq!(scene.heritage.waiting_room.as_ref().unwrap().taken_count(), 2);
+    }
+
+    #[test]
+    fn while_the_server_stops_only_what_has_not_waited_is_taken() {
+        let scene = scene();
+        let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
+        scene.heritage.waiting_room.as_ref().unwrap().hurry();
+        let mut hand_on = |delay, is_continued| {
+            delegate.hand_on(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(hand_on(second, true), Delegation::Full);
+        assert_eq!(hand_on(second, false), Delegation::Delegated);
+        assert_eq!(hand_on(Duration::ZERO, true), Delegation::Delegated);
+    }
+
+    #[test]
+    fn without_a_module_that_lets_them_wait_there_is_no_room() {
+        let scene = Scene::new("listen=udp:127.0.0.1:0\nchildren=1\nrequest_route { exit; }\n");
+        assert!(WaitingDelegate::of(&scene.heritage, 1).is_none());
+    }
+}

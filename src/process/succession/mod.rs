@@ -1,0 +1,7 @@
+//! One program or script after another: reload by SIGHUP, upgrade by SIGUSR2, what is handed over.
+
+pub mod handover;
+pub mod reload;
+pub mod reload_line;
+pub mod successor;
+pub mod upgrade;

@@ -1,0 +1,831 @@
+//! The message in hand: what functions and variables work on.
+//!
+//! A context lives for one message in one process. What outlives it (script variables, buffers, the ways out) is
+//! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::relay`].
+
+use super::script_view::ScriptView;
+use crate::script::program::{CompiledTemplate, Program};
+use std::cell::OnceCell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use regex::bytes::Regex;
+
+use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
+use crate::script::interpreter::{Interpreter, Limits};
+use crate::script::program::RouteId;
+use crate::shm::{BATCH_COUNT, Locking, Placement};
+use crate::sip::branch::Secret;
+use crate::sip::{Edits, Message, write};
+use crate::sys::clock::monotonic_ns;
+
+use super::branches::Branches;
+use super::on_send::{Leaving, OnSend};
+use super::outbox::Outbox;
+use super::outgoing::{NotSent, Outgoing};
+use super::stores::{AvpStore, VariableStore};
+use super::xavps::{Naming, XavpStore};
+use crate::config::settings::{FullPolicy, GroupSetting, Order, Settings};
+use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata, is_urgent};
+use crate::routing::envelope::{Circumstances, Datagram};
+use crate::state::shared::SharedState;
+use crate::telemetry::counters::{Count, CounterId, LOG_LINES_SUPPRESSED};
+use crate::telemetry::log::{Facility, Level, Line, Log, Origin};
+use crate::telemetry::process_identity::ProcessIdentity;
+use crate::telemetry::throttle::SourceThrottle;
+
+/// For a sender whose request found a full queue: what waits is done within a few seconds or not at all (RFC 3261
+/// 21.5.4).
+const RETRY_AFTER: &[u8] = b"Retry-After: 2\r\n";
+
+/// What evaluates `log_prefix` while the script runs: the script's own interpreter is busy then.
+struct PrefixRenewal {
+    prefix: Rc<CompiledTemplate>,
+    interpreter: Interpreter,
+}
+
+/// Which routes are run on the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// `event_route[core:pre-routing]`, in a receiver.
+    PreRouting,
+    /// `request_route` or `reply_route`.
+    Routing,
+}
+
+/// Where `forward` sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// To the destination URI if one is set, else to the Request-URI.
+    NextHop,
+    /// To this host (address or name) and port.
+    Host(&'a [u8], Option<u16>),
+    /// To this address.
+    Address(SocketAddr),
+}
+
+/// A body for replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyBody {
+    /// Its Content-Type.
+    pub content_type: Vec<u8>,
+    /// The body.
+    pub bytes: Vec<u8>,
+}
+
+/// URIs of From and To that wait in the edits.
+#[derive(Debug, Default)]
+pub struct AddressDrafts {
+    /// Of From.
+    pub from: Option<Vec<u8>>,
+    /// Of To.
+    pub to: Option<Vec<u8>>,
+}
+
+/// What a process keeps from message to message. Buffers keep their room, so that a message allocates next to nothing.
+pub struct ProcessState {
+    /// Which process this is.
+    pub identity: ProcessIdentity,
+    /// `$var` and its kin.
+    pub variables: VariableStore,
+    /// `$avp`; cleared after each message.
+    pub avps: AvpStore,
+    /// `$xavp`; cleared after each message.
+    pub xavps: XavpStore,
+    /// `$xavu`; cleared after each message.
+    pub xavus: XavpStore,
+    /// `$xavi`; cleared after each message.
+    pub xavis: XavpStore,
+    /// Messages processed here so far, the one in hand included: `$mi`.
+    pub message_number: u32,
+    /// Stands before the lines written for the message in hand.
+    pub log_prefix: Vec<u8>,
+    /// How many locks the message in hand has; they are given back when it is done.
+    pub held_locks: u32,
+    /// Another message waits for this process behind the one in hand: what is put into the outbox can leave with more.
+    pub is_followed: bool,
+    /// Since when something lies in the outbox; 0 when nothing does.
+    put_since_ns: u64,
+    pub(crate) ways: Ways,
+    pub(crate) secret: Secret,
+    pub(crate) output: Vec<u8>,
+    pub(crate) lines: Vec<u8>,
+    throttle: SourceThrottle,
+    prefix_renewal: Option<Box<PrefixRenewal>>,
+    pub(crate) on_send: Option<Box<OnSend>>,
+    /// Evaluates text of parameters while the script's own interpreter is busy.
+    evaluator: Option<Box<Interpreter>>,
+    edits: Edits,
+    reply_headers: Vec<u8>,
+    branches: Branches,
+    request_uri: Vec<u8>,
+    destination_uri: Vec<u8>,
+    xdata: Vec<u8>,
+    order_key: Vec<u8>,
+}
+
+/// The ways out of a process.
+pub struct Ways {
+    /// Sends messages.
+    pub outbox: Box<dyn Outbox>,
+    /// Hands messages to groups; only receivers have it.
+    pub delegate: Option<Box<dyn Delegate>>,
+    /// Counts.
+    pub counters: Box<dyn Count>,
+    /// Writes the log.
+    pub log: Rc<Log>,
+    /// Values and locks of all processes.
+    pub shared: SharedState,
+}
+
+impl ProcessState {
+    /// What a process begins with.
+    pub fn new(
+        identity: ProcessIdentity,
+        ways: Ways,
+        secret: Secret,
+        variables: VariableStore,
+    ) -> ProcessState {
+        ProcessState {
+            identity,
+            variables,
+            avps: AvpStore::default(),
+            xavps: XavpStore::new(Naming::Stack),
+            xavus: XavpStore::new(Naming::Unique),
+            xavis: XavpStore::new(Naming::AnyCase),
+            message_number: 0,
+            held_locks: 0,
+            is_followed: false,
+            put_since_ns: 0,
+            log_prefix: Vec::new(),
+            ways,
+            secret,
+            output: Vec::with_capacity(2048),
+            lines: Vec::with_capacity(256),
+            throttle: SourceThrottle::default(),
+            prefix_renewal: None,
+            on_send: None,
+            evaluator: None,
+            edits: Edits::new(),
+            reply_headers: Vec::new(),
+            branches: Branches::default(),
+            request_uri: Vec::new(),
+            destination_uri: Vec::new(),
+            xdata: Vec::new(),
+            order_key: Vec::new(),
+        }
+    }
+
+    /// From now on `log_prefix` is evaluated before each function of the script, not once for each message.
+    pub fn renew_log_prefix(&mut self, prefix: Rc<CompiledTemplate>, limits: Limits) {
+        let interpreter = Interpreter::new(limits);
+        self.prefix_renewal = Some(Box::new(PrefixRenewal { prefix, interpreter }));
+    }
+
+    /// From now on this `onsend_route` is run on every request that is sent on.
+    pub fn run_on_send(&mut self, program: Rc<Program>, route: RouteId, limits: Limits) {
+        self.on_send = Some(Box::new(OnSend::new(program, route, limits)));
+    }
+
+    /// Lets a message leave: with those that follow, or at once when this process is about to run out of work. Others
+    /// that wait for a lock held here see it leave before they have the lock.
+    fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        if !self.is_followed || self.held_locks > 0 {
+            return self.send(outgoing);
+        }
+        match self.ways.outbox.put(outgoing)? {
+            0 => {}
+            1 => self.put_since_ns = monotonic_ns(),
+            BATCH_COUNT => self.flush(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Lets a message leave now, behind all that were put before it, and says what the kernel says.
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        self.put_since_ns = 0;
+        self.ways.outbox.send(outgoing)
+    }
+
+    /// Lets everything leave that was put: this process is about to wait.
+    pub fn flush(&mut self) {
+        self.put_since_ns = 0;
+        self.ways.outbox.flush();
+    }
+
+    /// The same where something has been there for long: this process is busy.
+    #[inline]
+    pub fn flush_old(&mut self) {
+        if self.put_since_ns != 0 && monotonic_ns() >= self.put_since_ns + HELD_MAX_NS {
+            self.flush();
+        }
+    }
+
+    /// Wakes workers for what was delegated since the last time.
+    pub fn wake_groups(&mut self) {
+        if let Some(delegate) = &mut self.ways.delegate {
+            delegate.wake();
+        }
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Rc<Log> {
+        &self.ways.log
+    }
+
+    /// Writes a line of the server about a message. How many come is decided by who sends, so lines of one place in
+    /// this program about one source are held back after a burst, and what was held back is told.
+    #[track_caller]
+    pub fn log_about(&self, circumstances: &Circumstances, line: &Line<'_>, text: fmt::Arguments<'_>) {
+        let log = &self.ways.log;
+        if !log.is_on(line.level) {
+            return;
+        }
+        let place = std::panic::Location::caller();
+        let class = (place.file(), place.line());
+        match self.throttle.pass(class, circumstances.source.ip(), circumstances.received_at_ns) {
+            Some(0) => log.write(line, text),
+            Some(count) => {
+                log.write(line, format_args!("{text} (suppressed {count} similar lines about this source)"));
+            }
+            None => self.count(LOG_LINES_SUPPRESSED),
+        }
+    }
+
+    /// Counts one more.
+    pub fn count(&self, counter: CounterId) {
+        self.ways.counters.add(counter, 1);
+    }
+
+    /// Begins a counter at 0.
+    pub fn reset_counter(&self, counter: CounterId) {
+        self.ways.counters.reset(counter);
+    }
+
+    /// Counts so many more.
+    pub fn count_many(&self, counter: CounterId, amount: u64) {
+        self.ways.counters.add(counter, amount);
+    }
+}
+
+/// No longer than this, nanoseconds, does a message lie in the outbox of a busy process.
+const HELD_MAX_NS: u64 = 1_000_000;
+
+/// Texts that messages rewritten by [`Context::apply_changes`] stand on; as many as a message may be rewritten times.
+pub type Rewrites = [OnceCell<Vec<u8>>];
+
+/// How often a message may be rewritten.
+pub const REWRITES_MAX: usize = 4;
+
+/// The message in hand.
+pub struct Context<'m> {
+    /// Bytes as received, and circumstances.
+    pub datagram: Datagram<'m>,
+    /// The parsed message.
+    pub message: Message<'m>,
+    /// What is to be changed when it is sent on.
+    pub edits: Edits,
+    /// Header lines for every reply made from here on (`append_to_reply`), each with its line end.
+    pub reply_headers: Vec<u8>,
+    /// Which routes are run.
+    pub phase: Phase,
+    /// Flags of the message, `setflag(0)` is bit 0.
+    pub flags: u32,
+    /// Flags of the branch the Request-URI stands for, `setbflag(0)` is bit 0.
+    pub branch_flags: u32,
+    /// Flags of the script's run, `setsflag(0)` is bit 0.
+    pub script_flags: u32,
+    /// Further flags of the message, `setxflag(0)` is bit 0.
+    pub extra_flags: u64,
+    /// `force_rport()`: answer to the port the message came from.
+    pub is_rport_forced: bool,
+    /// `add_local_rport()`: put `;rport` into our own Via.
+    pub is_local_rport_added: bool,
+    /// `$fs`: listener to send by, instead of the one the message came in by.
+    pub forced_listener: Option<u16>,
+    /// `set_advertised_address`: host for our Via on this message.
+    pub advertised_address: Option<Vec<u8>>,
+    /// `set_advertised_port`: port for our Via on this message.
+    pub advertised_port: Option<u16>,
+    /// The body of every reply made from here on (`set_reply_body`).
+    pub reply_body: Option<ReplyBody>,
+    /// What the URIs of From and To are to become, as far as the script has changed them.
+    pub address_drafts: AddressDrafts,
+    /// Further targets of the request.
+    pub branches: Branches,
+    /// Another process has begun with the message and handed it on.
+    pub is_continued: bool,
+    /// The message was handed on: no other route begins with it here.
+    pub is_handed_on: bool,
+    /// The request got its final reply here, or was sent on to somebody who gives one.
+    pub is_settled: bool,
+    /// What outlives the message.
+    pub process: &'m mut ProcessState,
+    pub(crate) forward_count: u32,
+    /// Something was put into the outbox for this message, and may lie there.
+    has_put: bool,
+    pub(crate) leaving: Option<Leaving>,
+    script: &'m dyn ScriptView,
+    settings: &'m Settings,
+    rewrites: &'m Rewrites,
+    is_request_uri_changed: bool,
+    is_destination_set: bool,
+}
+
+impl<'m> Context<'m> {
+    /// Takes a message in hand.
+    #[inline]
+    pub fn new(
+        datagram: Datagram<'m>,
+        message: Message<'m>,
+        phase: Phase,
+        script: &'m dyn ScriptView,
+        process: &'m mut ProcessState,
+    ) -> Context<'m> {
+        let settings = script.settings();
+        let edits = std::mem::take(&mut process.edits);
+        let reply_headers = std::mem::take(&mut process.reply_headers);
+        let branches = std::mem::take(&mut process.branches);
+        Context {
+            datagram,
+            message,
+            edits,
+            reply_headers,
+            phase,
+            flags: 0,
+            branch_flags: 0,
+            script_flags: 0,
+            extra_flags: 0,
+            is_rport_forced: settings.force_rport,
+            is_local_rport_added: settings.local_rport,
+            forced_listener: None,
+            advertised_address: None,
+            advertised_port: None,
+            reply_body: None,
+            address_drafts: AddressDrafts::default(),
+            branches,
+            is_continued: false,
+            is_handed_on: false,
+            is_settled: false,
+            process,
+            forward_count: 0,
+            has_put: false,
+            leaving: None,
+            script,
+            settings,
+            rewrites: &[],
+            is_request_uri_changed: false,
+            is_destination_set: false,
+        }
+    }
+
+    /// With room for rewritten texts; without it [`Context::apply_changes`] is refused.
+    #[inline]
+    pub fn with_rewrites(mut self, rewrites: &'m Rewrites) -> Context<'m> {
+        self.rewrites = rewrites;
+        self
+    }
+
+    /// Lets go of the message: rooms go back to the process, pairs are forgotten.
+    #[inline]
+    pub fn finish(mut self) {
+        self.edits.clear();
+        self.reply_headers.clear();
+        self.branches.clear();
+        self.process.branches = std::mem::take(&mut self.branches);
+        self.process.edits = std::mem::take(&mut self.edits);
+        self.process.reply_headers = std::mem::take(&mut self.reply_headers);
+        if std::mem::take(&mut self.process.held_locks) > 0 {
+            self.process.ways.shared.locks.release_all(self.process.identity.index);
+        }
+        self.process.avps.clear();
+        self.process.xavps.clear();
+        self.process.xavus.clear();
+        self.process.xavis.clear();
+    }
+
+    /// Where from, where to and when the message was received.
+    pub fn circumstances(&self) -> &Circumstances {
+        &self.datagram.circumstances
+    }
+
+    /// What is about to leave; only while `onsend_route` runs.
+    pub fn leaving(&self) -> Option<&Leaving> {
+        self.leaving.as_ref()
+    }
+
+    /// What the top level decided.
+    pub fn settings(&self) -> &'m Settings {
+        self.settings
+    }
+
+    /// The script's tables.
+    pub fn script(&self) -> &'m dyn ScriptView {
+        self.script
+    }
+
+    /// A regular expression prepared at load.
+    pub fn regex(&self, number: u32) -> Option<&'m Regex> {
+        self.script.regex(number)
+    }
+
+    /// Whether a worker runs this.
+    pub fn is_worker(&self) -> bool {
+        self.process.identity.is_worker()
+    }
+
+    /// The Request-URI: changed by the script, or as received; `None` for a response.
+    pub fn request_uri(&self) -> Option<&[u8]> {
+        self.changed_request_uri().or(self.message.request_line().map(|line| line.uri))
+    }
+
+    /// The Request-URI as changed by the script, if it was.
+    pub fn changed_request_uri(&self) -> Option<&[u8]> {
+        self.is_request_uri_changed.then_some(self.process.request_uri.as_slice())
+    }
+
+    /// Changes the Request-URI.
+    pub fn set_request_uri(&mut self, uri: &[u8]) {
+        self.process.request_uri.clear();
+        self.process.request_uri.extend_from_slice(uri);
+        self.is_request_uri_changed = true;
+    }
+
+    /// Takes changes of the Request-URI back.
+    pub fn revert_request_uri(&mut self) {
+        self.is_request_uri_changed = false;
+    }
+
+    /// `$du`: where to send, whatever the Request-URI says.
+    pub fn destination_uri(&self) -> Option<&[u8]> {
+        self.is_destination_set.then_some(self.process.destination_uri.as_slice())
+    }
+
+    /// Sets or clears `$du`.
+    pub fn set_destination_uri(&mut self, uri: Option<&[u8]>) {
+        self.process.destination_uri.clear();
+        self.process.destination_uri.extend_from_slice(uri.unwrap_or_default());
+        self.is_destination_set = uri.is_some();
+    }
+
+    /// Writes the message with its edits and reads it anew, so that variables show the changed one. The
+    /// Request-URI as changed by the script is part of it.
+    pub fn apply_changes(&mut self) -> Result<(), ChangesRefused> {
+        if let Some(uri) = self.is_request_uri_changed.then(|| self.process.request_uri.clone()) {
+            self.edits.set_request_uri(&self.message, &uri).map_err(|_| ChangesRefused::Broken)?;
+        }
+        let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
+        let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
+        write::message(&self.message, &self.edits, &mut text).map_err(|_| ChangesRefused::Broken)?;
+        let text = room.get_or_init(|| text);
+        self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.edits.clear();
+        self.address_drafts = AddressDrafts::default();
+        self.is_request_uri_changed = false;
+        Ok(())
+    }
+
+    /// Makes another text the message in hand, as if it had been received. Edits are forgotten.
+    pub fn replace_message(&mut self, text: &[u8]) -> Result<(), ChangesRefused> {
+        let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
+        Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        let text = room.get_or_init(|| text.to_vec());
+        self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.edits.clear();
+        self.address_drafts = AddressDrafts::default();
+        self.is_request_uri_changed = false;
+        Ok(())
+    }
+
+    /// Reads a variable (an `Argument::Place`, or one looked up by `Planning::place`); text is appended to `out`.
+    pub fn read(&self, place: Place<'_>, out: &mut Vec<u8>) -> Reading {
+        self.script.read(self, place, out)
+    }
+
+    /// Assigns to a variable.
+    pub fn write(&mut self, place: Place<'_>, value: ValueRef<'_>) -> Result<(), Refusal> {
+        let script = self.script;
+        script.write(self, place, value)
+    }
+
+    /// The key of branches and tags.
+    pub fn secret(&self) -> &Secret {
+        &self.process.secret
+    }
+
+    /// Index of the group of this name.
+    fn group_named(&self, name: &[u8]) -> Option<GroupIndex> {
+        let groups = &self.settings().groups;
+        groups.iter().position(|group| group.name.as_bytes() == name).map(|index| GroupIndex(index as u16))
+    }
+
+    /// The group an argument names: looked up when the script was loaded, or now.
+    pub fn group_of(&self, argument: &Argument<'_>) -> Option<GroupIndex> {
+        match argument {
+            Argument::Prepared(index, _) => u16::try_from(*index).ok().map(GroupIndex),
+            computed => self.group_named(computed.text()),
+        }
+    }
+
+    /// Hands the message to a group: the bytes as received, their circumstances and `xdata`. When the queue is full and
+    /// the group says `full=reply`, a request is answered with 503 instead.
+    pub fn delegate(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
+        let delegation = self.hand_over(group, xdata);
+        self.refuse_if_full(group, delegation)
+    }
+
+    /// What a group with `full=reply` makes of a full queue.
+    pub(crate) fn refuse_if_full(&mut self, group: GroupIndex, delegation: Delegation) -> Delegation {
+        let policy = self.settings().groups.get(usize::from(group.0)).map(|group| group.full);
+        if delegation != Delegation::Full || policy != Some(FullPolicy::Reply) {
+            return delegation;
+        }
+        // What cannot be answered (an ACK, a reply) is the script's to decide about.
+        // Retry-After would stop the sender altogether (RFC 3261 21.5.4): not where it is told how much to keep back.
+        let is_told =
+            self.message.via(0).is_ok_and(|via| self.process.ways.shared.overload.due(&via).is_some());
+        if self.reply(503, b"", if is_told { b"" } else { RETRY_AFTER }).is_err() {
+            return Delegation::Full;
+        }
+        if let Some(delegate) = &mut self.process.ways.delegate {
+            delegate.count_refused(group);
+        }
+        Delegation::Refused
+    }
+
+    /// Lets a message leave: with others where more wait for this process.
+    pub(super) fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        self.has_put = true;
+        self.process.put(outgoing)
+    }
+
+    /// Lets a message leave now, and says what the kernel says.
+    pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        self.process.send(outgoing)
+    }
+
+    /// Lets everything leave that was put: for whoever is about to wait.
+    pub fn flush(&mut self) {
+        self.process.flush();
+    }
+
+    /// What was put for this message leaves: another process may act on it from now on, and send.
+    pub(super) fn flush_own(&mut self) {
+        if std::mem::take(&mut self.has_put) {
+            self.process.flush();
+        }
+    }
+
+    fn hand_over(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
+        self.flush_own();
+        let placement = self.placement(group);
+        let process = &mut *self.process;
+        match &mut process.ways.delegate {
+            Some(delegate) if self.phase == Phase::PreRouting && !process.identity.is_worker() => {
+                process.xdata.clear();
+                xdata.encode(&mut process.xdata);
+                delegate.delegate(group, placement, &self.datagram, &process.xdata)
+            }
+            _ => Delegation::NotHere,
+        }
+    }
+
+    /// Where the message waits: by its key in a group that keeps order, first in one that has priority.
+    pub(crate) fn placement(&mut self, group: GroupIndex) -> Placement {
+        match self.settings().groups.get(usize::from(group.0)) {
+            Some(setting) if setting.order != Order::None => {
+                let mut key = std::mem::take(&mut self.process.order_key);
+                key.clear();
+                self.read_order_key(group, setting, &mut key);
+                let placement = Placement::Keyed(self.process.secret.hash(&key));
+                self.process.order_key = key;
+                placement
+            }
+            Some(setting) if setting.has_priority && is_urgent(&self.message) => Placement::Urgent,
+            _ => Placement::Usual,
+        }
+    }
+
+    /// Messages without a key are all of one key.
+    fn read_order_key(&self, group: GroupIndex, setting: &GroupSetting, key: &mut Vec<u8>) {
+        if setting.order == Order::CallId {
+            key.extend_from_slice(self.message.call_id().unwrap_or_default());
+        }
+        let places = &self.script.services().order_keys;
+        if let Some(Some(place)) = places.get(usize::from(group.0))
+            && let Reading::Integer(number) = self.read(place.place(), key)
+        {
+            key.extend_from_slice(&number.to_be_bytes());
+        }
+    }
+
+    /// Takes a lock that other processes respect, waiting at most so long. It is given back with the message.
+    pub fn lock(&mut self, index: u32, limit: Duration) -> Locking {
+        self.flush_own();
+        let own = self.process.identity.index;
+        let mut taken = self.process.ways.shared.locks.lock(own, index, Duration::ZERO);
+        if taken == Locking::Held && !limit.is_zero() {
+            self.process.flush();
+            taken = self.process.ways.shared.locks.lock(own, index, limit);
+        }
+        self.process.held_locks += u32::from(taken == Locking::Taken);
+        taken
+    }
+
+    /// Gives a lock back; false when this process does not have it.
+    pub fn unlock(&mut self, index: u32) -> bool {
+        let is_given_back = self.process.ways.shared.locks.unlock(self.process.identity.index, index);
+        self.process.held_locks -= u32::from(is_given_back);
+        is_given_back
+    }
+
+    /// Counts one more.
+    pub fn count(&self, counter: CounterId) {
+        self.process.count(counter);
+    }
+
+    /// Writes a line of the server itself: `LEVEL: {prefix}<core>: text`, held back where they become too many.
+    #[track_caller]
+    pub fn log(&self, level: Level, text: fmt::Arguments<'_>) {
+        let line =
+            Line { prefix: &self.process.log_prefix, call_id: self.logged_call_id(), ..Line::of_core(level) };
+        self.process.log_about(self.circumstances(), &line, text);
+    }
+
+    /// Writes a line of the script (`xlog`): `label` is the module's prefix, by default `<script>: `; newlines in
+    /// `text` are the script's own and stay.
+    pub fn log_script(&self, level: Level, facility: Option<Facility>, label: &[u8], text: &[u8]) {
+        let log = &self.process.ways.log;
+        if log.is_on(level) {
+            let prefix = &self.process.log_prefix;
+            let call_id = self.logged_call_id();
+            log.write_bytes(&Line { level, facility, prefix, label, call_id, origin: Origin::Script }, text);
+        }
+    }
+
+    /// Appends what text with variables, compiled by `Planning::template`, is for the message in hand.
+    pub fn append_template(&mut self, number: u32, out: &mut Vec<u8>) {
+        let Some(template) = self.script.template(number) else { return };
+        let evaluator = self.process.evaluator.take();
+        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(Limits::default())));
+        evaluator.evaluate_template(template, self, out);
+        self.process.evaluator = Some(evaluator);
+    }
+
+    /// The level up to which lines of the log are written, as its number.
+    pub fn log_level(&self) -> i64 {
+        self.process.ways.log.level().number()
+    }
+
+    /// Changes it in every process.
+    pub fn set_log_level(&self, level: i64) {
+        self.process.ways.log.set_level(Level::from_number(level));
+    }
+
+    /// Evaluates `log_prefix` where that is due before each function.
+    pub(crate) fn renew_log_prefix(&mut self) {
+        // While it is evaluated it is not there, so that nothing it calls begins anew.
+        let Some(mut renewal) = self.process.prefix_renewal.take() else { return };
+        let mut prefix = std::mem::take(&mut self.process.log_prefix);
+        prefix.clear();
+        renewal.interpreter.evaluate_template(&renewal.prefix, self, &mut prefix);
+        self.process.log_prefix = prefix;
+        self.process.prefix_renewal = Some(renewal);
+    }
+
+    fn logged_call_id(&self) -> &[u8] {
+        self.message.call_id().unwrap_or_default()
+    }
+
+    /// Whether lines of this level are written: ask before building an expensive one.
+    pub fn is_logged(&self, level: Level) -> bool {
+        self.process.ways.log.is_on(level)
+    }
+}
+
+/// Why changes could not be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangesRefused {
+    /// The message was rewritten [`REWRITES_MAX`] times already.
+    TooOften,
+    /// The changed text is no message.
+    Broken,
+}
+
+impl fmt::Display for ChangesRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChangesRefused::TooOften => write!(f, "changes were applied {REWRITES_MAX} times already"),
+            ChangesRefused::Broken => f.write_str("the changed message cannot be parsed"),
+        }
+    }
+}
+
+impl std::error::Error for ChangesRefused {}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::config::settings::listen::SystemResolver;
+    use crate::telemetry::counters::CountNothing;
+    use crate::telemetry::log::Sink;
+    use crate::telemetry::process_identity::ProcessKind;
+    use crate::transport::endpoint::Transport;
+
+    struct Nowhere;
+
+    impl Outbox for Nowhere {
+        fn send(&mut self, _: &Outgoing<'_>) -> Result<(), NotSent> {
+            Ok(())
+        }
+    }
+
+    const REQUEST: &[u8] = b"BYE sip:bob@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nX: one\r\n\r\n";
+
+    /// A context in a receiver without any settings, its log written to `kept`.
+    pub(crate) fn with_context_logging_to(kept: Rc<RefCell<Vec<u8>>>, act: impl FnOnce(&mut Context<'_>)) {
+        let resolver = Box::new(SystemResolver);
+        let registry = crate::bindings::registry::Registry::new(&[], Default::default(), resolver);
+        let ways = Ways {
+            outbox: Box::new(Nowhere),
+            delegate: None,
+            counters: Box::new(CountNothing),
+            log: Rc::new(Log::new(Sink::Memory(kept), Level::Debug)),
+            shared: registry.shared_state(2).expect("memory"),
+        };
+        let identity = ProcessIdentity { index: 1, pid: 2, kind: ProcessKind::Receiver };
+        let mut process = ProcessState::new(identity, ways, Secret::new([1; 16]), registry.first_variables());
+        let source = "192.0.2.1:5060".parse().unwrap();
+        let circumstances = Circumstances {
+            source,
+            destination: source,
+            listener: 0,
+            transport: Transport::Udp,
+            received_at_ns: 1,
+        };
+        let datagram = Datagram { bytes: REQUEST, circumstances };
+        let message = Message::parse(REQUEST).unwrap();
+        let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
+        let context = Context::new(datagram, message, Phase::PreRouting, &registry, &mut process);
+        let mut context = context.with_rewrites(&rewrites);
+        act(&mut context);
+        context.finish();
+    }
+
+    fn with_context(act: impl FnOnce(&mut Context<'_>)) {
+        with_context_logging_to(Rc::default(), act);
+    }
+
+    #[test]
+    fn the_request_uri_is_changed_and_taken_back() {
+        with_context(|context| {
+            assert_eq!(
+                (context.request_uri(), context.changed_request_uri()),
+                (Some(&b"sip:bob@h"[..]), None)
+            );
+            context.set_request_uri(b"sip:eve@h");
+            assert_eq!(context.request_uri(), Some(&b"sip:eve@h"[..]));
+            context.revert_request_uri();
+            assert_eq!(context.request_uri(), Some(&b"sip:bob@h"[..]));
+        });
+    }
+
+    #[test]
+    fn the_destination_is_set_and_cleared() {
+        with_context(|context| {
+            assert_eq!(context.destination_uri(), None);
+            context.set_destination_uri(Some(b"sip:10.0.0.1"));
+            assert_eq!(context.destination_uri(), Some(&b"sip:10.0.0.1"[..]));
+            context.set_destination_uri(None);
+            assert_eq!(context.destination_uri(), None);
+        });
+    }
+
+    #[test]
+    fn applied_changes_become_the_message() {
+        with_context(|context| {
+            context.set_request_uri(b"sip:eve@h");
+            context.edits.remove_named(&context.message, b"X");
+            assert_eq!(context.apply_changes(), Ok(()));
+            assert_eq!(context.message.request_line().unwrap().uri, b"sip:eve@h");
+            assert!(context.message.header_named(b"X", 0).is_none() && context.edits.is_empty());
+            // What is delegated is what came from the network.
+            assert_eq!(context.datagram.bytes, REQUEST);
+            let applied = (0..REWRITES_MAX).map(|_| context.apply_changes()).collect::<Vec<_>>();
+            assert_eq!(applied.last(), Some(&Err(ChangesRefused::TooOften)));
+        });
+    }
+
+    #[test]
+    fn nothing_is_delegated_where_nobody_takes_it() {
+        with_context(|context| {
+            assert_eq!(context.delegate(GroupIndex(0), Xdata::Absent), Delegation::NotHere);
+            assert_eq!(context.group_named(b"calls"), None);
+        });
+    }
+}

@@ -1,0 +1,147 @@
+//! One message as it came from the network, and the form in which its circumstances travel through a ring.
+//!
+//! The ring carries three byte strings: these circumstances ([`Circumstances::encode`]) with, behind them, how a message
+//! that was begun elsewhere goes on ([`super::continuation`]); the message; and the extra value of the script (`xdata`). A worker reads all three as something a crashed process
+//! wrote: every field is checked when decoded.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::transport::endpoint::Transport;
+
+/// Where from, where to, by which listener and when a message was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Sender.
+    pub source: SocketAddr,
+    /// Address the message was sent to (of the listener, unless the kernel told a better one).
+    pub destination: SocketAddr,
+    /// Index of the listener in `Settings::listeners`.
+    pub listener: u16,
+    /// How it came.
+    pub transport: Transport,
+    /// Wall-clock time of receipt, nanoseconds since 1970.
+    pub received_at_ns: u64,
+}
+
+/// A message with its circumstances, bytes borrowed from a receive buffer or from a worker's slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// The message exactly as received.
+    pub bytes: &'a [u8],
+    /// Its circumstances.
+    pub circumstances: Circumstances,
+}
+
+/// Why circumstances could not be read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenCircumstances;
+
+const ADDRESS_SIZE: usize = 19;
+/// Size of encoded circumstances in bytes.
+pub const CIRCUMSTANCES_SIZE: usize = 2 * ADDRESS_SIZE + 2 + 1 + 8;
+
+impl Circumstances {
+    /// The form that travels: addresses as family, 16 bytes and port, then listener, transport and time; big-endian.
+    pub fn encode(&self) -> [u8; CIRCUMSTANCES_SIZE] {
+        let mut out = [0; CIRCUMSTANCES_SIZE];
+        encode_address(&self.source, &mut out[..ADDRESS_SIZE]);
+        encode_address(&self.destination, &mut out[ADDRESS_SIZE..2 * ADDRESS_SIZE]);
+        let rest = &mut out[2 * ADDRESS_SIZE..];
+        rest[..2].copy_from_slice(&self.listener.to_be_bytes());
+        rest[2] = self.transport as u8;
+        rest[3..].copy_from_slice(&self.received_at_ns.to_be_bytes());
+        out
+    }
+
+    /// Reads the form that travels, and gives what stands behind it.
+    pub fn decode_first(bytes: &[u8]) -> Result<(Circumstances, &[u8]), BrokenCircumstances> {
+        let (own, rest) = bytes.split_at_checked(CIRCUMSTANCES_SIZE).ok_or(BrokenCircumstances)?;
+        Ok((Circumstances::decode(own)?, rest))
+    }
+
+    /// Reads the form that travels.
+    pub fn decode(bytes: &[u8]) -> Result<Circumstances, BrokenCircumstances> {
+        let bytes: &[u8; CIRCUMSTANCES_SIZE] = bytes.try_into().map_err(|_| BrokenCircumstances)?;
+        let rest = &bytes[2 * ADDRESS_SIZE..];
+        Ok(Circumstances {
+            source: decode_address(&bytes[..ADDRESS_SIZE])?,
+            destination: decode_address(&bytes[ADDRESS_SIZE..2 * ADDRESS_SIZE])?,
+            listener: u16::from_be_bytes([rest[0], rest[1]]),
+            transport: Transport::from_byte(rest[2]).ok_or(BrokenCircumstances)?,
+            received_at_ns: u64::from_be_bytes(rest[3..].try_into().map_err(|_| BrokenCircumstances)?),
+        })
+    }
+}
+
+fn encode_address(address: &SocketAddr, out: &mut [u8]) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            out[0] = 4;
+            out[1..5].copy_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out[0] = 6;
+            out[1..17].copy_from_slice(&ip.octets());
+        }
+    }
+    out[17..19].copy_from_slice(&address.port().to_be_bytes());
+}
+
+fn decode_address(bytes: &[u8]) -> Result<SocketAddr, BrokenCircumstances> {
+    let octets: [u8; 16] = bytes[1..17].try_into().map_err(|_| BrokenCircumstances)?;
+    let ip: IpAddr = match bytes[0] {
+        4 => Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into(),
+        6 => Ipv6Addr::from(octets).into(),
+        _ => return Err(BrokenCircumstances),
+    };
+    Ok(SocketAddr::new(ip, u16::from_be_bytes([bytes[17], bytes[18]])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(source: &str, destination: &str) -> Circumstances {
+        Circumstances {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            listener: 7,
+            transport: Transport::Udp,
+            received_at_ns: 1_795_397_110_614_143_001,
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        for (source, destination) in
+            [("1.2.3.4:5060", "127.0.0.1:65535"), ("[2001:db8::1]:1", "[::1]:5060"), ("0.0.0.0:0", "[::]:0")]
+        {
+            let circumstances = sample(source, destination);
+            let encoded = circumstances.encode();
+            assert_eq!(Circumstances::decode(&encoded), Ok(circumstances));
+            let longer = [&encoded[..], b"more"].concat();
+            assert_eq!(Circumstances::decode_first(&longer), Ok((circumstances, &b"more"[..])));
+        }
+    }
+
+    #[test]
+    fn broken_bytes_are_refused() {
+        let good = sample("1.2.3.4:5060", "127.0.0.1:5060").encode();
+        let damaged = |index: usize, byte: u8| {
+            let mut bytes = good;
+            bytes[index] = byte;
+            bytes.to_vec()
+        };
+        let rows = [
+            ("empty", vec![]),
+            ("short", good[..CIRCUMSTANCES_SIZE - 1].to_vec()),
+            ("family of source", damaged(0, 5)),
+            ("family of destination", damaged(ADDRESS_SIZE, 0)),
+            ("transport", damaged(2 * ADDRESS_SIZE + 2, 9)),
+        ];
+        for (what, bytes) in rows {
+            assert_eq!(Circumstances::decode(&bytes), Err(BrokenCircumstances), "{what}");
+            assert_eq!(Circumstances::decode_first(&bytes), Err(BrokenCircumstances), "{what}");
+        }
+    }
+}

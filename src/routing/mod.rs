@@ -1,0 +1,22 @@
+//! What belongs to one message: it is gone with the message, or travels with it.
+//!
+//! **Invariant:** a message belongs to exactly one process; delegation is copy and publish.
+//! **Invariant:** a delegated message is handled, or counted as lost with a reason.
+//! **Invariant:** nothing here names the script's tables but through [`script_view::ScriptView`].
+
+pub mod branches;
+pub mod context;
+pub mod continuation;
+pub mod delegation;
+pub mod envelope;
+pub mod host;
+pub mod on_send;
+pub mod outbox;
+pub mod outgoing;
+pub mod relay;
+pub mod script_view;
+pub mod services;
+pub mod shared_values;
+pub mod stores;
+pub mod suspend;
+pub mod xavps;
