@@ -12,7 +12,7 @@ use sworker::bindings::module::{Argument, Module, ModuleEntry, ModuleFunction, O
 use sworker::engine::perform::{Engine, EngineParts};
 use sworker::routing::context::Context;
 use sworker::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata};
-use sworker::routing::envelope::{Circumstances, Datagram};
+use sworker::routing::envelope::{Envelope, Incoming};
 use sworker::routing::outbox::Outbox;
 use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::sip::branch::Secret;
@@ -66,7 +66,7 @@ impl Delegate for Nowhere {
         &mut self,
         _: GroupIndex,
         _: sworker::shm::Placement,
-        datagram: &Datagram<'_>,
+        datagram: &Incoming<'_>,
         _: &[u8],
     ) -> Delegation {
         std::hint::black_box(datagram.bytes);
@@ -106,14 +106,14 @@ fn engine(kind: ProcessKind) -> Engine {
 
 fn message_costs(criterion: &mut Criterion) {
     let address = "127.0.0.1:40000".parse().expect("an address");
-    let circumstances = Circumstances {
+    let envelope = Envelope {
         source: address,
         destination: address,
         listener: 0,
         transport: Transport::Udp,
         received_at_ns: 1,
     };
-    let datagram = Datagram { bytes: OPTIONS, circumstances };
+    let datagram = Incoming { bytes: OPTIONS, envelope };
     let mut group = criterion.benchmark_group("engine");
     group.throughput(Throughput::Elements(1));
     let mut receiver = engine(ProcessKind::Receiver);

@@ -20,7 +20,7 @@ use sworker::engine::perform::{Engine, EngineParts};
 use sworker::modules::MODULES;
 use sworker::process::roles::receiver::RingDelegate;
 use sworker::routing::delegation::Delegate;
-use sworker::routing::envelope::{Circumstances, Datagram};
+use sworker::routing::envelope::{Envelope, Incoming};
 use sworker::routing::outbox::Outbox;
 use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::shm::{Consumer, GroupPlan, QueuePlan, Queues};
@@ -97,19 +97,19 @@ impl Pipeline {
     }
 
     /// One message, answered by the worker if it was handed over.
-    fn run(&mut self, datagram: &Datagram<'_>) {
+    fn run(&mut self, datagram: &Incoming<'_>) {
         self.receiver.receive(datagram);
         self.receiver.after_batch();
         if let Some(delivery) = self.consumer.next() {
-            let circumstances = Circumstances::decode(delivery.meta()).expect("what we wrote can be read");
-            let datagram = Datagram { bytes: delivery.body(), circumstances };
+            let envelope = Envelope::decode(delivery.meta()).expect("what we wrote can be read");
+            let datagram = Incoming { bytes: delivery.body(), envelope };
             self.worker.process(&datagram, delivery.xdata(), delivery.attempts());
             delivery.finish();
         }
     }
 
     /// Runs one message and checks that it was answered.
-    fn check(&mut self, datagram: &Datagram<'_>) {
+    fn check(&mut self, datagram: &Incoming<'_>) {
         self.sent.0.borrow_mut().clear();
         self.run(datagram);
         let sent = self.sent.0.borrow();
@@ -136,14 +136,14 @@ fn engine(
 }
 
 fn pipeline(criterion: &mut Criterion) {
-    let circumstances = Circumstances {
+    let envelope = Envelope {
         source: "127.0.0.1:15999".parse().expect("an address"),
         destination: "127.0.0.1:5060".parse().expect("an address"),
         listener: 0,
         transport: Transport::Udp,
         received_at_ns: 1_795_397_110_614_143_001,
     };
-    let datagram = Datagram { bytes: OPTIONS, circumstances };
+    let datagram = Incoming { bytes: OPTIONS, envelope };
     let direct_script = SCRIPT.replace("if (sworker_task(\"calls\"))", "if ($rm == \"NOBODY\")");
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(1));

@@ -5,7 +5,7 @@
 //!  socket    lock · allocate · unlock · clear · copy · write 8 bytes │ recv · copy · lock · free · unlock
 //! ```
 //!
-//! Both ways run in turn in the same run, several times; the tables show medians of CPU time per message, taken from
+//! Both ports run in turn in the same run, several times; the tables show medians of CPU time per message, taken from
 //! each process's own CPU clock. A message is 700 bytes and 128 bytes of addresses; a worker reads every byte once.
 //! The last table shows how long a sleeping worker takes to notice, with `raw_sync`'s event as a third way.
 //!
@@ -132,23 +132,23 @@ fn print_order(effort: &Effort, script_ns: u64) {
 }
 
 fn print_latencies(effort: &Effort) {
-    let ways: [(&str, &dyn Fn() -> Vec<u64>); 3] = [
+    let ports: [(&str, &dyn Fn() -> Vec<u64>); 3] = [
         ("ring (futex)", &|| wake_latencies(effort, &RingWay::create(&WAKE_LOAD))),
         ("socket", &|| wake_latencies(effort, &SocketWay::create())),
         ("raw_sync event", &|| wake_latencies(effort, &EventWay::create())),
     ];
     println!("\na sleeping worker notices, us, 1->1 (medians of {})", effort.repetitions);
     println!("  way                  p50      p99");
-    let mut results = vec![(Vec::new(), Vec::new()); ways.len()];
+    let mut results = vec![(Vec::new(), Vec::new()); ports.len()];
     for _ in 0..effort.repetitions {
-        for (result, (_, measure)) in results.iter_mut().zip(&ways) {
+        for (result, (_, measure)) in results.iter_mut().zip(&ports) {
             let mut latencies = measure();
             latencies.sort_unstable();
             result.0.push(latencies[latencies.len() / 2] as f64);
             result.1.push(latencies[latencies.len() * 99 / 100] as f64);
         }
     }
-    for ((name, _), (p50, p99)) in ways.iter().zip(results) {
+    for ((name, _), (p50, p99)) in ports.iter().zip(results) {
         println!("  {name:<16} {:>7.1}  {:>7.1}", median(p50) / 1000.0, median(p99) / 1000.0);
     }
 }

@@ -14,7 +14,7 @@ use sworker::control::protocol;
 use sworker::modules::MODULES;
 use sworker::routing::continuation::Continuation;
 use sworker::routing::delegation::Xdata;
-use sworker::routing::envelope::Circumstances;
+use sworker::routing::envelope::Envelope;
 use sworker::script::check::check;
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::source::SourceMap;
@@ -263,8 +263,8 @@ pub fn answer_line(bytes: &[u8]) {
 /// What a crashed process left in shared memory is read as it was written, or refused.
 pub fn decode_record(bytes: &[u8]) {
     let (head, rest) = bytes.split_at(bytes.len().min(sworker::routing::envelope::CIRCUMSTANCES_SIZE));
-    if let Ok(circumstances) = Circumstances::decode(head) {
-        assert_eq!(Circumstances::decode(&circumstances.encode()), Ok(circumstances));
+    if let Ok(envelope) = Envelope::decode(head) {
+        assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
     }
     for part in [bytes, rest] {
         if let Ok(continuation) = Continuation::decode(part) {

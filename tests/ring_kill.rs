@@ -10,7 +10,7 @@
 //! unless every step was hit. `RING_KILLS=50000` makes it longer, `POINT_HITS=50` asks for so many ends at every
 //! step, `RING_SEED=…` repeats a run.
 //!
-//! The ledger lies in shared counters: which messages were accepted, how often each was processed, and the highest
+//! The status lies in shared counters: which messages were accepted, how often each was processed, and the highest
 //! attempt seen of each. It speaks the same language as the promise: accepted means processed, and processed twice
 //! means that a worker died over it.
 
@@ -497,7 +497,7 @@ impl Master<'_> {
         }
         let mut dead = vec![wait_any().map_err(|error| error.to_string())?.ok_or("no child is left")?];
         self.collect(&mut dead)?;
-        self.bury(&dead, self.world.scenario.points)?;
+        self.reap(&dead, self.world.scenario.points)?;
         if let Some(stopped) = stopped {
             // It may have been killed as well.
             let _ = kill(stopped, libc::SIGCONT);
@@ -523,7 +523,7 @@ impl Master<'_> {
     }
 
     /// Reaped are all; now repair each, wake, and only then start the successors.
-    fn bury(&mut self, dead: &[DeadChild], may_end_at_point: bool) -> Result<(), String> {
+    fn reap(&mut self, dead: &[DeadChild], may_end_at_point: bool) -> Result<(), String> {
         let mut roles = Vec::new();
         for child in dead {
             let index =
@@ -596,7 +596,7 @@ impl Master<'_> {
             self.children.retain(|(pid, _)| *pid != child.process);
         }
         let died = dead.iter().filter(|child| !has_left(child)).copied().collect::<Vec<_>>();
-        if died.is_empty() { Ok(()) } else { self.bury(&died, false) }
+        if died.is_empty() { Ok(()) } else { self.reap(&died, false) }
     }
 
     /// Whatever happened, no process is left behind.

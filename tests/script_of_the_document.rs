@@ -13,7 +13,7 @@ use sworker::bindings::load::{LoadRequest, Loaded, Root, load};
 use sworker::engine::perform::{Engine, EngineParts};
 use sworker::modules::MODULES;
 use sworker::routing::delegation::{Delegate, Delegation, GroupIndex};
-use sworker::routing::envelope::{Circumstances, Datagram};
+use sworker::routing::envelope::{Envelope, Incoming};
 use sworker::routing::outbox::Outbox;
 use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::shm::Placement;
@@ -95,7 +95,7 @@ impl Delegate for Part {
         &mut self,
         group: GroupIndex,
         _: Placement,
-        datagram: &Datagram<'_>,
+        datagram: &Incoming<'_>,
         xdata: &[u8],
     ) -> Delegation {
         if self.0.is_full.get() {
@@ -168,15 +168,15 @@ impl Process {
     }
 }
 
-fn datagram(bytes: &[u8]) -> Datagram<'_> {
-    let circumstances = Circumstances {
+fn datagram(bytes: &[u8]) -> Incoming<'_> {
+    let envelope = Envelope {
         source: "127.0.0.1:7070".parse().unwrap(),
         destination: "127.0.0.1:5060".parse().unwrap(),
         listener: 0,
         transport: Transport::Udp,
         received_at_ns: 1_795_397_110_614_143_001,
     };
-    Datagram { bytes, circumstances }
+    Incoming { bytes, envelope }
 }
 
 fn request(method: &str, hops: u32) -> String {

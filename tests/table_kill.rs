@@ -35,7 +35,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct World {
     table: ValueTable,
     locks: LockTable,
-    ledger: Counters,
+    status: Counters,
 }
 
 fn main() {
@@ -47,7 +47,7 @@ fn values_stay_whole() -> Result<String, String> {
     let world = World {
         table: ValueTable::create(CHILDREN + 1, 3).expect("memory"),
         locks: LockTable::create(1).expect("memory"),
-        ledger: Counters::create(CHILDREN, 3).expect("memory"),
+        status: Counters::create(CHILDREN, 3).expect("memory"),
     };
     world.table.write(CHILDREN, TEXT_SLOT, SharedInput::Text(b"aaaa")).expect("room");
     let proof = SingleThreaded::prove().expect("one thread");
@@ -96,7 +96,7 @@ fn values_stay_whole() -> Result<String, String> {
 
 /// What was noted is in the sum; what is in the sum beyond that was added by children that did not live to note it.
 fn check_sum(world: &World, slot: u32, noted: u32, deaths: u64) -> u64 {
-    let noted = world.ledger.sum(noted);
+    let noted = world.status.sum(noted);
     let Ok(SharedReading::Integer(sum)) = world.table.read(slot, &mut Vec::new()) else {
         panic!("the sum cannot be read");
     };
@@ -110,7 +110,7 @@ fn check_sum(world: &World, slot: u32, noted: u32, deaths: u64) -> u64 {
 /// from one who lives.
 fn others_go_on(world: &World, children: &[Option<ProcessId>], stopped: usize, deadline: Instant) {
     kill(children[stopped].expect("it runs"), libc::SIGSTOP).expect("it can be stopped");
-    let progress = |index: usize| world.ledger.value(index as u32, PROGRESS);
+    let progress = |index: usize| world.status.value(index as u32, PROGRESS);
     let before: Vec<u64> = (0..children.len()).map(progress).collect();
     while (0..children.len()).any(|index| index != stopped && progress(index) < before[index] + 20) {
         if world.locks.is_held_by(stopped as u32, 0) {
@@ -129,7 +129,7 @@ fn start(proof: &SingleThreaded, world: &World, index: u32, seed: u64) -> Proces
 }
 
 fn live(world: &World, index: u32, random: &mut Random) -> ! {
-    let block = world.ledger.block(index);
+    let block = world.status.block(index);
     loop {
         match world.table.add(index, SUM_SLOT, 1) {
             Ok(_) => block.add(NOTED, 1),

@@ -37,7 +37,7 @@ const EXIT_TOO_EARLY: i32 = 4;
 struct World {
     queues: Queues,
     room: WaitingRoom,
-    ledger: Counters,
+    status: Counters,
 }
 
 fn main() {
@@ -54,7 +54,7 @@ fn what_waits_comes_out_once() -> Result<String, String> {
     let world = World {
         queues: Queues::create(&plan).expect("memory"),
         room: WaitingRoom::create(SEATS).expect("memory"),
-        ledger: Counters::create(WORKER + 1, NEXT + 1).expect("memory"),
+        status: Counters::create(WORKER + 1, NEXT + 1).expect("memory"),
     };
     let mut parent = Parent {
         proof: SingleThreaded::prove().expect("one thread"),
@@ -75,9 +75,9 @@ fn what_waits_comes_out_once() -> Result<String, String> {
             // It may have ended by itself; how, is seen when it is buried.
             let _ = kill(process, libc::SIGKILL);
         }
-        deaths += parent.bury(wait_any().expect("a child").expect("a child"))?;
+        deaths += parent.reap(wait_any().expect("a child").expect("a child"))?;
         while let Ok(Some(another)) = try_wait_any() {
-            deaths += parent.bury(another)?;
+            deaths += parent.reap(another)?;
         }
     }
     parent.finish()?;
@@ -124,7 +124,7 @@ impl Parent {
     }
 
     /// As the master does it: the seats the dead was filling are free, its rings are its successor's.
-    fn bury(&mut self, dead: sworker::sys::process::DeadChild) -> Result<u32, String> {
+    fn reap(&mut self, dead: sworker::sys::process::DeadChild) -> Result<u32, String> {
         let index = self.children.iter().position(|child| *child == Some(dead.process)).expect("one of ours");
         match dead.status {
             ExitStatus::Killed { signal: libc::SIGKILL, .. } => {}
@@ -162,7 +162,7 @@ impl Parent {
         }
         while self.children[..USHERS as usize].iter().any(Option::is_some) {
             let dead = wait_any().expect("a child").expect("a child");
-            self.bury(dead)?;
+            self.reap(dead)?;
         }
         self.world.room.hurry();
         while !(self.world.room.is_empty() && self.world.queues.repair().is_drained(0)) {
@@ -175,7 +175,7 @@ impl Parent {
                 }
             }
             if let Ok(Some(dead)) = try_wait_any() {
-                self.bury(dead)?;
+                self.reap(dead)?;
             }
             std::thread::yield_now();
         }
@@ -190,8 +190,8 @@ impl Parent {
     fn count(&self) -> Result<(u64, u64), String> {
         let (mut accepted, mut processed) = (0, 0);
         for message in 0..NEXT {
-            let noted: u64 = (0..USHERS).map(|usher| self.world.ledger.value(usher, message)).sum();
-            let came_out = self.world.ledger.value(WORKER, message);
+            let noted: u64 = (0..USHERS).map(|usher| self.world.status.value(usher, message)).sum();
+            let came_out = self.world.status.value(WORKER, message);
             if came_out < noted || came_out > 1 {
                 return Err(format!("message {message}: accepted {noted} times, processed {came_out} times"));
             }
@@ -232,11 +232,11 @@ fn arm(_: &mut Random, _: &[Point]) {}
 
 /// A message is its number and its time, and a letter again and again.
 fn bring(world: &World, usher: u32, random: &mut Random) -> ! {
-    let block = world.ledger.block(usher);
+    let block = world.status.block(usher);
     let mut end = world.room.usher(usher);
     loop {
         let number = block.value(NEXT);
-        assert!(number < u64::from(MESSAGES_PER_USHER), "room in the ledger");
+        assert!(number < u64::from(MESSAGES_PER_USHER), "room in the status");
         // A number is used once, whatever becomes of it.
         block.add(NEXT, 1);
         let message = usher * MESSAGES_PER_USHER + number as u32;
@@ -264,7 +264,7 @@ fn move_on(world: &World) -> ! {
 }
 
 fn work(world: &World) -> ! {
-    let block = world.ledger.block(WORKER);
+    let block = world.status.block(WORKER);
     let mut consumer = world.queues.consumer(0, 0);
     loop {
         while let Some(delivery) = consumer.next() {

@@ -117,7 +117,7 @@ pub fn outcome(context: &Context<'_>, name: &str, done: Result<(), impl std::fmt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::harness::Stage;
+    use crate::engine::harness::ScriptHarness;
 
     const REQUEST: &str = "MESSAGE sip:+4930:pw@127.0.0.1:5070 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa\r\nMax-Forwards: 70\r\n\
@@ -126,7 +126,8 @@ mod tests {
 
     /// The Request-URI after a statement.
     fn check_uri(statement: &str, expected: &str) {
-        let mut stage = Stage::new(&[], &format!("request_route {{ {statement}; log(2, \"<$ru>\"); }}"));
+        let mut stage =
+            ScriptHarness::new(&[], &format!("request_route {{ {statement}; log(2, \"<$ru>\"); }}"));
         stage.receive(REQUEST);
         let log = stage.log();
         assert!(log.contains(&format!("<{expected}>")), "{statement}: {log}");
@@ -166,7 +167,7 @@ mod tests {
         let script = "flags caller:7\nrequest_route {\n\
             setflag(caller); if (isflagset(7)) { log(2, \"<a $mf>\"); }\n\
             resetflag(\"caller\"); if (!isflagset(7)) { log(2, \"<b $mf>\"); } }";
-        let mut stage = Stage::new(&[], script);
+        let mut stage = ScriptHarness::new(&[], script);
         stage.receive(REQUEST);
         let log = stage.log();
         assert!(log.contains("<a 128>") && log.contains("<b 0>"), "{log}");
@@ -182,7 +183,7 @@ mod tests {
             ("setflag(32)", "flag 32 is out of range"),
         ];
         for (statement, expected) in rows {
-            let mistakes = Stage::mistakes(&[], &format!("request_route {{ {statement}; }}"));
+            let mistakes = ScriptHarness::mistakes(&[], &format!("request_route {{ {statement}; }}"));
             assert!(mistakes.contains(expected), "{statement}: {mistakes}");
         }
     }

@@ -118,7 +118,7 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 fn read_address_family(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    let family: &[u8] = if context.circumstances().source.is_ipv4() { b"INET" } else { b"INET6" };
+    let family: &[u8] = if context.envelope().source.is_ipv4() { b"INET" } else { b"INET6" };
     answer_text(family, out)
 }
 

@@ -102,7 +102,7 @@ pub struct ModuleFunction<M: 'static> {
     /// What the checker tells about a call of it.
     pub advice: Advice,
     /// Whether the place of the call follows its arguments.
-    pub is_told_place: bool,
+    pub has_call_site: bool,
     /// Prepares literals of kind `Prepared`.
     pub prepare: Option<ModulePrepare<M>>,
     /// Does it.
@@ -124,7 +124,7 @@ impl<M: 'static> ModuleFunction<M> {
             parameters,
             routes: RouteSet::ANY,
             advice: Advice::None,
-            is_told_place: false,
+            has_call_site: false,
             prepare: None,
             call,
         }
@@ -149,8 +149,8 @@ impl<M: 'static> ModuleFunction<M> {
     }
 
     /// With one argument more behind the others: where it is called, as the line and the text of the file's name.
-    pub const fn told_place(mut self) -> Self {
-        self.is_told_place = true;
+    pub const fn with_call_site(mut self) -> Self {
+        self.has_call_site = true;
         self
     }
 
@@ -332,7 +332,7 @@ pub(crate) struct FunctionSummary {
     pub parameters: &'static [ParameterKind],
     pub routes: RouteSet,
     pub advice: Advice,
-    pub is_told_place: bool,
+    pub has_call_site: bool,
 }
 
 impl FunctionSummary {
@@ -343,7 +343,7 @@ impl FunctionSummary {
             parameters: row.parameters,
             routes: row.routes,
             advice: row.advice,
-            is_told_place: row.is_told_place,
+            has_call_site: row.has_call_site,
         }
     }
 }

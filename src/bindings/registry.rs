@@ -96,7 +96,7 @@ struct FunctionTarget {
     parameters: &'static [ParameterKind],
     routes: RouteSet,
     advice: Advice,
-    is_told_place: bool,
+    has_call_site: bool,
     code: FunctionCode,
 }
 
@@ -453,7 +453,7 @@ impl FunctionTarget {
             parameters: row.parameters,
             routes: routes_of_core(row),
             advice: row.advice,
-            is_told_place: false,
+            has_call_site: false,
             code: FunctionCode::Core(row),
         }
     }

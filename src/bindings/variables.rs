@@ -10,7 +10,7 @@
 //! ];
 //!
 //! fn read_source_address(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-//!     answer_display(context.circumstances().source.ip(), out)
+//!     answer_display(context.envelope().source.ip(), out)
 //! }
 //! ```
 //!
@@ -184,7 +184,7 @@ impl Variable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::harness::{Stage, check_reading};
+    use crate::engine::harness::{ScriptHarness, check_reading};
 
     const READINGS: &str = include_str!("variables/readings.txt");
 
@@ -212,7 +212,7 @@ mod tests {
             KeyRule::Word(words) => format!("{}({})", row.name, words[0]),
             _ => format!("{}(x)", row.name),
         };
-        let mut stage = Stage::new(&[], "request_route { exit; }");
+        let mut stage = ScriptHarness::new(&[], "request_route { exit; }");
         for row in TABLES.iter().copied().flatten() {
             for message in bare {
                 stage.read(&keyed(row), message);

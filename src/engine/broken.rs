@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::bindings::load::Loaded;
 use crate::routing::context::{Context, Phase, ProcessState};
-use crate::routing::envelope::Datagram;
+use crate::routing::envelope::Incoming;
 use crate::sip::message::{Limits, ParseErrorKind};
 use crate::sip::validate::{Fault, Repeated, Rules, check_framing, check_readable, check_readable_with};
 use crate::sip::{Message, ParseError};
@@ -57,7 +57,7 @@ fn unparsed(bytes: &[u8], error: ParseError, answers: bool) -> Broken<'_> {
 impl<'d> Broken<'d> {
     /// Answers what is owed an answer, if answers are wanted, and leaves the rest.
     #[cold]
-    pub(crate) fn refuse(self, datagram: &Datagram<'d>, loaded: &Loaded, state: &mut ProcessState) {
+    pub(crate) fn refuse(self, datagram: &Incoming<'d>, loaded: &Loaded, state: &mut ProcessState) {
         state.count(BROKEN_RECEIVED);
         match self {
             Broken::Unreadable(error) => tell_discarded(datagram, loaded, state, format_args!("{error}")),
@@ -73,7 +73,7 @@ impl<'d> Broken<'d> {
 
 /// Whether the request was owed an answer; what could not be sent is told.
 fn answer(
-    datagram: &Datagram<'_>,
+    datagram: &Incoming<'_>,
     message: Message<'_>,
     fault: Fault,
     loaded: &Loaded,
@@ -93,7 +93,7 @@ fn answer(
 }
 
 fn tell_discarded(
-    datagram: &Datagram<'_>,
+    datagram: &Incoming<'_>,
     loaded: &Loaded,
     state: &ProcessState,
     reason: fmt::Arguments<'_>,
@@ -101,10 +101,10 @@ fn tell_discarded(
     let Some(level) = loaded.settings().sip_parser_log else { return };
     let bytes = datagram.bytes;
     let shown = bytes[..bytes.len().min(SHOWN_SIZE_MAX)].escape_ascii();
-    let source = datagram.circumstances.source;
+    let source = datagram.envelope.source;
     let size = bytes.len();
     let text = format_args!("message discarded: {reason} ({size} bytes from {source}): \"{shown}\"");
-    state.log_about(&datagram.circumstances, &Line::of_core(level), text);
+    state.log_about(&datagram.envelope, &Line::of_core(level), text);
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ use crate::sip::branch::Secret;
 use crate::bindings::load::{LoadRequest, Loaded, Root, load};
 use crate::bindings::module::{Module, ModuleEntry};
 use crate::config::settings::listen::Resolver;
-use crate::routing::context::{Context, Phase, ProcessState, REWRITES_MAX, Ways};
-use crate::routing::continuation::{Continuation, Goal, Interruption};
-use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Onward};
-use crate::routing::envelope::{Circumstances, Datagram};
+use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX};
+use crate::routing::continuation::{Continuation, Interruption, Resume};
+use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
+use crate::routing::envelope::{Envelope, Incoming};
 use crate::routing::outbox::Outbox;
 use crate::routing::outgoing::{Flow, NotSent, Outgoing};
 use crate::telemetry::counters::{Count, CounterId};
@@ -57,7 +57,7 @@ pub struct HandedOn {
 }
 
 /// A script, the process that runs it, and everything it did.
-pub struct Stage {
+pub struct ScriptHarness {
     /// The script.
     pub loaded: Loaded,
     /// What the answer to the next delegation is.
@@ -67,7 +67,7 @@ pub struct Stage {
     process: ProcessState,
     sent: Rc<RefCell<Vec<Sent>>>,
     delegated: Rc<RefCell<Vec<Delegated>>>,
-    handed_on: Rc<RefCell<Vec<HandedOn>>>,
+    suspended: Rc<RefCell<Vec<HandedOn>>>,
     log: Rc<RefCell<Vec<u8>>>,
     counts: Rc<RefCell<HashMap<u32, u64>>>,
 }
@@ -106,7 +106,7 @@ pub const PROGRESS: &str = "SIP/2.0 183 Progress X\r\n\
     From: <sip:alice@dom.com>;tag=1\r\nTo: <sip:bob@dom.com>;tag=2\r\nCall-ID: c2\r\n\
     CSeq: 7 INVITE\r\nContact: <sip:u@127.0.0.1:17071>\r\nServer: sv/2\r\nContent-Length: 0\r\n\r\n";
 
-impl Stage {
+impl ScriptHarness {
     /// What `text` becomes after some statements on a message; `head` stands before the route.
     pub fn told(
         modules: &'static [ModuleEntry],
@@ -119,7 +119,7 @@ impl Stage {
         let route = if is_reply { "reply_route" } else { "request_route" };
         let other = if is_reply { "request_route { exit; }" } else { "" };
         let script = format!("{head}\n{route} {{ {statements} log(2, \"@@{text}@@\"); }}\n{other}");
-        let mut stage = Stage::new(modules, &script);
+        let mut stage = ScriptHarness::new(modules, &script);
         stage.receive(message);
         let log = stage.log();
         let text = log.split("@@").nth(1).unwrap_or_else(|| panic!("{statements}: {log}"));
@@ -136,7 +136,7 @@ impl Stage {
     ) -> (String, String) {
         let script =
             format!("{head}\nrequest_route {{ $var(rc) = {call}; log(2, \"@@$var(rc)@@\"); forward(); }}");
-        let mut stage = Stage::new(modules, &script);
+        let mut stage = ScriptHarness::new(modules, &script);
         stage.receive(message);
         let text = stage.sent_one().text;
         let log = stage.log();
@@ -147,32 +147,32 @@ impl Stage {
     }
 
     /// A receiver that runs the script. A script that names no socket listens on [`LISTENER`].
-    pub fn new(modules: &'static [ModuleEntry], script: &str) -> Stage {
-        Stage::of_kind(modules, script, ProcessKind::Receiver)
+    pub fn new(modules: &'static [ModuleEntry], script: &str) -> ScriptHarness {
+        ScriptHarness::of_kind(modules, script, ProcessKind::Receiver)
     }
 
     /// A worker that runs the script.
-    pub fn worker(modules: &'static [ModuleEntry], script: &str) -> Stage {
-        Stage::of_kind(modules, script, ProcessKind::Worker { group: 0 })
+    pub fn worker(modules: &'static [ModuleEntry], script: &str) -> ScriptHarness {
+        ScriptHarness::of_kind(modules, script, ProcessKind::Worker { group: 0 })
     }
 
-    fn of_kind(modules: &'static [ModuleEntry], script: &str, kind: ProcessKind) -> Stage {
+    fn of_kind(modules: &'static [ModuleEntry], script: &str, kind: ProcessKind) -> ScriptHarness {
         let loaded = match load(request(modules, script)) {
             Ok(loaded) => loaded,
             Err(rejected) => panic!("{}", rejected.errors.concat()),
         };
         let sent = Rc::default();
         let delegated = Rc::default();
-        let handed_on = Rc::default();
+        let suspended = Rc::default();
         let log = Rc::default();
         let counts = Rc::default();
         let answer = Rc::new(Cell::new(Delegation::Delegated));
         let delegate: Box<dyn Delegate> = Box::new(Recorded {
             answer: Rc::clone(&answer),
             delegated: Rc::clone(&delegated),
-            handed_on: Rc::clone(&handed_on),
+            suspended: Rc::clone(&suspended),
         });
-        let ways = Ways {
+        let ports = Ports {
             outbox: Box::new(Sending(Rc::clone(&sent))),
             delegate: (kind == ProcessKind::Receiver).then_some(delegate),
             counters: Box::new(Counting(Rc::clone(&counts))),
@@ -181,8 +181,18 @@ impl Stage {
         };
         let identity = ProcessIdentity { index: 1, pid: PID, kind };
         let process =
-            ProcessState::new(identity, ways, Secret::new([7; 16]), loaded.registry.first_variables());
-        Stage { loaded, answer, source: address(SOURCE), process, sent, delegated, handed_on, log, counts }
+            ProcessState::new(identity, ports, Secret::new([7; 16]), loaded.registry.first_variables());
+        ScriptHarness {
+            loaded,
+            answer,
+            source: address(SOURCE),
+            process,
+            sent,
+            delegated,
+            suspended,
+            log,
+            counts,
+        }
     }
 
     /// Every mistake in a script that must not load.
@@ -271,26 +281,26 @@ impl Stage {
     }
 
     /// What was handed on since the last time.
-    pub fn handed_on(&mut self) -> Vec<HandedOn> {
-        self.handed_on.take()
+    pub fn suspended(&mut self) -> Vec<HandedOn> {
+        self.suspended.take()
     }
 
     /// Goes on with a request in the route it was handed on to.
-    pub fn go_on(&mut self, handed_on: &HandedOn) -> Verdict {
-        let continuation = Continuation::decode(&handed_on.continuation).expect("it was just written");
+    pub fn go_on(&mut self, suspended: &HandedOn) -> Verdict {
+        let continuation = Continuation::decode(&suspended.continuation).expect("it was just written");
         let mut interpreter = Interpreter::new(self.loaded.limits);
-        let datagram = datagram(&handed_on.message, self.source);
+        let datagram = datagram(&suspended.message, self.source);
         let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
         let mut context =
             Context::new(datagram, parsed, Phase::Routing, &self.loaded.registry, &mut self.process);
-        context.take_up(&continuation);
+        context.restore(&continuation);
         let program = &self.loaded.program;
         let verdict = match continuation.goal {
-            Goal::Route(name) => {
+            Resume::Route(name) => {
                 let route = program.route(RouteKind::Named, name).expect("there is this route");
                 interpreter.run(program, route, &mut context)
             }
-            Goal::Behind(Interruption { point, .. }) => {
+            Resume::After(Interruption { point, .. }) => {
                 interpreter.resume(program, point, &mut context).expect("it was interrupted there")
             }
         };
@@ -342,7 +352,7 @@ pub fn check_tables<M: Module>() {
 /// Checks what a variable reads as on the OPTIONS (0), the INVITE (1) or the reply (2): `[text]` or `NULL`.
 #[track_caller]
 pub fn check_reading(written: &str, column: usize, expected: &str) {
-    let mut stage = Stage::new(&[], "request_route { exit; }");
+    let mut stage = ScriptHarness::new(&[], "request_route { exit; }");
     let messages = [OPTIONS, INVITE, PROGRESS];
     // The number of the message counts those before it.
     for message in &messages[..column] {
@@ -367,15 +377,15 @@ fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-fn datagram(bytes: &[u8], source: SocketAddr) -> Datagram<'_> {
-    let circumstances = Circumstances {
+fn datagram(bytes: &[u8], source: SocketAddr) -> Incoming<'_> {
+    let envelope = Envelope {
         source,
         destination: address(LISTENER),
         listener: 0,
         transport: Transport::Udp,
         received_at_ns: RECEIVED_NS,
     };
-    Datagram { bytes, circumstances }
+    Incoming { bytes, envelope }
 }
 
 /// `name`, `name(key)`, `name(key)[index]`.
@@ -405,7 +415,7 @@ impl Outbox for Sending {
 struct Recorded {
     answer: Rc<Cell<Delegation>>,
     delegated: Rc<RefCell<Vec<Delegated>>>,
-    handed_on: Rc<RefCell<Vec<HandedOn>>>,
+    suspended: Rc<RefCell<Vec<HandedOn>>>,
 }
 
 impl Delegate for Recorded {
@@ -413,7 +423,7 @@ impl Delegate for Recorded {
         &mut self,
         group: GroupIndex,
         _: crate::shm::Placement,
-        _: &Datagram<'_>,
+        _: &Incoming<'_>,
         xdata: &[u8],
     ) -> Delegation {
         if self.answer.get() == Delegation::Delegated {
@@ -422,9 +432,9 @@ impl Delegate for Recorded {
         self.answer.get()
     }
 
-    fn hand_on(&mut self, group: GroupIndex, _: crate::shm::Placement, onward: &Onward<'_>) -> Delegation {
+    fn suspend(&mut self, group: GroupIndex, _: crate::shm::Placement, onward: &Suspended<'_>) -> Delegation {
         if self.answer.get() == Delegation::Delegated {
-            self.handed_on.borrow_mut().push(HandedOn {
+            self.suspended.borrow_mut().push(HandedOn {
                 group: group.0,
                 delay: onward.delay,
                 message: onward.datagram.bytes.to_vec(),

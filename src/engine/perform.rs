@@ -22,10 +22,10 @@ use std::rc::Rc;
 
 use super::broken;
 use crate::bindings::load::Loaded;
-use crate::routing::context::{Context, Phase, ProcessState, REWRITES_MAX, Ways};
-use crate::routing::continuation::{Continuation, Goal, Interruption};
+use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX};
+use crate::routing::continuation::{Continuation, Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
-use crate::routing::envelope::{Circumstances, Datagram};
+use crate::routing::envelope::{Envelope, Incoming};
 use crate::routing::outbox::Outbox;
 use crate::routing::relay::RelayFailure;
 use crate::routing::services::StoredPlace;
@@ -100,8 +100,8 @@ impl Engine {
         allow_in_hosts(loaded.settings().octets_in_hosts);
         allow_in_header_names(loaded.settings().octets_in_header_names);
         loaded.registry.start(&process);
-        let ways = Ways { outbox, delegate, counters, log, shared };
-        let mut state = ProcessState::new(process, ways, secret, loaded.registry.first_variables());
+        let ports = Ports { outbox, delegate, counters, log, shared };
+        let mut state = ProcessState::new(process, ports, secret, loaded.registry.first_variables());
         if let Some(prefix) = &loaded.log_prefix
             && loaded.settings().is_log_prefix_renewed
         {
@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// A message from the network: pre-routing, and the routes unless it was dropped there.
-    pub fn receive(&mut self, datagram: &Datagram<'_>) {
+    pub fn receive(&mut self, datagram: &Incoming<'_>) {
         let Some(message) = self.read(datagram) else { return };
         let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
         let Engine { loaded, routes, interpreter, state, .. } = self;
@@ -153,7 +153,7 @@ impl Engine {
 
     /// A message that was delegated to this worker, with its extra value; `attempts` counts processes that ended with
     /// it in hand: workers, or the receiver that may have handed it over before.
-    pub fn process(&mut self, datagram: &Datagram<'_>, xdata: &[u8], attempts: u32) {
+    pub fn process(&mut self, datagram: &Incoming<'_>, xdata: &[u8], attempts: u32) {
         let Some(message) = self.read(datagram) else { return };
         let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
         let Engine { loaded, routes, interpreter, state, .. } = self;
@@ -170,7 +170,7 @@ impl Engine {
     /// A message that another process has begun with and handed on: the route it named, and nothing else.
     pub fn go_on(
         &mut self,
-        datagram: &Datagram<'_>,
+        datagram: &Incoming<'_>,
         continuation: &Continuation<'_>,
         xdata: &[u8],
         attempts: u32,
@@ -180,13 +180,13 @@ impl Engine {
         let Engine { loaded, routes, interpreter, state, .. } = self;
         let context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
         let mut run = Run { loaded, routes, interpreter, context: context.with_rewrites(&rewrites) };
-        run.context.take_up(continuation);
+        run.context.restore(continuation);
         run.set_log_prefix();
         run.tell_attempts(attempts);
         run.set_xdata(xdata);
         match continuation.goal {
-            Goal::Route(name) => run.route_named(name),
-            Goal::Behind(interruption) => run.resume(interruption),
+            Resume::Route(name) => run.route_named(name),
+            Resume::After(interruption) => run.resume(interruption),
         }
         run.context.finish();
         self.count_lost_log_lines();
@@ -194,14 +194,14 @@ impl Engine {
 
     /// A message was handed on whose state cannot be read back.
     #[cold]
-    pub fn tell_broken_continuation(&self, circumstances: &Circumstances) {
+    pub fn tell_broken_continuation(&self, envelope: &Envelope) {
         self.state.count(CONTINUATIONS_LOST);
         let text = format_args!("cannot resume: the saved state of the message cannot be read");
-        self.state.log_about(circumstances, &Line::of_core(Level::Bug), text);
+        self.state.log_about(envelope, &Line::of_core(Level::Bug), text);
     }
 
     /// Answers the request with this status, without running the script. What is no request, or an ACK, is not answered.
-    pub fn answer_with(&mut self, status: u16, datagram: &Datagram<'_>) {
+    pub fn answer_with(&mut self, status: u16, datagram: &Incoming<'_>) {
         let Some(message) = self.read(datagram) else { return };
         let Engine { loaded, state, .. } = self;
         let mut context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
@@ -212,7 +212,7 @@ impl Engine {
     }
 
     /// A copy of a message that was set aside: its sender is told what the first copy was told.
-    pub fn refuse_copy(&mut self, datagram: &Datagram<'_>) {
+    pub fn refuse_copy(&mut self, datagram: &Incoming<'_>) {
         self.count_copy();
         self.answer_with(500, datagram);
     }
@@ -224,7 +224,7 @@ impl Engine {
 
     /// A message from the network while the server stops: what would begin something new is answered with 503 and without
     /// the script, so that its sender asks another server; what belongs to something begun goes its usual way.
-    pub fn receive_while_stopping(&mut self, datagram: &Datagram<'_>) {
+    pub fn receive_while_stopping(&mut self, datagram: &Incoming<'_>) {
         let repeated = self.loaded.settings().repeated_fields;
         let is_new = datagram.bytes.len() >= MESSAGE_SIZE_MIN
             && broken::parse(datagram.bytes, repeated, false).is_ok_and(|message| begins_something(&message));
@@ -255,7 +255,7 @@ impl Engine {
     /// Parses a datagram. What cannot be processed is counted, told and left.
     // Inlined: a message holds an index of a kilobyte, which is better made where it stays than moved.
     #[inline]
-    fn read<'d>(&mut self, datagram: &Datagram<'d>) -> Option<Message<'d>> {
+    fn read<'d>(&mut self, datagram: &Incoming<'d>) -> Option<Message<'d>> {
         if datagram.bytes.len() < MESSAGE_SIZE_MIN {
             self.state.count(PROBES_RECEIVED);
             return None;
@@ -316,7 +316,7 @@ impl Run<'_, '_> {
             self.context.count(SCRIPTS_FAILED);
         }
         // What was handed on is somebody else's now, whatever the script forgot to say.
-        let is_gone = verdict.dropped || self.context.is_handed_on;
+        let is_gone = verdict.dropped || self.context.is_suspended;
         if is_gone {
             self.context.count(PRE_ROUTING_DROPPED);
         }
@@ -352,7 +352,7 @@ impl Run<'_, '_> {
     /// A limit ended the script, and the next try would end there as well: 500, where an answer is owed still.
     #[cold]
     fn refuse_unfinished(&mut self) {
-        if self.context.is_settled || self.context.is_handed_on {
+        if self.context.is_settled || self.context.is_suspended {
             return;
         }
         if let Err(failure) = self.context.reply(500, b"", b"") {

@@ -26,7 +26,7 @@ use crate::bindings::planning::{Planning, SEATS_MAX};
 use crate::bindings::preparation::Preparation;
 use crate::config::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
 use crate::routing::context::Context;
-use crate::routing::continuation::Goal;
+use crate::routing::continuation::Resume;
 use crate::routing::delegation::GroupIndex;
 use crate::routing::suspend::{NotHandedOn, WAITING_COUNT};
 use crate::telemetry::counters::{CounterId, CounterRow};
@@ -49,7 +49,7 @@ pub struct Async {
 
 #[derive(Clone, Copy, Debug)]
 struct Counters {
-    handed_on: CounterId,
+    suspended: CounterId,
     delayed: CounterId,
     failures: [CounterId; FAILURE_COUNT],
 }
@@ -106,7 +106,7 @@ impl Module for Async {
              route, and the script ends here; false when that is not possible",
             &[ROUTE],
             |module: &Async, context: &mut Context<'_>, arguments: &[Argument<'_>]| {
-                module.hand_on_to(context, module.group, arguments[0], Duration::ZERO)
+                module.suspend_to(context, module.group, arguments[0], Duration::ZERO)
             },
         )
         .routes(RouteSet::REQUEST),
@@ -197,7 +197,7 @@ impl Module for Async {
         let index = groups.iter().position(|group| group.name == DEFAULT_GROUP).unwrap_or_default();
         self.group = GroupIndex(index as u16);
         self.counters = Some(Counters {
-            handed_on: planning.counter("async.handed_on"),
+            suspended: planning.counter("async.handed_on"),
             delayed: planning.counter("async.delayed"),
             failures: Failure::ALL.map(|failure| planning.counter(failure.counter())),
         });
@@ -265,7 +265,7 @@ impl Async {
 
     fn task_of_group(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
         match context.group_of(&arguments[1]) {
-            Some(group) => self.hand_on_to(context, group, arguments[0], Duration::ZERO),
+            Some(group) => self.suspend_to(context, group, arguments[0], Duration::ZERO),
             None => self.fail(context, NotHandedOn::NoSuchGroup.into(), &NotHandedOn::NoSuchGroup),
         }
     }
@@ -277,7 +277,7 @@ impl Async {
         in_units: fn(u64) -> Duration,
     ) -> Outcome {
         match delay_of(arguments[1], in_units) {
-            Some(delay) => self.hand_on_to(context, self.group, arguments[0], delay),
+            Some(delay) => self.suspend_to(context, self.group, arguments[0], delay),
             None => self.fail(context, Failure::BadDelay, &NO_DELAY),
         }
     }
@@ -299,10 +299,10 @@ impl Async {
             );
         };
         let interruption = context.script().interruption(point);
-        self.hand_on(context, self.group, Goal::Behind(interruption), delay)
+        self.suspend(context, self.group, Resume::After(interruption), delay)
     }
 
-    fn hand_on_to(
+    fn suspend_to(
         &self,
         context: &mut Context<'_>,
         group: GroupIndex,
@@ -310,22 +310,22 @@ impl Async {
         delay: Duration,
     ) -> Outcome {
         match name_of(route, context) {
-            Some(name) => self.hand_on(context, group, Goal::Route(name.as_bytes()), delay),
+            Some(name) => self.suspend(context, group, Resume::Route(name.as_bytes()), delay),
             None => self.fail(context, Failure::UnknownRoute, &"it is not the name of a route"),
         }
     }
 
-    fn hand_on(
+    fn suspend(
         &self,
         context: &mut Context<'_>,
         group: GroupIndex,
-        goal: Goal<'_>,
+        goal: Resume<'_>,
         delay: Duration,
     ) -> Outcome {
-        match context.hand_on(group, goal, delay) {
+        match context.suspend(group, goal, delay) {
             Ok(()) => {
                 if let Some(counters) = self.counters {
-                    context.count(counters.handed_on);
+                    context.count(counters.suspended);
                     if !delay.is_zero() {
                         context.count(counters.delayed);
                     }
@@ -342,7 +342,7 @@ impl Async {
         if let Some(counters) = self.counters {
             context.count(counters.failures[failure as usize]);
         }
-        let withheld = self.complaints[failure as usize].pass(context.circumstances().received_at_ns);
+        let withheld = self.complaints[failure as usize].pass(context.envelope().received_at_ns);
         if let Some(withheld) = withheld {
             context.log(Level::Error, format_args!("could not suspend the request: {reason}{withheld}"));
         }
@@ -377,7 +377,7 @@ fn out_of_range(name: &str, value: i64, most: u32) -> Complaint {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{HandedOn, INVITE, OPTIONS, PROGRESS, Stage, check_tables};
+    use crate::engine::harness::{HandedOn, INVITE, OPTIONS, PROGRESS, ScriptHarness, check_tables};
     use crate::routing::continuation::Continuation;
     use crate::routing::delegation::Delegation;
     use crate::routing::script_view::ScriptView;
@@ -392,23 +392,24 @@ mod tests {
     }
 
     /// What was handed on, and whether the script went on behind it.
-    fn run(statements: &str, answer: Delegation) -> (Vec<HandedOn>, bool, Stage) {
-        let mut stage = Stage::new(MODULES, &script(&format!("{statements} log(2, \"@@behind@@\");")));
+    fn run(statements: &str, answer: Delegation) -> (Vec<HandedOn>, bool, ScriptHarness) {
+        let mut stage =
+            ScriptHarness::new(MODULES, &script(&format!("{statements} log(2, \"@@behind@@\");")));
         stage.answer.set(answer);
         stage.receive(INVITE);
         let has_gone_on = stage.log().contains("@@behind@@");
-        (stage.handed_on(), has_gone_on, stage)
+        (stage.suspended(), has_gone_on, stage)
     }
 
     #[test]
     fn a_route_and_a_group_are_named_or_computed() {
         let check = |call: &str, group: u16| {
-            let (handed_on, has_gone_on, stage) =
+            let (suspended, has_gone_on, stage) =
                 run(&format!("$var(n) = \"A\"; {call};"), Delegation::Delegated);
-            assert_eq!((handed_on.len(), has_gone_on), (1, false), "{call}");
-            assert_eq!((handed_on[0].group, handed_on[0].delay), (group, Duration::ZERO), "{call}");
-            let continuation = Continuation::decode(&handed_on[0].continuation).unwrap();
-            assert_eq!(continuation.goal, Goal::Route(b"TASK"), "{call}");
+            assert_eq!((suspended.len(), has_gone_on), (1, false), "{call}");
+            assert_eq!((suspended[0].group, suspended[0].delay), (group, Duration::ZERO), "{call}");
+            let continuation = Continuation::decode(&suspended[0].continuation).unwrap();
+            assert_eq!(continuation.goal, Resume::Route(b"TASK"), "{call}");
             assert_eq!(stage.count("async.handed_on"), 1);
         };
         check("async_task_route(\"TASK\")", 0);
@@ -420,9 +421,9 @@ mod tests {
     #[test]
     fn who_waits_says_how_long() {
         let check = |call: &str, expected: Result<Duration, ()>| {
-            let (handed_on, has_gone_on, stage) =
+            let (suspended, has_gone_on, stage) =
                 run(&format!("$var(n) = 250; {call};"), Delegation::Delegated);
-            let delays: Vec<_> = handed_on.iter().map(|handed_on| handed_on.delay).collect();
+            let delays: Vec<_> = suspended.iter().map(|suspended| suspended.delay).collect();
             assert_eq!((delays, has_gone_on), (expected.into_iter().collect(), expected.is_err()), "{call}");
             let delayed = expected.is_ok_and(|delay| !delay.is_zero());
             let counts = ["async.delayed", "async.bad_delay"].map(|name| stage.count(name));
@@ -440,8 +441,8 @@ mod tests {
     #[test]
     fn what_cannot_be_handed_on_stays_here_and_is_counted() {
         let check = |call: &str, answer: Delegation, counter: &str| {
-            let (handed_on, has_gone_on, stage) = run(&format!("if ({call}) {{ exit; }}"), answer);
-            assert_eq!((handed_on.len(), has_gone_on), (0, true), "{call}");
+            let (suspended, has_gone_on, stage) = run(&format!("if ({call}) {{ exit; }}"), answer);
+            assert_eq!((suspended.len(), has_gone_on), (0, true), "{call}");
             assert_eq!((stage.count(counter), stage.count("async.handed_on")), (1, 0), "{call}");
         };
         let task = "async_task_route(\"TASK\")";
@@ -454,8 +455,8 @@ mod tests {
         check(group, Delegation::Delegated, "async.unknown_group");
         // A computed name that no route has.
         let statements = "$var(rc) = async_task_route(\"X$rm\"); if ($var(rc) != -1 || async_ms_route(\"$rm\", 5)) { exit; }";
-        let (handed_on, has_gone_on, _) = run(statements, Delegation::Delegated);
-        assert_eq!((handed_on.len(), has_gone_on), (0, true));
+        let (suspended, has_gone_on, _) = run(statements, Delegation::Delegated);
+        assert_eq!((suspended.len(), has_gone_on), (0, true));
     }
 
     #[test]
@@ -464,7 +465,7 @@ mod tests {
             "async_workers_group=\"name=calls;workers=1;full=reply\"\nloadmodule \"async.so\"\n\
              request_route {{ async_task_route(\"TASK\"); log(2, \"@@behind@@\"); }}\n{TASK}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.answer.set(Delegation::Full);
         stage.receive(OPTIONS);
         let sent = stage.sent_one().text;
@@ -478,25 +479,25 @@ mod tests {
         let script = format!(
             "{HEAD}{modparam}request_route {{ if (async_task_route(\"TASK\")) log(2, \"@@behind@@\"); }}\n{TASK}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(OPTIONS);
         assert!(stage.log().contains("@@behind@@"));
-        assert_eq!(stage.handed_on().len(), 1);
+        assert_eq!(stage.suspended().len(), 1);
     }
 
     #[test]
     fn what_the_script_has_done_goes_with_the_request() {
-        let (handed_on, ..) = run(
+        let (suspended, ..) = run(
             "setflag(3); $ru = \"sip:new@h\"; $du = \"sip:192.0.2.1\"; $avp(a) = 7; $avp(a) = \"two\"; \
              async_task_route(\"TASK\");",
             Delegation::Delegated,
         );
-        assert_eq!(String::from_utf8_lossy(&handed_on[0].message), INVITE);
+        assert_eq!(String::from_utf8_lossy(&suspended[0].message), INVITE);
         // Given a worker that goes on with it, everything is there again.
         let told = "if (isflagset(3)) log(2, \"@@flag $ru $ou $du $avp(a) $(avp(a)[1])@@\");";
         let mut stage =
-            Stage::worker(MODULES, &script("exit;").replace("exit; }\n", &format!("{told} }}\n")));
-        stage.go_on(&handed_on[0]);
+            ScriptHarness::worker(MODULES, &script("exit;").replace("exit; }\n", &format!("{told} }}\n")));
+        stage.go_on(&suspended[0]);
         let log = stage.log();
         let expected = "@@flag sip:new@h sip:bob:pw@127.0.0.1:17060;transport=udp sip:192.0.2.1 two 7@@";
         assert!(log.contains(expected), "{log}");
@@ -505,12 +506,12 @@ mod tests {
     /// What the script tells before it is interrupted, and what a worker tells that goes on.
     fn interrupted(routes: &str) -> (String, String) {
         let script = format!("{HEAD}{routes}");
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(INVITE);
-        let (before, handed_on) = (told(&stage.log()), stage.handed_on());
-        let mut worker = Stage::worker(MODULES, &script);
-        for handed_on in &handed_on {
-            worker.go_on(handed_on);
+        let (before, suspended) = (told(&stage.log()), stage.suspended());
+        let mut worker = ScriptHarness::worker(MODULES, &script);
+        for suspended in &suspended {
+            worker.go_on(suspended);
         }
         (before, told(&worker.log()))
     }
@@ -560,15 +561,15 @@ mod tests {
 
     #[test]
     fn nobody_goes_on_in_another_script() {
-        let mut stage = Stage::new(MODULES, &script("async_sleep(1);"));
+        let mut stage = ScriptHarness::new(MODULES, &script("async_sleep(1);"));
         stage.receive(INVITE);
-        let mut handed_on = stage.handed_on().remove(0);
-        let other = Stage::new(MODULES, &script("async_sleep(1); exit;"));
-        let goal = |handed_on: &HandedOn| match Continuation::decode(&handed_on.continuation).unwrap().goal {
-            Goal::Behind(interruption) => interruption,
+        let mut suspended = stage.suspended().remove(0);
+        let other = ScriptHarness::new(MODULES, &script("async_sleep(1); exit;"));
+        let goal = |suspended: &HandedOn| match Continuation::decode(&suspended.continuation).unwrap().goal {
+            Resume::After(interruption) => interruption,
             goal => panic!("{goal:?}"),
         };
-        let interruption = goal(&handed_on);
+        let interruption = goal(&suspended);
         assert_eq!(stage.loaded.registry.interruption(interruption.point), interruption);
         assert_ne!(other.loaded.registry.interruption(interruption.point), interruption);
         // Whatever number comes out of shared memory, nothing else is run.
@@ -577,7 +578,7 @@ mod tests {
             .filter(|point| stage.loaded.program.line_of_interruption(*point).is_some())
             .collect();
         assert_eq!(good, [interruption.point]);
-        handed_on.continuation.clear();
+        suspended.continuation.clear();
     }
 
     #[test]
@@ -585,16 +586,16 @@ mod tests {
         let script = format!(
             "{HEAD}request_route {{ exit; }}\nevent_route[core:pre-routing] {{ if (!async_task_route(\"TASK\")) log(2, \"@@here@@\"); }}\n{TASK}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.pre_route(PROGRESS);
         assert!(stage.log().contains("@@here@@"));
-        assert_eq!((stage.handed_on().len(), stage.count("async.misplaced")), (0, 1));
+        assert_eq!((stage.suspended().len(), stage.count("async.misplaced")), (0, 1));
     }
 
     #[test]
     fn a_script_without_groups_gets_one() {
         let check = |head: &str, expected: &[(&str, u32)]| {
-            let stage = Stage::new(
+            let stage = ScriptHarness::new(
                 MODULES,
                 &format!(
                     "{head}loadmodule \"async.so\"\nmodparam(\"async\", \"workers\", 3)\nrequest_route {{ exit; }}"
@@ -612,7 +613,7 @@ mod tests {
     #[test]
     fn mistakes_are_found_before_anything_runs() {
         let check = |statements: &str, expected: &str| {
-            let mistakes = Stage::mistakes(MODULES, &script(statements));
+            let mistakes = ScriptHarness::mistakes(MODULES, &script(statements));
             assert!(mistakes.contains(expected), "{statements}: {mistakes}");
         };
         check("async_task_route(\"TAKS\");", "unknown route route[TAKS]");
@@ -623,12 +624,12 @@ mod tests {
         for count in ["0", "-1", "65537"] {
             let script =
                 format!("{HEAD}modparam(\"async\", \"capacity\", {count})\nrequest_route {{ exit; }}\n");
-            assert!(Stage::mistakes(MODULES, &script).contains("capacity cannot be"), "{count}");
+            assert!(ScriptHarness::mistakes(MODULES, &script).contains("capacity cannot be"), "{count}");
         }
         for count in ["0", "-1", "1025"] {
             let script =
                 format!("{HEAD}modparam(\"async\", \"workers\", {count})\nrequest_route {{ exit; }}\n");
-            assert!(Stage::mistakes(MODULES, &script).contains("workers cannot be"), "{count}");
+            assert!(ScriptHarness::mistakes(MODULES, &script).contains("workers cannot be"), "{count}");
         }
     }
 

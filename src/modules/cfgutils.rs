@@ -310,7 +310,7 @@ impl CfgUtils {
     fn wait(&self, context: &mut Context<'_>, time: Option<Duration>) -> Outcome {
         let Some(time) = time else { return Outcome::FALSE };
         if !context.is_worker() {
-            if let Some(withheld) = self.complaint.pass(context.circumstances().received_at_ns) {
+            if let Some(withheld) = self.complaint.pass(context.envelope().received_at_ns) {
                 context.log(
                     Level::Error,
                     format_args!("sleep: not allowed in a receiver, delegate the message first{withheld}"),
@@ -370,7 +370,7 @@ fn core_hash(arguments: &[Argument<'_>]) -> Outcome {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<CfgUtils>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -382,7 +382,7 @@ mod tests {
         let script = format!(
             "loadmodule \"cfgutils.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         stage.log().contains("@@yes@@")
     }
@@ -435,12 +435,12 @@ mod tests {
     fn a_receiver_does_not_wait() {
         let script =
             "loadmodule \"cfgutils.so\"\nrequest_route { $var(rc) = sleep(9); log(2, \"@@$var(rc)@@\"); }";
-        let mut stage = Stage::new(MODULES, script);
+        let mut stage = ScriptHarness::new(MODULES, script);
         stage.receive(REQUEST);
         let log = stage.log();
         assert!(log.contains("sleep: not allowed in a receiver") && log.contains("@@-1@@"), "{log}");
 
-        let mut stage = Stage::worker(MODULES, &script.replace("sleep(9)", "usleep(1)"));
+        let mut stage = ScriptHarness::worker(MODULES, &script.replace("sleep(9)", "usleep(1)"));
         stage.receive(REQUEST);
         assert!(stage.log().contains("@@1@@"));
         assert_eq!(stage.count("cfgutils.waited"), 1);
@@ -457,7 +457,7 @@ mod tests {
         for (statements, expected) in rows {
             let script =
                 format!("{head}request_route {{ {statements} log(2, \"@@$var(a) $var(b) $var(c)@@\"); }}");
-            let mut stage = Stage::worker(MODULES, &script);
+            let mut stage = ScriptHarness::worker(MODULES, &script);
             for _ in 0..2 {
                 stage.receive(REQUEST);
                 let log = stage.log();
@@ -465,12 +465,13 @@ mod tests {
             }
         }
         let script = "loadmodule \"cfgutils.so\"\nrequest_route { if (!lock(\"k\")) { exit; } }";
-        let mut stage = Stage::new(MODULES, script);
+        let mut stage = ScriptHarness::new(MODULES, script);
         stage.receive(REQUEST);
         assert!(stage.log().contains("set lock_set_size"));
         let head = head.replace('2', "99");
         assert!(
-            Stage::mistakes(MODULES, &format!("{head}request_route {{ exit; }}")).contains("out of range")
+            ScriptHarness::mistakes(MODULES, &format!("{head}request_route {{ exit; }}"))
+                .contains("out of range")
         );
     }
 
@@ -482,16 +483,18 @@ mod tests {
             |flag: &str| format!("$var(a) = is_gflag(1); $var(b) = is_gflag({flag}); $var(c) = is_gflag(0);");
         let script =
             format!("{head}request_route {{ {} {told} set_gflag(31); reset_gflag(1); }}", asks("31"));
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         for expected in ["1 -1 -1", "-1 1 -1"] {
             stage.receive(REQUEST);
             let log = stage.log();
             assert!(log.contains(&format!("@@{expected}@@")), "{log}");
         }
-        let mut stage = Stage::new(MODULES, &format!("{head}request_route {{ {} {told} }}", asks("32")));
+        let mut stage =
+            ScriptHarness::new(MODULES, &format!("{head}request_route {{ {} {told} }}", asks("32")));
         stage.receive(REQUEST);
         assert!(stage.log().contains("@@1 -1 -1@@"));
-        let mistakes = Stage::mistakes(MODULES, &(head.replace('6', "-1") + "request_route { exit; }"));
+        let mistakes =
+            ScriptHarness::mistakes(MODULES, &(head.replace('6', "-1") + "request_route { exit; }"));
         assert!(mistakes.contains("initial_gflags cannot be -1"), "{mistakes}");
     }
 
@@ -499,7 +502,7 @@ mod tests {
     fn routes_are_asked_for() {
         let script = "loadmodule \"cfgutils.so\"\nrequest_route { route(X); $var(a) = check_route_exists(\"X\"); \
             $var(b) = check_route_exists(\"$rU\"); log(2, \"@@$var(a) $var(b)@@\"); }\nroute[X] { return 1; }";
-        let mut stage = Stage::new(MODULES, script);
+        let mut stage = ScriptHarness::new(MODULES, script);
         stage.receive(REQUEST);
         let log = stage.log();
         assert!(log.contains("@@1 -1@@"), "{log}");

@@ -158,7 +158,7 @@ fn force(context: &mut Context<'_>, listener: Option<u16>, written: &[u8]) -> Ou
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Corex>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -170,7 +170,7 @@ mod tests {
         let script = format!(
             "listen=udp:127.0.0.1:17060\nlisten=udp:127.0.0.1:17061 name \"second\"\nloadmodule \"corex.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         stage.log().contains("@@yes@@")
     }
@@ -223,7 +223,7 @@ mod tests {
         ];
         for (statements, expected) in rows {
             let script = format!("loadmodule \"corex.so\"\nrequest_route {{ {statements} }}");
-            let mut stage = Stage::new(MODULES, &script);
+            let mut stage = ScriptHarness::new(MODULES, &script);
             stage.receive(REQUEST);
             let sent: Vec<_> =
                 stage.sent().into_iter().map(|sent| (sent.to.to_string(), sent.text)).collect();

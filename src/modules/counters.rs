@@ -178,7 +178,7 @@ fn checked_name(name: &[u8]) -> Result<String, Complaint> {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{OPTIONS, Stage, check_tables};
+    use crate::engine::harness::{OPTIONS, ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Counters>()];
 
@@ -204,7 +204,11 @@ mod tests {
             ("$var(n) = \"none\"; $var(r) = cnt_inc(\"$var(n)\");", "$var(r)", "-1"),
         ];
         for (statements, text, expected) in rows {
-            assert_eq!(Stage::told(MODULES, &head, statements, text, OPTIONS), expected, "{statements}");
+            assert_eq!(
+                ScriptHarness::told(MODULES, &head, statements, text, OPTIONS),
+                expected,
+                "{statements}"
+            );
         }
     }
 
@@ -212,7 +216,7 @@ mod tests {
     fn groups_have_other_names_where_the_script_says_so() {
         let script = head(&["calls"])
             + "modparam(\"counters\", \"script_cnt_grp_name\", \"mine\")\nrequest_route { cnt_inc(\"calls\"); }";
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(OPTIONS);
         assert_eq!(stage.count("mine.calls"), 1);
         let rows = stage.loaded.registry.counters();
@@ -235,7 +239,7 @@ mod tests {
             (head(&["a"]) + "request_route { cnt_add(\"a\", \"x\"); }", "an integer is needed here"),
         ];
         for (script, expected) in rows {
-            let mistakes = Stage::mistakes(MODULES, &script);
+            let mistakes = ScriptHarness::mistakes(MODULES, &script);
             assert!(mistakes.contains(expected), "{script}\n{mistakes}");
         }
     }

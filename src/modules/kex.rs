@@ -204,7 +204,7 @@ fn is_myself(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> 
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Kex>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -216,7 +216,7 @@ mod tests {
         let script = format!(
             "loadmodule \"kex.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         stage.log().contains("@@yes@@")
     }

@@ -104,7 +104,7 @@ fn hops(number: i64) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<MaxForwards>()];
 
@@ -117,7 +117,7 @@ mod tests {
             "loadmodule \"maxfwd.so\"\n{parameters}request_route {{ $var(rc) = {statement};\n\
              log(2, \"@@$var(rc)@@\"); forward(); }}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(&request);
         let text = stage.sent_one().text;
         let left = text.lines().find(|line| line.starts_with("Max-Forwards")).unwrap_or("none").to_string();
@@ -154,7 +154,7 @@ mod tests {
             let script = format!(
                 "loadmodule \"maxfwd.so\"\nmodparam(\"maxfwd\", \"max_limit\", {limit})\nrequest_route {{ exit; }}"
             );
-            assert!(Stage::mistakes(MODULES, &script).contains("max_limit cannot be"), "{limit}");
+            assert!(ScriptHarness::mistakes(MODULES, &script).contains("max_limit cannot be"), "{limit}");
         }
     }
 

@@ -385,7 +385,7 @@ fn write(context: &mut Context<'_>, name: &str, argument: &Argument<'_>, value: 
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Pv>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -397,7 +397,7 @@ mod tests {
         let script = format!(
             "loadmodule \"pv.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         stage.log().contains("@@yes@@")
     }
@@ -448,8 +448,13 @@ mod tests {
             ("sbranch_reset(); $var(r) = sbranch_set_ruri();", "$var(r) $du", "-1 <null>"),
         ];
         for (statements, text, expected) in rows {
-            let told =
-                Stage::told(MODULES, "loadmodule \"pv.so\"", &format!("{draft} {statements}"), text, REQUEST);
+            let told = ScriptHarness::told(
+                MODULES,
+                "loadmodule \"pv.so\"",
+                &format!("{draft} {statements}"),
+                text,
+                REQUEST,
+            );
             assert_eq!(told, expected, "{statements}");
         }
     }
@@ -465,7 +470,11 @@ mod tests {
             ("$avp(al) = \"v50\"; $avp(be) = \"vb\";", "$avp(i:50) $avp(beta) $avp(s:beta)", "v50 vb vb"),
         ];
         for (statements, text, expected) in rows {
-            assert_eq!(Stage::told(MODULES, head, statements, text, REQUEST), expected, "{statements}");
+            assert_eq!(
+                ScriptHarness::told(MODULES, head, statements, text, REQUEST),
+                expected,
+                "{statements}"
+            );
         }
         for (name, written) in [
             ("shvset", "a"),
@@ -477,14 +486,14 @@ mod tests {
             let script = format!(
                 "loadmodule \"pv.so\"\nmodparam(\"pv\", \"{name}\", \"{written}\")\nrequest_route {{ exit; }}"
             );
-            assert!(Stage::mistakes(MODULES, &script).contains("is not "), "{name} {written}");
+            assert!(ScriptHarness::mistakes(MODULES, &script).contains("is not "), "{name} {written}");
         }
     }
 
     #[test]
     fn what_is_no_variable_is_refused() {
         let script = "loadmodule \"pv.so\"\nrequest_route { if (is_int(\"text\")) { exit; } }";
-        assert!(!Stage::mistakes(MODULES, script).is_empty());
+        assert!(!ScriptHarness::mistakes(MODULES, script).is_empty());
     }
 
     #[test]

@@ -347,7 +347,7 @@ fn check_sizes(message: &Message<'_>) -> Result<(), Fault> {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sanity>()];
 
@@ -377,7 +377,7 @@ mod tests {
 
     /// The status line that goes out, or `fine` when the check is true.
     fn answer(parameters: &str, call: &str, message: &str) -> String {
-        let mut stage = Stage::new(MODULES, &script(parameters, call));
+        let mut stage = ScriptHarness::new(MODULES, &script(parameters, call));
         stage.receive(message);
         let went_on = stage.log().contains("@@1@@");
         match stage.sent().as_slice() {
@@ -482,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_420_lists_what_is_not_supported() {
-        let mut stage = Stage::new(
+        let mut stage = ScriptHarness::new(
             MODULES,
             &script("modparam(\"sanity\", \"proxy_require\", \" known \")", "sanity_check(512)"),
         );
@@ -497,7 +497,7 @@ mod tests {
         let bad_expires = request(LINE, "Expires: soon\r\n");
         let autodrop = |value: u8| format!("modparam(\"sanity\", \"autodrop\", {value})");
         let run = |parameters: &str| {
-            let mut stage = Stage::new(MODULES, &script(parameters, "sanity_check()"));
+            let mut stage = ScriptHarness::new(MODULES, &script(parameters, "sanity_check()"));
             stage.receive(&bad_expires);
             let log = stage.log();
             (stage.sent().len(), log.contains("@@-1@@"), log.contains("@@"))
@@ -508,7 +508,7 @@ mod tests {
         assert_eq!(run("modparam(\"sanity\", \"noreply\", 1)"), (0, false, false), "not answered");
         for wrong in ["\"default_checks\", -1", "\"default_msg_checks\", 131072", "\"uri_checks\", 16"] {
             let text = script(&format!("modparam(\"sanity\", {wrong})"), "sanity_check()");
-            assert!(Stage::mistakes(MODULES, &text).contains("is not a sum of checks"), "{wrong}");
+            assert!(ScriptHarness::mistakes(MODULES, &text).contains("is not a sum of checks"), "{wrong}");
         }
     }
 
@@ -525,7 +525,7 @@ mod tests {
     fn acks_and_replies_are_refused_in_silence() {
         let ack = request("ACK sip:c@d.com SIP/2.0", "Expires: soon\r\n");
         assert_eq!(answer("", "sanity_check()", &ack), "silent");
-        let mut stage = Stage::new(
+        let mut stage = ScriptHarness::new(
             MODULES,
             "loadmodule \"sanity.so\"\nreply_route { sanity_check(\"64\"); log(2, \"@@\"); }\nrequest_route { exit; }",
         );

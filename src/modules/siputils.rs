@@ -541,7 +541,7 @@ fn date_check(context: &Context<'_>, seconds: i64) -> Outcome {
     let Some(date) = date.and_then(|text| jiff::fmt::rfc2822::parse(text.trim()).ok()) else {
         return Outcome(-2);
     };
-    let now_s = (context.circumstances().received_at_ns / NS_PER_SECOND) as i64;
+    let now_s = (context.envelope().received_at_ns / NS_PER_SECOND) as i64;
     if date.timestamp().as_second() < now_s.saturating_sub(seconds) { Outcome(-4) } else { Outcome::TRUE }
 }
 
@@ -565,7 +565,7 @@ fn is_first_hop(context: &Context<'_>, rule: SourceRule) -> bool {
     let route = message.addresses(HeaderId::RecordRoute).next().and_then(Result::ok);
     let Some(Ok(uri)) = route.map(|route| Uri::parse(route.uri)) else { return false };
     let host = uri.host.unwrap_or_default();
-    let source = context.circumstances().source;
+    let source = context.envelope().source;
     let came_from_it =
         uri.address() == Some(source.ip()) && uri.port.unwrap_or(default_port(&uri)) == source.port();
     context.settings().is_myself(host, uri.port.unwrap_or(0)) && (rule == SourceRule::Any || !came_from_it)
@@ -591,7 +591,7 @@ fn with_request_uri(context: &Context<'_>, holds: impl FnOnce(&Uri<'_>) -> bool)
 pub(super) mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<SipUtils>()];
     /// With what applies changes.
@@ -618,7 +618,7 @@ pub(super) mod tests {
         let script = format!(
             "loadmodule \"siputils.so\"\nloadmodule \"applying.so\"\nrequest_route {{ {statements} }}"
         );
-        let mut stage = Stage::new(MODULES_WITH_TEXT, &script);
+        let mut stage = ScriptHarness::new(MODULES_WITH_TEXT, &script);
         stage.receive(message);
         let log = stage.log();
         let text = log.split("@@").nth(1).unwrap_or_else(|| panic!("{statements}: {log}"));
@@ -634,7 +634,7 @@ pub(super) mod tests {
         let script = format!(
             "loadmodule \"siputils.so\"\nrequest_route {{ {statements} if ({condition}) {{ log(2, \"@@yes@@\"); }} }}"
         );
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         stage.log().contains("@@yes@@")
     }
@@ -776,16 +776,16 @@ pub(super) mod tests {
     fn options_to_this_server_itself_is_answered() {
         let head = "loadmodule \"siputils.so\"\nmodparam(\"siputils\", \"options_support\", \"path\")\n";
         let script = format!("{head}request_route {{ $rU = $null; options_reply(); }}");
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(REQUEST);
         let text = stage.sent_one().text;
         for part in ["SIP/2.0 200 OK", "Accept: */*\r\n", "Accept-Language: en\r\n", "Supported: path\r\n"] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        let mut stage = Stage::new(MODULES, &script.replace("$rU = $null;", ""));
+        let mut stage = ScriptHarness::new(MODULES, &script.replace("$rU = $null;", ""));
         stage.receive(REQUEST);
         assert!(stage.sent().is_empty());
-        let mistakes = Stage::mistakes(MODULES, &script.replace("\"path\"", "\"a\\r\\nX: y\""));
+        let mistakes = ScriptHarness::mistakes(MODULES, &script.replace("\"path\"", "\"a\\r\\nX: y\""));
         assert!(mistakes.contains("Supported cannot be"), "{mistakes}");
     }
 

@@ -142,15 +142,18 @@ fn status_of(code: i64) -> Option<Status> {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Stateless>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa;rport\r\n\
         From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
 
-    fn stage(parameters: &str, statement: &str) -> Stage {
-        Stage::new(MODULES, &format!("loadmodule \"sl.so\"\n{parameters}request_route {{ {statement}; }}"))
+    fn stage(parameters: &str, statement: &str) -> ScriptHarness {
+        ScriptHarness::new(
+            MODULES,
+            &format!("loadmodule \"sl.so\"\n{parameters}request_route {{ {statement}; }}"),
+        )
     }
 
     #[test]
@@ -220,7 +223,7 @@ mod tests {
 
     #[test]
     fn replies_are_not_answered() {
-        let mistakes = Stage::mistakes(
+        let mistakes = ScriptHarness::mistakes(
             MODULES,
             "loadmodule \"sl.so\"\nreply_route { sl_send_reply(\"200\", \"OK\"); }\nrequest_route { exit; }",
         );

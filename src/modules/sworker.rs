@@ -209,7 +209,7 @@ impl Sworker {
             ),
         };
         context.count(counter);
-        if let Some(withheld) = complaint.pass(context.circumstances().received_at_ns) {
+        if let Some(withheld) = complaint.pass(context.envelope().received_at_ns) {
             let group = group.escape_ascii();
             context.log(level, format_args!("could not delegate to group \"{group}\": {reason}{withheld}"));
         }
@@ -239,7 +239,7 @@ fn not_a_variable(name: &[u8]) -> Complaint {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Sworker>()];
     const GROUPS: &str = "async_workers_group=\"name=calls;workers=2\"\n\
@@ -249,15 +249,15 @@ mod tests {
         From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
 
     /// A receiver whose pre-routing tells the return code of some statements.
-    fn receiver(parameters: &str, statements: &str) -> Stage {
+    fn receiver(parameters: &str, statements: &str) -> ScriptHarness {
         let script = format!(
             "{GROUPS}{parameters}request_route {{ $var(rc) = sworker_task(\"calls\"); log(2, \"@@$var(rc)@@\"); }}\n\
              event_route[core:pre-routing] {{ {statements} log(2, \"@@$var(rc)@@\"); }}"
         );
-        Stage::new(MODULES, &script)
+        ScriptHarness::new(MODULES, &script)
     }
 
-    fn code(stage: &mut Stage) -> String {
+    fn code(stage: &mut ScriptHarness) -> String {
         let log = stage.log();
         log.split("@@").nth(1).unwrap_or_else(|| panic!("{log}")).to_string()
     }
@@ -304,7 +304,7 @@ mod tests {
             "{GROUPS}request_route {{ $var(rc) = sworker_task(\"calls\");\n\
              if (sworker_active()) log(2, \"@@$var(rc) active@@\"); }}"
         );
-        let mut stage = Stage::worker(MODULES, &script);
+        let mut stage = ScriptHarness::worker(MODULES, &script);
         stage.receive(REQUEST);
         assert_eq!(code(&mut stage), "-1 active");
         assert!(stage.delegated().is_empty());
@@ -350,7 +350,7 @@ mod tests {
             (xdata("var(x)"), "sworker_task(\"calls\")", "is not a variable"),
         ];
         for (parameters, call, expected) in rows {
-            let mistakes = Stage::mistakes(MODULES, &script(&parameters, call));
+            let mistakes = ScriptHarness::mistakes(MODULES, &script(&parameters, call));
             assert!(mistakes.contains(expected), "{parameters}{call}: {mistakes}");
         }
     }

@@ -533,7 +533,7 @@ fn is_method(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>])
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     #[test]
     fn lists_of_methods_become_bits_where_they_can() {
@@ -561,8 +561,8 @@ mod tests {
         To: <sip:c@d>\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\nX-Foo: one\r\nX-Foo: two\r\n\
         Privacy: id;header\r\nContent-Type: application/sdp\r\nContent-Length: 10\r\n\r\nv=0\r\ns=x\r\n";
 
-    fn stage(statements: &str) -> Stage {
-        Stage::new(MODULES, &format!("loadmodule \"textops.so\"\nrequest_route {{ {statements} }}"))
+    fn stage(statements: &str) -> ScriptHarness {
+        ScriptHarness::new(MODULES, &format!("loadmodule \"textops.so\"\nrequest_route {{ {statements} }}"))
     }
 
     #[test]
@@ -641,7 +641,7 @@ mod tests {
         ];
         for (statement, expected) in rows {
             let script = format!("loadmodule \"textops.so\"\nrequest_route {{ {statement}; }}");
-            let mistakes = Stage::mistakes(MODULES, &script);
+            let mistakes = ScriptHarness::mistakes(MODULES, &script);
             assert!(mistakes.contains(expected), "{statement}: {mistakes}");
         }
         let mut stage = stage("if (search(\"$ci[\")) { exit; }");

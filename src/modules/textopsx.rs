@@ -395,7 +395,7 @@ fn add_value(context: &mut Context<'_>, arguments: &[Argument<'_>], index: i32) 
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOpsX>()];
 
@@ -411,7 +411,7 @@ mod tests {
             format!("loadmodule \"textopsx.so\"\n{route} {{ {statements} log(2, \"@@{text}@@\"); }}\n");
         let script =
             if route == "request_route" { script } else { format!("{script}request_route {{ exit; }}") };
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(message);
         let log = stage.log();
         let found = log.split("@@").nth(1).unwrap_or_else(|| panic!("{statements}: {log}"));

@@ -136,7 +136,7 @@ impl Module for Xlog {
                 module.write_with_place(context, Some(Level::Error), None, &arguments[0], &arguments[1])
             },
         )
-        .told_place(),
+        .with_call_site(),
         Row::new(
             "xlogl",
             "as xlog, with the line number of the script before the text",
@@ -147,7 +147,7 @@ impl Module for Xlog {
             },
         )
         .prepare(Self::prepare_level)
-        .told_place(),
+        .with_call_site(),
         Row::new(
             "xlogl",
             "as xlog, with the line number of the script before the text",
@@ -159,7 +159,7 @@ impl Module for Xlog {
             },
         )
         .prepare(Self::prepare_facility_level)
-        .told_place(),
+        .with_call_site(),
         Row::new(
             "xlogm",
             "as xlog, but not for messages with a method of methods_filter",
@@ -202,7 +202,7 @@ impl Module for Xlog {
                 module.write_with_place(context, Some(Level::Debug), None, &arguments[0], &arguments[1])
             },
         )
-        .told_place(),
+        .with_call_site(),
     ];
 
     fn new() -> Self {
@@ -402,7 +402,7 @@ fn parse_facility(name: &[u8]) -> Result<Facility, Complaint> {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{Stage, check_tables};
+    use crate::engine::harness::{ScriptHarness, check_tables};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Xlog>()];
     const REQUEST: &str = "OPTIONS sip:bob@127.0.0.1:17060 SIP/2.0\r\n\
@@ -411,7 +411,7 @@ mod tests {
 
     fn logged(parameters: &str, statement: &str) -> String {
         let script = format!("loadmodule \"xlog.so\"\n{parameters}request_route {{ {statement}; }}");
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(REQUEST);
         stage.log()
     }
@@ -502,7 +502,7 @@ mod tests {
         ];
         for (head, statement, expected) in rows {
             let script = format!("loadmodule \"xlog.so\"\n{head}request_route {{ {value}{statement}; }}");
-            let mut stage = Stage::new(MODULES, &script);
+            let mut stage = ScriptHarness::new(MODULES, &script);
             stage.receive(&REQUEST.replace("\r\n\r\n", "\r\nX-V: a%0ab%1b[1mc\\x0d\r\n\r\n"));
             let log = stage.log();
             assert!(log.ends_with(expected), "{statement}: {log:?}");
@@ -526,7 +526,7 @@ mod tests {
         }
         let head = "modparam(\"xlog\", \"log_colors\", \"L_ERR=cr;L_WARN=px\")\n";
         let script = format!("loadmodule \"xlog.so\"\n{head}request_route {{ exit; }}");
-        let stage = Stage::new(MODULES, &script);
+        let stage = ScriptHarness::new(MODULES, &script);
         let expected = [(Level::Error, b"\x1b[0;36;41m".to_vec()), (Level::Warning, b"\x1b[0;35m".to_vec())];
         assert_eq!(stage.loaded.registry.level_colours(), expected);
     }
@@ -534,7 +534,10 @@ mod tests {
     #[test]
     fn mistakes_are_told() {
         let mistakes = |statement: &str| {
-            Stage::mistakes(MODULES, &format!("loadmodule \"xlog.so\"\nrequest_route {{ {statement}; }}"))
+            ScriptHarness::mistakes(
+                MODULES,
+                &format!("loadmodule \"xlog.so\"\nrequest_route {{ {statement}; }}"),
+            )
         };
         assert!(mistakes("xlog(\"L_LOUD\", \"x\")").contains("unknown log level \"L_LOUD\""));
         assert!(

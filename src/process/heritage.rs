@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::bindings::load::Loaded;
 use crate::config::settings::{FullPolicy, Order, Settings};
 use crate::engine::perform::{Engine, EngineParts};
-use crate::process::master::repair::Remains;
+use crate::process::master::repair::Leftover;
 use crate::process::roles::outbox::{DirectOutbox, ProcessOutbox};
 use crate::process::roles::role::Role;
 use crate::process::succession::reload_line::ReloadLine;
@@ -22,9 +22,9 @@ use crate::shm::{
     Queues, StatisticsPublisher, WaitingRoom,
 };
 use crate::sip::branch::Secret;
-use crate::state::poison::Remembered;
+use crate::state::poison::PoisonCache;
 use crate::state::shared::SharedState;
-use crate::state::status::Ledger;
+use crate::state::status::ServerStatus;
 use crate::sys::process::ProcessId;
 use crate::sys::receive::ReceiveMemory;
 use crate::telemetry::counters::{Count, CounterId};
@@ -49,11 +49,11 @@ pub struct Heritage {
     /// What receivers and workers send, until the kernel has taken it.
     pub outboxes: Outboxes,
     /// One number for each place, which goes up while its process moves; workers are watched by their queues instead.
-    pub pulses: Counters,
+    pub heartbeats: Counters,
     /// A block of counters for each place.
     pub counters: Counters,
     /// What earlier generations counted, and whether this one is to begin nothing new.
-    pub ledger: Ledger,
+    pub status: ServerStatus,
     /// On which control and master talk about reloads.
     pub reload_line: ReloadLine,
     /// One more for each reload.
@@ -61,7 +61,7 @@ pub struct Heritage {
     /// Values and locks that scripts of all processes share.
     pub shared: SharedState,
     /// Messages that were set aside lately.
-    pub remembered: Remembered,
+    pub remembered: PoisonCache,
     /// Who lives, by place.
     pub processes: ProcessTable,
     /// What viewers see.
@@ -110,17 +110,17 @@ impl Heritage {
     }
 
     /// What the process at this place had read, if it was a receiver.
-    pub fn remains(&self, role: &Role, place: u32) -> Option<Remains<'_>> {
+    pub fn remains(&self, role: &Role, place: u32) -> Option<Leftover<'_>> {
         let Role::Receiver { producer, listener, .. } = *role else { return None };
         let socket = self.listeners.udp(listener)?;
         let memory = self.receive_memory.get(producer as usize)?;
-        Some(Remains { memory, socket, listener, pulse: self.pulses.value(place, 0) })
+        Some(Leftover { memory, socket, listener, heartbeat: self.heartbeats.value(place, 0) })
     }
 
     /// Figures of a group, and what earlier generations counted for it.
     pub fn group_figures(&self, group: u32) -> GroupStatistics {
         let mut figures = self.queues.group_statistics(group);
-        self.ledger.add_to(group, &mut figures);
+        self.status.add_to(group, &mut figures);
         figures
     }
 }

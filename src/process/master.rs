@@ -4,7 +4,7 @@
 //!  loop { wait for a signal, a child's word or the next deadline
 //!         hear who is ready
 //!         read signals            stop · figures · …
-//!         bury the dead           obituary ─► repair ─► wake ─► supervisor's table ─► successor, same place
+//!         reap the dead           obituary ─► repair ─► wake ─► supervisor's table ─► successor, same place
 //!         follow the clock        delayed starts · steps of an orderly stop }
 //! ```
 //!
@@ -70,7 +70,7 @@ const TURN: Duration = Duration::from_millis(50);
 /// Otherwise it sleeps until a signal or a deadline, or so long.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// All children must be ready within this time of the start.
-const START_PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Exit status after an orderly stop.
 pub const EXIT_ORDERLY: i32 = 0;
@@ -203,13 +203,13 @@ impl Master {
             self.wait();
             self.hear_readiness();
             self.read_signals();
-            self.bury_the_dead();
+            self.reap_children();
             self.undertake();
             self.follow_the_clock();
             self.look_for_damage();
             self.go_on_reloading();
             self.go_on_succeeding();
-            self.listen_to_former();
+            self.listen_to_predecessor();
             self.go_on_upgrading();
             self.note_degraded();
             self.scale_groups();
@@ -341,7 +341,7 @@ impl Master {
     /// Everybody is told.
     pub(super) fn begin_to_serve(&mut self) {
         self.current.phase = Phase::Serving;
-        self.current.heritage.ledger.set_serving();
+        self.current.heritage.status.set_serving();
         self.birth.succeeded();
         self.service_manager.ready(self.current.heritage.master.number() as u32, &self.current.status_text());
         let took_ms = self.started.elapsed().as_millis();
@@ -373,8 +373,8 @@ impl Master {
             Order::Stop => self.begin_to_stop(signal),
             Order::EndSoon => self.stop_sooner(signal),
             Order::LogFigures => self.log_figures(),
-            Order::Reload => self.wish_reload(),
-            Order::Upgrade => self.wish_upgrade(),
+            Order::Reload => self.request_reload(),
+            Order::Upgrade => self.request_upgrade(),
             Order::Nothing => {}
         }
     }
@@ -400,7 +400,7 @@ impl Master {
     // Deaths.
 
     /// All that died are reaped and repaired before any successor is forked.
-    fn bury_the_dead(&mut self) {
+    fn reap_children(&mut self) {
         let mut dead = Vec::new();
         loop {
             match process::try_wait_any() {
@@ -415,23 +415,23 @@ impl Master {
         if dead.is_empty() {
             return;
         }
-        dead = self.bury_our_own(dead);
+        dead = self.reap_our_own(dead);
         for index in 0..self.elders.len() {
-            dead = self.with_elder(index, |master| master.bury_our_own(dead));
+            dead = self.with_draining(index, |master| master.reap_our_own(dead));
         }
         for found in dead {
-            if !self.bury_heir(&found) {
-                self.bury_helper(found);
+            if !self.reap_successor(&found) {
+                self.reap_helper(found);
             }
         }
     }
 
     /// Those of this generation; the others are given back.
-    fn bury_our_own(&mut self, dead: Vec<DeadChild>) -> Vec<DeadChild> {
+    fn reap_our_own(&mut self, dead: Vec<DeadChild>) -> Vec<DeadChild> {
         let (mut ours, mut others) = (Vec::new(), Vec::new());
         for found in dead {
             if let Some(index) = self.current.children.iter().position(|c| c.process == Some(found.process)) {
-                self.bury(index, found.status);
+                self.reap(index, found.status);
                 ours.push((index, death(found.status)));
             } else if !self.current.undertaking.has_died(found.process) {
                 others.push(found);
@@ -446,7 +446,7 @@ impl Master {
         others
     }
 
-    fn bury(&mut self, index: usize, status: ExitStatus) {
+    fn reap(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.current.children[index];
         self.current.heritage.shared.locks.release_all(child.place);
         if let Some(room) = &self.current.heritage.waiting_room {
@@ -530,13 +530,13 @@ impl Master {
         for child in children.iter().filter(|child| child.is_ready) {
             let (Some(process), place) = (child.process, child.place) else { continue };
             let sight = match &child.role {
-                Role::Worker { group, .. } if heritage.ledger.is_held(u32::from(*group)) => {
+                Role::Worker { group, .. } if heritage.status.is_held(u32::from(*group)) => {
                     // It waits for a former generation and looks lifeless.
                     watchdog.forget(place);
                     continue;
                 }
                 Role::Worker { group, index, .. } => sight(&repair.worker(*group, *index)),
-                _ => Sight::Counting { count: heritage.pulses.value(place, 0) },
+                _ => Sight::Counting { count: heritage.heartbeats.value(place, 0) },
             };
             let Some(overdue) = watchdog.judge(place, &child.role, sight, now_ns) else { continue };
             let is_new = match (overdue, sight) {
@@ -608,9 +608,7 @@ impl Master {
             }
         }
         match self.current.phase {
-            Phase::Starting
-                if self.started.elapsed() > START_PATIENCE || self.current.is_start_hopeless() =>
-            {
+            Phase::Starting if self.started.elapsed() > START_TIMEOUT || self.current.is_start_hopeless() => {
                 self.give_up_start("not all processes started");
             }
             Phase::Stopping { step, since } => self.go_on_stopping(step, since),
@@ -643,7 +641,7 @@ impl Master {
                     && child.state.is_on_probation(now, &Patience::USUAL)
             };
             let count = self.current.children.iter().filter(is_degraded).count() as u64;
-            let before = self.current.heritage.ledger.degraded(group);
+            let before = self.current.heritage.status.degraded(group);
             let (name, workers) = (&setting.name, setting.workers);
             match (before, count) {
                 (0, 1..) => self.say(
@@ -653,7 +651,7 @@ impl Master {
                 (1.., 0) => self.say(Level::Notice, format_args!("group {name} is no longer degraded")),
                 _ => {}
             }
-            self.current.heritage.ledger.set_degraded(group, count);
+            self.current.heritage.status.set_degraded(group, count);
         }
     }
 

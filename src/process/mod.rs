@@ -8,7 +8,7 @@
 //!   │                    ├─ a child died: supervisor│repair│obituary ─► undertaker ─► quarantine ─► replay
 //!   │                    ├─ too slow, too few: watchdog│scaling
 //!   │                    ├─ SIGHUP: reload ─► check ─► the next generation beside this one, its elder
-//!   └── exec ◄─ handover ┼─ SIGUSR2: upgrade ◄──line──► heir, another program, which takes the names
+//!   └── exec ◄─ handover ┼─ SIGUSR2: upgrade ◄──line──► successor, another program, which takes the names
 //!                        └─ SIGTERM: stop
 //! ```
 //!

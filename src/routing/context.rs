@@ -29,7 +29,7 @@ use super::stores::{AvpStore, VariableStore};
 use super::xavps::{Naming, XavpStore};
 use crate::config::settings::{FullPolicy, GroupSetting, Order, Settings};
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata, is_urgent};
-use crate::routing::envelope::{Circumstances, Datagram};
+use crate::routing::envelope::{Envelope, Incoming};
 use crate::state::shared::SharedState;
 use crate::telemetry::counters::{Count, CounterId, LOG_LINES_SUPPRESSED};
 use crate::telemetry::log::{Facility, Level, Line, Log, Origin};
@@ -108,7 +108,7 @@ pub struct ProcessState {
     pub is_followed: bool,
     /// Since when something lies in the outbox; 0 when nothing does.
     put_since_ns: u64,
-    pub(crate) ways: Ways,
+    pub(crate) ports: Ports,
     pub(crate) secret: Secret,
     pub(crate) output: Vec<u8>,
     pub(crate) lines: Vec<u8>,
@@ -127,7 +127,7 @@ pub struct ProcessState {
 }
 
 /// The ways out of a process.
-pub struct Ways {
+pub struct Ports {
     /// Sends messages.
     pub outbox: Box<dyn Outbox>,
     /// Hands messages to groups; only receivers have it.
@@ -144,7 +144,7 @@ impl ProcessState {
     /// What a process begins with.
     pub fn new(
         identity: ProcessIdentity,
-        ways: Ways,
+        ports: Ports,
         secret: Secret,
         variables: VariableStore,
     ) -> ProcessState {
@@ -160,7 +160,7 @@ impl ProcessState {
             is_followed: false,
             put_since_ns: 0,
             log_prefix: Vec::new(),
-            ways,
+            ports,
             secret,
             output: Vec::with_capacity(2048),
             lines: Vec::with_capacity(256),
@@ -195,7 +195,7 @@ impl ProcessState {
         if !self.is_followed || self.held_locks > 0 {
             return self.send(outgoing);
         }
-        match self.ways.outbox.put(outgoing)? {
+        match self.ports.outbox.put(outgoing)? {
             0 => {}
             1 => self.put_since_ns = monotonic_ns(),
             BATCH_COUNT => self.flush(),
@@ -207,13 +207,13 @@ impl ProcessState {
     /// Lets a message leave now, behind all that were put before it, and says what the kernel says.
     fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
         self.put_since_ns = 0;
-        self.ways.outbox.send(outgoing)
+        self.ports.outbox.send(outgoing)
     }
 
     /// Lets everything leave that was put: this process is about to wait.
     pub fn flush(&mut self) {
         self.put_since_ns = 0;
-        self.ways.outbox.flush();
+        self.ports.outbox.flush();
     }
 
     /// The same where something has been there for long: this process is busy.
@@ -226,27 +226,27 @@ impl ProcessState {
 
     /// Wakes workers for what was delegated since the last time.
     pub fn wake_groups(&mut self) {
-        if let Some(delegate) = &mut self.ways.delegate {
+        if let Some(delegate) = &mut self.ports.delegate {
             delegate.wake();
         }
     }
 
     /// The log.
     pub fn log(&self) -> &Rc<Log> {
-        &self.ways.log
+        &self.ports.log
     }
 
     /// Writes a line of the server about a message. How many come is decided by who sends, so lines of one place in
     /// this program about one source are held back after a burst, and what was held back is told.
     #[track_caller]
-    pub fn log_about(&self, circumstances: &Circumstances, line: &Line<'_>, text: fmt::Arguments<'_>) {
-        let log = &self.ways.log;
+    pub fn log_about(&self, envelope: &Envelope, line: &Line<'_>, text: fmt::Arguments<'_>) {
+        let log = &self.ports.log;
         if !log.is_on(line.level) {
             return;
         }
         let place = std::panic::Location::caller();
         let class = (place.file(), place.line());
-        match self.throttle.pass(class, circumstances.source.ip(), circumstances.received_at_ns) {
+        match self.throttle.pass(class, envelope.source.ip(), envelope.received_at_ns) {
             Some(0) => log.write(line, text),
             Some(count) => {
                 log.write(line, format_args!("{text} (suppressed {count} similar lines about this source)"));
@@ -257,17 +257,17 @@ impl ProcessState {
 
     /// Counts one more.
     pub fn count(&self, counter: CounterId) {
-        self.ways.counters.add(counter, 1);
+        self.ports.counters.add(counter, 1);
     }
 
     /// Begins a counter at 0.
     pub fn reset_counter(&self, counter: CounterId) {
-        self.ways.counters.reset(counter);
+        self.ports.counters.reset(counter);
     }
 
     /// Counts so many more.
     pub fn count_many(&self, counter: CounterId, amount: u64) {
-        self.ways.counters.add(counter, amount);
+        self.ports.counters.add(counter, amount);
     }
 }
 
@@ -282,8 +282,8 @@ pub const REWRITES_MAX: usize = 4;
 
 /// The message in hand.
 pub struct Context<'m> {
-    /// Bytes as received, and circumstances.
-    pub datagram: Datagram<'m>,
+    /// Bytes as received, and envelope.
+    pub datagram: Incoming<'m>,
     /// The parsed message.
     pub message: Message<'m>,
     /// What is to be changed when it is sent on.
@@ -319,7 +319,7 @@ pub struct Context<'m> {
     /// Another process has begun with the message and handed it on.
     pub is_continued: bool,
     /// The message was handed on: no other route begins with it here.
-    pub is_handed_on: bool,
+    pub is_suspended: bool,
     /// The request got its final reply here, or was sent on to somebody who gives one.
     pub is_settled: bool,
     /// What outlives the message.
@@ -339,7 +339,7 @@ impl<'m> Context<'m> {
     /// Takes a message in hand.
     #[inline]
     pub fn new(
-        datagram: Datagram<'m>,
+        datagram: Incoming<'m>,
         message: Message<'m>,
         phase: Phase,
         script: &'m dyn ScriptView,
@@ -368,7 +368,7 @@ impl<'m> Context<'m> {
             address_drafts: AddressDrafts::default(),
             branches,
             is_continued: false,
-            is_handed_on: false,
+            is_suspended: false,
             is_settled: false,
             process,
             forward_count: 0,
@@ -399,7 +399,7 @@ impl<'m> Context<'m> {
         self.process.edits = std::mem::take(&mut self.edits);
         self.process.reply_headers = std::mem::take(&mut self.reply_headers);
         if std::mem::take(&mut self.process.held_locks) > 0 {
-            self.process.ways.shared.locks.release_all(self.process.identity.index);
+            self.process.ports.shared.locks.release_all(self.process.identity.index);
         }
         self.process.avps.clear();
         self.process.xavps.clear();
@@ -408,8 +408,8 @@ impl<'m> Context<'m> {
     }
 
     /// Where from, where to and when the message was received.
-    pub fn circumstances(&self) -> &Circumstances {
-        &self.datagram.circumstances
+    pub fn envelope(&self) -> &Envelope {
+        &self.datagram.envelope
     }
 
     /// What is about to leave; only while `onsend_route` runs.
@@ -530,7 +530,7 @@ impl<'m> Context<'m> {
         }
     }
 
-    /// Hands the message to a group: the bytes as received, their circumstances and `xdata`. When the queue is full and
+    /// Hands the message to a group: the bytes as received, their envelope and `xdata`. When the queue is full and
     /// the group says `full=reply`, a request is answered with 503 instead.
     pub fn delegate(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
         let delegation = self.hand_over(group, xdata);
@@ -546,11 +546,11 @@ impl<'m> Context<'m> {
         // What cannot be answered (an ACK, a reply) is the script's to decide about.
         // Retry-After would stop the sender altogether (RFC 3261 21.5.4): not where it is told how much to keep back.
         let is_told =
-            self.message.via(0).is_ok_and(|via| self.process.ways.shared.overload.due(&via).is_some());
+            self.message.via(0).is_ok_and(|via| self.process.ports.shared.overload.due(&via).is_some());
         if self.reply(503, b"", if is_told { b"" } else { RETRY_AFTER }).is_err() {
             return Delegation::Full;
         }
-        if let Some(delegate) = &mut self.process.ways.delegate {
+        if let Some(delegate) = &mut self.process.ports.delegate {
             delegate.count_refused(group);
         }
         Delegation::Refused
@@ -583,7 +583,7 @@ impl<'m> Context<'m> {
         self.flush_own();
         let placement = self.placement(group);
         let process = &mut *self.process;
-        match &mut process.ways.delegate {
+        match &mut process.ports.delegate {
             Some(delegate) if self.phase == Phase::PreRouting && !process.identity.is_worker() => {
                 process.xdata.clear();
                 xdata.encode(&mut process.xdata);
@@ -626,10 +626,10 @@ impl<'m> Context<'m> {
     pub fn lock(&mut self, index: u32, limit: Duration) -> Locking {
         self.flush_own();
         let own = self.process.identity.index;
-        let mut taken = self.process.ways.shared.locks.lock(own, index, Duration::ZERO);
+        let mut taken = self.process.ports.shared.locks.lock(own, index, Duration::ZERO);
         if taken == Locking::Held && !limit.is_zero() {
             self.process.flush();
-            taken = self.process.ways.shared.locks.lock(own, index, limit);
+            taken = self.process.ports.shared.locks.lock(own, index, limit);
         }
         self.process.held_locks += u32::from(taken == Locking::Taken);
         taken
@@ -637,7 +637,7 @@ impl<'m> Context<'m> {
 
     /// Gives a lock back; false when this process does not have it.
     pub fn unlock(&mut self, index: u32) -> bool {
-        let is_given_back = self.process.ways.shared.locks.unlock(self.process.identity.index, index);
+        let is_given_back = self.process.ports.shared.locks.unlock(self.process.identity.index, index);
         self.process.held_locks -= u32::from(is_given_back);
         is_given_back
     }
@@ -652,13 +652,13 @@ impl<'m> Context<'m> {
     pub fn log(&self, level: Level, text: fmt::Arguments<'_>) {
         let line =
             Line { prefix: &self.process.log_prefix, call_id: self.logged_call_id(), ..Line::of_core(level) };
-        self.process.log_about(self.circumstances(), &line, text);
+        self.process.log_about(self.envelope(), &line, text);
     }
 
     /// Writes a line of the script (`xlog`): `label` is the module's prefix, by default `<script>: `; newlines in
     /// `text` are the script's own and stay.
     pub fn log_script(&self, level: Level, facility: Option<Facility>, label: &[u8], text: &[u8]) {
-        let log = &self.process.ways.log;
+        let log = &self.process.ports.log;
         if log.is_on(level) {
             let prefix = &self.process.log_prefix;
             let call_id = self.logged_call_id();
@@ -677,12 +677,12 @@ impl<'m> Context<'m> {
 
     /// The level up to which lines of the log are written, as its number.
     pub fn log_level(&self) -> i64 {
-        self.process.ways.log.level().number()
+        self.process.ports.log.level().number()
     }
 
     /// Changes it in every process.
     pub fn set_log_level(&self, level: i64) {
-        self.process.ways.log.set_level(Level::from_number(level));
+        self.process.ports.log.set_level(Level::from_number(level));
     }
 
     /// Evaluates `log_prefix` where that is due before each function.
@@ -702,7 +702,7 @@ impl<'m> Context<'m> {
 
     /// Whether lines of this level are written: ask before building an expensive one.
     pub fn is_logged(&self, level: Level) -> bool {
-        self.process.ways.log.is_on(level)
+        self.process.ports.log.is_on(level)
     }
 }
 
@@ -751,7 +751,7 @@ pub(crate) mod tests {
     pub(crate) fn with_context_logging_to(kept: Rc<RefCell<Vec<u8>>>, act: impl FnOnce(&mut Context<'_>)) {
         let resolver = Box::new(SystemResolver);
         let registry = crate::bindings::registry::Registry::new(&[], Default::default(), resolver);
-        let ways = Ways {
+        let ports = Ports {
             outbox: Box::new(Nowhere),
             delegate: None,
             counters: Box::new(CountNothing),
@@ -759,16 +759,17 @@ pub(crate) mod tests {
             shared: registry.shared_state(2).expect("memory"),
         };
         let identity = ProcessIdentity { index: 1, pid: 2, kind: ProcessKind::Receiver };
-        let mut process = ProcessState::new(identity, ways, Secret::new([1; 16]), registry.first_variables());
+        let mut process =
+            ProcessState::new(identity, ports, Secret::new([1; 16]), registry.first_variables());
         let source = "192.0.2.1:5060".parse().unwrap();
-        let circumstances = Circumstances {
+        let envelope = Envelope {
             source,
             destination: source,
             listener: 0,
             transport: Transport::Udp,
             received_at_ns: 1,
         };
-        let datagram = Datagram { bytes: REQUEST, circumstances };
+        let datagram = Incoming { bytes: REQUEST, envelope };
         let message = Message::parse(REQUEST).unwrap();
         let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
         let context = Context::new(datagram, message, Phase::PreRouting, &registry, &mut process);

@@ -33,11 +33,11 @@ pub struct CarriedFlags {
 
 /// Where a message goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal<'a> {
+pub enum Resume<'a> {
     /// At the beginning of the route of this name.
     Route(&'a [u8]),
-    /// Behind the call that interrupted the script.
-    Behind(Interruption),
+    /// After the call that interrupted the script.
+    After(Interruption),
 }
 
 /// Where a script was interrupted.
@@ -53,7 +53,7 @@ pub struct Interruption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Continuation<'a> {
     /// Where it goes on.
-    pub goal: Goal<'a>,
+    pub goal: Resume<'a>,
     /// Flags.
     pub flags: CarriedFlags,
     /// `$ru`, where the script changed it.
@@ -97,11 +97,11 @@ pub struct ContinuationWriter<'o> {
 
 impl<'o> ContinuationWriter<'o> {
     /// One that goes on there.
-    pub fn begin(out: &'o mut Vec<u8>, goal: Goal<'_>) -> Result<ContinuationWriter<'o>, TooLong> {
+    pub fn begin(out: &'o mut Vec<u8>, goal: Resume<'_>) -> Result<ContinuationWriter<'o>, TooLong> {
         let mut writer = ContinuationWriter { out };
         match goal {
-            Goal::Route(name) => writer.put(ROUTE, &[name])?,
-            Goal::Behind(Interruption { point, mark }) => {
+            Resume::Route(name) => writer.put(ROUTE, &[name])?,
+            Resume::After(Interruption { point, mark }) => {
                 writer.put(INTERRUPTION, &[&point.to_be_bytes(), &mark.to_be_bytes()])?;
             }
         }
@@ -173,7 +173,7 @@ impl<'a> Continuation<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Continuation<'a>, BrokenContinuation> {
         let fields = Fields { rest: bytes };
         let mut found = Continuation {
-            goal: Goal::Route(b""),
+            goal: Resume::Route(b""),
             flags: CarriedFlags::default(),
             request_uri: None,
             destination_uri: None,
@@ -183,8 +183,8 @@ impl<'a> Continuation<'a> {
         for field in fields {
             let (kind, value) = field?;
             match kind {
-                ROUTE => found.goal = Goal::Route(value),
-                INTERRUPTION => found.goal = Goal::Behind(decode_interruption(value)?),
+                ROUTE => found.goal = Resume::Route(value),
+                INTERRUPTION => found.goal = Resume::After(decode_interruption(value)?),
                 FLAGS => found.flags = decode_flags(value)?,
                 REQUEST_URI => found.request_uri = Some(value),
                 DESTINATION_URI => found.destination_uri = Some(value),
@@ -194,7 +194,7 @@ impl<'a> Continuation<'a> {
                 _ => {}
             }
         }
-        if found.goal == Goal::Route(b"") { Err(BrokenContinuation) } else { Ok(found) }
+        if found.goal == Resume::Route(b"") { Err(BrokenContinuation) } else { Ok(found) }
     }
 
     /// The pairs, oldest first.
@@ -299,7 +299,7 @@ mod tests {
 
     fn written(write: impl FnOnce(&mut ContinuationWriter<'_>) -> Result<(), TooLong>) -> Vec<u8> {
         let mut out = Vec::new();
-        write(&mut ContinuationWriter::begin(&mut out, Goal::Route(b"RESUME")).unwrap()).unwrap();
+        write(&mut ContinuationWriter::begin(&mut out, Resume::Route(b"RESUME")).unwrap()).unwrap();
         out
     }
 
@@ -316,7 +316,7 @@ mod tests {
             writer.avp(b"none", ValueRef::Null)
         });
         let read = Continuation::decode(&bytes).unwrap();
-        assert_eq!((read.goal, read.flags), (Goal::Route(b"RESUME"), FULL));
+        assert_eq!((read.goal, read.flags), (Resume::Route(b"RESUME"), FULL));
         assert_eq!(
             (read.request_uri, read.destination_uri),
             (Some(&b"sip:new@h"[..]), Some(&b"sip:next"[..]))
@@ -335,9 +335,9 @@ mod tests {
     fn a_bare_route_is_all_it_needs() {
         let bytes = written(|writer| writer.flags(&CarriedFlags::default()));
         let read = Continuation::decode(&bytes).unwrap();
-        assert_eq!((read.goal, read.flags), (Goal::Route(b"RESUME"), CarriedFlags::default()));
+        assert_eq!((read.goal, read.flags), (Resume::Route(b"RESUME"), CarriedFlags::default()));
         assert_eq!((read.request_uri, read.avps().count()), (None, 0));
-        let behind = Goal::Behind(Interruption { point: 70_000, mark: u64::MAX - 7 });
+        let behind = Resume::After(Interruption { point: 70_000, mark: u64::MAX - 7 });
         let mut out = Vec::new();
         ContinuationWriter::begin(&mut out, behind).unwrap();
         assert_eq!(Continuation::decode(&out).unwrap().goal, behind);
@@ -379,8 +379,8 @@ mod tests {
     fn what_no_field_takes_is_refused() {
         let long = vec![b'x'; 70_000];
         let mut out = Vec::new();
-        assert!(ContinuationWriter::begin(&mut out, Goal::Route(&long)).is_err());
-        let mut writer = ContinuationWriter::begin(&mut out, Goal::Route(b"R")).unwrap();
+        assert!(ContinuationWriter::begin(&mut out, Resume::Route(&long)).is_err());
+        let mut writer = ContinuationWriter::begin(&mut out, Resume::Route(b"R")).unwrap();
         assert_eq!(writer.avp(&long, ValueRef::Null), Err(TooLong));
         assert_eq!(writer.avp(b"x", ValueRef::Text(&long)), Err(TooLong));
         assert_eq!(writer.reply_headers(&long), Err(TooLong));

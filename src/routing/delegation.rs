@@ -9,7 +9,7 @@ use crate::script::catalog::Complaint;
 use crate::script::host::ValueRef;
 
 use crate::config::settings::GroupSetting;
-use crate::routing::envelope::Datagram;
+use crate::routing::envelope::Incoming;
 use crate::script::suggest::{listed, suggestion};
 use crate::shm::Placement;
 use crate::sip::{Message, Method};
@@ -37,9 +37,9 @@ pub enum Delegation {
 
 /// A message that a worker goes on with in a route.
 #[derive(Clone, Copy, Debug)]
-pub struct Onward<'a> {
+pub struct Suspended<'a> {
     /// The message as the script has changed it.
-    pub datagram: Datagram<'a>,
+    pub datagram: Incoming<'a>,
     /// The route and what belongs to the message, encoded ([`super::continuation`]).
     pub continuation: &'a [u8],
     /// The extra value of the script, encoded.
@@ -57,12 +57,12 @@ pub trait Delegate {
         &mut self,
         group: GroupIndex,
         placement: Placement,
-        datagram: &Datagram<'_>,
+        datagram: &Incoming<'_>,
         xdata: &[u8],
     ) -> Delegation;
 
     /// Copies a message that a worker is to go on with into a ring of this process and that group, or lets it wait.
-    fn hand_on(&mut self, _: GroupIndex, _: Placement, _: &Onward<'_>) -> Delegation {
+    fn suspend(&mut self, _: GroupIndex, _: Placement, _: &Suspended<'_>) -> Delegation {
         Delegation::NotHere
     }
 

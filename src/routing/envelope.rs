@@ -1,6 +1,6 @@
-//! One message as it came from the network, and the form in which its circumstances travel through a ring.
+//! One message as it came from the network, and the form in which its envelope travel through a ring.
 //!
-//! The ring carries three byte strings: these circumstances ([`Circumstances::encode`]) with, behind them, how a message
+//! The ring carries three byte strings: these envelope ([`Envelope::encode`]) with, behind them, how a message
 //! that was begun elsewhere goes on ([`super::continuation`]); the message; and the extra value of the script (`xdata`). A worker reads all three as something a crashed process
 //! wrote: every field is checked when decoded.
 
@@ -10,7 +10,7 @@ use crate::transport::endpoint::Transport;
 
 /// Where from, where to, by which listener and when a message was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct Envelope {
     /// Sender.
     pub source: SocketAddr,
     /// Address the message was sent to (of the listener, unless the kernel told a better one).
@@ -23,24 +23,24 @@ pub struct Circumstances {
     pub received_at_ns: u64,
 }
 
-/// A message with its circumstances, bytes borrowed from a receive buffer or from a worker's slot.
+/// A message with its envelope, bytes borrowed from a receive buffer or from a worker's slot.
 #[derive(Clone, Copy, Debug)]
-pub struct Datagram<'a> {
+pub struct Incoming<'a> {
     /// The message exactly as received.
     pub bytes: &'a [u8],
-    /// Its circumstances.
-    pub circumstances: Circumstances,
+    /// Its envelope.
+    pub envelope: Envelope,
 }
 
-/// Why circumstances could not be read back.
+/// Why envelope could not be read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokenCircumstances;
 
 const ADDRESS_SIZE: usize = 19;
-/// Size of encoded circumstances in bytes.
+/// Size of encoded envelope in bytes.
 pub const CIRCUMSTANCES_SIZE: usize = 2 * ADDRESS_SIZE + 2 + 1 + 8;
 
-impl Circumstances {
+impl Envelope {
     /// The form that travels: addresses as family, 16 bytes and port, then listener, transport and time; big-endian.
     pub fn encode(&self) -> [u8; CIRCUMSTANCES_SIZE] {
         let mut out = [0; CIRCUMSTANCES_SIZE];
@@ -54,16 +54,16 @@ impl Circumstances {
     }
 
     /// Reads the form that travels, and gives what stands behind it.
-    pub fn decode_first(bytes: &[u8]) -> Result<(Circumstances, &[u8]), BrokenCircumstances> {
+    pub fn decode_first(bytes: &[u8]) -> Result<(Envelope, &[u8]), BrokenCircumstances> {
         let (own, rest) = bytes.split_at_checked(CIRCUMSTANCES_SIZE).ok_or(BrokenCircumstances)?;
-        Ok((Circumstances::decode(own)?, rest))
+        Ok((Envelope::decode(own)?, rest))
     }
 
     /// Reads the form that travels.
-    pub fn decode(bytes: &[u8]) -> Result<Circumstances, BrokenCircumstances> {
+    pub fn decode(bytes: &[u8]) -> Result<Envelope, BrokenCircumstances> {
         let bytes: &[u8; CIRCUMSTANCES_SIZE] = bytes.try_into().map_err(|_| BrokenCircumstances)?;
         let rest = &bytes[2 * ADDRESS_SIZE..];
-        Ok(Circumstances {
+        Ok(Envelope {
             source: decode_address(&bytes[..ADDRESS_SIZE])?,
             destination: decode_address(&bytes[ADDRESS_SIZE..2 * ADDRESS_SIZE])?,
             listener: u16::from_be_bytes([rest[0], rest[1]]),
@@ -101,8 +101,8 @@ fn decode_address(bytes: &[u8]) -> Result<SocketAddr, BrokenCircumstances> {
 mod tests {
     use super::*;
 
-    fn sample(source: &str, destination: &str) -> Circumstances {
-        Circumstances {
+    fn sample(source: &str, destination: &str) -> Envelope {
+        Envelope {
             source: source.parse().unwrap(),
             destination: destination.parse().unwrap(),
             listener: 7,
@@ -116,11 +116,11 @@ mod tests {
         for (source, destination) in
             [("1.2.3.4:5060", "127.0.0.1:65535"), ("[2001:db8::1]:1", "[::1]:5060"), ("0.0.0.0:0", "[::]:0")]
         {
-            let circumstances = sample(source, destination);
-            let encoded = circumstances.encode();
-            assert_eq!(Circumstances::decode(&encoded), Ok(circumstances));
+            let envelope = sample(source, destination);
+            let encoded = envelope.encode();
+            assert_eq!(Envelope::decode(&encoded), Ok(envelope));
             let longer = [&encoded[..], b"more"].concat();
-            assert_eq!(Circumstances::decode_first(&longer), Ok((circumstances, &b"more"[..])));
+            assert_eq!(Envelope::decode_first(&longer), Ok((envelope, &b"more"[..])));
         }
     }
 
@@ -140,8 +140,8 @@ mod tests {
             ("transport", damaged(2 * ADDRESS_SIZE + 2, 9)),
         ];
         for (what, bytes) in rows {
-            assert_eq!(Circumstances::decode(&bytes), Err(BrokenCircumstances), "{what}");
-            assert_eq!(Circumstances::decode_first(&bytes), Err(BrokenCircumstances), "{what}");
+            assert_eq!(Envelope::decode(&bytes), Err(BrokenCircumstances), "{what}");
+            assert_eq!(Envelope::decode_first(&bytes), Err(BrokenCircumstances), "{what}");
         }
     }
 }

@@ -193,7 +193,7 @@ impl Context<'_> {
         let written = write::response(&self.message, &response, out);
         self.process.lines = lines;
         written?;
-        Ok(Flow::Datagram { listener: self.circumstances().listener, to })
+        Ok(Flow::Datagram { listener: self.envelope().listener, to })
     }
 
     /// `append_to_reply` lines, those of this reply, and the name of this server.
@@ -225,7 +225,7 @@ impl Context<'_> {
     /// To the sender, by the port it asked for; else by the port it names in Via (RFC 3261 18.2.2, RFC 3581 4). With
     /// `reply_to_via` to the address it names there, if it names one.
     fn reply_address(&self, via: &Via<'_>) -> Result<SocketAddr, RelayFailure> {
-        let source = self.circumstances().source;
+        let source = self.envelope().source;
         if self.settings().reply_to_via {
             let address = via.host_address().unwrap_or(source.ip());
             return Ok(SocketAddr::new(address, via.port.unwrap_or(DEFAULT_PORT)));
@@ -237,14 +237,14 @@ impl Context<'_> {
     }
 
     fn via_stamp(&self, via: &Via<'_>) -> ViaStamp {
-        let source = self.circumstances().source;
+        let source = self.envelope().source;
         if self.is_rport_forced { ViaStamp::forced(via, source) } else { ViaStamp::due(via, source) }
     }
 
     /// What the sender named in this Via is told about overload, where it asks and a group has `oc=on`.
     #[inline]
     fn overload_due(&self, via: &Via<'_>) -> Option<Overload> {
-        let due = self.process.ways.shared.overload.due(via);
+        let due = self.process.ports.shared.overload.due(via);
         if due.is_some() {
             self.count(OVERLOAD_TOLD);
         }
@@ -347,7 +347,7 @@ impl Context<'_> {
             None if settings.mhomed => self.listener_by_route(to),
             None => None,
         };
-        let wanted = preferred.unwrap_or(self.circumstances().listener);
+        let wanted = preferred.unwrap_or(self.envelope().listener);
         if settings.listener(wanted).is_some_and(fits) {
             return Ok(wanted);
         }
@@ -516,7 +516,7 @@ fn is_host_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::bindings::module::{Module, ModuleEntry, ModuleFunction, Outcome, ParameterKind};
-    use crate::engine::harness::{OPTIONS, Stage};
+    use crate::engine::harness::{OPTIONS, ScriptHarness};
     use crate::routing::context::ReplyBody;
 
     fn shown<T: fmt::Debug>(result: Result<T, RelayFailure>) -> String {
@@ -593,7 +593,7 @@ mod tests {
 
     fn reply_after(statements: &str) -> String {
         let script = format!("loadmodule \"replier.so\"\nrequest_route {{ {statements} }}");
-        let mut stage = Stage::new(MODULES, &script);
+        let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(OPTIONS);
         stage.sent_one().text
     }
@@ -620,7 +620,7 @@ mod tests {
         ];
         for (settings, via, expected) in rows {
             let script = format!("{settings}loadmodule \"replier.so\"\nrequest_route {{ answer(200); }}");
-            let mut stage = Stage::new(MODULES, &script);
+            let mut stage = ScriptHarness::new(MODULES, &script);
             let line = OPTIONS.lines().find(|line| line.starts_with("Via:")).expect("a Via");
             stage.receive(&OPTIONS.replacen(line, &format!("Via: {via};branch=z9hG4bK1"), 1));
             assert_eq!(stage.sent_one().to.to_string(), expected, "{settings}{via}");

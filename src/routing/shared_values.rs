@@ -8,7 +8,7 @@ use crate::telemetry::counters::SHARED_REFUSED;
 impl Context<'_> {
     /// Reads a shared value by its slot.
     pub fn read_shared(&self, slot: u32, out: &mut Vec<u8>) -> Reading {
-        match self.process.ways.shared.values.read(slot, out) {
+        match self.process.ports.shared.values.read(slot, out) {
             Ok(SharedReading::Integer(number)) => Reading::Integer(number),
             Ok(SharedReading::Text) => Reading::Text,
             Err(_) => {
@@ -28,13 +28,13 @@ impl Context<'_> {
 
     /// Changes the integer in a shared slot, in one step among all processes, and says what it is then.
     pub fn change_shared_integer(&self, slot: u32, change: impl Fn(i64) -> i64) -> Result<i64, TableError> {
-        let changed = self.process.ways.shared.values.change(self.process.identity.index, slot, change);
+        let changed = self.process.ports.shared.values.change(self.process.identity.index, slot, change);
         changed.inspect_err(|_| self.count(SHARED_REFUSED))
     }
 
     /// Stores a value in a shared slot.
     pub fn write_shared(&self, slot: u32, value: ValueRef<'_>) -> Result<(), TableError> {
-        let written = self.process.ways.shared.store(self.process.identity.index, slot, value);
+        let written = self.process.ports.shared.store(self.process.identity.index, slot, value);
         written.inspect_err(|_| self.count(SHARED_REFUSED))
     }
 }

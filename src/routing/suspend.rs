@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  request_route { …; async_task_route("RESUME"); }     message + continuation ─► ring, or a wait ─► ring
-//!                                                              worker: take_up ─► route[RESUME]
+//!                                                              worker: restore ─► route[RESUME]
 //! ```
 //!
 //! **Invariant:** from the moment a message is handed on, the rest of the script may still answer it, but no other
@@ -17,10 +17,10 @@ use crate::sip::validate::{check_framing, check_readable_with};
 use crate::sip::{Message, write};
 
 use super::context::Context;
-use super::continuation::{CarriedFlags, Continuation, ContinuationWriter, Goal, TooLong};
+use super::continuation::{CarriedFlags, Continuation, ContinuationWriter, Resume, TooLong};
 use super::xavps::Entry;
-use crate::routing::delegation::{Delegation, GroupIndex, Onward, Xdata};
-use crate::routing::envelope::Datagram;
+use crate::routing::delegation::{Delegation, GroupIndex, Suspended, Xdata};
+use crate::routing::envelope::Incoming;
 
 /// The counter row under which is shown how many messages wait now: read from where they wait, not counted.
 pub const WAITING_COUNT: &str = "async.waiting";
@@ -66,7 +66,12 @@ impl From<TooLong> for NotHandedOn {
 impl Context<'_> {
     /// Gives the message, as it has become, to a group: once the delay is over, a worker goes on with it at the goal. A
     /// full queue of a group with `full=reply` answers it with 503 instead, and then it is dealt with as well.
-    pub fn hand_on(&mut self, group: GroupIndex, goal: Goal<'_>, delay: Duration) -> Result<(), NotHandedOn> {
+    pub fn suspend(
+        &mut self,
+        group: GroupIndex,
+        goal: Resume<'_>,
+        delay: Duration,
+    ) -> Result<(), NotHandedOn> {
         if !self.message.is_request() {
             return Err(NotHandedOn::NotARequest);
         }
@@ -80,16 +85,16 @@ impl Context<'_> {
             true => Cow::Borrowed(self.message.bytes()),
             false => Cow::Owned(self.write_changed()?),
         };
-        let datagram = Datagram { bytes: &bytes, circumstances: self.datagram.circumstances };
+        let datagram = Incoming { bytes: &bytes, envelope: self.datagram.envelope };
         let is_continued = self.is_continued;
-        let onward = Onward { datagram, continuation: &continuation, xdata: &xdata, delay, is_continued };
-        let delegation = match &mut self.process.ways.delegate {
-            Some(delegate) => delegate.hand_on(group, placement, &onward),
+        let onward = Suspended { datagram, continuation: &continuation, xdata: &xdata, delay, is_continued };
+        let delegation = match &mut self.process.ports.delegate {
+            Some(delegate) => delegate.suspend(group, placement, &onward),
             None => Delegation::NotHere,
         };
         match self.refuse_if_full(group, delegation) {
             Delegation::Delegated | Delegation::Refused => {
-                self.is_handed_on = true;
+                self.is_suspended = true;
                 Ok(())
             }
             Delegation::Full => Err(NotHandedOn::Full),
@@ -100,7 +105,7 @@ impl Context<'_> {
     }
 
     /// Takes up what another process did with the message before it was handed on.
-    pub fn take_up(&mut self, continuation: &Continuation<'_>) {
+    pub fn restore(&mut self, continuation: &Continuation<'_>) {
         let CarriedFlags { message, branch, extra, is_rport_forced, is_local_rport_added, forced_listener } =
             continuation.flags;
         self.is_continued = true;
@@ -129,7 +134,7 @@ impl Context<'_> {
         }
     }
 
-    fn write_continuation(&self, goal: Goal<'_>, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    fn write_continuation(&self, goal: Resume<'_>, out: &mut Vec<u8>) -> Result<(), TooLong> {
         let mut writer = ContinuationWriter::begin(out, goal)?;
         writer.flags(&CarriedFlags {
             message: self.flags,
@@ -201,10 +206,10 @@ mod tests {
             context.process.avps.push(b"a", ValueRef::Integer(7)).unwrap();
             // A listener that is not there on the other side.
             context.forced_listener = Some(99);
-            context.write_continuation(Goal::Route(b"R"), &mut encoded).unwrap();
+            context.write_continuation(Resume::Route(b"R"), &mut encoded).unwrap();
         });
         with_context(|context| {
-            context.take_up(&Continuation::decode(&encoded).unwrap());
+            context.restore(&Continuation::decode(&encoded).unwrap());
             assert_eq!((context.flags, context.branch_flags, context.extra_flags), (1, 2, 3));
             assert!(context.is_continued && context.is_rport_forced && !context.is_local_rport_added);
             assert_eq!(context.request_uri(), Some(&b"sip:new@h"[..]));
@@ -217,10 +222,10 @@ mod tests {
     #[test]
     fn what_cannot_be_handed_on_is_still_ours() {
         with_context(|context| {
-            let answer = context.hand_on(GroupIndex(0), Goal::Route(b"R"), Duration::ZERO);
-            assert_eq!((answer, context.is_handed_on), (Err(NotHandedOn::NotHere), false));
+            let answer = context.suspend(GroupIndex(0), Resume::Route(b"R"), Duration::ZERO);
+            assert_eq!((answer, context.is_suspended), (Err(NotHandedOn::NotHere), false));
             context.process.avps.push(b"a", ValueRef::Text(&[b'x'; 70_000])).unwrap();
-            let answer = context.hand_on(GroupIndex(0), Goal::Route(b"R"), Duration::ZERO);
+            let answer = context.suspend(GroupIndex(0), Resume::Route(b"R"), Duration::ZERO);
             assert_eq!(answer, Err(NotHandedOn::TooLarge));
         });
     }
@@ -230,12 +235,12 @@ mod tests {
         with_context(|context| {
             // This message lacks what every message must have; received as it is, nobody looked.
             assert_eq!(
-                context.hand_on(GroupIndex(0), Goal::Route(b"R"), Duration::ZERO),
+                context.suspend(GroupIndex(0), Resume::Route(b"R"), Duration::ZERO),
                 Err(NotHandedOn::NotHere)
             );
             context.edits.remove_named(&context.message, b"X");
             assert_eq!(
-                context.hand_on(GroupIndex(0), Goal::Route(b"R"), Duration::ZERO),
+                context.suspend(GroupIndex(0), Resume::Route(b"R"), Duration::ZERO),
                 Err(NotHandedOn::Broken)
             );
         });

@@ -130,7 +130,7 @@ pub struct FunctionHandle {
     /// What a careful script does with it.
     pub advice: Advice,
     /// Whether the place of the call follows its arguments: a prepared one, line and name of the file.
-    pub is_told_place: bool,
+    pub has_call_site: bool,
 }
 
 /// Things worth a warning about a call.

@@ -58,7 +58,7 @@ impl Checker<'_> {
                 self.argument(handle.id, index, kind, argument)
             })
             .collect();
-        if handle.is_told_place {
+        if handle.has_call_site {
             arguments.push(self.place_of_call(call.name.span));
         }
         let arguments = arguments.into_boxed_slice();

@@ -100,7 +100,7 @@ mod tests {
             (&number, ValueRef::Integer(7), Ok(Value::Integer(7))),
             (&number, ValueRef::Text(b" 7 "), Ok(Value::Integer(7))),
             (&number, ValueRef::Text(b"x"), Err("g.n takes an integer, not \"x\"")),
-            (&number, ValueRef::Null, Err("g.n cannot be nothing")),
+            (&number, ValueRef::Null, Err("g.n needs a value")),
             (&text, ValueRef::Integer(7), Ok(Value::Text(b"7".to_vec()))),
             (&text, ValueRef::Text(b""), Ok(Value::Text(Vec::new()))),
             (&text, ValueRef::Text(&long), Err("g.n: a shared value takes at most 1016 bytes")),

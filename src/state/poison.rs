@@ -38,14 +38,14 @@ pub enum Known {
 }
 
 /// The memory; a look at it is shared, to write belongs to the master.
-pub struct Remembered {
+pub struct PoisonCache {
     numbers: CounterBlock,
 }
 
-impl Remembered {
+impl PoisonCache {
     /// An empty one.
-    pub fn create() -> io::Result<Remembered> {
-        Ok(Remembered { numbers: Counters::create(1, FIRST_PLACE + 2 * PLACES)?.block(0) })
+    pub fn create() -> io::Result<PoisonCache> {
+        Ok(PoisonCache { numbers: Counters::create(1, FIRST_PLACE + 2 * PLACES)?.block(0) })
     }
 
     /// Notes a message of this group that was set aside; for the master.
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_known_in_its_group_for_as_long_as_its_sender_repeats_it() {
-        let memory = Remembered::create().expect("memory");
+        let memory = PoisonCache::create().expect("memory");
         let knows = |group, message: &str, now_ns| memory.knows(group, message.as_bytes(), || now_ns);
         assert!(!knows(1, "poison", 5));
         memory.note(1, b"poison", 5);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_ends_receivers_that_only_refuse_it_is_not_even_read() {
-        let memory = Remembered::create().expect("memory");
+        let memory = PoisonCache::create().expect("memory");
         let known = |message: &[u8]| memory.known_to_receivers(message, || 5);
         assert_eq!(known(b"poison"), Known::Not);
         memory.note_of_receivers(b"poison", 5);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_when_there_are_too_many() {
-        let memory = Remembered::create().expect("memory");
+        let memory = PoisonCache::create().expect("memory");
         for number in 0..=PLACES {
             memory.note(0, &number.to_be_bytes(), 1);
         }

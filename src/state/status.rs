@@ -13,7 +13,7 @@ use std::io;
 use crate::shm::{CounterBlock, Counters, GroupStatistics};
 
 /// The numbers. Made with the rest of a generation's shared memory.
-pub struct Ledger {
+pub struct ServerStatus {
     cells: CounterBlock,
     counter_count: u32,
     group_count: u32,
@@ -46,26 +46,26 @@ const IS_HELD: u32 = DEGRADED + 1;
 const GROUP_CELLS: u32 = IS_HELD + 1;
 
 /// Cells of their own, before all others.
-const ELDER_COUNT: u32 = 0;
+const DRAINING_COUNT: u32 = 0;
 const IS_STOPPING: u32 = 1;
 const IS_SERVING: u32 = 2;
 const OWN_CELLS: u32 = 3;
 
-impl Ledger {
+impl ServerStatus {
     /// Room for so many counters and groups, all 0.
-    pub fn create(counter_count: u32, group_count: u32) -> io::Result<Ledger> {
+    pub fn create(counter_count: u32, group_count: u32) -> io::Result<ServerStatus> {
         let cell_count = OWN_CELLS + counter_count + group_count * GROUP_CELLS;
-        Ok(Ledger { cells: Counters::create(1, cell_count)?.block(0), counter_count, group_count })
+        Ok(ServerStatus { cells: Counters::create(1, cell_count)?.block(0), counter_count, group_count })
     }
 
     /// How many older generations live.
-    pub fn elder_count(&self) -> u64 {
-        self.cells.value(ELDER_COUNT)
+    pub fn draining_count(&self) -> u64 {
+        self.cells.value(DRAINING_COUNT)
     }
 
     /// The master's word: so many older generations live.
-    pub fn set_elder_count(&self, count: u64) {
-        self.cells.set(ELDER_COUNT, count);
+    pub fn set_draining_count(&self, count: u64) {
+        self.cells.set(DRAINING_COUNT, count);
     }
 
     /// Whether the server stops, and nothing new is to be begun.
@@ -159,12 +159,12 @@ mod tests {
 
     #[test]
     fn a_stop_and_groups_that_do_not_hold_are_told_once_and_seen_by_all() {
-        let ledger = Ledger::create(3, 2).unwrap();
-        assert!(!ledger.is_stopping());
-        ledger.set_stopping();
-        ledger.set_degraded(1, 4);
-        ledger.set_degraded(2, 9);
-        assert!(ledger.is_stopping());
-        assert_eq!([0, 1, 2].map(|group| ledger.degraded(group)), [0, 4, 0]);
+        let status = ServerStatus::create(3, 2).unwrap();
+        assert!(!status.is_stopping());
+        status.set_stopping();
+        status.set_degraded(1, 4);
+        status.set_degraded(2, 9);
+        assert!(status.is_stopping());
+        assert_eq!([0, 1, 2].map(|group| status.degraded(group)), [0, 4, 0]);
     }
 }

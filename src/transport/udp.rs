@@ -80,7 +80,7 @@ impl UdpListener {
 
     /// Sends one datagram from here.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        socket::send(self.as_fd(), to, bytes, SEND_PATIENCE)
+        socket::send(self.as_fd(), to, bytes, SEND_TIMEOUT)
     }
 
     /// Sends datagrams from here, in order, as many as the kernel takes at once; how many that were. An error is that of
@@ -90,7 +90,7 @@ impl UdpListener {
         sender: &mut BatchSender,
         datagrams: impl Iterator<Item = (SocketAddr, &'d [u8])>,
     ) -> io::Result<usize> {
-        sender.send(self.as_fd(), datagrams, SEND_PATIENCE)
+        sender.send(self.as_fd(), datagrams, SEND_TIMEOUT)
     }
 
     /// Bytes the kernel holds for us at most, as it says.
@@ -100,7 +100,7 @@ impl UdpListener {
 }
 
 /// A full send buffer empties at the speed of the network card: a few milliseconds, or never.
-const SEND_PATIENCE: Duration = Duration::from_millis(20);
+const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Whoever waits for a datagram looks around so often: a reader whose master is gone must notice that.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(200);

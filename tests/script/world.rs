@@ -132,7 +132,7 @@ impl Catalog for TestCatalog {
             return Err(complaint(format!("{name}() does not take {argument_count} arguments"), ""));
         };
         let (_, parameters, routes, advice) = FUNCTIONS[index];
-        Ok(FunctionHandle { id: FunctionId(index as u32), parameters, routes, advice, is_told_place: false })
+        Ok(FunctionHandle { id: FunctionId(index as u32), parameters, routes, advice, has_call_site: false })
     }
 
     fn prepare(&mut self, function: FunctionId, _: usize, literal: &[u8]) -> Result<Option<u32>, Complaint> {

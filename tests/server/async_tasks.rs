@@ -417,10 +417,10 @@ fn what_waits_over_an_upgrade_is_answered_by_the_program_that_accepted_it() {
     assert_eq!(caller.receive().start, format!("SIP/2.0 200 worker {old}"));
     assert!(began.elapsed() >= Duration::from_millis(1_500), "answered after {:?}", began.elapsed());
     assert_eq!(server.wait_for_exit(SOON), Some(0));
-    let heir: i32 = server.folder().read("server.pid").trim().parse().expect("a process id");
-    let everyone = processes::tree(heir);
-    processes::send_signal(heir, Signal::SIGTERM);
-    wait_until("the heir leaves", SOON, || !everyone.iter().any(|pid| processes::is_alive(*pid)));
+    let successor: i32 = server.folder().read("server.pid").trim().parse().expect("a process id");
+    let everyone = processes::tree(successor);
+    processes::send_signal(successor, Signal::SIGTERM);
+    wait_until("the successor leaves", SOON, || !everyone.iter().any(|pid| processes::is_alive(*pid)));
 }
 
 #[test]

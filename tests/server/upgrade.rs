@@ -63,11 +63,11 @@ fn counters_go_on_over_programs() {
     wait_until("all of it is booked", SOON, || counted(&server) == (300, Some(300)));
     server.signal(Signal::SIGUSR2);
     assert_eq!(server.wait_for_exit(SOON), Some(0));
-    let heir = named_master(&server);
+    let successor = named_master(&server);
     wait_until("it knows what was counted", SOON, || counted(&server) == (300, Some(300)));
     Load::new("after", 200).run(&server.caller()).assert_nothing_lost();
     wait_until("it goes on", SOON, || counted(&server) == (500, Some(500)));
-    end(heir);
+    end(successor);
 }
 
 /// Puts an executable file in the place of the server's program.
@@ -155,7 +155,7 @@ fn replace_by_daemon_after(server: &Server, words: &str) {
 }
 
 /// The new program, when its receivers are there.
-fn heir(server: &Server) -> Option<i32> {
+fn successor(server: &Server) -> Option<i32> {
     let masters = server.children_titled("master");
     let is_up = |pid: &i32| {
         processes::children(*pid).into_iter().any(|child| processes::title(child).contains("receiver"))
@@ -172,15 +172,15 @@ fn what_an_heir_accepted_is_finished_when_it_has_to_leave() {
     let tally = load.run_while(&server.caller(), |tally| {
         let (step, at) = stage.get();
         let next = |count: usize| stage.set((step + 1, tally.answered + count));
-        match (step, heir(&server)) {
+        match (step, successor(&server)) {
             _ if tally.answered < at => {}
             (0, _) => {
                 server.signal(Signal::SIGUSR2);
                 next(0);
             }
             (1, Some(_)) => next(1_000),
-            (2, Some(heir)) => {
-                processes::send_signal(heir, Signal::SIGTERM);
+            (2, Some(successor)) => {
+                processes::send_signal(successor, Signal::SIGTERM);
                 next(0);
             }
             (3, None) => {
@@ -196,7 +196,7 @@ fn what_an_heir_accepted_is_finished_when_it_has_to_leave() {
     assert_eq!((tally.duplicates, stage.get().0), (0, 4));
     server.wait_for_log("this program continues: SIGTERM before this program was ready");
     assert_has_all_names(&server, server.master());
-    assert!(server.counter("sworker.delegated") < tally.sent as u64, "the heir took a part of it");
+    assert!(server.counter("sworker.delegated") < tally.sent as u64, "the successor took a part of it");
 }
 
 #[test]
@@ -204,14 +204,14 @@ fn an_heir_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     server.signal(Signal::SIGUSR2);
-    let heir = wait_for("the heir is up", SOON, || heir(&server));
+    let successor = wait_for("the successor is up", SOON, || successor(&server));
     assert_eq!(named_master(&server), server.master());
     server.signal(Signal::SIGKILL);
     assert_eq!(server.wait_for_exit(SOON), None);
-    wait_until("the heir is named", SOON, || named_master(&server) == heir);
+    wait_until("the successor is named", SOON, || named_master(&server) == successor);
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
-    assert_has_all_names(&server, heir);
-    end(heir);
+    assert_has_all_names(&server, successor);
+    end(successor);
     assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
 }
 
@@ -223,13 +223,13 @@ fn an_heir_whose_predecessor_died_before_it_began_takes_its_place() {
     replace_by_daemon_after(&server, &words);
     server.signal(Signal::SIGUSR2);
     assert_eq!(server.wait_for_exit(SOON), None);
-    wait_until("the heir serves or is gone", SOON, || {
+    wait_until("the successor serves or is gone", SOON, || {
         server.log_count("sworkerd: ready") == 2 || server.log().contains("sworkerd: error")
     });
-    let heir = named_master(&server);
+    let successor = named_master(&server);
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200, "{}", server.log());
-    assert_has_all_names(&server, heir);
-    end(heir);
+    assert_has_all_names(&server, successor);
+    end(successor);
 }
 
 /// A program that says it is ready, is told that everything is its own, and does this instead of taking it.
@@ -282,8 +282,8 @@ fn an_heir_that_dies_leaves_nothing_about() {
     let server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     server.signal(Signal::SIGUSR2);
-    let heir = wait_for("the heir is up", SOON, || heir(&server));
-    processes::send_signal(heir, Signal::SIGKILL);
+    let successor = wait_for("the successor is up", SOON, || successor(&server));
+    processes::send_signal(successor, Signal::SIGKILL);
     processes::thaw(server.master());
     server.wait_for_log("this program continues: no reason given (SIGKILL)");
     assert_has_all_names(&server, server.master());
@@ -300,11 +300,11 @@ fn a_wish_for_another_script_is_not_lost_between_two_programs() {
         replace_by_daemon_after(&server, words);
         signals.iter().for_each(|signal| server.signal(*signal));
         assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
-        let heir = named_master(&server);
+        let successor = named_master(&server);
         wait_until("it has another generation", SOON, || {
             server.ask_control(&["core.generation"])["generation"] == 2
         });
-        end(heir);
+        end(successor);
     }
 }
 
@@ -318,7 +318,7 @@ fn a_program_that_is_asked_to_stop_while_it_leaves_finishes_what_it_accepted() {
     wait_until("all are accepted", SOON, || server.counter("sworker.delegated") == 20);
     server.signal(Signal::SIGUSR2);
     server.wait_for_log("serves: finishing accepted messages");
-    let heir = named_master(&server);
+    let successor = named_master(&server);
     server.signal(Signal::SIGTERM);
     server.wait_for_log("SIGTERM: still finishing accepted messages");
     processes::thaw(worker);
@@ -326,7 +326,7 @@ fn a_program_that_is_asked_to_stop_while_it_leaves_finishes_what_it_accepted() {
     assert_eq!(answers, [200; 20]);
     assert_eq!(server.wait_for_exit(SOON), Some(0));
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
-    end(heir);
+    end(successor);
 }
 
 #[test]
@@ -373,10 +373,10 @@ fn a_script_that_came_on_standard_input_stays_over_reloads_and_upgrades() {
     }
     server.signal(Signal::SIGUSR2);
     assert_eq!(server.wait_for_exit(SOON), Some(0));
-    let heir = named_master(&server);
-    assert_ne!(heir, server.master(), "who leaves knows that its heir has the names");
+    let successor = named_master(&server);
+    assert_ne!(successor, server.master(), "who leaves knows that its successor has the names");
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "third")).status(), 200);
-    end(heir);
+    end(successor);
 }
 
 /// For another user to reach, with its pid file in a directory where it may make none.
@@ -395,12 +395,12 @@ fn another_user_takes_over_from_itself() {
     let mut server = server_of_nobody(&[]);
     server.signal(Signal::SIGUSR2);
     assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
-    let heir = named_master(&server);
+    let successor = named_master(&server);
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
-    assert_has_all_names(&server, heir);
+    assert_has_all_names(&server, successor);
     let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("the system has it").uid.as_raw();
-    assert_eq!(fs::metadata(format!("/proc/{heir}")).unwrap().uid(), nobody);
-    end(heir);
+    assert_eq!(fs::metadata(format!("/proc/{successor}")).unwrap().uid(), nobody);
+    end(successor);
     // The directory is another user's: the file stays and holds nothing.
     assert_eq!(server.folder().read("server.pid"), "");
 }
@@ -418,8 +418,8 @@ fn a_program_outside_of_the_root_directory_cannot_take_over_and_nothing_changes(
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
 }
 
-/// What is killed in the middle of upgrades, one after the other: the heir, or the program before it; so many
-/// milliseconds after the heir began; whether SIGHUPs come meanwhile.
+/// What is killed in the middle of upgrades, one after the other: the successor, or the program before it; so many
+/// milliseconds after the successor began; whether SIGHUPs come meanwhile.
 const KILLS: [(bool, u64, bool); 12] = [
     (true, 0, false),
     (false, 0, false),
@@ -440,21 +440,21 @@ struct Storm<'s> {
     server: &'s Server,
     master: i32,
     round: usize,
-    stage: Stage,
+    stage: ScriptHarness,
 }
 
 /// How far a round is.
 #[derive(Clone, Copy)]
-enum Stage {
+enum ScriptHarness {
     Calm,
     Asked,
-    Begun { heir: i32, at: Instant },
+    Begun { successor: i32, at: Instant },
     Killed { victim: i32, next: i32 },
 }
 
 impl Storm<'_> {
-    /// The heir of this round, as the log tells it.
-    fn heir(&self) -> Option<i32> {
+    /// The successor of this round, as the log tells it.
+    fn successor(&self) -> Option<i32> {
         let log = self.server.log();
         let line = log
             .lines()
@@ -463,46 +463,47 @@ impl Storm<'_> {
         line.rsplit("process ").next()?.split(' ').next()?.parse().ok()
     }
 
-    /// Kills one of both; who was killed, and who serves then. An heir that is the only one left is not killed: that
+    /// Kills one of both; who was killed, and who serves then. A successor that is the only one left is not killed: that
     /// would be the end of the server, as it is at any time.
-    fn kill(&self, is_heir: bool, heir: i32) -> (i32, i32) {
+    fn kill(&self, is_successor: bool, successor: i32) -> (i32, i32) {
         processes::send_signal(self.master, Signal::SIGSTOP);
         // One that has left is gone by now.
         let is_moving = || matches!(processes::state(self.master), Some('R' | 'S' | 'D'));
         wait_until("it stands still", SOON, || !is_moving());
-        let is_left_to = self.server.log().contains(&format!("process {heir} serves"));
-        let (victim, next) = if is_heir && !is_left_to { (heir, self.master) } else { (self.master, heir) };
+        let is_left_to = self.server.log().contains(&format!("process {successor} serves"));
+        let (victim, next) =
+            if is_successor && !is_left_to { (successor, self.master) } else { (self.master, successor) };
         processes::send_signal(victim, Signal::SIGKILL);
         processes::thaw(self.master);
         (victim, next)
     }
 
     fn go_on(&mut self) -> ControlFlow<()> {
-        let Some((is_heir, after_ms, has_hangups)) = KILLS.get(self.round).copied() else {
+        let Some((is_successor, after_ms, has_hangups)) = KILLS.get(self.round).copied() else {
             return ControlFlow::Break(());
         };
         match self.stage {
-            Stage::Calm => {
+            ScriptHarness::Calm => {
                 processes::send_signal(self.master, Signal::SIGUSR2);
-                self.stage = Stage::Asked;
+                self.stage = ScriptHarness::Asked;
             }
-            Stage::Asked => {
-                if let Some(heir) = self.heir() {
-                    self.stage = Stage::Begun { heir, at: Instant::now() };
+            ScriptHarness::Asked => {
+                if let Some(successor) = self.successor() {
+                    self.stage = ScriptHarness::Begun { successor, at: Instant::now() };
                 }
             }
-            Stage::Begun { heir, at } => {
+            ScriptHarness::Begun { successor, at } => {
                 if has_hangups {
                     processes::send_signal(self.master, Signal::SIGHUP);
                 }
                 if at.elapsed() >= Duration::from_millis(after_ms) {
-                    let (victim, next) = self.kill(is_heir, heir);
-                    self.stage = Stage::Killed { victim, next };
+                    let (victim, next) = self.kill(is_successor, successor);
+                    self.stage = ScriptHarness::Killed { victim, next };
                 }
             }
-            Stage::Killed { victim, next } => {
+            ScriptHarness::Killed { victim, next } => {
                 if !processes::is_alive(victim) && named_master(self.server) == next {
-                    (self.master, self.stage) = (next, Stage::Calm);
+                    (self.master, self.stage) = (next, ScriptHarness::Calm);
                     self.round += 1;
                 }
             }
@@ -517,7 +518,7 @@ const IN_HAND_MAX: usize = 64;
 #[test]
 fn whoever_is_killed_in_an_upgrade_somebody_serves() {
     let mut server = Server::start(&answered_by_workers(2, 2, 1024));
-    let mut storm = Storm { server: &server, master: server.master(), round: 0, stage: Stage::Calm };
+    let mut storm = Storm { server: &server, master: server.master(), round: 0, stage: ScriptHarness::Calm };
     let load = Load::new("storm", 30_000).rate(1_000.0);
     let tally = load.run_while(&server.caller(), |_| storm.go_on());
     let (round, master) = (storm.round, storm.master);

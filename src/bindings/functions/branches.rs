@@ -60,13 +60,13 @@ fn target_of_request(context: &Context<'_>) -> Result<Target, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::harness::{PROGRESS, Stage};
+    use crate::engine::harness::{PROGRESS, ScriptHarness};
 
     #[test]
     fn branches_belong_to_requests() {
         let script = "reply_route { remove_branch(0); }\nrequest_route { exit; }";
-        let mistakes = Stage::mistakes(&[], script);
+        let mistakes = ScriptHarness::mistakes(&[], script);
         assert!(mistakes.contains("remove_branch"), "{mistakes}");
-        assert_eq!(Stage::told(&[], "", "", "$branch(count)", PROGRESS), "<null>");
+        assert_eq!(ScriptHarness::told(&[], "", "", "$branch(count)", PROGRESS), "<null>");
     }
 }

@@ -256,7 +256,7 @@ fn set_advertised_port(context: &mut Context<'_>, arguments: &[Argument<'_>]) ->
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::harness::Stage;
+    use crate::engine::harness::ScriptHarness;
 
     const REQUEST: &str = "MESSAGE sip:+4930:pw@127.0.0.1:5070 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa\r\nMax-Forwards: 70\r\n\
@@ -276,7 +276,7 @@ mod tests {
             ("sethost(\"127.0.0.4\"); forward()", "127.0.0.4:5070"),
         ];
         for (statement, expected) in rows {
-            let mut stage = Stage::new(&[], &format!("request_route {{ {statement}; }}"));
+            let mut stage = ScriptHarness::new(&[], &format!("request_route {{ {statement}; }}"));
             stage.receive(REQUEST);
             let sent = stage.sent_one();
             assert_eq!(sent.to.to_string(), expected, "{statement}");
@@ -304,7 +304,7 @@ mod tests {
             ("set_advertised_port(0)", "from 1 to 65535"),
         ];
         for (statement, expected) in rows {
-            let mut stage = Stage::new(&[], &format!("request_route {{ {statement}; }}"));
+            let mut stage = ScriptHarness::new(&[], &format!("request_route {{ {statement}; }}"));
             stage.receive(REQUEST);
             assert!(stage.sent().is_empty(), "{statement}");
             let log = stage.log();
@@ -320,13 +320,13 @@ mod tests {
             ("set_advertised_port(5099)", "Via: SIP/2.0/UDP 127.0.0.1:5099;", ""),
         ];
         for (statement, start, part) in rows {
-            let mut stage = Stage::new(&[], &format!("request_route {{ {statement}; forward(); }}"));
+            let mut stage = ScriptHarness::new(&[], &format!("request_route {{ {statement}; forward(); }}"));
             stage.receive(REQUEST);
             let text = stage.sent_one().text;
             let via = text.lines().nth(1).unwrap();
             assert!(via.starts_with(start) && via.contains(part), "{statement}: {via}");
         }
-        let mut stage = Stage::new(&[], "request_route { force_rport(); forward(); }");
+        let mut stage = ScriptHarness::new(&[], "request_route { force_rport(); forward(); }");
         stage.receive(REQUEST);
         let text = stage.sent_one().text;
         let theirs = text.lines().nth(2).unwrap();
@@ -337,7 +337,7 @@ mod tests {
     fn a_message_leaves_by_the_socket_that_is_forced() {
         let script = "listen=udp:127.0.0.1:17060\nlisten=udp:127.0.0.1:17061 name \"second\"\n\
             request_route { force_send_socket(\"udp:127.0.0.1:17061\"); log(2, \"<$fs $fsn>\"); forward(); }";
-        let mut stage = Stage::new(&[], script);
+        let mut stage = ScriptHarness::new(&[], script);
         stage.receive(REQUEST);
         assert_eq!(stage.sent_one().listener, 1);
         assert!(stage.log().contains("<udp:127.0.0.1:17061 second>"));

@@ -146,7 +146,7 @@ impl Catalog for Registry {
             parameters: target.parameters,
             routes: target.routes,
             advice: target.advice,
-            is_told_place: target.is_told_place,
+            has_call_site: target.has_call_site,
         })
     }
 
@@ -292,7 +292,7 @@ impl Registry {
                 parameters: row.parameters,
                 routes: row.routes,
                 advice: row.advice,
-                is_told_place: row.is_told_place,
+                has_call_site: row.has_call_site,
                 code: FunctionCode::Module { module, function },
             });
         }

@@ -220,7 +220,7 @@ fn is_quoted(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::harness::{INVITE, Stage};
+    use crate::engine::harness::{INVITE, ScriptHarness};
 
     #[test]
     fn display_names_are_made_fit() {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn after(statements: &str, text: &str) -> String {
-        Stage::told(&[], "", statements, text, INVITE)
+        ScriptHarness::told(&[], "", statements, text, INVITE)
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
             ("$fU = \"al\"; $tU = \"rob\"; $fd = \"h\";", "From: <sip:al@h>;tag=1"),
         ];
         for (statements, expected) in rows {
-            let sent = Stage::told(&[], "", statements, "$mbu", &bare);
+            let sent = ScriptHarness::told(&[], "", statements, "$mbu", &bare);
             assert!(sent.lines().any(|line| line == expected), "{statements}: {sent}");
         }
     }

@@ -41,7 +41,7 @@ pub const VARIABLES: &[Variable] = &[
         "af",
         "family of the receiving address: name IPv4 or IPv6, id 2 or 10",
         |context, subject, out| {
-            let is_ipv4 = context.circumstances().destination.is_ipv4();
+            let is_ipv4 = context.envelope().destination.is_ipv4();
             match subject.key {
                 Key::Word(0) => Reading::Integer(if is_ipv4 { 2 } else { 10 }),
                 _ => answer_text(if is_ipv4 { b"IPv4" } else { b"IPv6" }, out),
@@ -89,7 +89,7 @@ fn read_counter(context: &Context<'_>, subject: &Subject<'_>, _: &mut Vec<u8>) -
     let known = COUNTER_NAMES.iter().find(|(known, _)| *known == name).map(|(_, counter)| *counter);
     let script = context.script();
     match known.or_else(|| script.counter_named(name)) {
-        Some(counter) => Reading::Integer(context.process.ways.counters.sum(counter) as i64),
+        Some(counter) => Reading::Integer(context.process.ports.counters.sum(counter) as i64),
         None => Reading::Null,
     }
 }
@@ -153,7 +153,7 @@ fn read_byte(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) ->
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::harness::{INVITE, OPTIONS, Stage, check_reading};
+    use crate::engine::harness::{INVITE, OPTIONS, ScriptHarness, check_reading};
 
     #[test]
     fn what_is_not_run_here_reads_as_null_everywhere() {
@@ -184,7 +184,7 @@ mod tests {
             ("$stat(rcv_requests) $stat(core.requests_received) $stat(nothing)", "0 0 <null>"),
         ];
         for (text, expected) in rows {
-            assert_eq!(Stage::told(&[], head, "", text, INVITE), expected, "{text}");
+            assert_eq!(ScriptHarness::told(&[], head, "", text, INVITE), expected, "{text}");
         }
     }
 
@@ -197,7 +197,7 @@ mod tests {
         ];
         for (statements, expected) in rows {
             let script = format!("request_route {{ {statements} forward(127.0.0.1, 5099); }}");
-            let mut stage = Stage::new(&[], &script);
+            let mut stage = ScriptHarness::new(&[], &script);
             stage.receive(INVITE);
             let text = stage.sent_one().text;
             assert!(text.starts_with(expected), "{statements}: {text}");
@@ -217,13 +217,13 @@ mod tests {
             ("$ccp(core.debug) = 99;", "$ccp(core.debug)", "3"),
         ];
         for (statements, text, expected) in rows {
-            assert_eq!(Stage::told(&[], head, statements, text, INVITE), expected, "{statements}");
+            assert_eq!(ScriptHarness::told(&[], head, statements, text, INVITE), expected, "{statements}");
         }
     }
 
     #[test]
     fn counters_are_read_back() {
-        let mut stage = Stage::new(
+        let mut stage = ScriptHarness::new(
             &[],
             "request_route { $shv(x) = $hdr(X-Long); log(2, \"<$stat(core.shared_refused)>\"); }",
         );
@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn messages_have_names_of_their_own() {
-        let mut stage = Stage::new(&[], "request_route { log(2, \"<$iuid>\"); log(2, \"<$iuid>\"); }");
+        let mut stage =
+            ScriptHarness::new(&[], "request_route { log(2, \"<$iuid>\"); log(2, \"<$iuid>\"); }");
         let ids = |log: String| {
             log.split('<')
                 .filter_map(|part| part.split_once('>'))

@@ -202,10 +202,10 @@ fn checked_uri(uri: &[u8]) -> Result<&[u8], Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::harness::{INVITE, Stage};
+    use crate::engine::harness::{INVITE, ScriptHarness};
 
     fn after(statements: &str, text: &str) -> String {
-        Stage::told(&[], "", statements, text, INVITE)
+        ScriptHarness::told(&[], "", statements, text, INVITE)
     }
 
     const TWO: &str =

@@ -95,50 +95,50 @@ fn socket_address(written: &str) -> Option<SocketAddr> {
 }
 
 fn source_address(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    answer_display(context.circumstances().source.ip(), out)
+    answer_display(context.envelope().source.ip(), out)
 }
 
 fn source_host(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    answer_host(context.circumstances().source.ip(), out)
+    answer_host(context.envelope().source.ip(), out)
 }
 
 fn source_port(context: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
-    Reading::Integer(i64::from(context.circumstances().source.port()))
+    Reading::Integer(i64::from(context.envelope().source.port()))
 }
 
 fn source_uri(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    answer_display(format_args!("sip:{}", context.circumstances().source), out)
+    answer_display(format_args!("sip:{}", context.envelope().source), out)
 }
 
 fn source_uri_transport(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    let here = context.circumstances();
+    let here = context.envelope();
     answer_display(format_args!("sip:{};transport={}", here.source, here.transport.name()), out)
 }
 
 fn source_socket(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    let here = context.circumstances();
+    let here = context.envelope();
     answer_display(format_args!("{}:{}", here.transport.name(), here.source), out)
 }
 
 fn destination_address(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    answer_display(context.circumstances().destination.ip(), out)
+    answer_display(context.envelope().destination.ip(), out)
 }
 
 fn destination_port(context: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
-    Reading::Integer(i64::from(context.circumstances().destination.port()))
+    Reading::Integer(i64::from(context.envelope().destination.port()))
 }
 
 fn destination_uri(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    answer_display(format_args!("sip:{}", context.circumstances().destination), out)
+    answer_display(format_args!("sip:{}", context.envelope().destination), out)
 }
 
 fn destination_uri_transport(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    let here = context.circumstances();
+    let here = context.envelope();
     answer_display(format_args!("sip:{};transport={}", here.destination, here.transport.name()), out)
 }
 
 fn destination_socket(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    let here = context.circumstances();
+    let here = context.envelope();
     answer_display(format_args!("{}:{}", here.transport.name(), here.destination), out)
 }
 
@@ -150,13 +150,13 @@ fn listener_name(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> R
 fn advertised_host(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
     match receiving_listener(context).map(|listener| context.settings().advertised(listener).0) {
         Some(AdvertisedHost::Name(name)) => answer_text(name.as_bytes(), out),
-        _ => answer_display(context.circumstances().destination.ip(), out),
+        _ => answer_display(context.envelope().destination.ip(), out),
     }
 }
 
 fn advertised_port(context: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
     let port = receiving_listener(context).map(|listener| context.settings().advertised(listener).1);
-    Reading::Integer(i64::from(port.unwrap_or(context.circumstances().destination.port())))
+    Reading::Integer(i64::from(port.unwrap_or(context.envelope().destination.port())))
 }
 
 fn advertised_uri(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
@@ -171,15 +171,15 @@ fn advertised_uri(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8
 
 fn advertised_uri_transport(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
     advertised_uri(context, subject, out);
-    answer_display(format_args!(";transport={}", context.circumstances().transport.name()), out)
+    answer_display(format_args!(";transport={}", context.envelope().transport.name()), out)
 }
 
 fn transport_name(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    answer_text(context.circumstances().transport.name().as_bytes(), out)
+    answer_text(context.envelope().transport.name().as_bytes(), out)
 }
 
 fn transport_number(context: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
-    Reading::Integer(number_of(context.circumstances().transport))
+    Reading::Integer(number_of(context.envelope().transport))
 }
 
 fn forced_socket(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
@@ -232,7 +232,7 @@ fn force(
 }
 
 fn receiving_listener<'c>(context: &'c Context<'_>) -> Option<&'c ListenerSetting> {
-    context.settings().listener(context.circumstances().listener)
+    context.settings().listener(context.envelope().listener)
 }
 
 fn forced_listener<'c>(context: &'c Context<'_>) -> Option<&'c ListenerSetting> {

@@ -275,10 +275,10 @@ fn write_destination(context: &mut Context<'_>, _: &Subject<'_>, value: ValueRef
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::harness::{INVITE, Stage};
+    use crate::engine::harness::{INVITE, ScriptHarness};
 
     fn after(statements: &str, text: &str) -> String {
-        Stage::told(&[], "", statements, text, INVITE)
+        ScriptHarness::told(&[], "", statements, text, INVITE)
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn slot(subject: &Subject<'_>) -> u32 {
 }
 
 fn read(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    match context.process.ways.shared.values.read(slot(subject), out) {
+    match context.process.ports.shared.values.read(slot(subject), out) {
         Ok(SharedReading::Integer(number)) => Reading::Integer(number),
         Ok(SharedReading::Text) => Reading::Text,
         Err(error) => {
@@ -51,12 +51,12 @@ fn write(context: &mut Context<'_>, subject: &Subject<'_>, value: ValueRef<'_>) 
         ValueRef::Text(text) => SharedInput::Text(text),
     };
     let written =
-        context.process.ways.shared.values.write(context.process.identity.index, slot(subject), value);
+        context.process.ports.shared.values.write(context.process.identity.index, slot(subject), value);
     written.map_err(|error| refused(context, error))
 }
 
 fn add_one(context: &Context<'_>, subject: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
-    match context.process.ways.shared.values.add(context.process.identity.index, slot(subject), 1) {
+    match context.process.ports.shared.values.add(context.process.identity.index, slot(subject), 1) {
         Ok(sum) => Reading::Integer(sum),
         Err(error) => {
             refused(context, error);
@@ -72,7 +72,7 @@ fn refused(context: &Context<'_>, error: TableError) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::harness::{INVITE, Stage};
+    use crate::engine::harness::{INVITE, ScriptHarness};
 
     #[test]
     fn shared_values_are_zero_until_they_are_set() {
@@ -86,7 +86,7 @@ mod tests {
             ("$shv(x) = \"text\";", "$shvinc(x)", "1"),
         ];
         for (statements, text, expected) in rows {
-            assert_eq!(Stage::told(&[], "", statements, text, INVITE), expected, "{statements}");
+            assert_eq!(ScriptHarness::told(&[], "", statements, text, INVITE), expected, "{statements}");
         }
     }
 
@@ -94,7 +94,7 @@ mod tests {
     fn a_text_that_does_not_fit_is_refused_counted_and_told() {
         let script = "request_route { $shv(x) = \"kept\"; $shv(x) = $hdr(X-Long); log(2, \"<$shv(x)>\"); }";
         let long = "x".repeat(super::TEXT_SIZE_MAX + 1);
-        let mut stage = Stage::new(&[], script);
+        let mut stage = ScriptHarness::new(&[], script);
         stage.receive(&INVITE.replacen("Subject: s", &format!("X-Long: {long}"), 1));
         let log = stage.log();
         assert!(log.contains("<kept>") && log.contains("takes at most 1016 bytes"), "{log}");
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_name_must_be_known_when_the_script_is_loaded() {
-        let mistakes = Stage::mistakes(&[], "request_route { $shv($ci) = 1; }");
+        let mistakes = ScriptHarness::mistakes(&[], "request_route { $shv($ci) = 1; }");
         assert!(mistakes.contains("must be known when the script is loaded"), "{mistakes}");
     }
 }

@@ -160,10 +160,10 @@ fn read_key(_: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> Readin
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::harness::{INVITE, Stage, check_reading};
+    use crate::engine::harness::{INVITE, ScriptHarness, check_reading};
 
     fn after(statements: &str, text: &str) -> String {
-        Stage::told(&[], "", statements, text, INVITE)
+        ScriptHarness::told(&[], "", statements, text, INVITE)
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn script_variables_outlive_the_message_and_pairs_do_not() {
         let script = "request_route { log(2, \"<$var(x) $avp(x)>\"); $var(x) = 5; $avp(x) = 5; }";
-        let mut stage = Stage::new(&[], script);
+        let mut stage = ScriptHarness::new(&[], script);
         stage.receive(INVITE);
         assert!(stage.log().contains("<0 <null>>"));
         stage.receive(INVITE);

@@ -127,10 +127,10 @@ pub fn check_path(key: &[u8]) -> Result<(), Cow<'static, str>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::harness::{INVITE, Stage};
+    use crate::engine::harness::{INVITE, ScriptHarness};
 
     fn after(statements: &str, text: &str) -> String {
-        Stage::told(&[], "", statements, text, INVITE)
+        ScriptHarness::told(&[], "", statements, text, INVITE)
     }
 
     /// What the reference printed for the same assignments.
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn structured_values_do_not_outlive_the_message() {
-        let mut stage = Stage::new(
+        let mut stage = ScriptHarness::new(
             &[],
             "request_route { log(2, \"<$xavp(a=>b)$xavu(a)$xavi(a)>\"); $xavp(a=>b)=1; $xavu(a)=1; $xavi(a)=1; }",
         );
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_name_that_is_none_is_found_by_the_checker() {
         for key in ["a=>", "a[x]", "[0]", "a=>b=>c=>d=>e=>f=>g=>h=>i"] {
-            let mistakes = Stage::mistakes(&[], &format!("request_route {{ $xavp({key}) = 1; }}"));
+            let mistakes = ScriptHarness::mistakes(&[], &format!("request_route {{ $xavp({key}) = 1; }}"));
             assert!(mistakes.contains("$xavp"), "{key}: {mistakes}");
         }
     }

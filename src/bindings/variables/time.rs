@@ -52,7 +52,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
 
 fn received_seconds(context: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
-    Reading::Integer((context.circumstances().received_at_ns / NS_PER_SECOND) as i64)
+    Reading::Integer((context.envelope().received_at_ns / NS_PER_SECOND) as i64)
 }
 
 fn current_seconds(_: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>) -> Reading {
@@ -60,7 +60,7 @@ fn current_seconds(_: &Context<'_>, _: &Subject<'_>, _: &mut Vec<u8>) -> Reading
 }
 
 fn received_text(context: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
-    formatted(TEXT_FORMAT.as_bytes(), &zoned(context.circumstances().received_at_ns, &ZONE), out)
+    formatted(TEXT_FORMAT.as_bytes(), &zoned(context.envelope().received_at_ns, &ZONE), out)
 }
 
 fn current_text(_: &Context<'_>, _: &Subject<'_>, out: &mut Vec<u8>) -> Reading {
@@ -71,7 +71,7 @@ fn time_value(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -
     let Key::Word(word) = subject.key else { return Reading::Null };
     let word = VALUE_WORDS[word];
     let ns = match word {
-        "s" | "u" | "Sm" => context.circumstances().received_at_ns,
+        "s" | "u" | "Sm" => context.envelope().received_at_ns,
         _ => current_ns(),
     };
     let (seconds, microseconds) = (ns / NS_PER_SECOND, ns % NS_PER_SECOND / 1000);

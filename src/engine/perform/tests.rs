@@ -14,7 +14,7 @@ use crate::bindings::planning::Planning;
 use crate::bindings::variables::KeyRule;
 use crate::routing::context::Target;
 use crate::routing::delegation::{Delegation, GroupIndex};
-use crate::routing::envelope::Circumstances;
+use crate::routing::envelope::Envelope;
 use crate::routing::outgoing::{Flow, NotSent, Outgoing};
 use crate::state::value::answer;
 use crate::telemetry::counters::BROKEN_RECEIVED;
@@ -154,7 +154,7 @@ impl Delegate for Recorder {
         &mut self,
         group: GroupIndex,
         _: crate::shm::Placement,
-        datagram: &Datagram<'_>,
+        datagram: &Incoming<'_>,
         xdata: &[u8],
     ) -> Delegation {
         if *self.0.is_full.borrow() {
@@ -247,15 +247,15 @@ impl Bench {
     }
 }
 
-fn datagram(bytes: &[u8]) -> Datagram<'_> {
-    let circumstances = Circumstances {
+fn datagram(bytes: &[u8]) -> Incoming<'_> {
+    let envelope = Envelope {
         source: "192.0.2.7:17070".parse().unwrap(),
         destination: "10.0.0.1:5060".parse().unwrap(),
         listener: 0,
         transport: Transport::Udp,
         received_at_ns: 1_795_397_110_614_143_001,
     };
-    Datagram { bytes, circumstances }
+    Incoming { bytes, envelope }
 }
 
 fn request(method: &str) -> String {

@@ -257,12 +257,12 @@ pub(super) fn is_structure(text: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{INVITE, Stage};
+    use crate::engine::harness::{INVITE, ScriptHarness};
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Pv>()];
 
     fn after(statements: &str, text: &str) -> String {
-        Stage::told(MODULES, "loadmodule \"pv.so\"", statements, text, INVITE)
+        ScriptHarness::told(MODULES, "loadmodule \"pv.so\"", statements, text, INVITE)
     }
 
     #[test]
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn entries_are_shown_newest_first() {
         let script = "loadmodule \"pv.so\"\nrequest_route { $xavp(a=>b)=\"t\"; $xavp(a[0]=>c)=5; $xavp(n)=1; pv_xavp_print(); pv_xavu_print(); }";
-        let mut stage = Stage::new(MODULES, script);
+        let mut stage = ScriptHarness::new(MODULES, script);
         stage.receive(INVITE);
         let log = stage.log();
         let expected = [

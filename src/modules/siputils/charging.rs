@@ -35,7 +35,7 @@ pub(super) fn change(module: &SipUtils, context: &mut Context<'_>, arguments: &[
     if !is_made || (is_there && !is_removed) {
         return Outcome::TRUE;
     }
-    let here = context.circumstances();
+    let here = context.envelope();
     let (pid, number) = (context.process.identity.pid, context.process.message_number);
     let value = format!(
         "icid-value={:016X}{pid:08X}{number:08X}; icid-generated-at={}",

@@ -82,7 +82,7 @@ fn is_hold_line(line: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::Stage;
+    use crate::engine::harness::ScriptHarness;
 
     #[test]
     fn types_are_compared_without_parameters() {
@@ -123,7 +123,7 @@ mod tests {
         Privacy: id;header\r\nContent-Type: application/sdp\r\nContent-Length: 10\r\n\r\nv=0\r\ns=x\r\n";
 
     fn changed(call: &str) -> (String, String) {
-        Stage::relayed(MODULES, "loadmodule \"textops.so\"", call, REQUEST)
+        ScriptHarness::relayed(MODULES, "loadmodule \"textops.so\"", call, REQUEST)
     }
 
     #[test]

@@ -167,7 +167,7 @@ pub(super) fn append_date(_: &TextOps, context: &mut Context<'_>, _: &[Argument<
 
 /// RFC 3261 20.17: always in GMT.
 fn date_line(context: &Context<'_>) -> Option<String> {
-    let nanoseconds = i128::from(context.circumstances().received_at_ns);
+    let nanoseconds = i128::from(context.envelope().received_at_ns);
     let time = jiff::Timestamp::from_nanosecond(nanoseconds).ok()?;
     let zoned = time.to_zoned(jiff::tz::TimeZone::UTC);
     Some(zoned.strftime("Date: %a, %d %b %Y %H:%M:%S GMT\r\n").to_string())
@@ -259,7 +259,7 @@ fn check_lines(lines: &[u8]) -> Result<(), &'static str> {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::{OPTIONS, Stage};
+    use crate::engine::harness::{OPTIONS, ScriptHarness};
 
     #[test]
     fn only_header_lines_are_added() {
@@ -296,7 +296,7 @@ mod tests {
         for (lines, expected) in rows {
             let head = "loadmodule \"textops.so\"\n";
             let script = format!("{head}request_route {{ append_to_reply(\"{lines}\"); }}");
-            let mut stage = Stage::new(MODULES, &script);
+            let mut stage = ScriptHarness::new(MODULES, &script);
             assert_eq!(stage.reply_headers_after(OPTIONS), expected, "{lines}");
         }
     }

@@ -230,7 +230,7 @@ fn content_type(part: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::Stage;
+    use crate::engine::harness::ScriptHarness;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
     const BODY: &str = "preamble\r\n--b1\r\nContent-Type: application/sdp\r\n\r\nv=0\r\ns=x\r\n\r\n\
@@ -278,7 +278,7 @@ mod tests {
             let script = format!(
                 "loadmodule \"textops.so\"\nrequest_route {{ {statements} forward(127.0.0.1, 5099); }}"
             );
-            let mut stage = Stage::new(MODULES, &script);
+            let mut stage = ScriptHarness::new(MODULES, &script);
             stage.receive(&request());
             let text = stage.sent_one().text;
             let (head, body) = text.split_once("\r\n\r\n").expect("an empty line");
@@ -302,10 +302,12 @@ mod tests {
             ("$var(r) = get_body_part(\"image/png\", \"$var(p)\");", "$var(r) $var(p)", "-1 0"),
         ];
         for (statements, text, expected) in rows {
-            let told = Stage::told(MODULES, "loadmodule \"textops.so\"", statements, text, &request());
+            let told =
+                ScriptHarness::told(MODULES, "loadmodule \"textops.so\"", statements, text, &request());
             assert_eq!(told, expected, "{statements}");
         }
-        let sent = |call: &str| Stage::relayed(MODULES, "loadmodule \"textops.so\"", call, &request()).0;
+        let sent =
+            |call: &str| ScriptHarness::relayed(MODULES, "loadmodule \"textops.so\"", call, &request()).0;
         let kept = sent("filter_body(\"text/plain\")");
         assert!(
             kept.ends_with("\r\n\r\nhello") && kept.contains("Content-Type: text/plain;x=y\r\n"),

@@ -370,7 +370,7 @@ fn matches(regex: &Regex, message: &Message<'_>, parts: &[Part], count: Count) -
 mod tests {
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::Stage;
+    use crate::engine::harness::ScriptHarness;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOps>()];
 
@@ -380,7 +380,7 @@ mod tests {
         Privacy: id;header\r\nContent-Type: application/sdp\r\nContent-Length: 10\r\n\r\nv=0\r\ns=x\r\n";
 
     fn changed(call: &str) -> (String, String) {
-        Stage::relayed(MODULES, "loadmodule \"textops.so\"", call, REQUEST)
+        ScriptHarness::relayed(MODULES, "loadmodule \"textops.so\"", call, REQUEST)
     }
 
     #[test]
@@ -446,7 +446,8 @@ mod tests {
         ];
         for (arguments, expected) in rows {
             let call = format!("$var(r) = regex_substring(\"__abc123__\", {arguments}, \"$var(o)\");");
-            let told = Stage::told(MODULES, "loadmodule \"textops.so\"", &call, "$var(r) $var(o)", REQUEST);
+            let told =
+                ScriptHarness::told(MODULES, "loadmodule \"textops.so\"", &call, "$var(r) $var(o)", REQUEST);
             assert_eq!(told, expected, "{arguments}");
         }
     }

@@ -157,7 +157,7 @@ mod tests {
     use super::super::TextOpsX;
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::Stage;
+    use crate::engine::harness::ScriptHarness;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOpsX>()];
     const REQUEST: &str = "INFO sip:bob@127.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\n\
@@ -165,7 +165,7 @@ mod tests {
         Content-Type: text/plain\r\nContent-Length: 10\r\n\r\na=1\r\nb=2\r\n";
 
     fn after(statements: &str, text: &str) -> String {
-        Stage::told(MODULES, "loadmodule \"textopsx.so\"", statements, text, REQUEST)
+        ScriptHarness::told(MODULES, "loadmodule \"textopsx.so\"", statements, text, REQUEST)
     }
 
     #[test]

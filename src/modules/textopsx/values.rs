@@ -181,7 +181,7 @@ mod tests {
     use super::super::TextOpsX;
     use super::*;
     use crate::bindings::module::ModuleEntry;
-    use crate::engine::harness::Stage;
+    use crate::engine::harness::ScriptHarness;
 
     const MODULES: &[ModuleEntry] = &[ModuleEntry::of::<TextOpsX>()];
     const REQUEST: &str = "INFO sip:bob@127.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\n\
@@ -230,7 +230,7 @@ mod tests {
         ];
         for (call, expected) in rows {
             let statements = format!("$var(r) = {call}; msg_apply_changes();");
-            let told = Stage::told(
+            let told = ScriptHarness::told(
                 MODULES,
                 "loadmodule \"textopsx.so\"",
                 &statements,

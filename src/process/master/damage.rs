@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A process that goes wild may have written anywhere in that memory. The former generation passes over what is broken,
-//! finishes what can be read, and is ended when it has not left after [`PATIENCE`]: nobody waits for a word that will
+//! finishes what can be read, and is ended when it has not left after [`TIMEOUT`]: nobody waits for a word that will
 //! never come.
 
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::telemetry::counters::MEMORY_DAMAGED;
 use crate::telemetry::log::Level;
 
 /// How long a generation may take to finish what can still be read.
-pub(in crate::process) const PATIENCE: Duration = Duration::from_secs(5);
+pub(in crate::process) const TIMEOUT: Duration = Duration::from_secs(5);
 /// The words are looked at so often; the master wakes once a second.
 const LOOKED_EVERY: Duration = Duration::from_millis(500);
 /// Memory that is damaged again and again is made anew so often, and no more: a start costs more than it heals then.

@@ -116,7 +116,7 @@ fn children(places: &[Role], settings: &Settings) -> Vec<Child> {
 /// The elders.
 impl Master {
     /// Does something with an elder in the place of the generation that serves.
-    pub(in crate::process) fn with_elder<T>(
+    pub(in crate::process) fn with_draining<T>(
         &mut self,
         index: usize,
         act: impl FnOnce(&mut Master) -> T,
@@ -129,9 +129,9 @@ impl Master {
     }
 
     /// Elders that still serve finish what they accepted and go.
-    pub(in crate::process) fn dismiss_elders(&mut self) {
+    pub(in crate::process) fn dismiss_draining(&mut self) {
         for index in 0..self.elders.len() {
-            self.with_elder(index, |master| {
+            self.with_draining(index, |master| {
                 if master.current.is_stopping() {
                     return;
                 }
@@ -151,17 +151,17 @@ impl Master {
         }
     }
 
-    pub(in crate::process) fn tend_elders(&mut self) {
+    pub(in crate::process) fn tend_draining(&mut self) {
         let mut index = 0;
         while index < self.elders.len() {
-            let status = self.with_elder(index, |master| {
+            let status = self.with_draining(index, |master| {
                 master.hear_readiness();
                 master.undertake();
                 master.follow_the_clock();
                 master.status_at_end()
             });
             match status {
-                Some(status) => self.forget_elder(index, status),
+                Some(status) => self.forget_draining(index, status),
                 None => index += 1,
             }
         }
@@ -171,7 +171,7 @@ impl Master {
     }
 
     /// Its memory goes, its sockets go unless others share them, what it counted stays.
-    fn forget_elder(&mut self, index: usize, status: i32) {
+    fn forget_draining(&mut self, index: usize, status: i32) {
         let elder = self.elders.remove(index);
         self.reload.status = self.reload.status.max(status);
         self.reload.totals.add(&elder.heritage);

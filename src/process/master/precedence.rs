@@ -47,7 +47,7 @@ impl Master {
         };
         for (group, setting) in (0..).zip(&self.current.heritage.loaded.settings().groups) {
             if setting.order != Order::None && is_known(&setting.name) {
-                self.current.heritage.ledger.set_held(group, true);
+                self.current.heritage.status.set_held(group, true);
             }
         }
     }
@@ -75,8 +75,8 @@ impl Master {
 fn release<'a>(heritage: &Heritage, earlier: impl Iterator<Item = &'a Sight<'a>> + Clone) {
     for (group, setting) in (0..).zip(&heritage.loaded.settings().groups) {
         let is_awaited = |other: &Sight<'_>| other.unfinished().contains(&setting.name.as_str());
-        if heritage.ledger.is_held(group) && !earlier.clone().any(is_awaited) {
-            heritage.ledger.set_held(group, false);
+        if heritage.status.is_held(group) && !earlier.clone().any(is_awaited) {
+            heritage.status.set_held(group, false);
         }
     }
 }
@@ -100,9 +100,9 @@ mod tests {
             let children = std::slice::from_ref(receiver);
             let sight = Sight { heritage: &former.heritage, repair: &repair, children };
             release(&new.heritage, [sight].iter());
-            assert_eq!(new.heritage.ledger.is_held(0), expected);
+            assert_eq!(new.heritage.status.is_held(0), expected);
         };
-        new.heritage.ledger.set_held(0, true);
+        new.heritage.status.set_held(0, true);
         receiver.process = Some(ProcessId::own());
         check(&receiver, true);
 

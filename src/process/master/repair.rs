@@ -9,9 +9,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::obituary::Occupation;
 use crate::process::roles::quarantine::SetAside;
-use crate::process::roles::receiver::circumstances;
+use crate::process::roles::receiver::envelope;
 use crate::process::roles::role::Role;
-use crate::routing::envelope::Circumstances;
+use crate::routing::envelope::Envelope;
 use crate::shm::{Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired, WorkerStatistics};
 use crate::sys::clock::realtime_ns;
 use crate::sys::process::{ExitStatus, ProcessId};
@@ -42,7 +42,7 @@ pub struct Dead<'a> {
     /// Something that it was to send lies in its outbox.
     pub has_unsent: bool,
     /// What it had read, if it was a receiver.
-    pub remains: Option<Remains<'a>>,
+    pub remains: Option<Leftover<'a>>,
 }
 
 impl Dead<'_> {
@@ -53,20 +53,20 @@ impl Dead<'_> {
 }
 
 /// What a dead receiver had read.
-pub struct Remains<'a> {
+pub struct Leftover<'a> {
     /// Where it read to.
     pub memory: &'a ReceiveMemory,
     /// Where it read from.
     pub socket: &'a UdpListener,
     /// Index of that listener.
     pub listener: u16,
-    /// Its last pulse.
-    pub pulse: u64,
+    /// Its last heartbeat.
+    pub heartbeat: u64,
 }
 
-impl Remains<'_> {
-    fn circumstances(&self, message: &Received<'_>) -> Option<Circumstances> {
-        circumstances(message, self.socket, self.listener, realtime_ns()).ok()
+impl Leftover<'_> {
+    fn envelope(&self, message: &Received<'_>) -> Option<Envelope> {
+        envelope(message, self.socket, self.listener, realtime_ns()).ok()
     }
 }
 
@@ -106,7 +106,7 @@ impl RepairShop {
     }
 
     /// Notes that the process at this place is ended for being too slow with the message it has in hand, which this tells
-    /// from the next one: when a worker began with it, the pulse of a receiver. The death counts against the message.
+    /// from the next one: when a worker began with it, the heartbeat of a receiver. The death counts against the message.
     /// False when that was noted before.
     pub fn condemn(&mut self, place: u32, mark: u64) -> bool {
         self.condemned.insert(place, mark) != Some(mark)
@@ -142,8 +142,8 @@ impl RepairShop {
         }
     }
 
-    fn after_receiver(&mut self, dead: &Dead<'_>, remains: &Remains<'_>) -> Finding {
-        let blame = self.blame(dead, remains.pulse, remains.memory.earlier_deaths());
+    fn after_receiver(&mut self, dead: &Dead<'_>, remains: &Leftover<'_>) -> Finding {
+        let blame = self.blame(dead, remains.heartbeat, remains.memory.earlier_deaths());
         match remains.memory.after_death(blame == Blame::Message, RECEIVERS_PER_MESSAGE) {
             InHand::Nothing => Finding::NOTHING,
             InHand::Again { message, deaths } => {
@@ -155,7 +155,7 @@ impl RepairShop {
                 let fingerprint = fingerprint(&message);
                 let set_aside = SetAside {
                     group: String::new(),
-                    circumstances: remains.circumstances(&message),
+                    envelope: remains.envelope(&message),
                     continuation: Vec::new(),
                     xdata: Vec::new(),
                     attempts: deaths,
@@ -284,10 +284,10 @@ fn set_aside(role: &Role, record: QuarantinedRecord, deaths: Vec<String>) -> Set
         Role::Worker { name, .. } => name.clone(),
         _ => String::new(),
     };
-    let (circumstances, continuation) = Circumstances::decode_first(&record.meta).ok().unzip();
+    let (envelope, continuation) = Envelope::decode_first(&record.meta).ok().unzip();
     SetAside {
         group,
-        circumstances,
+        envelope,
         continuation: continuation.unwrap_or_default().to_vec(),
         xdata: record.xdata,
         attempts: record.attempts,
@@ -333,14 +333,14 @@ mod tests {
 
     impl Scene {
         fn push(&self, body: &[u8]) {
-            let circumstances = Circumstances {
+            let envelope = Envelope {
                 source: "192.0.2.1:5060".parse().unwrap(),
                 destination: "192.0.2.2:5060".parse().unwrap(),
                 listener: 0,
                 transport: Transport::Udp,
                 received_at_ns: 1,
             };
-            let meta = [&circumstances.encode()[..], b"\x01\0\x06RESUME"].concat();
+            let meta = [&envelope.encode()[..], b"\x01\0\x06RESUME"].concat();
             let record = Record { meta: &meta, body, xdata: b"x", received_at_ns: 1 };
             self.queues.producer(0).push(0, &record).unwrap();
         }
@@ -349,7 +349,7 @@ mod tests {
         fn take_and_die(&mut self, index: u32, status: ExitStatus) -> Finding {
             let mut consumer = self.queues.consumer(0, index);
             assert!(consumer.next().is_some());
-            bury(&mut self.shop, &worker(index), status)
+            reap(&mut self.shop, &worker(index), status)
         }
     }
 
@@ -364,7 +364,7 @@ mod tests {
         is_new
     }
 
-    fn bury(shop: &mut RepairShop, role: &Role, status: ExitStatus) -> Finding {
+    fn reap(shop: &mut RepairShop, role: &Role, status: ExitStatus) -> Finding {
         shop.after_death(&Dead {
             place: PLACE,
             role,
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!((set_aside.message.as_slice(), set_aside.group.as_str()), (&b"poison"[..], "calls"));
         assert_eq!((set_aside.xdata.as_slice(), set_aside.attempts), (&b"x"[..], 2));
         assert_eq!(set_aside.continuation, b"\x01\0\x06RESUME");
-        assert_eq!(set_aside.circumstances.unwrap().source.to_string(), "192.0.2.1:5060");
+        assert_eq!(set_aside.envelope.unwrap().source.to_string(), "192.0.2.1:5060");
         assert_eq!(set_aside.deaths.len(), 2);
         assert!(set_aside.deaths.iter().all(|death| death.contains("SIGSEGV")), "{:?}", set_aside.deaths);
         assert!(scene.shop.is_drained(0) && scene.shop.undone().is_empty());
@@ -437,13 +437,13 @@ mod tests {
         assert_ne!(started_at_ns, 0);
         // It finished in time after all and had begun with another one when it was killed.
         assert!(condemn(&mut scene.shop, started_at_ns - 1));
-        bury(&mut scene.shop, &worker(0), KILL);
+        reap(&mut scene.shop, &worker(0), KILL);
         for attempts in 2..=3 {
             scene.queues.consumer(0, 0).next().unwrap();
             let started_at_ns = scene.shop.worker(0, 0).started_at_ns;
             assert!(condemn(&mut scene.shop, started_at_ns));
             assert!(!condemn(&mut scene.shop, started_at_ns));
-            let finding = bury(&mut scene.shop, &worker(0), KILL);
+            let finding = reap(&mut scene.shop, &worker(0), KILL);
             match attempts {
                 2 => assert_eq!(finding.occupation, Occupation::Message { attempts, is_started: true }),
                 _ => assert_eq!(finding.occupation, Occupation::Quarantined { size: 4, attempts }),

@@ -23,7 +23,7 @@ use crate::telemetry::log::Level;
 /// and then to its group, and what is accepted takes less time than this to be finished on most days.
 const GRACE: Duration = Duration::from_millis(100);
 /// Whoever was killed is gone within this time, or hangs in the kernel.
-const END_PATIENCE: Duration = Duration::from_secs(5);
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Master {
     pub(in crate::process) fn begin_to_stop(&mut self, signal: Signal) {
@@ -43,7 +43,7 @@ impl Master {
         self.say(Level::Notice, format_args!("{signal}: stopping, finishing accepted messages"));
         let is_started = self.current.phase != Phase::Starting;
         self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
-        self.current.heritage.ledger.set_stopping();
+        self.current.heritage.status.set_stopping();
         self.hurry_everybody();
         self.service_manager.stopping();
         self.give_up_reloading();
@@ -116,7 +116,7 @@ impl Master {
     fn are_receivers_needed(&self, since: Instant) -> bool {
         let is_time_left = since.elapsed() < self.exit_timeout() / 2;
         let is_told = self.current.heritage.loaded.settings().is_stop_told
-            && self.current.heritage.ledger.is_stopping();
+            && self.current.heritage.status.is_stopping();
         is_told && is_time_left && !self.current.repair.undone().is_empty()
     }
 
@@ -236,7 +236,7 @@ impl Master {
     /// How long a stop may take.
     pub(in crate::process) fn exit_timeout(&self) -> Duration {
         let usual = Duration::from_secs(u64::from(self.current.heritage.loaded.settings().exit_timeout_s));
-        if self.current.damage.is_found() { usual.min(damage::PATIENCE) } else { usual }
+        if self.current.damage.is_found() { usual.min(damage::TIMEOUT) } else { usual }
     }
 
     /// The exit status of this generation, when it is at its end.
@@ -274,7 +274,7 @@ fn judge_end(phase: Phase, living_count: usize, is_undertaking_idle: bool) -> Op
             (living_count == 0 && is_undertaking_idle).then_some(EXIT_ORDERLY)
         }
         Phase::Ending { status, .. } if living_count == 0 => Some(status),
-        Phase::Ending { status, since } if since.elapsed() >= END_PATIENCE => Some(status.max(EXIT_UNDONE)),
+        Phase::Ending { status, since } if since.elapsed() >= END_TIMEOUT => Some(status.max(EXIT_UNDONE)),
         _ => None,
     }
 }
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn the_end_comes_when_nobody_is_left_or_nobody_more_can_be_ended() {
         let now = Instant::now();
-        let long_ago = now.checked_sub(END_PATIENCE).unwrap();
+        let long_ago = now.checked_sub(END_TIMEOUT).unwrap();
         let check = |phase, living_count, is_undertaking_idle, expected| {
             assert_eq!(
                 judge_end(phase, living_count, is_undertaking_idle),

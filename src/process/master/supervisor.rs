@@ -210,7 +210,7 @@ fn died_early(early_deaths: u32, now: Milliseconds, patience: &Patience) -> (Sta
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience =
+    const TIMEOUT: Patience =
         Patience { first_delay_ms: 10, longest_delay_ms: 5_000, forgiven_each_ms: 20, early_deaths_max: 4 };
 
     fn wanted(early_deaths: u32) -> State {
@@ -273,7 +273,7 @@ mod tests {
         ];
         for (state, event, now, next_state, action) in rows {
             assert_eq!(
-                next(state, event, now, &PATIENCE),
+                next(state, event, now, &TIMEOUT),
                 (next_state, action),
                 "{state:?} {event:?} at {now}"
             );
@@ -309,7 +309,7 @@ mod tests {
             (State::Gone, 0, false),
         ];
         for (state, now, expected) in rows {
-            assert_eq!(state.is_on_probation(now, &PATIENCE), expected, "{state:?} at {now}");
+            assert_eq!(state.is_on_probation(now, &TIMEOUT), expected, "{state:?} at {now}");
         }
     }
 

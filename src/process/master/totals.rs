@@ -83,18 +83,18 @@ impl Totals {
     }
 
     /// Writes them down for the generation that serves, and how many older ones live.
-    pub fn write(&self, heritage: &Heritage, elder_count: u64) {
-        let ledger = &heritage.ledger;
-        ledger.set_elder_count(elder_count);
+    pub fn write(&self, heritage: &Heritage, draining_count: u64) {
+        let status = &heritage.status;
+        status.set_draining_count(draining_count);
         for (index, row) in (0..).zip(heritage.loaded.registry.counters()) {
             if let Some(value) = self.counters.get(&*row.name) {
-                ledger.set_counter(index, *value);
+                status.set_counter(index, *value);
             }
         }
         for (group, setting) in (0..).zip(&heritage.loaded.settings().groups) {
             let mut figures = self.groups.get(&setting.name).cloned().unwrap_or_default();
             let waiting = self.waiting.get(&setting.name).copied().unwrap_or_default();
-            ledger.set_group(group, &mut figures, waiting);
+            status.set_group(group, &mut figures, waiting);
         }
     }
 }
@@ -136,21 +136,21 @@ mod tests {
         let mut totals = Totals::default();
         totals.add(&first.heritage);
         totals.write(&second.heritage, 1);
-        let ledger = &second.heritage.ledger;
+        let status = &second.heritage.status;
         let index = second.heritage.loaded.registry.counter("sworker.delegated").unwrap().0;
-        assert_eq!((ledger.counter(index), ledger.counter(9_999)), (5, 0));
-        assert_eq!((ledger.elder_count(), ledger.waiting(1), ledger.waiting(0)), (1, 1, 0));
+        assert_eq!((status.counter(index), status.counter(9_999)), (5, 0));
+        assert_eq!((status.draining_count(), status.waiting(1), status.waiting(0)), (1, 1, 0));
         let mut calls = second.heritage.queues.group_statistics(1);
-        ledger.add_to(1, &mut calls);
+        status.add_to(1, &mut calls);
         assert_eq!((calls.name.as_str(), calls.delegated, calls.depth), ("calls", 4, 3));
 
         totals.add(&second.heritage);
         totals.forget_waiting();
         totals.write(&third.heritage, 0);
-        let ledger = &third.heritage.ledger;
-        assert_eq!((ledger.counter(index), ledger.elder_count(), ledger.waiting(0)), (7, 0, 0));
+        let status = &third.heritage.status;
+        assert_eq!((status.counter(index), status.draining_count(), status.waiting(0)), (7, 0, 0));
         let mut other = third.heritage.queues.group_statistics(0);
-        ledger.add_to(0, &mut other);
+        status.add_to(0, &mut other);
         assert_eq!(other.delegated, 0);
     }
 
@@ -167,9 +167,9 @@ mod tests {
         sum.write(&second.heritage, 0);
         let index = second.heritage.loaded.registry.counter("sworker.delegated").unwrap().0;
         let mut calls = GroupStatistics::default();
-        second.heritage.ledger.add_to(0, &mut calls);
-        assert_eq!((second.heritage.ledger.counter(index), calls.delegated), (10, 2));
-        assert_eq!(second.heritage.ledger.waiting(0), 0);
+        second.heritage.status.add_to(0, &mut calls);
+        assert_eq!((second.heritage.status.counter(index), calls.delegated), (10, 2));
+        assert_eq!(second.heritage.status.waiting(0), 0);
 
         // What an operator began anew is less than nothing in the generation he did it in.
         count(&first, "sworker.delegated", 10_u64.wrapping_neg());
@@ -177,7 +177,7 @@ mod tests {
         less.add(&first.heritage);
         (0..2).for_each(|_| sum.merge(&less));
         sum.write(&second.heritage, 0);
-        assert_eq!(second.heritage.ledger.counter(index), 10_u64.wrapping_neg());
+        assert_eq!(second.heritage.status.counter(index), 10_u64.wrapping_neg());
 
         for nonsense in ["", "{}", "[]", "{\"counters\":{\"a\":-1},\"groups\":{}}"] {
             assert!(Totals::decode(nonsense).is_none(), "{nonsense}");

@@ -21,7 +21,7 @@ use crate::process::roles::role::Role;
 pub struct Watchdog {
     groups_ms: Vec<u32>,
     others_ms: u32,
-    pulses: HashMap<u32, Pulse>,
+    heartbeats: HashMap<u32, Heartbeat>,
     /// Who was overdue at an earlier look, and still with the same thing.
     suspects: HashMap<u32, Suspect>,
     looked_at_ns: Option<u64>,
@@ -39,7 +39,7 @@ struct Suspect {
 
 /// What a process had counted when it was last seen to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pulse {
+struct Heartbeat {
     count: u64,
     seen_at_ns: u64,
 }
@@ -110,7 +110,7 @@ impl Watchdog {
         Watchdog {
             groups_ms: settings.groups.iter().map(|group| group.deadline_ms).collect(),
             others_ms: settings.process_deadline_ms,
-            pulses: HashMap::new(),
+            heartbeats: HashMap::new(),
             suspects: HashMap::new(),
             looked_at_ns: None,
             resumed_at_ns: 0,
@@ -146,7 +146,7 @@ impl Watchdog {
         let last_ns = self.looked_at_ns.replace(now_ns).unwrap_or(now_ns);
         let gap = Duration::from_nanos(now_ns.saturating_sub(last_ns));
         if gap > gap_max.max(COUNTS_MISSED_MAX) {
-            self.pulses.clear();
+            self.heartbeats.clear();
         }
         if gap > gap_max {
             self.resumed_at_ns = now_ns;
@@ -156,7 +156,7 @@ impl Watchdog {
 
     /// The process at this place is dead: its successor has all the time again.
     pub fn forget(&mut self, place: u32) {
-        self.pulses.remove(&place);
+        self.heartbeats.remove(&place);
         self.suspects.remove(&place);
     }
 
@@ -173,7 +173,7 @@ impl Watchdog {
                 (still_ms > deadline_ms.max(LIFELESS_MS_MIN)).then_some((overdue, count))
             }
             Sight::Busy { started_at_ns } => {
-                self.pulses.remove(&place);
+                self.heartbeats.remove(&place);
                 let busy_ms = now_ns.saturating_sub(started_at_ns.max(self.resumed_at_ns)) / NS_PER_MS;
                 let overdue = Overdue::Busy { busy_ms, started_at_ns };
                 (busy_ms > deadline_ms).then_some((overdue, started_at_ns))
@@ -197,11 +197,11 @@ impl Watchdog {
 
     /// For how long the process at this place has not counted.
     fn still_ms(&mut self, place: u32, count: u64, now_ns: u64) -> u64 {
-        let pulse = self.pulses.entry(place).or_insert(Pulse { count, seen_at_ns: now_ns });
-        if pulse.count != count {
-            *pulse = Pulse { count, seen_at_ns: now_ns };
+        let heartbeat = self.heartbeats.entry(place).or_insert(Heartbeat { count, seen_at_ns: now_ns });
+        if heartbeat.count != count {
+            *heartbeat = Heartbeat { count, seen_at_ns: now_ns };
         }
-        now_ns.saturating_sub(pulse.seen_at_ns) / NS_PER_MS
+        now_ns.saturating_sub(heartbeat.seen_at_ns) / NS_PER_MS
     }
 }
 

@@ -29,7 +29,7 @@ const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
 /// While another process answers at the same socket, one looks so often whether it leaves.
 const UNTIL_IT_SERVES: Duration = Duration::from_millis(10);
 /// So long an operator is kept waiting for what becomes of a reload; it takes a tenth of a second on most days.
-const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Who has asked when this process is to leave is answered within this time.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
@@ -40,17 +40,17 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let mut server = CommandServer::new(heritage.commands.try_clone()?, Limits::USUAL);
     let mut next_publication = Instant::now();
     let mut is_published = true;
-    let pulse = heritage.pulses.block(place);
+    let heartbeat = heritage.heartbeats.block(place);
     heritage.readiness.tell(place);
     while !is_asked_to_leave(&rules) {
-        pulse.add(0, 1);
+        heartbeat.add(0, 1);
         follow_master(heritage, &rules);
         let now = Instant::now();
         if now >= next_publication {
             next_publication = now + PUBLISHED_EVERY;
             is_published = publish(heritage, &figures, is_published);
         }
-        if heritage.ledger.is_serving() {
+        if heritage.status.is_serving() {
             server.turn(&figures, next_publication.saturating_duration_since(now))?;
             if let Some(error) = server.take_refusal() {
                 heritage
@@ -61,7 +61,7 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
             std::thread::sleep(UNTIL_IT_SERVES);
         }
     }
-    if heritage.ledger.is_serving() {
+    if heritage.status.is_serving() {
         server.finish(&figures, LAST_ANSWERS);
     }
     publish(heritage, &figures, is_published);
@@ -84,7 +84,7 @@ fn publish(heritage: &Heritage, figures: &Figures<'_>, was_published: bool) -> b
 /// What is known about the server, read from what its processes leave in shared memory.
 struct Figures<'a> {
     heritage: &'a Heritage,
-    wish_count: Cell<u32>,
+    request_count: Cell<u32>,
     /// The place of this process.
     place: u32,
     /// Of all places. They are asked for all the time: text that is put together anew lets the heap grow for hours.
@@ -95,7 +95,7 @@ struct Figures<'a> {
 impl<'a> Figures<'a> {
     fn new(heritage: &'a Heritage, place: u32) -> Figures<'a> {
         let titles = heritage.places.iter().map(ToString::to_string).collect();
-        Figures { heritage, wish_count: Cell::new(0), place, titles, waiting: RefCell::default() }
+        Figures { heritage, request_count: Cell::new(0), place, titles, waiting: RefCell::default() }
     }
 }
 
@@ -105,7 +105,7 @@ const LOG_LEVEL: (&str, &str) = ("core", "debug");
 impl Figures<'_> {
     /// What was counted, by former generations too. A counter that was begun anew is below 0 in one block.
     fn counted(&self, counter: u32) -> u64 {
-        self.heritage.counters.sum(counter).wrapping_add(self.heritage.ledger.counter(counter))
+        self.heritage.counters.sum(counter).wrapping_add(self.heritage.status.counter(counter))
     }
 
     fn setting_row(&self, setting: &LiveSetting) -> SettingRow {
@@ -188,7 +188,7 @@ impl Server for Figures<'_> {
     }
 
     fn group_states(&self) -> Vec<GroupState> {
-        let ledger = &self.heritage.ledger;
+        let status = &self.heritage.status;
         let living = |group| {
             let rows =
                 (0..).zip(&self.heritage.places).filter_map(|(place, _)| self.heritage.processes.read(place));
@@ -196,24 +196,24 @@ impl Server for Figures<'_> {
         };
         let state = |group| GroupState {
             workers: living(group),
-            draining: ledger.waiting(group),
-            degraded: ledger.degraded(group),
+            draining: status.waiting(group),
+            degraded: status.degraded(group),
         };
         (0..self.heritage.queues.group_count()).map(state).collect()
     }
 
     fn generation(&self) -> (u64, u64) {
-        (self.heritage.generation, self.heritage.ledger.elder_count())
+        (self.heritage.generation, self.heritage.status.draining_count())
     }
 
     fn reload(&self) -> Result<String, String> {
         // Several may be asked for in one turn, and each is waited for.
-        self.heritage.pulses.block(self.place).add(0, 1);
-        let number = self.wish_count.get() + 1;
-        self.wish_count.set(number);
+        self.heritage.heartbeats.block(self.place).add(0, 1);
+        let number = self.request_count.get() + 1;
+        self.request_count.set(number);
         // Two control processes never ask under one number: that of their process is part of it.
         let number = (ProcessId::own().number() as u64) << 32 | u64::from(number);
-        self.heritage.reload_line.ask(number, RELOAD_PATIENCE)
+        self.heritage.reload_line.ask(number, RELOAD_TIMEOUT)
     }
 
     fn counters(&self) -> Vec<(String, u64)> {

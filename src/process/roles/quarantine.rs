@@ -5,7 +5,7 @@
 //!
 //!  sworker quarantine 1
 //!  group: calls
-//!  source: 192.0.2.1:5060          …the circumstances…
+//!  source: 192.0.2.1:5060          …the envelope…
 //!  route: RESUME                    where it was to go on, if not from the beginning; `continuation:` says it in full
 //!  xdata: 0261                      as it travelled, in hexadecimal
 //!  death: worker calls/1 (pid 7) ended by signal 11 …
@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 
-use crate::routing::continuation::{Continuation, Goal};
-use crate::routing::envelope::Circumstances;
+use crate::routing::continuation::{Continuation, Resume};
+use crate::routing::envelope::Envelope;
 use crate::transport::endpoint::Transport;
 
 /// A message that ended too many processes, with all that is known about it.
@@ -35,7 +35,7 @@ pub struct SetAside {
     /// Name of the group it was delegated to; empty when receivers ended over it.
     pub group: String,
     /// Where from, where to, by which listener and when; `None` when that could not be read.
-    pub circumstances: Option<Circumstances>,
+    pub envelope: Option<Envelope>,
     /// How it was to go on, as that travelled; empty when it was to be processed from the beginning.
     pub continuation: Vec<u8>,
     /// What the script sent along, as it travelled.
@@ -81,19 +81,20 @@ impl SetAside {
     /// The contents of its file.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = format!("{FIRST_LINE}\ngroup: {}\n", self.group);
-        if let Some(circumstances) = &self.circumstances {
+        if let Some(envelope) = &self.envelope {
             text.push_str(&format!(
                 "source: {}\ndestination: {}\nlistener: {}\ntransport: {}\nreceived_at_ns: {}\n",
-                circumstances.source,
-                circumstances.destination,
-                circumstances.listener,
-                circumstances.transport.name(),
-                circumstances.received_at_ns
+                envelope.source,
+                envelope.destination,
+                envelope.listener,
+                envelope.transport.name(),
+                envelope.received_at_ns
             ));
         }
         text.push_str(&format!("set_aside_at_ns: {}\n", self.set_aside_at_ns));
         text.push_str(&format!("attempts: {}\nfingerprint: {:016x}\n", self.attempts, self.fingerprint));
-        if let Ok(Continuation { goal: Goal::Route(route), .. }) = Continuation::decode(&self.continuation) {
+        if let Ok(Continuation { goal: Resume::Route(route), .. }) = Continuation::decode(&self.continuation)
+        {
             text.push_str(&format!("route: {}\n", route.escape_ascii()));
         }
         if !self.continuation.is_empty() {
@@ -121,7 +122,7 @@ impl SetAside {
         let fingerprint = lines.value("fingerprint")?;
         Ok(SetAside {
             group: lines.value("group")?.to_owned(),
-            circumstances: lines.circumstances()?,
+            envelope: lines.envelope()?,
             continuation: match lines.value("continuation") {
                 Ok(_) => lines.bytes("continuation")?,
                 // There was none, or an earlier version wrote the file.
@@ -172,11 +173,11 @@ impl<'a> Lines<'a> {
         HEXLOWER.decode(self.value(key)?.as_bytes()).map_err(|_| Unreadable::Broken(key))
     }
 
-    fn circumstances(&self) -> Result<Option<Circumstances>, Unreadable> {
+    fn envelope(&self) -> Result<Option<Envelope>, Unreadable> {
         if self.value("source").is_err() {
             return Ok(None);
         }
-        Ok(Some(Circumstances {
+        Ok(Some(Envelope {
             source: self.number("source")?,
             destination: self.number("destination")?,
             listener: self.number("listener")?,
@@ -261,7 +262,7 @@ mod tests {
     fn set_aside(message: &[u8], at_ns: u64) -> SetAside {
         SetAside {
             group: "calls".to_owned(),
-            circumstances: Some(Circumstances {
+            envelope: Some(Envelope {
                 source: "192.0.2.1:5060".parse().unwrap(),
                 destination: "[2001:db8::1]:5070".parse().unwrap(),
                 listener: 3,
@@ -282,7 +283,7 @@ mod tests {
     fn what_was_kept_is_read_back() {
         let usual = set_aside(b"INVITE sip:a SIP/2.0\r\n\r\nbody\n\n\xff\0", 1_795_422_316_123_456_789);
         let rows = [
-            SetAside { circumstances: None, ..usual.clone() },
+            SetAside { envelope: None, ..usual.clone() },
             SetAside { deaths: vec![], xdata: vec![], ..usual.clone() },
             SetAside { continuation: vec![], ..usual.clone() },
             SetAside { continuation: b"broken".to_vec(), ..usual.clone() },

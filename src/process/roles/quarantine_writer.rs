@@ -17,7 +17,7 @@ use super::quarantine::{Quarantine, SetAside};
 use super::role::Role;
 use crate::engine::perform::{Engine, EngineParts};
 use crate::process::heritage::Heritage;
-use crate::routing::envelope::Datagram;
+use crate::routing::envelope::Incoming;
 use crate::sys::process::{ProcessId, exit_now, is_shortage};
 use crate::sys::session;
 use crate::sys::signal::{self, Signal};
@@ -31,7 +31,7 @@ const WAITING_MAX: usize = 64;
 /// So many are at work at the same time.
 const RUNNING_MAX: usize = 4;
 /// Whoever takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where no descriptor is left, one looks again so often.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -77,7 +77,7 @@ impl Undertaking {
     /// Ends those that hang.
     pub fn end_the_hanging(&mut self) {
         for (process, since) in &self.running {
-            if since.elapsed() > PATIENCE {
+            if since.elapsed() > TIMEOUT {
                 // Who is gone already is no error, and any other one would be met again and again.
                 let _ = signal::send(*process, Signal::SIGKILL);
             }
@@ -125,7 +125,7 @@ fn settle(heritage: &Heritage, group: &str) -> io::Result<()> {
     }
     signal::unblock_all()?;
     let role = Role::Worker { group: 0, name: group.to_owned(), index: 0 };
-    let give_up_at = Instant::now() + PATIENCE / 2;
+    let give_up_at = Instant::now() + TIMEOUT / 2;
     loop {
         match child::confine(heritage, &role) {
             Err(error) if is_shortage(&error) && Instant::now() < give_up_at => std::thread::sleep(PAUSE),
@@ -151,7 +151,7 @@ fn keep(heritage: &Heritage, set_aside: &SetAside) {
 
 /// 500 where one is owed: a request other than ACK, by the listener it came in by.
 fn answer(heritage: &Heritage, set_aside: &SetAside, pid: u32) {
-    let Some(circumstances) = set_aside.circumstances else { return };
+    let Some(envelope) = set_aside.envelope else { return };
     let mut engine = Engine::new(EngineParts {
         loaded: heritage.loaded.clone(),
         outbox: Box::new(DirectOutbox::new(heritage.listeners.clone())),
@@ -162,21 +162,21 @@ fn answer(heritage: &Heritage, set_aside: &SetAside, pid: u32) {
         process: ProcessIdentity { index: 0, pid, kind: ProcessKind::Worker { group: 0 } },
         secret: heritage.secret,
     });
-    engine.answer_with(500, &Datagram { bytes: &set_aside.message, circumstances });
+    engine.answer_with(500, &Incoming { bytes: &set_aside.message, envelope });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::process::start::boot::tests::Scene;
-    use crate::routing::envelope::Circumstances;
+    use crate::routing::envelope::Envelope;
     use crate::transport::endpoint::Transport;
     use std::net::UdpSocket;
 
     fn set_aside(message: &str) -> SetAside {
         SetAside {
             group: "calls".to_owned(),
-            circumstances: None,
+            envelope: None,
             continuation: vec![],
             xdata: vec![],
             attempts: 2,
@@ -224,18 +224,14 @@ mod tests {
         let reply = request("INVITE").replacen("INVITE sip:a@b SIP/2.0", "SIP/2.0 200 OK", 1);
         for message in [request("ACK"), reply, "no message at all, and long enough".into(), request("INVITE")]
         {
-            let circumstances = Circumstances {
+            let envelope = Envelope {
                 source: address,
                 destination: scene.heritage.listeners.udp(0).unwrap().address(),
                 listener: 0,
                 transport: Transport::Udp,
                 received_at_ns: 1,
             };
-            answer(
-                &scene.heritage,
-                &SetAside { circumstances: Some(circumstances), ..set_aside(&message) },
-                7,
-            );
+            answer(&scene.heritage, &SetAside { envelope: Some(envelope), ..set_aside(&message) }, 7);
         }
         let mut bytes = [0; 2000];
         let size = sender.recv(&mut bytes).unwrap();

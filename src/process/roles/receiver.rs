@@ -21,8 +21,8 @@ use super::waiting::WaitingDelegate;
 use crate::config::settings::Settings;
 use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
-use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Onward};
-use crate::routing::envelope::{Circumstances, Datagram};
+use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
+use crate::routing::envelope::{Envelope, Incoming};
 use crate::shm::{self, CounterBlock, Placement, Producer, PushError, Record};
 use crate::state::poison::Known;
 use crate::sys::clock::{monotonic_ns, realtime_ns};
@@ -63,9 +63,9 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
     delegate.mark_repeated(Rc::clone(&is_repeated));
     let process_index = process.index;
     let engine = heritage.engine(process, Some(Box::new(delegate)));
-    let pulse = heritage.pulses.block(process_index);
+    let heartbeat = heritage.heartbeats.block(process_index);
     let refusals = Throttle::default();
-    let mut reader = Reader { heritage, engine, socket, listener, is_repeated, refusals, pulse };
+    let mut reader = Reader { heritage, engine, socket, listener, is_repeated, refusals, heartbeat };
     heritage.readiness.tell(process.index);
 
     let mut batch_count = 0_u32;
@@ -108,25 +108,25 @@ struct Reader<'h> {
     /// The message in hand was in the hands of a receiver that died.
     is_repeated: Rc<Cell<bool>>,
     refusals: Throttle,
-    pulse: CounterBlock,
+    heartbeat: CounterBlock,
 }
 
 impl Reader<'_> {
     /// Shows that this process moves.
     fn beat(&self) {
-        self.pulse.add(0, 1);
+        self.heartbeat.add(0, 1);
     }
 
     fn handle(&mut self, batch: &mut ReceiveBatch<'_>) {
         let received_at_ns = realtime_ns();
-        let is_stopping = self.heritage.ledger.is_stopping() && self.heritage.loaded.settings().is_stop_told;
+        let is_stopping = self.heritage.status.is_stopping() && self.heritage.loaded.settings().is_stop_told;
         while let Some(received) = batch.current() {
             batch.begin();
             self.beat();
             self.engine.set_followed(batch.is_followed());
-            match circumstances(&received, self.socket, self.listener, received_at_ns) {
-                Ok(circumstances) => {
-                    self.receive(&Datagram { bytes: received.bytes, circumstances }, is_stopping);
+            match envelope(&received, self.socket, self.listener, received_at_ns) {
+                Ok(envelope) => {
+                    self.receive(&Incoming { bytes: received.bytes, envelope }, is_stopping);
                 }
                 Err(refusal) => tell(&self.heritage.log, &self.refusals, refusal, &received),
             }
@@ -136,7 +136,7 @@ impl Reader<'_> {
         self.engine.after_batch();
     }
 
-    fn receive(&mut self, datagram: &Datagram<'_>, is_stopping: bool) {
+    fn receive(&mut self, datagram: &Incoming<'_>, is_stopping: bool) {
         match self.heritage.remembered.known_to_receivers(datagram.bytes, monotonic_ns) {
             Known::Not if is_stopping => self.engine.receive_while_stopping(datagram),
             Known::Not => self.engine.receive(datagram),
@@ -172,18 +172,18 @@ pub(in crate::process) enum Refusal {
 }
 
 /// What is known about a datagram besides its bytes.
-pub(in crate::process) fn circumstances(
+pub(in crate::process) fn envelope(
     received: &Received<'_>,
     socket: &UdpListener,
     listener: u16,
     received_at_ns: u64,
-) -> Result<Circumstances, Refusal> {
+) -> Result<Envelope, Refusal> {
     if received.is_cut {
         return Err(Refusal::TooLong);
     }
     let source = received.source.filter(|source| source.port() != 0).ok_or(Refusal::NoSender)?;
     let destination = socket.destination(received.destination);
-    Ok(Circumstances { source, destination, listener, transport: Transport::Udp, received_at_ns })
+    Ok(Envelope { source, destination, listener, transport: Transport::Udp, received_at_ns })
 }
 
 #[cold]
@@ -263,21 +263,21 @@ impl Delegate for RingDelegate {
         &mut self,
         group: GroupIndex,
         placement: Placement,
-        datagram: &Datagram<'_>,
+        datagram: &Incoming<'_>,
         xdata: &[u8],
     ) -> Delegation {
-        let meta = datagram.circumstances.encode();
+        let meta = datagram.envelope.encode();
         self.push(group, placement, &meta, datagram.bytes, xdata)
     }
 
-    fn hand_on(&mut self, group: GroupIndex, placement: Placement, onward: &Onward<'_>) -> Delegation {
+    fn suspend(&mut self, group: GroupIndex, placement: Placement, onward: &Suspended<'_>) -> Delegation {
         if !onward.delay.is_zero() {
             let waiting = self.waiting.as_mut();
-            return waiting.map_or(Delegation::NotHere, |waiting| waiting.hand_on(group, placement, onward));
+            return waiting.map_or(Delegation::NotHere, |waiting| waiting.suspend(group, placement, onward));
         }
-        let Onward { datagram, continuation, xdata, .. } = onward;
+        let Suspended { datagram, continuation, xdata, .. } = onward;
         self.meta.clear();
-        self.meta.extend_from_slice(&datagram.circumstances.encode());
+        self.meta.extend_from_slice(&datagram.envelope.encode());
         self.meta.extend_from_slice(continuation);
         let meta = std::mem::take(&mut self.meta);
         let delegation = self.push(group, placement, &meta, datagram.bytes, xdata);
@@ -303,15 +303,15 @@ mod tests {
     use super::*;
     use crate::shm::{GroupPlan, QueuePlan, Queues};
 
-    fn datagram(bytes: &[u8]) -> Datagram<'_> {
-        let circumstances = Circumstances {
+    fn datagram(bytes: &[u8]) -> Incoming<'_> {
+        let envelope = Envelope {
             source: "192.0.2.1:5060".parse().unwrap(),
             destination: "192.0.2.2:5060".parse().unwrap(),
             listener: 3,
             transport: Transport::Udp,
             received_at_ns: 77,
         };
-        Datagram { bytes, circumstances }
+        Incoming { bytes, envelope }
     }
 
     fn queues(queue: u32) -> Queues {
@@ -333,7 +333,7 @@ mod tests {
 
         let mut consumer = queues.consumer(1, 0);
         let delivery = consumer.next().unwrap();
-        assert_eq!(Circumstances::decode(delivery.meta()), Ok(datagram(b"").circumstances));
+        assert_eq!(Envelope::decode(delivery.meta()), Ok(datagram(b"").envelope));
         assert_eq!((delivery.body(), delivery.xdata()), (&b"INVITE"[..], &b"x"[..]));
         assert!(queues.consumer(0, 0).next().is_none());
     }
@@ -386,7 +386,7 @@ mod tests {
                     destination: destination.map(|text| text.parse().unwrap()),
                     is_cut,
                 };
-                let found = circumstances(&received, &socket, 0, 1).map(|c| c.destination.to_string());
+                let found = envelope(&received, &socket, 0, 1).map(|c| c.destination.to_string());
                 assert_eq!(found, expected.map(|ip| format!("{ip}:{port}")));
             };
         check(None, None, false, Err(Refusal::NoSender));

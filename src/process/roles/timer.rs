@@ -27,10 +27,10 @@ pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
     let rules = heritage.places[place as usize].rules();
     let room = heritage.waiting_room.as_ref().ok_or_else(|| io::Error::other("there is no delay queue"))?;
     let mut mover = room.mover(heritage.queues.producer(producer));
-    let pulse = heritage.pulses.block(place);
+    let heartbeat = heritage.heartbeats.block(place);
     heritage.readiness.tell(place);
     loop {
-        pulse.add(0, 1);
+        heartbeat.add(0, 1);
         // Asked first: who is told to leave looks once more after that.
         let is_last_look = is_asked_to_leave(&rules);
         if is_orphaned(&rules) {

@@ -5,8 +5,8 @@
 //! again, so that a route which lets itself wait comes to an end.
 
 use crate::process::heritage::Heritage;
-use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Onward};
-use crate::routing::envelope::Datagram;
+use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
+use crate::routing::envelope::Incoming;
 use crate::shm::{Placement, PushError, Record, Usher};
 use crate::sys::clock::monotonic_ns;
 
@@ -30,11 +30,11 @@ impl WaitingDelegate {
 }
 
 impl Delegate for WaitingDelegate {
-    fn delegate(&mut self, _: GroupIndex, _: Placement, _: &Datagram<'_>, _: &[u8]) -> Delegation {
+    fn delegate(&mut self, _: GroupIndex, _: Placement, _: &Incoming<'_>, _: &[u8]) -> Delegation {
         Delegation::NotHere
     }
 
-    fn hand_on(&mut self, group: GroupIndex, placement: Placement, onward: &Onward<'_>) -> Delegation {
+    fn suspend(&mut self, group: GroupIndex, placement: Placement, onward: &Suspended<'_>) -> Delegation {
         if u32::from(group.0) >= self.group_count {
             return Delegation::NoSuchGroup;
         }
@@ -42,7 +42,7 @@ impl Delegate for WaitingDelegate {
             return Delegation::Full;
         }
         self.meta.clear();
-        self.meta.extend_from_slice(&onward.datagram.circumstances.encode());
+        self.meta.extend_from_slice(&onward.datagram.envelope.encode());
         self.meta.extend_from_slice(onward.continuation);
         let now_ns = monotonic_ns();
         let record = Record {
@@ -68,7 +68,7 @@ impl Delegate for WaitingDelegate {
 mod tests {
     use super::*;
     use crate::process::start::boot::tests::Scene;
-    use crate::routing::envelope::Circumstances;
+    use crate::routing::envelope::Envelope;
     use crate::transport::endpoint::Transport;
     use std::time::Duration;
 
@@ -79,20 +79,14 @@ mod tests {
         )
     }
 
-    fn circumstances() -> Circumstances {
+    fn envelope() -> Envelope {
         let source = "192.0.2.1:5060".parse().unwrap();
-        Circumstances {
-            source,
-            destination: source,
-            listener: 0,
-            transport: Transport::Udp,
-            received_at_ns: 1,
-        }
+        Envelope { source, destination: source, listener: 0, transport: Transport::Udp, received_at_ns: 1 }
     }
 
-    fn onward(delay: Duration, is_continued: bool) -> Onward<'static> {
-        let datagram = Datagram { bytes: b"m", circumstances: circumstances() };
-        Onward { datagram, continuation: b"c", xdata: b"x", delay, is_continued }
+    fn onward(delay: Duration, is_continued: bool) -> Suspended<'static> {
+        let datagram = Incoming { bytes: b"m", envelope: envelope() };
+        Suspended { datagram, continuation: b"c", xdata: b"x", delay, is_continued }
     }
 
     #[test]
@@ -107,7 +101,7 @@ mod tests {
             (GroupIndex(0), Duration::ZERO, Delegation::Full),
         ];
         for (group, delay, expected) in rows {
-            assert_eq!(delegate.hand_on(group, Placement::Usual, &onward(delay, false)), expected);
+            assert_eq!(delegate.suspend(group, Placement::Usual, &onward(delay, false)), expected);
         }
         let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
         assert_eq!(other, Delegation::NotHere);
@@ -119,13 +113,13 @@ mod tests {
         let scene = scene();
         let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
         scene.heritage.waiting_room.as_ref().unwrap().hurry();
-        let mut hand_on = |delay, is_continued| {
-            delegate.hand_on(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
+        let mut suspend = |delay, is_continued| {
+            delegate.suspend(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
         };
         let second = Duration::from_secs(1);
-        assert_eq!(hand_on(second, true), Delegation::Full);
-        assert_eq!(hand_on(second, false), Delegation::Delegated);
-        assert_eq!(hand_on(Duration::ZERO, true), Delegation::Delegated);
+        assert_eq!(suspend(second, true), Delegation::Full);
+        assert_eq!(suspend(second, false), Delegation::Delegated);
+        assert_eq!(suspend(Duration::ZERO, true), Delegation::Delegated);
     }
 
     #[test]

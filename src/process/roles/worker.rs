@@ -15,7 +15,7 @@ use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
 use crate::routing::continuation::{BrokenContinuation, Continuation};
 use crate::routing::delegation::Delegate;
-use crate::routing::envelope::{Circumstances, Datagram};
+use crate::routing::envelope::{Envelope, Incoming};
 use crate::shm::{Consumer, Delivery};
 use crate::sys::clock::monotonic_ns;
 use crate::telemetry::log::Level;
@@ -42,7 +42,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
         // Asked first: who is told to leave looks into the rings once more after that.
         let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));
         // Without a master nobody ends the wait for a former generation.
-        if !is_last_look && !is_orphaned(&rules) && heritage.ledger.is_held(u32::from(group)) {
+        if !is_last_look && !is_orphaned(&rules) && heritage.status.is_held(u32::from(group)) {
             std::thread::sleep(HELD_PAUSE);
             follow_master(heritage, &rules);
             continue;
@@ -91,9 +91,9 @@ fn process_waiting(
 }
 
 fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delivery: Delivery<'_>) {
-    match Circumstances::decode_first(delivery.meta()) {
-        Ok((circumstances, continuation)) => {
-            let datagram = Datagram { bytes: delivery.body(), circumstances };
+    match Envelope::decode_first(delivery.meta()) {
+        Ok((envelope, continuation)) => {
+            let datagram = Incoming { bytes: delivery.body(), envelope };
             if heritage.remembered.knows(group, datagram.bytes, monotonic_ns) {
                 engine.refuse_copy(&datagram);
                 return delivery.finish();
@@ -111,7 +111,7 @@ fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delive
 /// From the beginning, or where another process left it.
 pub(in crate::process) fn process_datagram(
     engine: &mut Engine,
-    datagram: &Datagram<'_>,
+    datagram: &Incoming<'_>,
     continuation: &[u8],
     xdata: &[u8],
     earlier_attempts: u32,
@@ -122,7 +122,7 @@ pub(in crate::process) fn process_datagram(
     }
     match Continuation::decode(continuation) {
         Ok(continuation) => engine.go_on(datagram, &continuation, xdata, earlier_attempts),
-        Err(BrokenContinuation) => engine.tell_broken_continuation(&datagram.circumstances),
+        Err(BrokenContinuation) => engine.tell_broken_continuation(&datagram.envelope),
     }
 }
 
@@ -153,8 +153,8 @@ mod tests {
         scene.heritage.queues.producer(0).push(0, &record).unwrap();
     }
 
-    fn circumstances(scene: &Scene, source: &UdpSocket) -> Circumstances {
-        Circumstances {
+    fn envelope(scene: &Scene, source: &UdpSocket) -> Envelope {
+        Envelope {
             source: source.local_addr().unwrap(),
             destination: scene.heritage.listeners.udp(0).unwrap().address(),
             listener: 0,
@@ -168,7 +168,7 @@ mod tests {
         let scene = Scene::new(SCRIPT);
         let source = UdpSocket::bind("127.0.0.1:0").unwrap();
         source.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let whole = circumstances(&scene, &source).encode();
+        let whole = envelope(&scene, &source).encode();
         push(&scene, &whole, &source, "first");
         push(&scene, &whole[1..], &source, "broken");
         push(&scene, &whole, &source, "second");
@@ -193,7 +193,7 @@ mod tests {
         let scene = Scene::new(SCRIPT);
         let source = UdpSocket::bind("127.0.0.1:0").unwrap();
         source.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let whole = circumstances(&scene, &source).encode();
+        let whole = envelope(&scene, &source).encode();
         push(&scene, &whole, &source, "copy");
         push(&scene, &whole, &source, "another");
         let mut consumer = scene.heritage.queues.consumer(0, 0);

@@ -49,8 +49,8 @@ use crate::shm::{
     WaitingRoomError,
 };
 use crate::sip::branch::Secret;
-use crate::state::poison::Remembered;
-use crate::state::status::Ledger;
+use crate::state::poison::PoisonCache;
+use crate::state::status::ServerStatus;
 use crate::sys::clock::realtime_ns;
 use crate::sys::credentials::{self, Identity};
 use crate::sys::process::{ProcessId, SingleThreaded};
@@ -65,11 +65,11 @@ use crate::transport::listener::{ListenError, Listeners};
 use crate::transport::udp::UdpOptions;
 
 /// How long the process that was started by hand waits for a daemon's word.
-const BIRTH_PATIENCE: Duration = Duration::from_secs(30);
+const BIRTH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the server does not start.
 #[derive(Debug)]
-pub(super) enum StartError {
+pub(in crate::process) enum StartError {
     /// The script has mistakes; all of them, ready to be printed.
     Script(String),
     /// A socket is not there.
@@ -292,7 +292,7 @@ fn prepare(
     let attachment = command_line.attachment();
     let birth = match (predecessor, attachment) {
         (None, Attachment::Daemon) => {
-            Birth::in_background(&proof, BIRTH_PATIENCE).map_err(step("detach from the terminal"))?
+            Birth::in_background(&proof, BIRTH_TIMEOUT).map_err(step("detach from the terminal"))?
         }
         (Some(_), _) | (None, Attachment::Foreground) => Birth::in_foreground(),
     };
@@ -496,18 +496,18 @@ fn make_heritage(
     let listen = |path: &Path| {
         unix_socket::listen(path).map_err(|error| StartError::ControlSocket(path.to_owned(), error))
     };
-    let is_heir = handed.is_some();
+    let is_successor = handed.is_some();
     let (commands, secret, generation) = match handed {
         Some(handed) => (handed.commands, handed.secret, handed.generation + 1),
         None => (listen(&socket)?, Secret::new(random_key()?), 0),
     };
-    if !is_heir {
+    if !is_successor {
         // The socket for commands is ours: no other server works in this directory.
         Quarantine::in_run_directory(&run_directory).sweep();
     }
     let fixed = Fixed { commands, run_directory, secret, started_at_ns: realtime_ns(), generation };
     let publish = || {
-        let publish = if is_heir { StatisticsPublisher::prepare } else { StatisticsPublisher::create };
+        let publish = if is_successor { StatisticsPublisher::prepare } else { StatisticsPublisher::create };
         publish(&name, generation, group_count, place_count).map_err(StartError::Statistics)
     };
     share(loaded, log, listeners, places, fixed, publish)
@@ -562,12 +562,12 @@ fn share(
         receive_memory: heritage::receive_memory(settings, &places)
             .map_err(step("make shared memory for receivers"))?,
         outboxes: heritage::outboxes(&places).map_err(step("make shared memory for what is sent"))?,
-        pulses: Counters::create(count, 1).map_err(step("make shared memory for heartbeats"))?,
+        heartbeats: Counters::create(count, 1).map_err(step("make shared memory for heartbeats"))?,
         counters: Counters::create(count, counter_count).map_err(step("make shared memory for counters"))?,
-        ledger: Ledger::create(counter_count, settings.groups.len() as u32)
+        status: ServerStatus::create(counter_count, settings.groups.len() as u32)
             .map_err(step("make shared memory for totals"))?,
         shared: loaded.registry.shared_state(count).map_err(step("make shared memory for values"))?,
-        remembered: Remembered::create().map_err(step("make shared memory for quarantined messages"))?,
+        remembered: PoisonCache::create().map_err(step("make shared memory for quarantined messages"))?,
         processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,
         readiness: Readiness::new().map_err(step("create the socket pair for ready processes"))?,
         reload_line: ReloadLine::new().map_err(step("create the socket pair for reloads"))?,
@@ -603,7 +603,7 @@ fn prepare_process(
     proof: &SingleThreaded,
     identity: &Identity,
     names: &Names,
-    is_heir: bool,
+    is_successor: bool,
 ) -> Result<Title, StartError> {
     let settings = heritage.loaded.settings();
     if let Some(count) = settings.open_files_limit {
@@ -619,8 +619,8 @@ fn prepare_process(
     let _ = title.show(&format!("sworkerd: {}", Role::Master), Role::Master.rules().short_name);
     heritage.log.set_process(0, heritage.master.number() as u32);
     signal::block(&master::SIGNALS).map_err(step("block signals"))?;
-    // An heir is born with the root and the user that its predecessor chose.
-    if !is_heir {
+    // A successor is born with the root and the user that its predecessor chose.
+    if !is_successor {
         become_user(heritage, identity, names)?;
     }
     limit_core_dumps(settings)?;

@@ -251,11 +251,11 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "42\n");
 
         // The same number: a process group is handed on.
-        let heir = taken(&path, 42);
+        let successor = taken(&path, 42);
         former.leave();
         drop(former);
         assert_eq!(names(folder.path()), ["pid"]);
-        drop(heir);
+        drop(successor);
         assert!(!path.exists());
     }
 

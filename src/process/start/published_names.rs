@@ -1,6 +1,6 @@
 //! By what others find this server: pid file, socket for commands, published figures.
 //!
-//! Of a server and the program that takes over from it one owns all of them at any time. The heir prepares its own
+//! Of a server and the program that takes over from it one owns all of them at any time. The successor prepares its own
 //! beside those of its predecessor and takes them when it serves; who owns none removes none.
 
 use std::fs;
@@ -49,19 +49,19 @@ impl Names {
         self.files.iter().map(NumberFile::path).chain([self.command_socket.as_path()])
     }
 
-    /// An heir that was told to take them is gone: they are ours again; what could not be taken, in words. Figures are
+    /// A successor that was told to take them is gone: they are ours again; what could not be taken, in words. Figures are
     /// none of these.
     pub fn take_back(&mut self) -> Vec<String> {
         self.files.iter_mut().map(NumberFile::take_back).filter_map(Result::err).collect()
     }
 
-    /// An heir that died has left beside them what it prepared.
-    pub fn sweep_after(&self, heir: ProcessId, figures: &StatisticsPublisher) {
-        self.files.iter().for_each(|file| file.sweep_after(heir));
+    /// A successor that died has left beside them what it prepared.
+    pub fn sweep_after(&self, successor: ProcessId, figures: &StatisticsPublisher) {
+        self.files.iter().for_each(|file| file.sweep_after(successor));
         figures.sweep_prepared();
     }
 
-    /// The heir has them from now on.
+    /// The successor has them from now on.
     pub fn leave(&mut self) {
         self.are_ours = false;
         self.files.iter_mut().for_each(NumberFile::leave);
@@ -100,19 +100,19 @@ mod tests {
         Names::prepared(file(2), socket.clone()).remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("1\n", true));
 
-        let mut heir = Names::prepared(file(2), socket.clone());
-        heir.take(figures);
+        let mut successor = Names::prepared(file(2), socket.clone());
+        successor.take(figures);
         former.leave();
         former.remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("2\n", true));
         fs::write(&path, "3\n").unwrap();
-        assert_eq!(heir.take_back(), Vec::<String>::new());
+        assert_eq!(successor.take_back(), Vec::<String>::new());
         assert_eq!(named(), "2\n");
         fs::write(folder.path().join("pid.3"), "3\n").unwrap();
-        heir.sweep_after(ProcessId::from_number(3).unwrap(), figures);
+        successor.sweep_after(ProcessId::from_number(3).unwrap(), figures);
         assert!(!folder.path().join("pid.3").exists() && path.exists());
-        assert!(heir.are_ours() && !Names::prepared(vec![], socket.clone()).are_ours());
-        heir.remove(figures);
+        assert!(successor.are_ours() && !Names::prepared(vec![], socket.clone()).are_ours());
+        successor.remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("", false));
     }
 }

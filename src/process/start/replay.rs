@@ -14,7 +14,7 @@ use crate::engine::perform::{Engine, EngineParts};
 use crate::process::roles::quarantine::SetAside;
 use crate::process::roles::worker::process_datagram;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex};
-use crate::routing::envelope::Datagram;
+use crate::routing::envelope::Incoming;
 use crate::routing::outbox::Outbox;
 use crate::routing::outgoing::{Flow, NotSent, Outgoing};
 use crate::shm::Placement;
@@ -32,8 +32,8 @@ pub fn replay(
     log: Rc<Log>,
     out: &mut dyn Write,
 ) -> Result<usize, String> {
-    let circumstances = set_aside
-        .circumstances
+    let envelope = set_aside
+        .envelope
         .ok_or("the source address of the message was not readable when it was quarantined")?;
     let kind = kind(&loaded.settings().groups, &set_aside.group)?;
     let kept = Kept { events: Rc::default(), loaded: Rc::clone(&loaded) };
@@ -51,7 +51,7 @@ pub fn replay(
         process: ProcessIdentity { index: 0, pid, kind },
         secret: Secret::new([0; 16]),
     });
-    let datagram = Datagram { bytes: &set_aside.message, circumstances };
+    let datagram = Incoming { bytes: &set_aside.message, envelope };
     match kind {
         ProcessKind::Receiver => engine.receive(&datagram),
         _ => process_datagram(&mut engine, &datagram, &set_aside.continuation, &set_aside.xdata, 0),
@@ -91,7 +91,7 @@ impl Outbox for Kept {
 }
 
 impl Delegate for Kept {
-    fn delegate(&mut self, group: GroupIndex, _: Placement, _: &Datagram<'_>, _: &[u8]) -> Delegation {
+    fn delegate(&mut self, group: GroupIndex, _: Placement, _: &Incoming<'_>, _: &[u8]) -> Delegation {
         let groups = &self.loaded.settings().groups;
         let Some(group) = groups.get(usize::from(group.0)) else { return Delegation::NoSuchGroup };
         self.events.borrow_mut().push(Event::HandedOver { group: group.name.clone() });
@@ -129,7 +129,7 @@ mod tests {
     use crate::bindings::load::{LoadRequest, Root, load};
     use crate::modules;
     use crate::routing::delegation::Xdata;
-    use crate::routing::envelope::Circumstances;
+    use crate::routing::envelope::Envelope;
     use crate::transport::endpoint::Transport;
 
     fn set_aside(group: &str) -> SetAside {
@@ -138,7 +138,7 @@ mod tests {
         let address = "127.0.0.1:5060".parse().unwrap();
         SetAside {
             group: group.to_owned(),
-            circumstances: Some(Circumstances {
+            envelope: Some(Envelope {
                 source: "192.0.2.1:5070".parse().unwrap(),
                 destination: address,
                 listener: 0,
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn what_cannot_be_played_is_told() {
         assert_eq!(run(&set_aside("gone")), Err("the script has no group \"gone\"".to_owned()));
-        let lost = SetAside { circumstances: None, ..set_aside("calls") };
+        let lost = SetAside { envelope: None, ..set_aside("calls") };
         assert!(run(&lost).unwrap_err().starts_with("the source address of the message"));
     }
 }

@@ -106,10 +106,10 @@ impl Handover {
     }
 }
 
-/// A process keeps its number when it becomes another program. Older programs do not name the heir.
+/// A process keeps its number when it becomes another program. Older programs do not name the successor.
 fn is_for_this_process(found: &Value, predecessor: ProcessId) -> bool {
     match found["heir"].as_i64() {
-        Some(heir) => heir == i64::from(ProcessId::own().number()),
+        Some(successor) => successor == i64::from(ProcessId::own().number()),
         None => predecessor == ProcessId::parent(),
     }
 }

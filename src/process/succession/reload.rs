@@ -38,11 +38,11 @@ use crate::sys::signal::{self, Signal};
 use crate::telemetry::log::Level;
 
 /// A check that takes longer hangs.
-const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many generations may finish their work at the same time; a wish beyond waits until one is done.
 const ELDERS_MAX: usize = 4;
 /// A new generation is there within this time, or the old one stays.
-const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(10);
+const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How far the master is with a reload.
 pub struct Reload {
@@ -102,10 +102,10 @@ impl Reload {
 impl Master {
     /// A signal or a command wishes another configuration. Wishes that come while one is under way become one more;
     /// those that come when another program serves are its own.
-    pub(in crate::process) fn wish_reload(&mut self) {
+    pub(in crate::process) fn request_reload(&mut self) {
         self.reload.is_wanted = true;
-        match self.upgrade.successor() {
-            Some(successor) => self.hand_on_wish(successor),
+        match self.upgrade.serving() {
+            Some(serving) => self.pass_on_request(serving),
             None if self.current.is_stopping() => self.reload.is_wanted = false,
             None => {}
         }
@@ -114,7 +114,7 @@ impl Master {
     /// One step, in each turn of the master.
     pub(in crate::process) fn go_on_reloading(&mut self) {
         self.hear_wishes();
-        self.tend_elders();
+        self.tend_draining();
         self.let_go_in_order();
         self.end_hanging_check();
         if let Phase::TakingOver { since } = self.current.phase {
@@ -143,7 +143,7 @@ impl Master {
                 continue;
             }
             self.reload.asked.push(number);
-            self.wish_reload();
+            self.request_reload();
         }
     }
 
@@ -178,7 +178,7 @@ impl Master {
     fn end_hanging_check(&mut self) {
         let Some(under_way) = &self.reload.under_way else { return };
         if let Some(check) = &under_way.check
-            && under_way.began.elapsed() > CHECK_PATIENCE
+            && under_way.began.elapsed() > CHECK_TIMEOUT
         {
             // Who is gone already is no error, and any other one would be met again and again.
             let _ = signal::send(check.helper, Signal::SIGKILL);
@@ -186,7 +186,7 @@ impl Master {
     }
 
     /// A process ended that is none of the children's.
-    pub(in crate::process) fn bury_helper(&mut self, dead: DeadChild) {
+    pub(in crate::process) fn reap_helper(&mut self, dead: DeadChild) {
         let Some(under_way) = &mut self.reload.under_way else { return };
         let Some(check) = under_way.check.take_if(|check| check.helper == dead.process) else { return };
         if self.current.is_stopping() {
@@ -234,15 +234,15 @@ impl Master {
     fn go_on_taking_over(&mut self, since: Instant) {
         if self.current.children.iter().all(|child| child.is_ready) {
             self.current.phase = Phase::Serving;
-            self.current.heritage.ledger.set_serving();
+            self.current.heritage.status.set_serving();
             if let Err(error) = self.current.heritage.statistics.take_name() {
                 self.say(Level::Error, format_args!("{error}"));
             }
-            self.dismiss_elders();
+            self.dismiss_draining();
             let number = self.current.heritage.generation;
             let words = format!("generation {number} serves after {} ms", since.elapsed().as_millis());
             self.finish_reload(Ok(words));
-        } else if since.elapsed() > TAKE_OVER_PATIENCE || self.current.is_start_hopeless() {
+        } else if since.elapsed() > TAKE_OVER_TIMEOUT || self.current.is_start_hopeless() {
             self.fall_back();
         }
     }
@@ -254,7 +254,7 @@ impl Master {
         mem::swap(&mut self.current, &mut former);
         former.heritage.statistics.unlink();
         self.elders.push(former);
-        self.dismiss_elders();
+        self.dismiss_draining();
         self.write_totals();
         self.finish_reload(Err(format!("not all processes of generation {number} started")));
     }
@@ -277,7 +277,7 @@ impl Master {
     }
 
     /// Whoever serves after this program does what was wished of this one and has not begun.
-    pub(in crate::process) fn hand_on_wish(&mut self, successor: ProcessId) {
+    pub(in crate::process) fn pass_on_request(&mut self, successor: ProcessId) {
         if mem::take(&mut self.reload.is_wanted) {
             // Who is gone already needs no other script.
             let _ = signal::send(successor, Signal::SIGHUP);
@@ -293,7 +293,7 @@ impl Master {
         if let Some(check) = self.reload.under_way.as_ref().and_then(|under_way| under_way.check.as_ref()) {
             let _ = signal::send(check.helper, Signal::SIGKILL);
         }
-        self.dismiss_elders();
+        self.dismiss_draining();
     }
 }
 

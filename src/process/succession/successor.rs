@@ -17,18 +17,18 @@ use crate::process::master::generation::Phase;
 use crate::process::master::totals::Totals;
 use crate::telemetry::log::Level;
 
-/// The heir is ready.
+/// The successor is ready.
 pub(in crate::process) const READY: u8 = 1;
-/// The predecessor leaves everything to its heir.
+/// The predecessor leaves everything to its successor.
 pub(in crate::process) const YOURS: u8 = 2;
-/// The heir has taken the names.
+/// The successor has taken the names.
 pub(in crate::process) const TAKEN: u8 = 3;
 /// A reason is cut when it is longer.
 pub(in crate::process) const REASON_SIZE_MAX: usize = 4_096;
 /// The predecessor, which looks twenty times a second, answers within this time.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The heir's end of the line to its predecessor.
+/// The successor's end of the line to its predecessor.
 #[derive(Debug)]
 pub struct Succession {
     line: UnixStream,
@@ -74,7 +74,7 @@ impl Former {
 enum Answer {
     /// Nothing yet.
     None,
-    /// Everything is the heir's.
+    /// Everything is the successor's.
     Yours,
     /// It does not exist any more.
     Gone,
@@ -133,7 +133,7 @@ impl Master {
             return;
         };
         match succession.answer() {
-            Answer::None if since.elapsed() > ANSWER_PATIENCE => {
+            Answer::None if since.elapsed() > ANSWER_TIMEOUT => {
                 self.give_up_start("the previous program does not answer");
             }
             Answer::None => {}
@@ -157,7 +157,7 @@ impl Master {
     }
 
     /// In each turn: what the program before this one has counted goes on here.
-    pub(in crate::process) fn listen_to_former(&mut self) {
+    pub(in crate::process) fn listen_to_predecessor(&mut self) {
         let Some(former) = &mut self.former else { return };
         let has_ended = former.hear();
         let told = former.last_line().and_then(|line| Totals::decode(&line));

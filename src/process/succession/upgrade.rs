@@ -35,11 +35,11 @@ use crate::sys::signal::{self, Signal};
 use crate::telemetry::log::Level;
 
 /// The new program is ready within this time, or it is told to leave.
-const HEIR_PATIENCE: Duration = Duration::from_secs(30);
+const HEIR_TIMEOUT: Duration = Duration::from_secs(30);
 /// One that is told that everything is its own has the names within this time, or it is killed.
-const NAMES_PATIENCE: Duration = Duration::from_secs(10);
+const NAMES_TIMEOUT: Duration = Duration::from_secs(10);
 /// One that was told to leave has so much more time than the messages it accepted; then it is killed.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How this program was started, to start its successor in the same way.
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ impl Program {
     }
 }
 
-/// The program that serves after this one.
-struct Successor {
+/// The program that serves now.
+struct Serving {
     process: ProcessId,
     line: UnixStream,
 }
@@ -65,16 +65,16 @@ struct Successor {
 /// How far the master is with an upgrade.
 pub struct Upgrade {
     program: Program,
-    /// Somebody wishes an upgrade that waits for a reload, or for the end of an heir.
+    /// Somebody wishes an upgrade that waits for a reload, or for the end of a successor.
     is_wanted: bool,
-    heir: Option<Heir>,
-    /// Asked to stop while the heir was about to take the names: done if it does not.
+    successor: Option<Successor>,
+    /// Asked to stop while the successor was about to take the names: done if it does not.
     stop: Option<Signal>,
     /// The one that serves now.
-    successor: Option<Successor>,
+    serving: Option<Serving>,
 }
 
-struct Heir {
+struct Successor {
     process: ProcessId,
     line: UnixStream,
     since: Instant,
@@ -86,7 +86,7 @@ struct Heir {
     given_up: Option<Instant>,
 }
 
-/// What is to be done about an heir.
+/// What is to be done about a successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Wait,
@@ -102,7 +102,7 @@ enum Step {
     Kill,
 }
 
-impl Heir {
+impl Successor {
     fn hear(&mut self) {
         let mut bytes = [0; REASON_SIZE_MAX];
         while let Ok(size @ 1..) = self.line.read(&mut bytes) {
@@ -119,9 +119,9 @@ impl Heir {
         match (self.given_up, self.told) {
             (Some(_), _) => Step::AwaitItsEnd,
             (None, None) if self.heard == [READY] => Step::TellItIsItsOwn,
-            (None, None) if self.since.elapsed() > HEIR_PATIENCE => Step::GiveUp,
+            (None, None) if self.since.elapsed() > HEIR_TIMEOUT => Step::GiveUp,
             (None, Some(_)) if self.has_names() => Step::Leave,
-            (None, Some(since)) if since.elapsed() > NAMES_PATIENCE => Step::Kill,
+            (None, Some(since)) if since.elapsed() > NAMES_TIMEOUT => Step::Kill,
             (None, _) => Step::Wait,
         }
     }
@@ -162,12 +162,12 @@ impl Heir {
 impl Upgrade {
     /// None is under way; the next one starts this program.
     pub fn new(program: Program) -> Upgrade {
-        Upgrade { program, is_wanted: false, heir: None, stop: None, successor: None }
+        Upgrade { program, is_wanted: false, successor: None, stop: None, serving: None }
     }
 
     /// Whether a new program is on its way.
     pub fn is_under_way(&self) -> bool {
-        self.heir.is_some()
+        self.successor.is_some()
     }
 
     /// Whether one is to begin as soon as nothing else is under way.
@@ -175,15 +175,15 @@ impl Upgrade {
         self.is_wanted
     }
 
-    /// The program that serves after this one, as long as it lives.
-    pub fn successor(&self) -> Option<ProcessId> {
-        self.successor.as_ref().map(|successor| successor.process)
+    /// The program that serves now, as long as it lives.
+    pub fn serving(&self) -> Option<ProcessId> {
+        self.serving.as_ref().map(|serving| serving.process)
     }
 
-    /// Keeps a wish to stop for the case that the heir does not take what it was told is its own. Whether there is such
-    /// an heir.
+    /// Keeps a wish to stop for the case that the successor does not take what it was told is its own. Whether there is such
+    /// a successor.
     pub fn has_put_off(&mut self, stop: Signal) -> bool {
-        let is_its_own = self.heir.as_ref().is_some_and(|heir| heir.told.is_some());
+        let is_its_own = self.successor.as_ref().is_some_and(|successor| successor.told.is_some());
         if is_its_own {
             self.stop = Some(stop);
         }
@@ -192,15 +192,15 @@ impl Upgrade {
 
     /// For a child that was just forked: these lines are none of its business.
     pub fn forget_lines(&mut self) {
-        self.heir = None;
         self.successor = None;
+        self.serving = None;
     }
 }
 
 impl Master {
-    /// SIGUSR2. It waits for a reload that is under way, and for an heir, which may be dead already: if that one takes
+    /// SIGUSR2. It waits for a reload that is under way, and for a successor, which may be dead already: if that one takes
     /// over, the wish is fulfilled.
-    pub(in crate::process) fn wish_upgrade(&mut self) {
+    pub(in crate::process) fn request_upgrade(&mut self) {
         self.upgrade.is_wanted = true;
         if self.upgrade.is_under_way() {
             let text = "SIGUSR2: an upgrade is already running; if it fails, another one is started";
@@ -210,35 +210,35 @@ impl Master {
 
     fn begin_upgrade(&mut self) {
         self.upgrade.is_wanted = false;
-        match self.fork_heir() {
-            Ok(heir) => {
+        match self.fork_successor() {
+            Ok(successor) => {
                 self.say(
                     Level::Notice,
-                    format_args!("SIGUSR2: started the new program as process {}", heir.process),
+                    format_args!("SIGUSR2: started the new program as process {}", successor.process),
                 );
-                self.upgrade.heir = Some(heir);
+                self.upgrade.successor = Some(successor);
             }
             Err(error) => self.say(Level::Error, format_args!("could not start the new program: {error}")),
         }
     }
 
-    fn fork_heir(&mut self) -> io::Result<Heir> {
+    fn fork_successor(&mut self) -> io::Result<Successor> {
         let (line, others) = UnixStream::pair()?;
         line.set_nonblocking(true)?;
         match process::fork(&self.proof)? {
             Fork::Child => {
-                let error = self.become_heir(&others);
+                let error = self.become_successor(&others);
                 Succession::new(others).give_up(&format!("could not execute the new program: {error}"));
                 exit_now(crate::process::roles::child::EXIT_FAILED)
             }
             Fork::Parent(process) => {
                 let (since, heard) = (Instant::now(), Vec::new());
-                Ok(Heir { process, line, since, heard, told: None, given_up: None })
+                Ok(Successor { process, line, since, heard, told: None, given_up: None })
             }
         }
     }
 
-    fn become_heir(&self, line: &UnixStream) -> io::Error {
+    fn become_successor(&self, line: &UnixStream) -> io::Error {
         // What is held back now stays so in the new program, whichever it is: this one must be able to end it.
         let script = self.reload.script.unrepeatable();
         let handed = signal::unblock(&[Signal::SIGTERM])
@@ -254,33 +254,33 @@ impl Master {
 
     /// One step, in each turn of the master.
     pub(in crate::process) fn go_on_upgrading(&mut self) {
-        let patience = self.exit_timeout() + LEAVE_PATIENCE;
+        let patience = self.exit_timeout() + LEAVE_TIMEOUT;
         let is_time =
             self.upgrade.is_wanted && self.current.phase == Phase::Serving && !self.reload.is_under_way();
-        let Some(heir) = &mut self.upgrade.heir else {
+        let Some(successor) = &mut self.upgrade.successor else {
             if is_time {
                 self.begin_upgrade();
             }
             return;
         };
-        heir.hear();
+        successor.hear();
         if matches!(self.current.phase, Phase::Ending { .. }) {
-            heir.kill();
+            successor.kill();
             return;
         }
-        let process = heir.process;
-        match heir.next_step() {
+        let process = successor.process;
+        match successor.next_step() {
             Step::Wait => {}
-            Step::TellItIsItsOwn => heir.tell_it_is_its_own(),
-            Step::Leave => self.leave_to_heir(),
-            Step::AwaitItsEnd => heir.give_up(patience),
-            Step::Kill => heir.kill(),
+            Step::TellItIsItsOwn => successor.tell_it_is_its_own(),
+            Step::Leave => self.leave_to_successor(),
+            Step::AwaitItsEnd => successor.give_up(patience),
+            Step::Kill => successor.kill(),
             Step::GiveUp => {
-                heir.give_up(patience);
+                successor.give_up(patience);
                 self.say(
                     Level::Error,
                     format_args!(
-                        "the new program (process {process}) is not ready after {HEIR_PATIENCE:?}: \
+                        "the new program (process {process}) is not ready after {HEIR_TIMEOUT:?}: \
                          stopping it"
                     ),
                 );
@@ -290,22 +290,24 @@ impl Master {
 
     /// A process ended: whether it was the new program. One that had the names and left in order was stopped, and so is
     /// this one; any other one has not taken over.
-    pub(in crate::process) fn bury_heir(&mut self, dead: &DeadChild) -> bool {
-        if self.upgrade.successor() == Some(dead.process) {
-            self.upgrade.successor = None;
+    pub(in crate::process) fn reap_successor(&mut self, dead: &DeadChild) -> bool {
+        if self.upgrade.serving() == Some(dead.process) {
+            self.upgrade.serving = None;
             return true;
         }
-        let Some(heir) = self.upgrade.heir.as_mut().filter(|heir| heir.process == dead.process) else {
+        let Some(successor) =
+            self.upgrade.successor.as_mut().filter(|successor| successor.process == dead.process)
+        else {
             return false;
         };
-        heir.hear();
-        if heir.has_names() && dead.status.is_orderly() {
-            self.leave_to_heir();
-            self.upgrade.successor = None;
+        successor.hear();
+        if successor.has_names() && dead.status.is_orderly() {
+            self.leave_to_successor();
+            self.upgrade.serving = None;
             return true;
         }
-        let (process, reason, is_told) = (heir.process, heir.reason(), heir.told.is_some());
-        self.upgrade.heir = None;
+        let (process, reason, is_told) = (successor.process, successor.reason(), successor.told.is_some());
+        self.upgrade.successor = None;
         self.names.sweep_after(process, &self.current.heritage.statistics);
         if is_told {
             self.take_names_back();
@@ -321,7 +323,7 @@ impl Master {
         true
     }
 
-    /// The heir may have died between taking one of them and telling it.
+    /// The successor may have died between taking one of them and telling it.
     fn take_names_back(&mut self) {
         for complaint in self.names.take_back() {
             self.say(Level::Error, format_args!("{complaint}"));
@@ -332,7 +334,7 @@ impl Master {
                 Level::Warning,
                 format_args!("the published statistics are lost: reloading to publish them again"),
             );
-            self.wish_reload();
+            self.request_reload();
         }
     }
 
@@ -340,16 +342,16 @@ impl Master {
     /// when the rest is counted, too.
     pub(in crate::process) fn tell_totals(&mut self) {
         let text = self.totals_of_all().encode();
-        if let Some(successor) = &mut self.upgrade.successor {
+        if let Some(serving) = &mut self.upgrade.serving {
             // What cannot be told now is no reason to stay.
-            let _ = successor.line.write_all(format!("{text}\n").as_bytes());
+            let _ = serving.line.write_all(format!("{text}\n").as_bytes());
         }
     }
 
     /// It has said that it has the names.
-    fn leave_to_heir(&mut self) {
-        let Some(Heir { process, line, .. }) = self.upgrade.heir.take() else { return };
-        self.upgrade.successor = Some(Successor { process, line });
+    fn leave_to_successor(&mut self) {
+        let Some(Successor { process, line, .. }) = self.upgrade.successor.take() else { return };
+        self.upgrade.serving = Some(Serving { process, line });
         self.is_stop_wanted = self.upgrade.stop.take().is_some();
         self.names.leave();
         self.tell_totals();
@@ -359,7 +361,7 @@ impl Master {
         );
         self.service_manager.succeeded_by(process.number() as u32);
         self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
-        self.hand_on_wish(process);
+        self.pass_on_request(process);
         self.give_up_reloading();
         // Two would answer at one socket.
         for index in 0..self.current.children.len() {
@@ -371,10 +373,10 @@ impl Master {
 
     /// The server stops: nobody is to come after it.
     pub(in crate::process) fn give_up_upgrading(&mut self) {
-        let patience = self.exit_timeout() + LEAVE_PATIENCE;
+        let patience = self.exit_timeout() + LEAVE_TIMEOUT;
         self.upgrade.is_wanted = false;
-        if let Some(heir) = &mut self.upgrade.heir {
-            heir.give_up(patience);
+        if let Some(successor) = &mut self.upgrade.successor {
+            successor.give_up(patience);
         }
     }
 }
@@ -383,25 +385,28 @@ impl Master {
 mod tests {
     use super::*;
 
-    fn heir() -> (Heir, UnixStream) {
+    fn successor() -> (Successor, UnixStream) {
         let (line, others) = UnixStream::pair().unwrap();
         line.set_nonblocking(true).unwrap();
         let process = ProcessId::from_number(i32::MAX).unwrap();
-        (Heir { process, line, since: Instant::now(), heard: vec![], told: None, given_up: None }, others)
+        (
+            Successor { process, line, since: Instant::now(), heard: vec![], told: None, given_up: None },
+            others,
+        )
     }
 
     #[test]
     fn an_heir_is_told_when_it_is_ready_and_left_to_when_it_has_the_names() {
         let check = |heard: &[&[u8]], is_told: bool, step: Step, reason: &str| {
-            let (mut heir, mut others) = heir();
-            heir.told = is_told.then(Instant::now);
+            let (mut successor, mut others) = successor();
+            successor.told = is_told.then(Instant::now);
             for word in heard {
                 others.write_all(word).unwrap();
-                heir.hear();
+                successor.hear();
             }
             drop(others);
-            heir.hear();
-            assert_eq!((heir.next_step(), heir.reason().as_str()), (step, reason), "{heard:?}");
+            successor.hear();
+            assert_eq!((successor.next_step(), successor.reason().as_str()), (step, reason), "{heard:?}");
         };
         let silent = "no reason given";
         check(&[], false, Step::Wait, silent);
@@ -419,12 +424,12 @@ mod tests {
     fn an_heir_that_takes_too_long_is_asked_to_leave_and_one_that_could_have_the_names_is_killed() {
         let ago = |time: Duration| Instant::now().checked_sub(time + Duration::from_secs(1)).unwrap();
         let check = |heard: &[u8], is_told: bool, is_given_up: bool, step: Step| {
-            let (mut heir, _others) = heir();
-            heir.heard = heard.to_vec();
-            heir.since = ago(HEIR_PATIENCE);
-            heir.told = is_told.then(|| ago(NAMES_PATIENCE));
-            heir.given_up = is_given_up.then(Instant::now);
-            assert_eq!(heir.next_step(), step, "{heard:?} {is_told} {is_given_up}");
+            let (mut successor, _others) = successor();
+            successor.heard = heard.to_vec();
+            successor.since = ago(HEIR_TIMEOUT);
+            successor.told = is_told.then(|| ago(NAMES_TIMEOUT));
+            successor.given_up = is_given_up.then(Instant::now);
+            assert_eq!(successor.next_step(), step, "{heard:?} {is_told} {is_given_up}");
         };
         check(&[], false, false, Step::GiveUp);
         check(&[], false, true, Step::AwaitItsEnd);
@@ -436,10 +441,10 @@ mod tests {
 
     #[test]
     fn who_cannot_be_told_is_not_ready_any_more() {
-        let (mut heir, others) = heir();
-        heir.heard = vec![READY];
+        let (mut successor, others) = successor();
+        successor.heard = vec![READY];
         drop(others);
-        heir.tell_it_is_its_own();
-        assert_eq!((heir.told, heir.next_step()), (None, Step::Wait));
+        successor.tell_it_is_its_own();
+        assert_eq!((successor.told, successor.next_step()), (None, Step::Wait));
     }
 }

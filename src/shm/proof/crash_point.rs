@@ -51,6 +51,7 @@ pub enum Point {
     OutboxWritten,
     OutboxDescribed,
     OutboxPut,
+    OutboxFlushed,
     OutboxCarried,
     OutboxSent,
     OutboxAdopted,
@@ -60,7 +61,7 @@ pub enum Point {
 impl Point {
     /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a message that waits, and those of
     /// an outbox.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::AttachTailStored,
         Self::AttachHeadStored,
         Self::OldestTaken,
@@ -103,6 +104,7 @@ impl Point {
         Self::OutboxWritten,
         Self::OutboxDescribed,
         Self::OutboxPut,
+        Self::OutboxFlushed,
         Self::OutboxCarried,
         Self::OutboxSent,
         Self::OutboxAdopted,
@@ -164,6 +166,7 @@ impl Point {
             Self::OutboxWritten => "outbox.write",
             Self::OutboxDescribed => "outbox.describe",
             Self::OutboxPut => "outbox.put",
+            Self::OutboxFlushed => "outbox.flush",
             Self::OutboxCarried => "outbox.carry",
             Self::OutboxSent => "outbox.sent",
             Self::OutboxAdopted => "outbox.adopt",

@@ -104,7 +104,7 @@ impl World {
     }
 
     /// The master's part after a worker's death, and its successor's life.
-    fn bury_worker(&self, worker: u32) {
+    fn reap_worker(&self, worker: u32) {
         let repair = self.queues.repair();
         let repaired = repair.worker_died(0, worker, Blame::Message);
         if let Repaired::WillRedeliver { attempts: 1.., .. } = repaired {
@@ -147,7 +147,7 @@ fn reuse_while_two_workers_take(death: Option<Point>) {
     world.produce(0, 0..3);
     let has_died = dying.join().expect("no panic").is_none();
     if has_died {
-        world.bury_worker(0);
+        world.reap_worker(0);
     }
     living.join().expect("no panic");
     world.check_end();
@@ -187,7 +187,7 @@ fn repair_disturbs_nobody() {
             let (producing, taking) = (world.clone(), world.clone());
             let producer = thread::spawn(move || producing.produce(0, 1..3));
             let worker = thread::spawn(move || taking.consume_all(&mut taking.queues.consumer(0, 1)));
-            world.bury_worker(0);
+            world.reap_worker(0);
             producer.join().expect("no panic");
             worker.join().expect("no panic");
             world.check_end();
@@ -308,7 +308,7 @@ fn death_of_a_sleeper_takes_no_wake_with_it() {
             let worker = thread::spawn(move || other.work_to_the_end(1, 1));
             world.produce(0, 0..1);
             if sleeper.join().expect("no panic") {
-                world.bury_worker(0);
+                world.reap_worker(0);
             }
             worker.join().expect("no panic");
             world.check_end();
@@ -352,7 +352,7 @@ fn one_key_through_two_producers(death: Option<Point>) {
     world.produce(1, 2..3);
     if dying.join().expect("no panic").is_none() {
         world.is_busy.store(0, Ordering::Relaxed);
-        world.bury_ordered_worker(0);
+        world.reap_ordered_worker(0);
     }
     living.join().expect("no panic");
     work_in_order(&world, &mut world.queues.consumer(0, 1));
@@ -362,7 +362,7 @@ fn one_key_through_two_producers(death: Option<Point>) {
 
 impl World {
     /// The master's part, and a successor that works on where the dead worker was.
-    fn bury_ordered_worker(&self, worker: u32) {
+    fn reap_ordered_worker(&self, worker: u32) {
         let repair = self.queues.repair();
         if let Repaired::WillRedeliver { attempts: 1.., .. } = repair.worker_died(0, worker, Blame::Message) {
             let held = self.queues.consumer(0, worker).next().expect("what the dead worker held").body()[0];

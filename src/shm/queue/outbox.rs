@@ -338,6 +338,7 @@ impl Outbox {
             if mutant::SENT_BEFORE_CARRIED {
                 self.memory.progress[0].sent.store(self.put, Ordering::Release);
             }
+            pass(Point::OutboxFlushed);
             let pending = Pending { memory: &self.memory, first: self.sent, count: self.len() };
             let count = carry(&pending).clamp(1, self.len());
             self.corrupt_count += (0..count).filter(|index| pending.packet(*index).is_none()).count() as u64;

@@ -93,6 +93,7 @@ fn death_of_a_sender_loses_nothing() {
         Point::OutboxWritten,
         Point::OutboxDescribed,
         Point::OutboxPut,
+        Point::OutboxFlushed,
         Point::OutboxCarried,
         Point::OutboxSent,
     ] {
@@ -130,7 +131,13 @@ fn abandoned_outbox_is_flushed_by_one() {
 /// The process that has adopted an outbox dies anywhere; another one adopts it.
 #[test]
 fn death_of_an_adopter_loses_nothing() {
-    for death in [Point::OutboxAdopted, Point::OutboxCarried, Point::OutboxSent, Point::OutboxGivenBack] {
+    for death in [
+        Point::OutboxAdopted,
+        Point::OutboxFlushed,
+        Point::OutboxCarried,
+        Point::OutboxSent,
+        Point::OutboxGivenBack,
+    ] {
         check(2, move || {
             let world = world();
             world.die_with_two_packets();
