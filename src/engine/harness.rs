@@ -21,11 +21,11 @@ use crate::routing::continuation::{Continuation, Interruption, Resume};
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::{Envelope, Incoming};
 use crate::routing::outbox::Outbox;
-use crate::routing::outgoing::{Flow, NotSent, Outgoing};
+use crate::routing::outgoing::{NotSent, Outgoing};
 use crate::telemetry::counters::{Count, CounterId};
 use crate::telemetry::log::{Level, Log, Sink};
 use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
-use crate::transport::endpoint::Transport;
+use crate::transport::endpoint::{Flow, Transport};
 
 /// A message that left.
 #[derive(Clone, Debug, PartialEq, Eq)]

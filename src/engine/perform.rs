@@ -27,7 +27,7 @@ use crate::routing::continuation::{Continuation, Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
 use crate::routing::envelope::{Envelope, Incoming};
 use crate::routing::outbox::Outbox;
-use crate::routing::relay::RelayFailure;
+use crate::routing::outgoing::RelayFailure;
 use crate::routing::services::StoredPlace;
 use crate::script::ast::RouteKind;
 use crate::script::host::ValueRef;

@@ -1,7 +1,7 @@
 //! The message in hand: what functions and variables work on.
 //!
 //! A context lives for one message in one process. What outlives it (script variables, buffers, the ways out) is
-//! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::relay`].
+//! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::reply`] and [`super::forward`].
 
 use super::script_view::ScriptView;
 use crate::script::program::{CompiledTemplate, Program};

@@ -17,8 +17,8 @@ use crate::script::interpreter::Interpreter;
 use crate::script::program::RouteId;
 
 use super::context::Context;
-use super::outgoing::Flow;
 use crate::telemetry::counters::SCRIPTS_FAILED;
+use crate::transport::endpoint::Flow;
 
 /// The route, and what runs it.
 pub(crate) struct OnSend {

@@ -15,13 +15,13 @@ use crate::bindings::variables::KeyRule;
 use crate::routing::context::Target;
 use crate::routing::delegation::{Delegation, GroupIndex};
 use crate::routing::envelope::Envelope;
-use crate::routing::outgoing::{Flow, NotSent, Outgoing};
+use crate::routing::outgoing::{NotSent, Outgoing};
 use crate::state::value::answer;
 use crate::telemetry::counters::BROKEN_RECEIVED;
 use crate::telemetry::counters::{CounterId, OVERLOAD_TOLD};
 use crate::telemetry::log::Sink;
 use crate::telemetry::process_identity::ProcessKind;
-use crate::transport::endpoint::Transport;
+use crate::transport::endpoint::{Flow, Transport};
 
 /// A module with the little that these scripts need.
 struct Probe {

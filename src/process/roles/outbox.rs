@@ -13,13 +13,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::routing::outbox::Outbox;
-use crate::routing::outgoing::{Flow, NotSent, Outgoing};
+use crate::routing::outgoing::{NotSent, Outgoing};
 use crate::shm::{self, CounterBlock, Outboxes, Packet, Pending, PutError};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::send::BatchSender;
 use crate::telemetry::counters::{SENDS_FAILED, SENDS_TAKEN_OVER};
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::throttle::Throttle;
+use crate::transport::endpoint::Flow;
 use crate::transport::listener::Listeners;
 
 /// The outbox of a receiver or worker.

@@ -16,13 +16,14 @@ use crate::process::roles::worker::process_datagram;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex};
 use crate::routing::envelope::Incoming;
 use crate::routing::outbox::Outbox;
-use crate::routing::outgoing::{Flow, NotSent, Outgoing};
+use crate::routing::outgoing::{NotSent, Outgoing};
 use crate::shm::Placement;
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
 use crate::telemetry::counters::CountNothing;
 use crate::telemetry::log::Log;
 use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use crate::transport::endpoint::Flow;
 
 /// Runs the routes on the message, as a worker of its group would at its first delivery, or a receiver where it has no
 /// group. What would be sent or handed over goes to `out`; gives the number of messages.
