@@ -16,14 +16,13 @@ use regex::bytes::Regex;
 use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
 use crate::script::interpreter::{Interpreter, Limits};
 use crate::script::program::RouteId;
-use crate::shm::{BATCH_COUNT, Locking, Placement};
+use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
 use crate::sip::{Edits, Message, write};
-use crate::sys::clock::monotonic_ns;
 
 use super::branches::Branches;
 use super::on_send::{Leaving, OnSend};
-use super::outbox::Outbox;
+use super::outbox::Sender;
 use super::outgoing::{NotSent, Outgoing};
 use super::stores::{AvpStore, VariableStore};
 use super::xavps::{Naming, XavpStore};
@@ -104,10 +103,6 @@ pub struct ProcessState {
     pub log_prefix: Vec<u8>,
     /// How many locks the message in hand has; they are given back when it is done.
     pub held_locks: u32,
-    /// Another message waits for this process behind the one in hand: what is put into the outbox can leave with more.
-    pub is_followed: bool,
-    /// Since when something lies in the outbox; 0 when nothing does.
-    put_since_ns: u64,
     pub(crate) ports: Ports,
     pub(crate) secret: Secret,
     pub(crate) output: Vec<u8>,
@@ -129,7 +124,7 @@ pub struct ProcessState {
 /// The ways out of a process.
 pub struct Ports {
     /// Sends messages.
-    pub outbox: Box<dyn Outbox>,
+    pub sender: Sender,
     /// Hands messages to groups; only receivers have it.
     pub delegate: Option<Box<dyn Delegate>>,
     /// Counts.
@@ -157,8 +152,6 @@ impl ProcessState {
             xavis: XavpStore::new(Naming::AnyCase),
             message_number: 0,
             held_locks: 0,
-            is_followed: false,
-            put_since_ns: 0,
             log_prefix: Vec::new(),
             ports,
             secret,
@@ -187,41 +180,6 @@ impl ProcessState {
     /// From now on this `onsend_route` is run on every request that is sent on.
     pub fn run_on_send(&mut self, program: Rc<Program>, route: RouteId, limits: Limits) {
         self.on_send = Some(Box::new(OnSend::new(program, route, limits)));
-    }
-
-    /// Lets a message leave: with those that follow, or at once when this process is about to run out of work. Others
-    /// that wait for a lock held here see it leave before they have the lock.
-    fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
-        if !self.is_followed || self.held_locks > 0 {
-            return self.send(outgoing);
-        }
-        match self.ports.outbox.put(outgoing)? {
-            0 => {}
-            1 => self.put_since_ns = monotonic_ns(),
-            BATCH_COUNT => self.flush(),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Lets a message leave now, behind all that were put before it, and says what the kernel says.
-    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
-        self.put_since_ns = 0;
-        self.ports.outbox.send(outgoing)
-    }
-
-    /// Lets everything leave that was put: this process is about to wait.
-    pub fn flush(&mut self) {
-        self.put_since_ns = 0;
-        self.ports.outbox.flush();
-    }
-
-    /// The same where something has been there for long: this process is busy.
-    #[inline]
-    pub fn flush_old(&mut self) {
-        if self.put_since_ns != 0 && monotonic_ns() >= self.put_since_ns + HELD_MAX_NS {
-            self.flush();
-        }
     }
 
     /// Wakes workers for what was delegated since the last time.
@@ -270,9 +228,6 @@ impl ProcessState {
         self.ports.counters.add(counter, amount);
     }
 }
-
-/// No longer than this, nanoseconds, does a message lie in the outbox of a busy process.
-const HELD_MAX_NS: u64 = 1_000_000;
 
 /// Texts that messages rewritten by [`Context::apply_changes`] stand on; as many as a message may be rewritten times.
 pub type Rewrites = [OnceCell<Vec<u8>>];
@@ -556,26 +511,30 @@ impl<'m> Context<'m> {
         Delegation::Refused
     }
 
-    /// Lets a message leave: with others where more wait for this process.
+    /// Lets a message leave: with others where more wait for this process. What others do who wait for a lock held here,
+    /// they do after it has left.
     pub(super) fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        if self.process.held_locks > 0 {
+            return self.send(outgoing);
+        }
         self.has_put = true;
-        self.process.put(outgoing)
+        self.process.ports.sender.put(outgoing)
     }
 
     /// Lets a message leave now, and says what the kernel says.
     pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
-        self.process.send(outgoing)
+        self.process.ports.sender.send(outgoing)
     }
 
     /// Lets everything leave that was put: for whoever is about to wait.
     pub fn flush(&mut self) {
-        self.process.flush();
+        self.process.ports.sender.flush();
     }
 
     /// What was put for this message leaves: another process may act on it from now on, and send.
     pub(super) fn flush_own(&mut self) {
         if std::mem::take(&mut self.has_put) {
-            self.process.flush();
+            self.flush();
         }
     }
 
@@ -628,7 +587,7 @@ impl<'m> Context<'m> {
         let own = self.process.identity.index;
         let mut taken = self.process.ports.shared.locks.lock(own, index, Duration::ZERO);
         if taken == Locking::Held && !limit.is_zero() {
-            self.process.flush();
+            self.flush();
             taken = self.process.ports.shared.locks.lock(own, index, limit);
         }
         self.process.held_locks += u32::from(taken == Locking::Taken);
@@ -739,7 +698,7 @@ pub(crate) mod tests {
 
     struct Nowhere;
 
-    impl Outbox for Nowhere {
+    impl crate::routing::outbox::Outbox for Nowhere {
         fn send(&mut self, _: &Outgoing<'_>) -> Result<(), NotSent> {
             Ok(())
         }
@@ -752,7 +711,7 @@ pub(crate) mod tests {
         let resolver = Box::new(SystemResolver);
         let registry = crate::bindings::registry::Registry::new(&[], Default::default(), resolver);
         let ports = Ports {
-            outbox: Box::new(Nowhere),
+            sender: Sender::new(Box::new(Nowhere)),
             delegate: None,
             counters: Box::new(CountNothing),
             log: Rc::new(Log::new(Sink::Memory(kept), Level::Debug)),

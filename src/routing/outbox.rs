@@ -12,6 +12,8 @@
 //!   the message is handed on and before a lock is given back.
 
 use super::outgoing::{NotSent, Outgoing};
+use crate::shm::BATCH_COUNT;
+use crate::sys::clock::monotonic_ns;
 
 /// Sends messages.
 pub trait Outbox {
@@ -26,4 +28,147 @@ pub trait Outbox {
 
     /// All that lies here leaves now.
     fn flush(&mut self) {}
+}
+
+/// Decides when what is put into an outbox leaves.
+pub struct Sender {
+    outbox: Box<dyn Outbox>,
+    /// Another message waits for this process behind the one in hand: what is put can leave together with more.
+    is_followed: bool,
+    /// Since when something lies in the outbox; 0 when nothing does.
+    put_since_ns: u64,
+}
+
+/// No longer than this does a message lie in the outbox of a busy process.
+const HELD_MAX_NS: u64 = 1_000_000;
+
+impl Sender {
+    /// Sends by this outbox.
+    pub fn new(outbox: Box<dyn Outbox>) -> Sender {
+        Sender { outbox, is_followed: false, put_since_ns: 0 }
+    }
+
+    /// Whether another message waits for this process behind the one it works on next.
+    pub fn set_followed(&mut self, is_followed: bool) {
+        self.is_followed = is_followed;
+    }
+
+    /// Lets a message leave: with those that follow, or at once when nothing else waits for this process.
+    pub fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        if !self.is_followed {
+            return self.send(outgoing);
+        }
+        match self.outbox.put(outgoing)? {
+            1 => self.put_since_ns = monotonic_ns(),
+            BATCH_COUNT => self.flush(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Lets a message leave now, behind all that were put before it, and says what the kernel says.
+    pub fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        self.put_since_ns = 0;
+        self.outbox.send(outgoing)
+    }
+
+    /// Lets everything leave that was put: this process is about to wait.
+    pub fn flush(&mut self) {
+        self.put_since_ns = 0;
+        self.outbox.flush();
+    }
+
+    /// The same where something has been there for long: this process is busy.
+    #[inline]
+    pub fn flush_old(&mut self) {
+        if self.put_since_ns != 0 && monotonic_ns() >= self.put_since_ns + HELD_MAX_NS {
+            self.flush();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::endpoint::Flow;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::time::{Duration, Instant};
+
+    /// Keeps what is put; what left stands in the list, one text for each time something left.
+    #[derive(Default)]
+    struct Kept {
+        lies_here: String,
+        count: usize,
+        left: Rc<RefCell<Vec<String>>>,
+    }
+
+    impl Outbox for Kept {
+        fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<usize, NotSent> {
+            self.lies_here.push_str(std::str::from_utf8(outgoing.bytes).unwrap());
+            self.count += 1;
+            Ok(self.count)
+        }
+
+        fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+            self.put(outgoing)?;
+            self.flush();
+            Ok(())
+        }
+
+        fn flush(&mut self) {
+            self.count = 0;
+            self.left.borrow_mut().push(std::mem::take(&mut self.lies_here));
+        }
+    }
+
+    fn outgoing(text: &str) -> Outgoing<'_> {
+        let flow = Flow::Datagram { listener: 0, to: "127.0.0.1:5060".parse().unwrap() };
+        Outgoing { flow, bytes: text.as_bytes() }
+    }
+
+    #[test]
+    fn what_is_put_leaves_with_more_only_where_more_is_to_come() {
+        let kept = Kept::default();
+        let left = Rc::clone(&kept.left);
+        let mut sender = Sender::new(Box::new(kept));
+        sender.put(&outgoing("a")).unwrap();
+        assert_eq!(left.take(), ["a"], "nothing else waits");
+        sender.set_followed(true);
+        sender.put(&outgoing("b")).unwrap();
+        sender.put(&outgoing("c")).unwrap();
+        assert!(left.borrow().is_empty());
+        sender.set_followed(false);
+        sender.put(&outgoing("d")).unwrap();
+        assert_eq!(left.take(), ["bcd"], "the last one takes them along");
+        sender.set_followed(true);
+        sender.put(&outgoing("e")).unwrap();
+        sender.send(&outgoing("f")).unwrap();
+        assert_eq!(left.take(), ["ef"], "a request leaves at once, behind what was put");
+        sender.put(&outgoing("g")).unwrap();
+        sender.flush();
+        assert_eq!(left.take(), ["g"]);
+        (0..BATCH_COUNT).for_each(|_| sender.put(&outgoing("h")).unwrap());
+        assert_eq!(left.take(), ["h".repeat(BATCH_COUNT)], "a batch");
+    }
+
+    #[test]
+    fn what_lies_there_for_a_millisecond_leaves() {
+        let kept = Kept::default();
+        let left = Rc::clone(&kept.left);
+        let mut sender = Sender::new(Box::new(kept));
+        sender.flush_old();
+        assert!(left.borrow().is_empty(), "nothing was put");
+        sender.set_followed(true);
+        let began = Instant::now();
+        sender.put(&outgoing("a")).unwrap();
+        while left.borrow().is_empty() {
+            sender.flush_old();
+            assert!(began.elapsed() < Duration::from_secs(5), "it never left");
+        }
+        assert!(began.elapsed() >= Duration::from_nanos(HELD_MAX_NS), "{:?}", began.elapsed());
+        assert_eq!(left.take(), ["a"]);
+        sender.flush_old();
+        assert!(left.borrow().is_empty());
+    }
 }

@@ -68,7 +68,7 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
-    ("src/routing/outbox.rs", "src/engine/perform/tests.rs"),
+    ("src/routing/forward.rs", "src/engine/perform/tests.rs"),
     ("src/routing/services.rs", "src/bindings/registry.rs"),
     ("src/routing/script_view.rs", "src/bindings/registry.rs"),
     ("src/routing/shared_values.rs", "src/bindings/variables/shared.rs"),
