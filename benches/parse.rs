@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use sipx_sip::headers::{self as sipx_headers, CSeq, CallId};
 use sworker::sip::branch::{Branch, Secret};
-use sworker::sip::validate::{Rules, validate};
+use sworker::sip::validate::{ValidationRules, validate};
 use sworker::sip::via::ViaStamp;
 use sworker::sip::{Edits, Message, Status, write};
 
@@ -161,7 +161,7 @@ fn parse(criterion: &mut Criterion) {
         });
         group.bench_function("validate", |bencher| {
             let message = Message::parse(bytes).expect("a valid message");
-            bencher.iter(|| validate(black_box(&message), &Rules::PROXY));
+            bencher.iter(|| validate(black_box(&message), &ValidationRules::PROXY));
         });
         group.finish();
     }
@@ -197,7 +197,7 @@ fn worst(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let message = Message::parse(black_box(&bytes)).expect("within the limits");
-                (validate(&message, &Rules::PROXY).is_ok(), message.vias().count())
+                (validate(&message, &ValidationRules::PROXY).is_ok(), message.vias().count())
             });
         });
     }

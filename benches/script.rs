@@ -18,7 +18,7 @@ use criterion::{Criterion, Throughput};
 use nix::time::{ClockId, clock_gettime};
 use sworker::script::check;
 use sworker::script::diagnostic::render_all;
-use sworker::script::interpreter::{Interpreter, Limits};
+use sworker::script::interpreter::{Interpreter, RunLimits};
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::program::Program;
 use sworker::script::source::SourceMap;
@@ -134,7 +134,7 @@ struct Bench {
 
 impl Bench {
     fn new(text: &str) -> Bench {
-        let limits = Limits { steps: u32::MAX, ..Limits::default() };
+        let limits = RunLimits { steps: u32::MAX, ..RunLimits::default() };
         let host = TestHost::quiet();
         let mut bench = Bench { program: program(text), interpreter: Interpreter::new(limits), host };
         for _ in 0..100 {

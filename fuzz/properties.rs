@@ -22,7 +22,7 @@ use sworker::sip::framing::{Frame, FrameLimits, Framer, MissingLength};
 use sworker::sip::message::{Header, ParseErrorKind};
 use sworker::sip::name_addr::NameAddr;
 use sworker::sip::uri::Uri;
-use sworker::sip::validate::{Rules, validate};
+use sworker::sip::validate::{ValidationRules, validate};
 use sworker::sip::via::ViaStamp;
 use sworker::sip::{Edits, HeaderId, Message, Status, write};
 
@@ -54,8 +54,11 @@ pub fn read_everything(bytes: &[u8]) {
     for id in [HeaderId::From, HeaderId::To, HeaderId::Contact, HeaderId::Route] {
         message.addresses(id).take(100).flatten().for_each(|address| read_address(&address));
     }
-    let _ =
-        (validate(&message, &Rules::PROXY), validate(&message, &Rules::SERVER), message.require_mandatory());
+    let _ = (
+        validate(&message, &ValidationRules::PROXY),
+        validate(&message, &ValidationRules::SERVER),
+        message.require_mandatory(),
+    );
     write_everything(&message);
 }
 

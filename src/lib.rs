@@ -3,11 +3,13 @@
 //! ```text
 //!  roof   bin/         sworkerd               sworkerctl              sworkertop
 //!  ───────────────────────────────────────────────────────────────────────────────────────
-//!  10     process/     start/ master/ succession/ roles/     who lives, who dies, who follows
+//!  11     process/     start/ master/ succession/ roles/     who lives, who dies, who follows
+//!  ───────────────────────────────────────────────────────────────────────────────────────
+//!  10     flows/       call flows as text, run against a server: sworkerd --test
 //!  ───────────────────────────────────────────────────────────────────────────────────────
 //!   9     modules/     sworker sl xlog pv textops ...     │  control/  commands server client
 //!  ───────────────────────────────────────────────────────────────────────────────────────
-//!   8     engine/      one piece of work through the script's routes
+//!   8     engine/      runs the routes of the script for one message
 //!  ───────────────────────────────────────────────────────────────────────────────────────
 //!   7     bindings/    what a script can name: functions, variables, transformations, modules
 //!  ───────────────────────────────────────────────────────────────────────────────────────
@@ -15,9 +17,9 @@
 //!  ───────────────────────────────────────────────────────────────────────────────────────
 //!   5     state/       what processes share: values, locks, poison, status
 //!  ───────────────────────────────────────────────────────────────────────────────────────
-//!   4     config/      what was decided before the start: settings, their sources
+//!   4     config/      settings and their sources, fixed before the start
 //!  ───────────────────────────────────────────────────────────────────────────────────────
-//!   3     telemetry/   what is said about the server: log, counters
+//!   3     telemetry/   log lines and counters
 //!  ───────────────────────────────────────────────────────────────────────────────────────
 //!   2     shm/ (!)     memory/ queue/ tables/ delay/ figures/ proof/  │  transport/  listener udp
 //!  ───────────────────────────────────────────────────────────────────────────────────────
@@ -26,7 +28,7 @@
 //!  (!) the only two rooms where `unsafe` may be written
 //! ```
 //!
-//! Imports run downward only; two rooms on one floor do not know each other. `tests/tidy.rs` holds this.
+//! Imports run downward only; two rooms on one floor do not import each other. `tests/tidy` checks this.
 
 // The model checker compiles the queue alone: `scripts/loom`.
 #[cfg(not(loom))]
@@ -37,6 +39,8 @@ pub mod config;
 pub mod control;
 #[cfg(not(loom))]
 pub mod engine;
+#[cfg(not(loom))]
+pub mod flows;
 #[cfg(not(loom))]
 pub mod modules;
 #[cfg(not(loom))]

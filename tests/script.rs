@@ -15,7 +15,7 @@ use sworker::script::ast::{
 };
 use sworker::script::check::{self, Checked};
 use sworker::script::diagnostic::{Diagnostic, render_all};
-use sworker::script::interpreter::{Interpreter, Limits, ReturnMode, Verdict};
+use sworker::script::interpreter::{Interpreter, ReturnMode, RunLimits, Verdict};
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::program::{Program, RouteId};
 use sworker::script::source::SourceMap;
@@ -41,7 +41,7 @@ fn request_route(program: &Program) -> RouteId {
 }
 
 /// Runs a script with these limits: how it ended and its world afterwards.
-fn run_within(text: &str, limits: Limits) -> (Verdict, TestHost) {
+fn run_within(text: &str, limits: RunLimits) -> (Verdict, TestHost) {
     let program = program(text);
     let mut host = TestHost::default();
     let verdict = Interpreter::new(limits).run(&program, request_route(&program), &mut host);
@@ -49,7 +49,7 @@ fn run_within(text: &str, limits: Limits) -> (Verdict, TestHost) {
 }
 
 fn run(text: &str) -> (Verdict, TestHost) {
-    run_within(text, Limits::default())
+    run_within(text, RunLimits::default())
 }
 
 // ---- diagnostics ----------------------------------------------------------------------------------------------------
@@ -479,7 +479,7 @@ fn conditions_hold_above_zero() {
         );
         let said = |holds: bool| if holds { "yes" } else { "no" };
         assert_eq!(String::from_utf8_lossy(&run(&text).1.log), said(expected), "{condition}");
-        let limits = Limits { return_mode: ReturnMode::Raw, ..Limits::default() };
+        let limits = RunLimits { return_mode: ReturnMode::Raw, ..RunLimits::default() };
         let log = run_within(&text, limits).1.log;
         assert_eq!(String::from_utf8_lossy(&log), said(expected_raw), "{condition}, raw");
     }
@@ -625,7 +625,8 @@ fn a_run_ends_as_its_script_says() {
 #[test]
 fn raw_return_values_are_passed_on() {
     let text = "request_route { if (route(M2) == -2) xlog(\"same\"); route(ZERO); xlog(\" on\"); } route[M2] { return -2; } route[ZERO] { return 0; }";
-    let (verdict, host) = run_within(text, Limits { return_mode: ReturnMode::Raw, ..Limits::default() });
+    let (verdict, host) =
+        run_within(text, RunLimits { return_mode: ReturnMode::Raw, ..RunLimits::default() });
     assert_eq!(String::from_utf8_lossy(&host.log), "same on");
     assert!(!verdict.exited);
 }
@@ -654,8 +655,10 @@ fn nothing_runs_without_end() {
         ),
     ];
     for (body, expected) in rows {
-        let (verdict, host) =
-            run_within(&format!("request_route {{ {body} }}"), Limits { steps: 5000, ..Limits::default() });
+        let (verdict, host) = run_within(
+            &format!("request_route {{ {body} }}"),
+            RunLimits { steps: 5000, ..RunLimits::default() },
+        );
         assert!(verdict.failed, "{body}");
         assert_eq!(host.complaints.last().map(String::as_str), Some(expected), "{body}");
     }
@@ -664,7 +667,7 @@ fn nothing_runs_without_end() {
 #[test]
 fn text_does_not_grow_without_end() {
     let text = "request_route { $var(t) = \"xxxxxxxxxxxxxxxx\"; while ($var(i) < 90) {\n$var(i) = $var(i) + 1;\n$var(t) = $var(t) + $var(t); } xlog(\"$(var(t){s.len})\"); }";
-    let (_, host) = run_within(text, Limits { text_size: 1000, ..Limits::default() });
+    let (_, host) = run_within(text, RunLimits { text_size: 1000, ..RunLimits::default() });
     assert_eq!(String::from_utf8_lossy(&host.log), "256");
     assert_eq!(host.complaints[0], "t.cfg:3: Error: more than 1000 bytes of text in one statement");
 }
@@ -793,7 +796,7 @@ const STATEMENTS: [&str; 14] = [
 fn survive(body: &str) {
     let text = format!("request_route {{ {body} }}\nroute[A] {{ $var(x) = $var(x) + 1; {body} }}");
     if let (Some(program), _) = load("soup.cfg", &text, &mut TestCatalog::default()) {
-        let limits = Limits { steps: 500, text_size: 500, ..Limits::default() };
+        let limits = RunLimits { steps: 500, text_size: 500, ..RunLimits::default() };
         Interpreter::new(limits).run(&program, request_route(&program), &mut TestHost::default());
     }
 }
@@ -832,7 +835,7 @@ fn templates_stand_alone() {
     let mut catalog = TestCatalog::default();
     let template = check::compile_template(b"{$rm $(rU{s.len}) $tt} ", &mut catalog).unwrap();
     let mut out = b"> ".to_vec();
-    let mut interpreter = Interpreter::new(Limits::default());
+    let mut interpreter = Interpreter::new(RunLimits::default());
     interpreter.evaluate_template(&template, &mut TestHost::default(), &mut out);
     assert_eq!(String::from_utf8_lossy(&out), "> {OPTIONS 3 <null>} ");
     let mistakes = check::compile_template(b"$rm $nope", &mut catalog).unwrap_err();

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use sworker::sip::message::ParseErrorKind;
 use sworker::sip::name_addr::NameAddr;
 use sworker::sip::uri::Uri;
-use sworker::sip::validate::{Rules, validate};
+use sworker::sip::validate::{ValidationRules, validate};
 use sworker::sip::{Edits, HeaderId, Message, write};
 
 /// What a server and a proxy owe a message: `fine`, a status, `discard`, or `drop` where it cannot even be indexed.
-fn judge(bytes: &[u8], rules: &Rules<'_>) -> String {
+fn judge(bytes: &[u8], rules: &ValidationRules<'_>) -> String {
     let message = match Message::parse(bytes) {
         Ok(message) => message,
         Err(error) => return format!("drop: {}", error.kind),
@@ -32,7 +32,7 @@ fn judge(bytes: &[u8], rules: &Rules<'_>) -> String {
 
 fn check(name: &str, text: &str, expected: &str) {
     let bytes = text.replace("\r\n", "\n").replace('\n', "\r\n");
-    let found = judge(bytes.as_bytes(), &Rules::PROXY);
+    let found = judge(bytes.as_bytes(), &ValidationRules::PROXY);
     assert_eq!(found, expected, "{name}");
     read_everything(bytes.as_bytes());
 }
@@ -93,7 +93,7 @@ v=0
 #[test]
 fn wsinv_is_read_to_its_last_part() {
     let bytes = WSINV.replace('\n', "\r\n").replace("v=0\r\n", "v=0\n");
-    assert_eq!(judge(bytes.as_bytes(), &Rules::SERVER), "fine");
+    assert_eq!(judge(bytes.as_bytes(), &ValidationRules::SERVER), "fine");
     let message = Message::parse(bytes.as_bytes()).expect("a message");
     let mandatory = message.require_mandatory().expect("all fields");
     assert_eq!(mandatory.to.tag(), Some(&b"1918181833n"[..]));
@@ -510,8 +510,11 @@ fn the_worst_datagrams_stay_cheap() {
 fn time_of(bytes: &[u8]) -> Duration {
     let start = Instant::now();
     if let Ok(message) = Message::parse(bytes) {
-        let _ =
-            std::hint::black_box((validate(&message, &Rules::PROXY), message.vias().count(), message.body()));
+        let _ = std::hint::black_box((
+            validate(&message, &ValidationRules::PROXY),
+            message.vias().count(),
+            message.body(),
+        ));
     }
     start.elapsed()
 }

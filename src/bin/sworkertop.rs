@@ -95,7 +95,7 @@ fn show_once(order: &Order) -> Result<(), String> {
     print(&page(&attach(order)?))
 }
 
-/// The figures as they are now, or why there are none.
+/// The current figures, or why they cannot be read.
 fn attach(order: &Order) -> Result<Snapshot, String> {
     StatisticsViewer::attach(&order.instance).map_err(|error| match (&error, &order.run_directory) {
         (StatisticsError::NotFound(_), Some(directory)) => {
@@ -105,7 +105,7 @@ fn attach(order: &Order) -> Result<Snapshot, String> {
     })
 }
 
-/// Redraws in place. The viewer attaches anew each time, so that it follows a server that was started again.
+/// Redraws in place. The viewer attaches again each time, so that it follows a server that was started again.
 fn show_on_and_on(order: &Order) -> Result<(), String> {
     const HOME_AND_CLEAR: &str = "\x1b[H\x1b[2J";
     loop {
@@ -124,9 +124,9 @@ fn print(text: &str) -> Result<(), String> {
 }
 
 fn page(snapshot: &Snapshot) -> String {
-    let life = if snapshot.is_alive { "" } else { " (gone; these are its last figures)" };
+    let life = if snapshot.is_alive { "" } else { " (gone; these are its last statistics)" };
     let mut text = format!(
-        "sworker, master {}{life}, figures of {}\n\n",
+        "sworker, master {}{life}, statistics of {}\n\n",
         snapshot.server_pid,
         in_words(snapshot.published_at_ns)
     );
@@ -217,7 +217,7 @@ mod tests {
             attach(&parse(words).unwrap().unwrap()).err().unwrap_or_default()
         };
         let told = attached("-Y /no/such/place");
-        assert!(told.ends_with("run directory /no/such/place; -Y names another"), "{told}");
+        assert!(told.ends_with("run directory /no/such/place; use -Y for another one"), "{told}");
         let told = attached("-i no-such-server -Y /no/such/place");
         assert!(told.contains("\"no-such-server\"") && !told.contains("/no/such"), "{told}");
     }
@@ -254,7 +254,7 @@ mod tests {
         let text = page(&snapshot);
 
         let words = |line: usize| text.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
-        assert!(text.starts_with("sworker, master 41, figures of -\n"));
+        assert!(text.starts_with("sworker, master 41, statistics of -\n"));
         assert_eq!(words(2)[..4], ["group", "workers", "capacity", "depth"]);
         assert_eq!(
             words(3),
@@ -267,6 +267,6 @@ mod tests {
     #[test]
     fn a_server_that_is_gone_is_told() {
         let text = page(&Snapshot { is_alive: false, ..Snapshot::default() });
-        assert!(text.contains("gone; these are its last figures"));
+        assert!(text.contains("gone; these are its last statistics"));
     }
 }

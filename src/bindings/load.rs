@@ -19,7 +19,7 @@ use crate::script::catalog::{LateComplaint, Subject};
 use crate::script::check::{check, compile_template};
 use crate::script::diagnostic::{self, Diagnostic, Note, Severity};
 use crate::script::diagnostic_json;
-use crate::script::interpreter::{Limits, ReturnMode};
+use crate::script::interpreter::{ReturnMode, RunLimits};
 use crate::script::parser::{FILE_SIZE_MAX, GivenDefine, ParseOptions, parse};
 use crate::script::print::print;
 use crate::script::program::{CompiledTemplate, Program};
@@ -93,7 +93,7 @@ pub struct Loaded {
     /// `log_prefix`, when there is one.
     pub log_prefix: Option<Rc<CompiledTemplate>>,
     /// Bounds of a run.
-    pub limits: Limits,
+    pub limits: RunLimits,
     /// Name of the script.
     pub name: String,
     /// Warnings and notices, rendered.
@@ -303,14 +303,14 @@ impl Rejected {
     }
 }
 
-fn limits(settings: &Settings) -> Limits {
-    Limits {
+fn limits(settings: &Settings) -> RunLimits {
+    RunLimits {
         steps: STEPS_MAX,
         // Without a limit of its own a loop is still bounded by the steps of the run.
         while_loops: if settings.max_while_loops == 0 { STEPS_MAX } else { settings.max_while_loops },
         recursion: settings.max_recursive_level,
         return_mode: if settings.is_raw_return_mode { ReturnMode::Raw } else { ReturnMode::Truth },
-        ..Limits::default()
+        ..RunLimits::default()
     }
 }
 

@@ -8,7 +8,7 @@ use super::registry::Registry;
 use super::variables::constants::append_colours;
 use crate::config::settings::{GroupSetting, Settings};
 use crate::routing::services::Services;
-pub use crate::shm::SEATS_MAX;
+pub use crate::shm::DELAY_SLOTS_MAX;
 use crate::state::live_settings::hidden_name;
 use crate::state::value::Value;
 use crate::telemetry::counters::{CounterId, CounterRow};
@@ -63,9 +63,9 @@ impl Planning<'_> {
         self.registry.reserve_locks(count);
     }
 
-    /// So many messages can wait at once until their time has come.
-    pub fn reserve_waiting_room(&mut self, message_count: u32) {
-        self.registry.reserve_waiting_room(message_count);
+    /// Reserves room for `message_count` delayed messages.
+    pub fn reserve_delays(&mut self, message_count: u32) {
+        self.registry.reserve_delays(message_count);
     }
 
     /// Where the script has defined no group, there is this one.

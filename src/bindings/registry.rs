@@ -67,7 +67,7 @@ pub struct Registry {
     initial: InitialValues,
     loaded_at_s: u64,
     lock_count: u32,
-    waiting_max: u32,
+    delayed_max: u32,
     route_names: Vec<String>,
     program_mark: u64,
     pub(crate) live_settings: Vec<LiveSetting>,
@@ -163,7 +163,7 @@ impl Registry {
             shared_names: Vec::new(),
             initial: InitialValues::default(),
             lock_count: 0,
-            waiting_max: 0,
+            delayed_max: 0,
             route_names: Vec::new(),
             program_mark: 0,
             loaded_at_s: std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_secs()),
@@ -232,7 +232,7 @@ impl Registry {
     }
 
     /// The counter of the script's own that is called so behind the name of its group.
-    pub fn script_counter(&self, name: &str) -> Option<CounterId> {
+    fn script_counter(&self, name: &str) -> Option<CounterId> {
         let is_it = |row: &CounterRow| row.name.split_once('.').is_some_and(|(_, rest)| rest == name);
         let first = self.counters.len() - self.script_counter_count;
         let found = self.counters[first..].iter().position(is_it)?;
@@ -244,14 +244,14 @@ impl Registry {
         self.lock_count = self.lock_count.max(count);
     }
 
-    /// Messages can wait until their time has come, so many at once.
-    pub(crate) fn reserve_waiting_room(&mut self, message_count: u32) {
-        self.waiting_max = self.waiting_max.max(message_count);
+    /// Reserves room for `message_count` delayed messages.
+    pub(crate) fn reserve_delays(&mut self, message_count: u32) {
+        self.delayed_max = self.delayed_max.max(message_count);
     }
 
-    /// How many messages can wait until their time has come; 0 where no loaded module lets any wait.
-    pub fn waiting_max(&self) -> u32 {
-        self.waiting_max
+    /// How many messages can be delayed at the same time; 0 where no loaded module delays any.
+    pub fn delayed_max(&self) -> u32 {
+        self.delayed_max
     }
 
     /// A group of a module's making, where the script has defined none.
@@ -264,7 +264,7 @@ impl Registry {
     /// The script has been checked: modules can name its routes and places.
     pub(crate) fn learn_program(&mut self, program: &Program) {
         self.route_names = program.route_names().map(str::to_owned).collect();
-        if self.waiting_max > 0 {
+        if self.delayed_max > 0 {
             self.program_mark = program.mark();
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::credentials::own_user;
 
-/// The run directory when none is given: the system's for root, the user's own for anybody else.
+/// The run directory when none is given: the system's for root, the user's own for other users.
 pub fn default_run_directory() -> PathBuf {
     run_directory_of(own_user(), env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), &env::temp_dir())
 }

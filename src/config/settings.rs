@@ -62,7 +62,7 @@ pub struct GroupSetting {
     pub order: Order,
     /// Whether what belongs to something begun goes before what would begin something new (`priority=`).
     pub has_priority: bool,
-    /// Whether neighbours that ask are told how much to keep back when its queue fills (`oc=`, RFC 7339).
+    /// Whether neighbours are asked to send less when its queue fills (`oc=`, RFC 7339).
     pub tells_overload: bool,
 }
 
@@ -72,7 +72,7 @@ pub enum FullPolicy {
     /// `sworker_task` is false and the script decides.
     #[default]
     Return,
-    /// The oldest message of this receiver's queue that nobody has taken makes room.
+    /// The oldest message of this receiver's queue that no worker has taken makes room.
     DropOldest,
     /// The receiver answers a request with 503 and Retry-After, and the message has been dealt with.
     Reply,
@@ -194,7 +194,7 @@ pub struct Settings {
     pub mhomed: bool,
     /// Bind addresses that are not there (yet).
     pub is_free_bind: bool,
-    /// Type of service of what is sent.
+    /// Type of service of sent packets.
     pub tos: Option<u8>,
     /// Receive buffer of a socket, in bytes.
     pub receive_buffer_size_max: u32,
@@ -214,7 +214,7 @@ pub struct Settings {
     pub octets_in_hosts: Octets,
     /// The same for names of header fields (`hdr_name_extra_chars`).
     pub octets_in_header_names: Octets,
-    /// What is made of fields that may be there once.
+    /// How fields are treated that may be there once.
     pub repeated_fields: Repeated,
     /// Directories modules are looked for in; kept for what prints them.
     pub module_path: Vec<String>,

@@ -1,7 +1,7 @@
 //! All that loading a script reads outside of this process: files, and what names of hosts and interfaces stand for.
 //!
-//! Whoever checks a script in a process of its own hands these over, so that the script that was checked is the one that
-//! runs, whatever became of its files since, and nobody asks a name server a second time.
+//! A separate process that checks a script hands these over, so that the script that was checked is the one that runs,
+//! even if its files have changed since, and no name server is asked a second time.
 //!
 //! ```text
 //!  helper:  load, noting what is read ─► Sources::encode ══► Sources::decode ─► load, from these alone  :master
@@ -144,7 +144,7 @@ struct NotedResolver {
 }
 
 impl NotedResolver {
-    /// What nobody asked has no address, which is refused wherever one is needed.
+    /// A name that was not looked up has no address, which is refused wherever one is needed.
     fn answer(&self, question: Question) -> Vec<IpAddr> {
         self.sources.addresses.get(&question).cloned().unwrap_or_default()
     }

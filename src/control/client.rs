@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::protocol::{self, Fault};
+use super::protocol::{self, CommandError};
 use crate::config::instance;
 
 /// Why there is no result.
@@ -21,7 +21,7 @@ pub enum ClientError {
     /// The server closed the connection or took too long.
     NoAnswer,
     /// The server says no.
-    Refused(Fault),
+    Refused(CommandError),
 }
 
 impl fmt::Display for ClientError {
@@ -40,8 +40,10 @@ impl fmt::Display for ClientError {
             }
             ClientError::Broken(error) => write!(out, "could not talk to the server: {error}"),
             ClientError::NoAnswer => write!(out, "the server gave no answer"),
-            // The general code tells nothing, and mistakes in a script are told on many lines.
-            ClientError::Refused(fault) if fault.code == Fault::FAILED => write!(out, "{}", fault.message),
+            // The general code says nothing, and errors of a script take many lines.
+            ClientError::Refused(fault) if fault.code == CommandError::FAILED => {
+                write!(out, "{}", fault.message)
+            }
             ClientError::Refused(fault) => write!(out, "{} ({})", fault.message, fault.code),
         }
     }
@@ -85,7 +87,7 @@ fn read_line(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, Clie
     Ok(line)
 }
 
-/// Where a server listens that was not told where.
+/// Where a server listens by default.
 pub fn default_socket() -> PathBuf {
     socket_in(&instance::default_run_directory())
 }
@@ -108,7 +110,7 @@ pub fn argument(word: &str) -> Value {
 mod tests {
     use super::*;
     use crate::control::commands::tests::Still;
-    use crate::control::server::{CommandServer, Limits};
+    use crate::control::server::{CommandServer, ConnectionLimits};
     use crate::sys::unix_socket;
     use serde_json::json;
 
@@ -133,7 +135,7 @@ mod tests {
     fn a_call_reaches_the_server_and_its_answer_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let mut server = CommandServer::new(unix_socket::listen(&path).unwrap(), Limits::USUAL);
+        let mut server = CommandServer::new(unix_socket::listen(&path).unwrap(), ConnectionLimits::USUAL);
         let call = |method: &'static str, parameters: Vec<Value>| {
             let path = path.clone();
             std::thread::spawn(move || super::call(&path, method, &parameters, Duration::from_secs(5)))

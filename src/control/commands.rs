@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 
 use super::counter_commands;
-use super::protocol::{self, Fault, Request};
-use super::setting_commands::{self, Change, SettingRow};
+use super::protocol::{self, CommandError, Request};
+use super::setting_commands::{self, PendingChange, SettingRow};
 use crate::script::suggest::nearest;
 use crate::shm::{GroupStatistics, Histogram};
 
@@ -19,15 +19,15 @@ pub trait Server {
     /// The clock, in seconds since 1970.
     fn now_s(&self) -> u64;
     /// Every process that lives.
-    fn processes(&self) -> Vec<ProcessRow>;
+    fn processes(&self) -> Vec<ListedProcess>;
     /// The figures of every group.
     fn groups(&self) -> Vec<GroupStatistics>;
     /// What the figures of each group do not tell, in the same order.
     fn group_states(&self) -> Vec<GroupState>;
     /// How often the configuration was changed, and how many former generations of processes are finishing.
     fn generation(&self) -> (u64, u64);
-    /// Reads the script again and changes to it; the words are for the operator. The only wish that is waited for, for a
-    /// few seconds at most.
+    /// Reads the script again and changes to it; the words are for the operator. The only request that is waited for,
+    /// for a few seconds at most.
     fn reload(&self) -> Result<String, String>;
     /// Every counter with its value: `room.thing_past`.
     fn counters(&self) -> Vec<(String, u64)>;
@@ -40,7 +40,7 @@ pub trait Server {
     /// Changes one, in every process; the value is of its kind.
     fn change_setting(&self, group: &str, name: &str, value: &Value) -> Result<(), String>;
     /// Changes that wait for `cfg.commit`.
-    fn waiting_changes(&self) -> &RefCell<Vec<Change>>;
+    fn waiting_changes(&self) -> &RefCell<Vec<PendingChange>>;
     /// What the server was built with, name and value.
     fn internals(&self) -> Vec<(String, String)>;
     /// The level up to which lines of the log are written, -5 to 3.
@@ -53,7 +53,7 @@ pub trait Server {
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProcessRow {
+pub struct ListedProcess {
     /// Number of its place; a successor has the same.
     pub index: u32,
     /// Its process id.
@@ -81,7 +81,7 @@ pub struct Command {
     pub name: &'static str,
     /// What it does, and with which arguments.
     pub documentation: &'static str,
-    run: fn(&dyn Server, &[Value]) -> Result<Value, Fault>,
+    run: fn(&dyn Server, &[Value]) -> Result<Value, CommandError>,
 }
 
 /// Every command.
@@ -212,7 +212,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "core.reload",
         documentation: "checks the script and switches to it without losing a message, or reports its errors",
-        run: |server, _| server.reload().map(Value::from).map_err(|reason| Fault::failed(&reason)),
+        run: |server, _| server.reload().map(Value::from).map_err(|reason| CommandError::failed(&reason)),
     },
     Command { name: "core.uptime", documentation: "start time and uptime in seconds", run: uptime },
     Command {
@@ -286,15 +286,15 @@ pub fn answer(server: &dyn Server, line: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Elsewhere a signal number follows; here nothing does, and whoever writes one means something else than a stop.
-fn stop(server: &dyn Server, arguments: &[Value]) -> Result<Value, Fault> {
+/// Elsewhere a signal number follows; here nothing does, and a call with a number means something else than a stop.
+fn stop(server: &dyn Server, arguments: &[Value]) -> Result<Value, CommandError> {
     if !arguments.is_empty() {
-        return Err(Fault::failed("core.kill takes no argument here: it is an orderly stop"));
+        return Err(CommandError::failed("core.kill takes no argument here: it is an orderly stop"));
     }
-    server.stop().map(|()| Value::Null).map_err(|reason| Fault::failed(&reason))
+    server.stop().map(|()| Value::Null).map_err(|reason| CommandError::failed(&reason))
 }
 
-fn run(server: &dyn Server, request: &Request) -> Result<Value, Fault> {
+fn run(server: &dyn Server, request: &Request) -> Result<Value, CommandError> {
     let command = COMMANDS
         .iter()
         .find(|command| command.name == request.method)
@@ -302,28 +302,28 @@ fn run(server: &dyn Server, request: &Request) -> Result<Value, Fault> {
     (command.run)(server, &request.parameters)
 }
 
-fn unknown(method: &str) -> Fault {
-    Fault::unknown_method(method, nearest(method, COMMANDS.iter().map(|command| command.name)))
+fn unknown(method: &str) -> CommandError {
+    CommandError::unknown_method(method, nearest(method, COMMANDS.iter().map(|command| command.name)))
 }
 
 /// A level, as a number or as its text.
-fn level(given: &Value) -> Result<i64, Fault> {
+fn level(given: &Value) -> Result<i64, CommandError> {
     let number = given.as_i64().or_else(|| given.as_str().and_then(|text| text.trim().parse().ok()));
     let level = number.filter(|number| (-5..=9).contains(number));
-    level.ok_or_else(|| Fault::bad_parameters("the level must be from -5 to 3"))
+    level.ok_or_else(|| CommandError::bad_parameters("the level must be from -5 to 3"))
 }
 
-fn ps(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
-    let pair = |row: ProcessRow| [json!(row.pid), json!(row.description)];
+fn ps(server: &dyn Server, _: &[Value]) -> Result<Value, CommandError> {
+    let pair = |row: ListedProcess| [json!(row.pid), json!(row.description)];
     Ok(server.processes().into_iter().flat_map(pair).collect())
 }
 
-fn psx(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
-    let object = |row: ProcessRow| json!({"IDX": row.index, "PID": row.pid, "DSC": row.description, "restarts": row.restarts});
+fn psx(server: &dyn Server, _: &[Value]) -> Result<Value, CommandError> {
+    let object = |row: ListedProcess| json!({"IDX": row.index, "PID": row.pid, "DSC": row.description, "restarts": row.restarts});
     Ok(server.processes().into_iter().map(object).collect())
 }
 
-fn uptime(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
+fn uptime(server: &dyn Server, _: &[Value]) -> Result<Value, CommandError> {
     let (now, since) = (server.now_s(), server.started_at_s());
     Ok(json!({"now": in_words(now), "up_since": in_words(since), "uptime": now.saturating_sub(since)}))
 }
@@ -370,9 +370,9 @@ fn percentiles(histogram: &Histogram) -> Value {
     json!({"p50": microseconds(50), "p99": microseconds(99), "max": microseconds(100), "classes": histogram.0})
 }
 
-fn help(_: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+fn help(_: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     let Some(name) = given.first().and_then(Value::as_str) else {
-        return Err(Fault::bad_parameters("the name of a command is needed"));
+        return Err(CommandError::bad_parameters("the name of a command is needed"));
     };
     match COMMANDS.iter().find(|command| command.name == name) {
         Some(command) => Ok(command.documentation.into()),
@@ -391,8 +391,8 @@ pub(super) mod tests {
         pub is_stopped: Cell<bool>,
         pub level: Cell<i64>,
         pub begun_anew: RefCell<Vec<String>>,
-        changed: RefCell<Vec<Change>>,
-        waiting: RefCell<Vec<Change>>,
+        changed: RefCell<Vec<PendingChange>>,
+        waiting: RefCell<Vec<PendingChange>>,
     }
 
     impl Server for Still {
@@ -405,8 +405,8 @@ pub(super) mod tests {
         fn now_s(&self) -> u64 {
             1_000_000_060
         }
-        fn processes(&self) -> Vec<ProcessRow> {
-            let row = |index, pid, description: &str| ProcessRow {
+        fn processes(&self) -> Vec<ListedProcess> {
+            let row = |index, pid, description: &str| ListedProcess {
                 index,
                 pid,
                 description: description.to_owned(),
@@ -456,7 +456,7 @@ pub(super) mod tests {
         fn change_setting(&self, group: &str, name: &str, value: &Value) -> Result<(), String> {
             match (group, value.as_i64()) {
                 ("core", level) => self.level.set(level.filter(|level| *level < 9).ok_or("no level")?),
-                _ => self.changed.borrow_mut().push(Change {
+                _ => self.changed.borrow_mut().push(PendingChange {
                     group: group.to_owned(),
                     name: name.to_owned(),
                     value: value.clone(),
@@ -464,7 +464,7 @@ pub(super) mod tests {
             }
             Ok(())
         }
-        fn waiting_changes(&self) -> &RefCell<Vec<Change>> {
+        fn waiting_changes(&self) -> &RefCell<Vec<PendingChange>> {
             &self.waiting
         }
         fn group_states(&self) -> Vec<GroupState> {
@@ -490,11 +490,11 @@ pub(super) mod tests {
         }
     }
 
-    fn ask(method: &str, parameters: Value) -> Result<Value, Fault> {
+    fn ask(method: &str, parameters: Value) -> Result<Value, CommandError> {
         ask_of(&Still::default(), method, parameters)
     }
 
-    pub fn ask_of(server: &Still, method: &str, parameters: Value) -> Result<Value, Fault> {
+    pub fn ask_of(server: &Still, method: &str, parameters: Value) -> Result<Value, CommandError> {
         let line = json!({"jsonrpc": "2.0", "method": method, "params": parameters, "id": 7}).to_string();
         let line = answer(server, line.as_bytes()).expect("an id was given, so there is an answer");
         protocol::read_answer(&line)

@@ -21,55 +21,55 @@ pub struct Request {
 
 /// Why a command has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct CommandError {
     /// Number, as JSON-RPC defines it.
     pub code: i64,
     /// What is wrong: lower case, no full stop.
     pub message: String,
 }
 
-impl Fault {
+impl CommandError {
     /// The code of a command that was understood and could not be done.
     pub const FAILED: i64 = -32000;
 
     /// The line is no JSON.
-    pub fn unreadable(reason: &str) -> Fault {
-        Fault { code: -32700, message: format!("could not read the request: {reason}") }
+    pub fn unreadable(reason: &str) -> CommandError {
+        CommandError { code: -32700, message: format!("could not read the request: {reason}") }
     }
 
     /// The line is JSON and no request.
-    pub fn no_request(reason: &str) -> Fault {
-        Fault { code: -32600, message: format!("invalid request: {reason}") }
+    pub fn no_request(reason: &str) -> CommandError {
+        CommandError { code: -32600, message: format!("invalid request: {reason}") }
     }
 
     /// There is no such command. The first words are those that operators' tools look for.
-    pub fn unknown_method(method: &str, near: Option<&str>) -> Fault {
+    pub fn unknown_method(method: &str, near: Option<&str>) -> CommandError {
         let hint = near.map_or(String::new(), |near| format!("did you mean \"{near}\"? "));
         let message = format!("Method Not Found: \"{method}\"; {hint}system.listMethods shows all");
-        Fault { code: -32601, message }
+        CommandError { code: -32601, message }
     }
 
     /// The arguments are not what the command needs.
-    pub fn bad_parameters(reason: &str) -> Fault {
-        Fault { code: -32602, message: reason.to_owned() }
+    pub fn bad_parameters(reason: &str) -> CommandError {
+        CommandError { code: -32602, message: reason.to_owned() }
     }
 
     /// The command was understood and could not be done.
-    pub fn failed(reason: &str) -> Fault {
-        Fault { code: Fault::FAILED, message: reason.to_owned() }
+    pub fn failed(reason: &str) -> CommandError {
+        CommandError { code: CommandError::FAILED, message: reason.to_owned() }
     }
 }
 
 /// Reads one line. A fault comes with the id to answer it by.
-pub fn read_request(line: &[u8]) -> Result<Request, (Value, Fault)> {
-    let value: Value =
-        serde_json::from_slice(line).map_err(|error| (Value::Null, Fault::unreadable(&error.to_string())))?;
+pub fn read_request(line: &[u8]) -> Result<Request, (Value, CommandError)> {
+    let value: Value = serde_json::from_slice(line)
+        .map_err(|error| (Value::Null, CommandError::unreadable(&error.to_string())))?;
     let Value::Object(mut object) = value else {
-        return Err((Value::Null, Fault::no_request("an object is needed")));
+        return Err((Value::Null, CommandError::no_request("an object is needed")));
     };
     let id = take_id(&mut object)?;
     let answer_to = id.clone().unwrap_or(Value::Null);
-    let refuse = |reason: &str| (answer_to.clone(), Fault::no_request(reason));
+    let refuse = |reason: &str| (answer_to.clone(), CommandError::no_request(reason));
     if object.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return Err(refuse("\"jsonrpc\":\"2.0\" is missing"));
     }
@@ -83,10 +83,10 @@ pub fn read_request(line: &[u8]) -> Result<Request, (Value, Fault)> {
     }
 }
 
-fn take_id(object: &mut Map<String, Value>) -> Result<Option<Value>, (Value, Fault)> {
+fn take_id(object: &mut Map<String, Value>) -> Result<Option<Value>, (Value, CommandError)> {
     match object.remove("id") {
         Some(id @ (Value::String(_) | Value::Number(_) | Value::Null)) => Ok(Some(id)),
-        Some(_) => Err((Value::Null, Fault::no_request("\"id\" must be text or a number"))),
+        Some(_) => Err((Value::Null, CommandError::no_request("\"id\" must be text or a number"))),
         None => Ok(None),
     }
 }
@@ -97,7 +97,7 @@ pub fn write_request(method: &str, parameters: &[Value]) -> Vec<u8> {
 }
 
 /// The line that answers.
-pub fn write_answer(id: &Value, answer: &Result<Value, Fault>) -> Vec<u8> {
+pub fn write_answer(id: &Value, answer: &Result<Value, CommandError>) -> Vec<u8> {
     line(&match answer {
         Ok(result) => json!({"jsonrpc": "2.0", "result": result, "id": id}),
         Err(fault) => {
@@ -107,17 +107,17 @@ pub fn write_answer(id: &Value, answer: &Result<Value, Fault>) -> Vec<u8> {
 }
 
 /// Reads the line that answers.
-pub fn read_answer(line: &[u8]) -> Result<Value, Fault> {
+pub fn read_answer(line: &[u8]) -> Result<Value, CommandError> {
     let mut value: Value =
-        serde_json::from_slice(line).map_err(|error| Fault::unreadable(&error.to_string()))?;
+        serde_json::from_slice(line).map_err(|error| CommandError::unreadable(&error.to_string()))?;
     if let Some(error) = value.get("error") {
         let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
         let message = error.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
-        return Err(Fault { code, message });
+        return Err(CommandError { code, message });
     }
     match value.get_mut("result") {
         Some(result) => Ok(result.take()),
-        None => Err(Fault::unreadable("it holds neither a result nor an error")),
+        None => Err(CommandError::unreadable("it holds neither a result nor an error")),
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn answers_come_back_as_they_were_given() {
         for answer in
-            [Ok(json!({"a": [1, "x\n"]})), Ok(Value::Null), Err(Fault::unknown_method("x", Some("y")))]
+            [Ok(json!({"a": [1, "x\n"]})), Ok(Value::Null), Err(CommandError::unknown_method("x", Some("y")))]
         {
             let line = write_answer(&json!(1), &answer);
             assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);

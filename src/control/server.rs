@@ -12,7 +12,7 @@ use crate::sys::unix_socket;
 
 /// What one connection may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections at once.
     pub connection_count_max: usize,
     /// Bytes of one request.
@@ -25,9 +25,9 @@ pub struct Limits {
     pub idle_max: Duration,
 }
 
-impl Limits {
+impl ConnectionLimits {
     /// What the server uses.
-    pub const USUAL: Limits = Limits {
+    pub const USUAL: ConnectionLimits = ConnectionLimits {
         connection_count_max: 16,
         request_size_max: 64 * 1024,
         answer_size_max: 4 * 1024 * 1024,
@@ -40,15 +40,16 @@ impl Limits {
 #[derive(Debug)]
 pub struct CommandServer {
     listener: UnixListener,
-    limits: Limits,
+    limits: ConnectionLimits,
     connections: Vec<Connection>,
     ready: Vec<bool>,
-    /// Until then nobody new is let in, because the kernel refused to.
+    /// Until then no connection is accepted, because the kernel refused to.
     closed_until: Option<Instant>,
     refusal: Option<io::Error>,
 }
 
-/// Who could not be let in still waits at the door, which therefore stays ready: whoever looked at once again would spin.
+/// A connection that could not be accepted still waits, so the listener stays ready: polling it again at once would
+/// spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -64,7 +65,7 @@ struct Connection {
 
 impl CommandServer {
     /// Serves on a listener that does not block.
-    pub fn new(listener: UnixListener, limits: Limits) -> CommandServer {
+    pub fn new(listener: UnixListener, limits: ConnectionLimits) -> CommandServer {
         CommandServer {
             listener,
             limits,
@@ -100,8 +101,8 @@ impl CommandServer {
         Ok(())
     }
 
-    /// Listens to nobody new, and finishes with those who are here: what they have asked is answered, and who has come
-    /// and not asked yet is waited for a little.
+    /// Accepts no new connection, and finishes the open ones: what they have asked is answered, and a connection that
+    /// has come and not asked yet is waited for a little.
     pub fn finish(mut self, server: &dyn Server, patience: Duration) {
         let deadline = Instant::now() + patience;
         loop {
@@ -128,7 +129,7 @@ impl CommandServer {
         self.connections.len()
     }
 
-    /// Why nobody can be let in, once for each time that this begins.
+    /// Why no connection can be accepted, once for each time that this begins.
     pub fn take_refusal(&mut self) -> Option<io::Error> {
         self.refusal.take()
     }
@@ -138,7 +139,7 @@ impl CommandServer {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // Who called has hung up.
+                // The client has closed the connection.
                 Err(error) if is_temporary(&error) || error.kind() == io::ErrorKind::ConnectionAborted => {
                     continue;
                 }
@@ -181,7 +182,12 @@ impl Connection {
         !self.is_served || !self.request.is_empty() || !self.answer.is_empty()
     }
 
-    fn proceed(&mut self, server: &dyn Server, limits: &Limits, now: Instant) -> Result<(), Closed> {
+    fn proceed(
+        &mut self,
+        server: &dyn Server,
+        limits: &ConnectionLimits,
+        now: Instant,
+    ) -> Result<(), Closed> {
         if self.answer.is_empty() {
             self.read(limits, now)?;
             self.answer_lines(server, limits, now)?;
@@ -189,7 +195,7 @@ impl Connection {
         self.write(limits, now)
     }
 
-    fn read(&mut self, limits: &Limits, now: Instant) -> Result<(), Closed> {
+    fn read(&mut self, limits: &ConnectionLimits, now: Instant) -> Result<(), Closed> {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
             Ok(0) => Err(Closed),
@@ -205,7 +211,12 @@ impl Connection {
         }
     }
 
-    fn answer_lines(&mut self, server: &dyn Server, limits: &Limits, now: Instant) -> Result<(), Closed> {
+    fn answer_lines(
+        &mut self,
+        server: &dyn Server,
+        limits: &ConnectionLimits,
+        now: Instant,
+    ) -> Result<(), Closed> {
         while let Some(end) = self.request.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.request.drain(..=end).collect();
             self.is_served = true;
@@ -220,7 +231,7 @@ impl Connection {
         if self.request.len() > limits.request_size_max { Err(Closed) } else { Ok(()) }
     }
 
-    fn write(&mut self, limits: &Limits, now: Instant) -> Result<(), Closed> {
+    fn write(&mut self, limits: &ConnectionLimits, now: Instant) -> Result<(), Closed> {
         if self.answer.is_empty() {
             return Ok(());
         }
@@ -254,7 +265,7 @@ mod tests {
         _folder: tempfile::TempDir,
     }
 
-    fn scene(limits: Limits) -> Scene {
+    fn scene(limits: ConnectionLimits) -> Scene {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let server = CommandServer::new(unix_socket::listen(&path).unwrap(), limits);
@@ -295,7 +306,7 @@ mod tests {
 
     #[test]
     fn requests_are_answered_whole_in_pieces_and_several_at_once() {
-        let mut scene = scene(Limits::USUAL);
+        let mut scene = scene(ConnectionLimits::USUAL);
         let mut client = scene.connect();
 
         client.write_all(ECHO.as_bytes()).unwrap();
@@ -316,7 +327,7 @@ mod tests {
 
     #[test]
     fn who_leaves_answers_what_was_asked_and_lets_nobody_wait_who_was_served() {
-        let mut scene = scene(Limits::USUAL);
+        let mut scene = scene(ConnectionLimits::USUAL);
         let (mut served, mut asking) = (scene.connect(), scene.connect());
         let request = b"{\"jsonrpc\":\"2.0\",\"method\":\"core.version\",\"id\":1}\n";
         served.write_all(request).unwrap();
@@ -335,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_request_without_end_is_cut_off() {
-        let mut scene = scene(Limits { request_size_max: 10_000, ..Limits::USUAL });
+        let mut scene = scene(ConnectionLimits { request_size_max: 10_000, ..ConnectionLimits::USUAL });
         let mut client = scene.connect();
         while client.write(&[b'x'; 4096]).is_ok() && scene.server.connection_count() > 0 {
             scene.turn();
@@ -345,7 +356,8 @@ mod tests {
 
     #[test]
     fn who_dawdles_is_cut_off() {
-        let mut scene = scene(Limits { patience: Duration::from_millis(50), ..Limits::USUAL });
+        let mut scene =
+            scene(ConnectionLimits { patience: Duration::from_millis(50), ..ConnectionLimits::USUAL });
         let mut client = scene.connect();
         client.write_all(b"{").unwrap();
         assert_eq!(scene.read(&mut client), None);
@@ -353,7 +365,7 @@ mod tests {
 
     #[test]
     fn many_connections_leave_the_first_ones_in_peace() {
-        let mut scene = scene(Limits { connection_count_max: 2, ..Limits::USUAL });
+        let mut scene = scene(ConnectionLimits { connection_count_max: 2, ..ConnectionLimits::USUAL });
         let mut first = scene.connect();
         let _second = scene.connect();
         let mut third = scene.connect();

@@ -11,7 +11,7 @@
 use serde_json::{Value, json};
 
 use super::commands::Server;
-use super::protocol::Fault;
+use super::protocol::CommandError;
 
 /// A setting that can change.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub struct SettingRow {
 
 /// A change that waits for `cfg.commit`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub struct PendingChange {
     /// Group of the setting.
     pub group: String,
     /// Its name.
@@ -43,19 +43,19 @@ pub struct Change {
 const WAITING_MAX: usize = 1000;
 
 /// Without a name every setting of the group.
-pub(super) fn get(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+pub(super) fn get(server: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     if let [_] = given {
         let group = word(given, 0)?;
         let rows: Vec<_> = server.settings().into_iter().filter(|row| row.group == group).collect();
         if rows.is_empty() {
-            return Err(Fault::bad_parameters(&format!("there is no group of settings \"{group}\"")));
+            return Err(CommandError::bad_parameters(&format!("there is no group of settings \"{group}\"")));
         }
         return Ok(Value::Object(rows.into_iter().map(|row| (row.name, row.value)).collect()));
     }
     named(server, given, 2).map(|row| row.value)
 }
 
-pub(super) fn list(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+pub(super) fn list(server: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     let group = given.first().map(|_| word(given, 0)).transpose()?;
     let rows = server.settings().into_iter();
     let rows = rows.filter(|row| group.is_none_or(|group| row.group == group));
@@ -63,43 +63,43 @@ pub(super) fn list(server: &dyn Server, given: &[Value]) -> Result<Value, Fault>
 }
 
 /// What it is, and of which kind.
-pub(super) fn help(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+pub(super) fn help(server: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     let row = named(server, given, 2)?;
     let kind = if row.initial.is_number() { "integer" } else { "string" };
     Ok(json!([row.description, format!("(parameter type is {kind})")]))
 }
 
-pub(super) fn set(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+pub(super) fn set(server: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     let change = change(server, given)?;
     apply(server, &change)
 }
 
-pub(super) fn set_delayed(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+pub(super) fn set_delayed(server: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     let change = change(server, given)?;
     let mut waiting = server.waiting_changes().borrow_mut();
     if waiting.len() >= WAITING_MAX {
-        return Err(Fault::failed("too many delayed changes: commit them or roll them back"));
+        return Err(CommandError::failed("too many delayed changes: commit them or roll them back"));
     }
     waiting.push(change);
     Ok(Value::Null)
 }
 
-/// One that cannot be made keeps no other one back; the first of them is told.
-pub(super) fn commit(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
+/// A change that fails does not prevent the others; the first failure is reported.
+pub(super) fn commit(server: &dyn Server, _: &[Value]) -> Result<Value, CommandError> {
     let waiting = server.waiting_changes().take();
-    let faults: Vec<Fault> = waiting.iter().filter_map(|change| apply(server, change).err()).collect();
+    let faults: Vec<CommandError> = waiting.iter().filter_map(|change| apply(server, change).err()).collect();
     faults.into_iter().next().map_or(Ok(Value::Null), Err)
 }
 
-pub(super) fn rollback(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
+pub(super) fn rollback(server: &dyn Server, _: &[Value]) -> Result<Value, CommandError> {
     server.waiting_changes().take();
     Ok(Value::Null)
 }
 
 /// What waits, beside what it would replace.
-pub(super) fn diff(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
+pub(super) fn diff(server: &dyn Server, _: &[Value]) -> Result<Value, CommandError> {
     let rows = server.settings();
-    let shown = |change: &Change| {
+    let shown = |change: &PendingChange| {
         let row = rows.iter().find(|row| (&row.group, &row.name) == (&change.group, &change.name));
         json!({"group name": change.group, "variable name": change.name,
                "old value": row.map(|row| &row.value), "new value": change.value})
@@ -108,7 +108,7 @@ pub(super) fn diff(server: &dyn Server, _: &[Value]) -> Result<Value, Fault> {
 }
 
 /// The settings of a group, or one of them, as they began.
-pub(super) fn reset(server: &dyn Server, given: &[Value]) -> Result<Value, Fault> {
+pub(super) fn reset(server: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     let rows = match given {
         [_] => {
             let group = word(given, 0)?;
@@ -117,27 +117,27 @@ pub(super) fn reset(server: &dyn Server, given: &[Value]) -> Result<Value, Fault
         _ => vec![named(server, given, 2)?],
     };
     if rows.is_empty() {
-        return Err(Fault::bad_parameters("there is no group of settings of this name"));
+        return Err(CommandError::bad_parameters("there is no group of settings of this name"));
     }
     for SettingRow { group, name, initial, .. } in rows {
-        apply(server, &Change { group, name, value: initial })?;
+        apply(server, &PendingChange { group, name, value: initial })?;
     }
     Ok(Value::Null)
 }
 
-fn apply(server: &dyn Server, change: &Change) -> Result<Value, Fault> {
+fn apply(server: &dyn Server, change: &PendingChange) -> Result<Value, CommandError> {
     let changed = server.change_setting(&change.group, &change.name, &change.value);
-    changed.map(|()| Value::Null).map_err(|reason| Fault::bad_parameters(&reason))
+    changed.map(|()| Value::Null).map_err(|reason| CommandError::bad_parameters(&reason))
 }
 
 /// The change that group, name and value describe. A number for text, or text that is a number, becomes the kind of
 /// the setting.
-fn change(server: &dyn Server, given: &[Value]) -> Result<Change, Fault> {
+fn change(server: &dyn Server, given: &[Value]) -> Result<PendingChange, CommandError> {
     let row = named(server, given, 3)?;
     let wrong = || {
         let (group, name) = (&row.group, &row.name);
         let kind = if row.initial.is_number() { "an integer" } else { "text" };
-        Fault::bad_parameters(&format!("{group}.{name} takes {kind}"))
+        CommandError::bad_parameters(&format!("{group}.{name} takes {kind}"))
     };
     let value = match (&given[2], row.initial.is_number()) {
         (Value::Number(number), true) if number.is_i64() => given[2].clone(),
@@ -146,27 +146,29 @@ fn change(server: &dyn Server, given: &[Value]) -> Result<Change, Fault> {
         (Value::String(_), false) => given[2].clone(),
         _ => return Err(wrong()),
     };
-    Ok(Change { group: row.group, name: row.name, value })
+    Ok(PendingChange { group: row.group, name: row.name, value })
 }
 
-/// The setting that the first two of so many arguments name.
-fn named(server: &dyn Server, given: &[Value], count: usize) -> Result<SettingRow, Fault> {
+/// The setting named by the first two of `count` arguments.
+fn named(server: &dyn Server, given: &[Value], count: usize) -> Result<SettingRow, CommandError> {
     if given.len() != count {
         let value = if count == 3 { " and a value" } else { "" };
-        return Err(Fault::bad_parameters(&format!("the group and the name of a setting{value} are needed")));
+        return Err(CommandError::bad_parameters(&format!(
+            "the group and the name of a setting{value} are needed"
+        )));
     }
     let (group, name) = (word(given, 0)?, word(given, 1)?);
     let found = server.settings().into_iter().find(|row| row.group == group && row.name == name);
     found.ok_or_else(|| {
-        Fault::bad_parameters(&format!("no runtime setting {group}.{name}; cfg.list shows all"))
+        CommandError::bad_parameters(&format!("no runtime setting {group}.{name}; cfg.list shows all"))
     })
 }
 
-fn word(given: &[Value], index: usize) -> Result<&str, Fault> {
+fn word(given: &[Value], index: usize) -> Result<&str, CommandError> {
     given
         .get(index)
         .and_then(Value::as_str)
-        .ok_or_else(|| Fault::bad_parameters("the name of a group of settings is needed"))
+        .ok_or_else(|| CommandError::bad_parameters("the name of a group of settings is needed"))
 }
 
 #[cfg(test)]

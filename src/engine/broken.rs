@@ -9,7 +9,9 @@ use crate::bindings::load::Loaded;
 use crate::routing::context::{Context, Phase, ProcessState};
 use crate::routing::envelope::Incoming;
 use crate::sip::message::{Limits, ParseErrorKind};
-use crate::sip::validate::{Fault, Repeated, Rules, check_framing, check_readable, check_readable_with};
+use crate::sip::validate::{
+    Fault, Repeated, ValidationRules, check_framing, check_readable, check_readable_with,
+};
 use crate::sip::{Message, ParseError};
 use crate::telemetry::counters::{BROKEN_ANSWERED, BROKEN_RECEIVED};
 use crate::telemetry::log::{Level, Line};
@@ -80,7 +82,7 @@ fn answer(
     state: &mut ProcessState,
 ) -> bool {
     let mut context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
-    let answered = context.answer_fault(fault, &Rules::PROXY);
+    let answered = context.answer_fault(fault, &ValidationRules::PROXY);
     match &answered {
         Ok(true) => context.count(BROKEN_ANSWERED),
         Ok(false) => {}

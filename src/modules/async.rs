@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
 };
-use crate::bindings::planning::{Planning, SEATS_MAX};
+use crate::bindings::planning::{DELAY_SLOTS_MAX, Planning};
 use crate::bindings::preparation::Preparation;
 use crate::config::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_DEFAULT};
 use crate::routing::context::Context;
@@ -87,13 +87,15 @@ impl Module for Async {
         Parameter::integer(
             "capacity",
             "maximum number of requests that wait at the same time: those of async_route() and its kin, \
-             and briefly those that workers suspend (1024)",
+             and briefly those that workers suspend; each takes 4.1 KiB of memory from the start; requests \
+             of up to 4 KiB always find room, a larger one takes the room of several, at most of 18, and \
+             counts as full if that is not free (1024)",
             |module, count| match u32::try_from(count) {
-                Ok(count @ 1..=SEATS_MAX) => {
+                Ok(count @ 1..=DELAY_SLOTS_MAX) => {
                     module.capacity = count;
                     Ok(())
                 }
-                _ => Err(out_of_range("capacity", count, SEATS_MAX)),
+                _ => Err(out_of_range("capacity", count, DELAY_SLOTS_MAX)),
             },
         ),
         Parameter::ignored("ms_timer", "milliseconds work without it"),
@@ -163,7 +165,7 @@ impl Module for Async {
         CounterRow::new(WAITING_COUNT, "requests waiting now (a gauge)"),
         CounterRow::new(
             "async.full",
-            "requests not suspended because the queue was full, or capacity requests were waiting",
+            "requests not suspended because the queue was full, or the memory of waiting requests was",
         ),
         CounterRow::new(
             "async.too_large",
@@ -192,7 +194,7 @@ impl Module for Async {
 
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
         planning.begin_with_group(GroupSetting::new(DEFAULT_GROUP, self.workers, QUEUE_DEFAULT));
-        planning.reserve_waiting_room(self.capacity);
+        planning.reserve_delays(self.capacity);
         let groups = &planning.settings().groups;
         let index = groups.iter().position(|group| group.name == DEFAULT_GROUP).unwrap_or_default();
         self.group = GroupIndex(index as u16);
@@ -391,7 +393,7 @@ mod tests {
         format!("{HEAD}request_route {{ {statements} }}\n{TASK}")
     }
 
-    /// What was handed on, and whether the script went on behind it.
+    /// What was handed on, and whether the script went on after it.
     fn run(statements: &str, answer: Delegation) -> (Vec<HandedOn>, bool, ScriptHarness) {
         let mut stage =
             ScriptHarness::new(MODULES, &script(&format!("{statements} log(2, \"@@behind@@\");")));

@@ -241,7 +241,7 @@ impl Module for CfgUtils {
 }
 
 impl CfgUtils {
-    /// SplitMix64: enough for dice, nothing to keep secret behind.
+    /// SplitMix64: enough for dice, not for secrets.
     fn next(&self) -> u64 {
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.random.set(state);

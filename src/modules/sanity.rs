@@ -18,7 +18,7 @@ use crate::bindings::module::{
 use crate::bindings::planning::Planning;
 use crate::routing::context::Context;
 use crate::sip::credentials::Credentials;
-use crate::sip::validate::{self, Fault, Rules};
+use crate::sip::validate::{self, Fault, ValidationRules};
 use crate::sip::{HeaderError, HeaderId, Message};
 use crate::telemetry::counters::{CounterId, CounterRow};
 use crate::telemetry::log::Level;
@@ -44,10 +44,10 @@ struct Counters {
 /// One check: its number, what it looks at, and how.
 struct Check {
     number: u32,
-    look: fn(&Message<'_>, &Rules<'_>) -> Result<(), Fault>,
+    look: fn(&Message<'_>, &ValidationRules<'_>) -> Result<(), Fault>,
 }
 
-const fn check(number: u32, look: fn(&Message<'_>, &Rules<'_>) -> Result<(), Fault>) -> Check {
+const fn check(number: u32, look: fn(&Message<'_>, &ValidationRules<'_>) -> Result<(), Fault>) -> Check {
     Check { number, look }
 }
 
@@ -220,14 +220,14 @@ impl Sanity {
             return Outcome::FALSE;
         };
         let tags: Vec<&str> = self.extensions.iter().map(String::as_str).collect();
-        let rules = Rules { extensions: &tags, ..Rules::PROXY };
+        let rules = ValidationRules { extensions: &tags, ..ValidationRules::PROXY };
         match first_fault(&context.message, &rules, checks, uris) {
             Ok(()) => Outcome::TRUE,
             Err(fault) => self.refuse(context, fault, &rules),
         }
     }
 
-    fn refuse(&self, context: &mut Context<'_>, fault: Fault, rules: &Rules<'_>) -> Outcome {
+    fn refuse(&self, context: &mut Context<'_>, fault: Fault, rules: &ValidationRules<'_>) -> Outcome {
         self.count(context, |counters| counters.refused);
         if self.is_noreply {
             self.found.set(Some((context.process.message_number, fault)));
@@ -243,11 +243,11 @@ impl Sanity {
             return Outcome::FALSE;
         };
         let tags: Vec<&str> = self.extensions.iter().map(String::as_str).collect();
-        self.answer(context, fault, &Rules { extensions: &tags, ..Rules::PROXY }).into()
+        self.answer(context, fault, &ValidationRules { extensions: &tags, ..ValidationRules::PROXY }).into()
     }
 
     /// Whether an answer was owed and sent.
-    fn answer(&self, context: &mut Context<'_>, fault: Fault, rules: &Rules<'_>) -> bool {
+    fn answer(&self, context: &mut Context<'_>, fault: Fault, rules: &ValidationRules<'_>) -> bool {
         match context.answer_fault(fault, rules) {
             Ok(is_answered) => {
                 if is_answered {
@@ -269,7 +269,12 @@ impl Sanity {
     }
 }
 
-fn first_fault(message: &Message<'_>, rules: &Rules<'_>, checks: u32, uris: u32) -> Result<(), Fault> {
+fn first_fault(
+    message: &Message<'_>,
+    rules: &ValidationRules<'_>,
+    checks: u32,
+    uris: u32,
+) -> Result<(), Fault> {
     for check in MESSAGE_CHECKS {
         if checks & check.number != 0 {
             (check.look)(message, rules)?;
@@ -330,7 +335,7 @@ fn check_tags(message: &Message<'_>) -> Result<(), Fault> {
 fn check_grammar(message: &Message<'_>) -> Result<(), Fault> {
     validate::check_lines(message)?;
     // The last hop is `mf_process_maxfwd_header`'s to refuse.
-    validate::check_hops(message, &Rules::SERVER)?;
+    validate::check_hops(message, &ValidationRules::SERVER)?;
     if message.is_request() { Ok(()) } else { validate::check_broadcast(message) }
 }
 

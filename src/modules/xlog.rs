@@ -303,7 +303,7 @@ impl Xlog {
         }
     }
 
-    /// The place stands behind the label: `<script>: 21:`, or with its file.
+    /// The place follows the label: `<script>: 21:`, or with its file.
     fn write_with_place(
         &self,
         context: &mut Context<'_>,

@@ -18,8 +18,8 @@ use crate::process::succession::reload_line::ReloadLine;
 use crate::routing::delegation::Delegate;
 use crate::routing::outbox::Outbox;
 use crate::shm::{
-    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Outboxes, Overflow, ProcessTable, QueuePlan,
-    Queues, StatisticsPublisher, WaitingRoom,
+    CounterBlock, Counters, DelayQueue, GroupPlan, GroupStatistics, Lanes, Outboxes, Overflow, ProcessTable,
+    QueuePlan, Queues, StatisticsPublisher,
 };
 use crate::sip::branch::Secret;
 use crate::state::poison::PoisonCache;
@@ -42,8 +42,8 @@ pub struct Heritage {
     pub listeners: Rc<Listeners>,
     /// The rings between receivers and workers.
     pub queues: Queues,
-    /// Where messages wait until their time has come, if a module lets any wait.
-    pub waiting_room: Option<WaitingRoom>,
+    /// Delayed messages, if a module delays any.
+    pub delay_queue: Option<DelayQueue>,
     /// What each receiver reads into, by the number of its producer.
     pub receive_memory: Vec<ReceiveMemory>,
     /// What receivers and workers send, until the kernel has taken it.
@@ -141,9 +141,9 @@ impl Count for BlockCount {
     }
 }
 
-/// The place of every process: master, receivers by listener, workers by group, a timer where messages can wait,
+/// The place of every process: master, receivers by listener, workers by group, a timer where messages can be delayed,
 /// control.
-pub fn places(settings: &Settings, waiting_max: u32) -> Vec<Role> {
+pub fn places(settings: &Settings, delayed_max: u32) -> Vec<Role> {
     let mut places = vec![Role::Master];
     let mut producer = 0;
     for (listener, setting) in (0..).zip(&settings.listeners) {
@@ -158,7 +158,7 @@ pub fn places(settings: &Settings, waiting_max: u32) -> Vec<Role> {
             places.push(Role::Worker { group, name: setting.name.clone(), index });
         }
     }
-    if waiting_max > 0 {
+    if delayed_max > 0 {
         places.push(Role::Timer { producer });
     }
     places.push(Role::Control);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn where_messages_can_wait_there_is_a_timer_with_rings_of_its_own() {
+    fn where_messages_can_be_delayed_there_is_a_timer_with_rings_of_its_own() {
         let places = places(&settings(), 8);
         assert!(places.contains(&Role::Timer { producer: 3 }), "{places:?}");
         assert_eq!(queue_plan(&settings(), &places).producers, 4);

@@ -449,10 +449,10 @@ impl Master {
     fn reap(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.current.children[index];
         self.current.heritage.shared.locks.release_all(child.place);
-        if let Some(room) = &self.current.heritage.waiting_room {
-            room.forget(child.place);
-            // It may have died between letting a message wait and telling the timer.
-            room.wake();
+        if let Some(delayed) = &self.current.heritage.delay_queue {
+            delayed.release_slots_of(child.place);
+            // It may have died after it delayed a message and before it woke the timer.
+            delayed.wake();
         }
         self.current.heritage.outboxes.after_death(child.place);
         self.current.watchdog.forget(child.place);

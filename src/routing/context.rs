@@ -14,7 +14,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
-use crate::script::interpreter::{Interpreter, Limits};
+use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
@@ -172,13 +172,13 @@ impl ProcessState {
     }
 
     /// From now on `log_prefix` is evaluated before each function of the script, not once for each message.
-    pub fn renew_log_prefix(&mut self, prefix: Rc<CompiledTemplate>, limits: Limits) {
+    pub fn renew_log_prefix(&mut self, prefix: Rc<CompiledTemplate>, limits: RunLimits) {
         let interpreter = Interpreter::new(limits);
         self.prefix_renewal = Some(Box::new(PrefixRenewal { prefix, interpreter }));
     }
 
     /// From now on this `onsend_route` is run on every request that is sent on.
-    pub fn run_on_send(&mut self, program: Rc<Program>, route: RouteId, limits: Limits) {
+    pub fn run_on_send(&mut self, program: Rc<Program>, route: RouteId, limits: RunLimits) {
         self.on_send = Some(Box::new(OnSend::new(program, route, limits)));
     }
 
@@ -629,7 +629,7 @@ impl<'m> Context<'m> {
     pub fn append_template(&mut self, number: u32, out: &mut Vec<u8>) {
         let Some(template) = self.script.template(number) else { return };
         let evaluator = self.process.evaluator.take();
-        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(Limits::default())));
+        let mut evaluator = evaluator.unwrap_or_else(|| Box::new(Interpreter::new(RunLimits::default())));
         evaluator.evaluate_template(template, self, out);
         self.process.evaluator = Some(evaluator);
     }

@@ -8,7 +8,7 @@
 //! The script's own interpreter is busy then (it runs `forward()`), so the route has one of its own. A script without
 //! the route pays for one test of a pointer.
 
-use crate::script::interpreter::Limits;
+use crate::script::interpreter::RunLimits;
 use crate::script::program::Program;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -39,7 +39,7 @@ pub struct Leaving {
 }
 
 impl OnSend {
-    pub(crate) fn new(program: Rc<Program>, route: RouteId, limits: Limits) -> OnSend {
+    pub(crate) fn new(program: Rc<Program>, route: RouteId, limits: RunLimits) -> OnSend {
         OnSend { program, route, interpreter: Interpreter::new(limits) }
     }
 }

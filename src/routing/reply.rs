@@ -11,7 +11,7 @@ use super::next_hop::DEFAULT_PORT;
 use super::outgoing::{Outgoing, RelayFailure};
 use crate::sip::branch::ToTag;
 use crate::sip::overload::Overload;
-use crate::sip::validate::{self, Fault, Rules};
+use crate::sip::validate::{self, Fault, ValidationRules};
 use crate::sip::via::{Rport, Via, ViaStamp};
 use crate::sip::write::{self, Response};
 use crate::sip::{HeaderId, Method, Status};
@@ -42,7 +42,7 @@ impl Context<'_> {
 
     /// Answers a broken request with the status its fault is owed, and says what is wrong in the reason phrase; a 420
     /// lists what is not supported (RFC 3261 8.2.2.3). `false` when nothing is owed: a response, an ACK, no Via.
-    pub fn answer_fault(&mut self, fault: Fault, rules: &Rules<'_>) -> Result<bool, RelayFailure> {
+    pub fn answer_fault(&mut self, fault: Fault, rules: &ValidationRules<'_>) -> Result<bool, RelayFailure> {
         let Some(status) = fault.status_owed(&self.message) else { return Ok(false) };
         let reason = format!("{} ({fault})", status.reason());
         let mut headers = Vec::new();

@@ -159,7 +159,7 @@ pub enum RouteKind {
 }
 
 impl RouteKind {
-    /// Every kind, in the order in which they are told.
+    /// Every kind, in the order in which they are reported.
     pub const ALL: [RouteKind; 8] = [
         RouteKind::Request,
         RouteKind::Named,
@@ -355,7 +355,7 @@ pub enum UnaryOperator {
     IsEmpty,
 }
 
-/// Operators with two operands, from the weakest to the strongest bond (contract: see `parser_expression`).
+/// Operators with two operands, from the weakest to the strongest bond (contract: see `parser::expression`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryOperator {
     /// `||`, `or`
@@ -423,7 +423,7 @@ pub struct Variable {
     pub span: Span,
 }
 
-/// An index behind a variable.
+/// An index after a variable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Index {
     /// `[n]`, negative from the end.

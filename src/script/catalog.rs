@@ -64,7 +64,7 @@ pub enum KeyShape<'a> {
 pub enum ParameterKind {
     /// Text; variables inside a literal are replaced.
     Text,
-    /// Header lines: text in which a variable behind a name and its colon stays in its line, whatever it holds.
+    /// Header lines: text in which a variable after a name and its colon stays in its line, whatever it holds.
     Lines,
     /// Text for the log: what a variable in it holds is made visible there, and starts no line of its own.
     Shown,
@@ -72,7 +72,7 @@ pub enum ParameterKind {
     Literal,
     /// An integer (number, variable, or text that holds one).
     Integer,
-    /// An integer that says for how long the run is to be interrupted; the function is told where it can go on.
+    /// An integer that says for how long the run is suspended; the function gets the point at which it can resume.
     Delay,
     /// Any value, kind kept.
     Value,
@@ -206,7 +206,7 @@ pub enum Subject {
     },
     /// Some bytes of an option of the command line.
     Option {
-        /// The option with its value, as the source map was told.
+        /// The option with its value, as the source map has it.
         option: String,
         /// Which bytes of it.
         part: Range<usize>,
@@ -298,7 +298,7 @@ pub trait Catalog {
         true
     }
 
-    /// The function of this name with so many arguments.
+    /// The function with this name and number of arguments.
     fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Complaint>;
 
     /// Whether a function takes bare words as text, as those of the core do: `log(L_INFO, "x")`.
@@ -317,8 +317,8 @@ pub trait Catalog {
     /// The variable of this name.
     fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Complaint>;
 
-    /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for. Beside `==`, a word that
-    /// is none (`INVITE`, `UDP`, `INET6`) is text if the other side yields `TextAnyCase`.
+    /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for. Next to `==`, a word that
+    /// is not a variable (`INVITE`, `UDP`, `INET6`) is text if the other side yields `TextAnyCase`.
     fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint>;
 
     /// The only words that `==` beside this core word can meet; none where anything can.
@@ -329,7 +329,7 @@ pub trait Catalog {
     /// A select: the variable it stands for.
     fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint>;
 
-    /// The transformation of this name with so many arguments.
+    /// The transformation with this name and number of arguments.
     fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Complaint>;
 
     /// A route block: something to know about it (it is never run here), or why it is probably a mistake, which is a

@@ -6,10 +6,21 @@
 //!         parameters                                                       unused routes      error was found
 //! ```
 //!
-//! The files beside this one hold the parts: `check_top_level`, `check_route` (blocks and statements),
-//! `check_expression`, `check_call`, `check_variable`.
+//! The files below this one hold the parts: `top_level`, `route` (blocks and statements), `switch`, `usage` (of routes
+//! and functions), `expression`, `matching`, `constant`, `call`, `variable`, `absent` (modules that are not there).
 //!
 //! **Invariant:** what an expression is checked into leaves exactly one value on the stack, also after a mistake.
+
+mod absent;
+mod call;
+mod constant;
+mod expression;
+mod matching;
+mod route;
+mod switch;
+mod top_level;
+mod usage;
+mod variable;
 
 use std::collections::HashSet;
 
@@ -114,12 +125,12 @@ pub(super) struct Breakable {
     pub(super) breaks: Vec<Jump>,
 }
 
-/// Who calls what, judged when all routes are known.
+/// Which route calls which, judged when all routes are known.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     /// Calls of routes by name: from, to.
     pub(super) route_calls: Vec<(RouteId, RouteId)>,
-    /// Routes somebody names.
+    /// Routes that are called.
     pub(super) named: HashSet<RouteId>,
     /// Kinds of which some route is chosen by a computed name.
     pub(super) computed_kinds: HashSet<RouteKind>,

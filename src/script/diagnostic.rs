@@ -1,4 +1,4 @@
-//! What is wrong with a script, said so that its author can mend it.
+//! The errors of a script, reported so that its author can fix them.
 //!
 //! ```text
 //! calls.cfg:14:22: error: unknown worker group "cals"
@@ -10,7 +10,7 @@
 //! **Invariant:** only the line at fault is shown, at most [`SHOWN_MAX`] characters of it, without control characters.
 
 use super::ast::Span;
-use super::source::{Origin, SourceMap, is_continuation};
+use super::source::{SourceMap, SourceOrigin, is_continuation};
 use std::fmt::{self, Write};
 
 /// How serious it is.
@@ -177,8 +177,8 @@ fn sort_position(source: &SourceMap, span: Span) -> Vec<u32> {
         .chain(span)
         .iter()
         .map(|(_, origin)| match origin {
-            Origin::Include { at } | Origin::Define { at, .. } => at.start,
-            Origin::Root => 0,
+            SourceOrigin::Include { at } | SourceOrigin::Define { at, .. } => at.start,
+            SourceOrigin::Root => 0,
         })
         .collect();
     positions.insert(0, span.start);
@@ -251,14 +251,14 @@ fn visible(character: char) -> char {
     if character != '\t' && character.is_control() { '\u{fffd}' } else { character }
 }
 
-fn render_origin(source: &SourceMap, name: &str, origin: &Origin, out: &mut String) {
+fn render_origin(source: &SourceMap, name: &str, origin: &SourceOrigin, out: &mut String) {
     let _ = match origin {
-        Origin::Root => Ok(()),
-        Origin::Include { at } => writeln!(out, "{}note: {name} is included here", place(source, *at)),
-        Origin::Define { definition, .. } if definition.end > definition.start => {
+        SourceOrigin::Root => Ok(()),
+        SourceOrigin::Include { at } => writeln!(out, "{}note: {name} is included here", place(source, *at)),
+        SourceOrigin::Define { definition, .. } if definition.end > definition.start => {
             writeln!(out, "{}note: in the value of `{name}`, defined here", place(source, *definition))
         }
-        Origin::Define { .. } => writeln!(out, "note: in the value of the define `{name}`"),
+        SourceOrigin::Define { .. } => writeln!(out, "note: in the value of the define `{name}`"),
     };
 }
 

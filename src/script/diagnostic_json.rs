@@ -6,15 +6,15 @@
 //!    "message":"unknown worker group \"cals\"","help":"groups are \"calls\"","notes":[]}]}
 //! ```
 //!
-//! Lines and columns count from 1, columns are characters; the end lies behind the last one. `help` may be null, and so
-//! may a place where a remark concerns no line of a file. A mistake inside an included file or the value of a define
-//! has the way it came in its notes, innermost first.
+//! Lines and columns count from 1, columns are characters; the end follows the last one. `help` may be null, and so may
+//! a place where a remark concerns no line of a file. A mistake inside an included file or the value of a define has
+//! the way it came in its notes, innermost first.
 
 use serde_json::{Map, Value, json};
 
 use super::ast::Span;
 use super::diagnostic::{Diagnostic, Severity};
-use super::source::{Origin, SourceMap};
+use super::source::{SourceMap, SourceOrigin};
 
 /// The object of a script: everything that is to be said about it.
 pub fn report(file: &str, diagnostics: &[Diagnostic], source: &SourceMap) -> String {
@@ -51,11 +51,11 @@ fn note(span: Option<Span>, message: &str, source: &SourceMap) -> Value {
 }
 
 /// How text came into the script.
-fn step(name: &str, origin: &Origin, source: &SourceMap) -> Option<Value> {
+fn step(name: &str, origin: &SourceOrigin, source: &SourceMap) -> Option<Value> {
     match origin {
-        Origin::Root => None,
-        Origin::Include { at } => Some(note(Some(*at), &format!("{name} is included here"), source)),
-        Origin::Define { definition, .. } => {
+        SourceOrigin::Root => None,
+        SourceOrigin::Include { at } => Some(note(Some(*at), &format!("{name} is included here"), source)),
+        SourceOrigin::Define { definition, .. } => {
             let span = (definition.end > definition.start).then_some(*definition);
             Some(note(span, &format!("in the value of `{name}`, defined here"), source))
         }

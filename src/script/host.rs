@@ -27,7 +27,7 @@ pub enum ValueRef<'a> {
     Text(&'a [u8]),
 }
 
-/// An index behind a variable, evaluated.
+/// An index after a variable, evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// None written.
@@ -65,8 +65,8 @@ pub enum Argument<'a> {
     Delay {
         /// The integer.
         number: i64,
-        /// Where the run can go on behind the call (`Interpreter::resume`); `None` inside a loop, and where the value
-        /// of the call is part of something.
+        /// Where the run can go on after the call (`Interpreter::resume`); `None` inside a loop, and where the value of
+        /// the call is part of something.
         point: Option<u32>,
     },
 }
@@ -147,8 +147,8 @@ pub trait Host {
     /// A run takes long: called every few hundred statements, for what must not wait until it is over.
     fn tick(&mut self) {}
 
-    /// Appends text as it may stand in a line of the log: nothing in it controls a terminal or ends the line, and what
-    /// it was can be told.
+    /// Appends text as it may stand in a line of the log: nothing in it controls a terminal or ends the line, and the
+    /// original can be restored.
     fn show(&mut self, text: &[u8], out: &mut Vec<u8>);
 
     /// A run-time complaint (division by zero, step limit, …) at `place` (`file:line`).

@@ -9,16 +9,19 @@
 //! A mistake while a statement runs (division by zero, a refused assignment) abandons that statement: a condition
 //! counts as false, an assignment does not happen, its value is -1, and the script goes on with the next one.
 
+mod calls;
+mod operators;
+
 use std::collections::HashMap;
 
 use regex::bytes::Regex;
 
 use super::ast::RouteKind;
 use super::host::{Host, Reading, Severity, ValueRef};
-use super::interpreter_calls::Texts;
-use super::interpreter_operators::{equal_addresses, is_in_network};
 use super::program::{Code, CompiledTemplate, Instruction, Labels, Program, RouteId, Stretch, TextLabel};
 use super::value::{self, Soft};
+use calls::Texts;
+use operators::{equal_addresses, is_in_network};
 
 /// What return values mean in conditions (`return_mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub enum ReturnMode {
 
 /// Bounds of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RunLimits {
     /// Statements (and rounds of loops) in one run.
     pub steps: u32,
     /// Rounds of one `while`.
@@ -45,9 +48,9 @@ pub struct Limits {
     pub return_mode: ReturnMode,
 }
 
-impl Default for Limits {
+impl Default for RunLimits {
     fn default() -> Self {
-        Limits {
+        RunLimits {
             steps: 1_000_000,
             while_loops: 100,
             recursion: 256,
@@ -97,18 +100,18 @@ const CODE_OF_MISSING_ROUTE: i64 = -10;
 /// A reusable machine: its spaces stay warm from run to run.
 #[derive(Debug)]
 pub struct Interpreter {
-    limits: Limits,
-    pub(super) values: Vec<Value>,
+    limits: RunLimits,
+    pub(super) values: Vec<Operand>,
     pub(super) scratch: Vec<u8>,
     pub(super) spare: Vec<u8>,
-    frames: Vec<Frame>,
+    frames: Vec<CallFrame>,
     pub(super) rounds: Vec<u32>,
     pub(super) patterns: HashMap<Box<[u8]>, Option<Regex>>,
 }
 
 impl Interpreter {
     /// A machine with these bounds.
-    pub fn new(limits: Limits) -> Interpreter {
+    pub fn new(limits: RunLimits) -> Interpreter {
         Interpreter {
             limits,
             values: Vec::with_capacity(64),
@@ -126,7 +129,7 @@ impl Interpreter {
         Run::new(self, &program.code, Some(program), host, entry).finish()
     }
 
-    /// Goes on behind a call that interrupted a run of the same program, to the end of the route it stands in; the call
+    /// Goes on after a call that interrupted a run of the same program, to the end of the route it stands in; the call
     /// was true. `None` when no run can have been interrupted there.
     pub fn resume<H: Host>(&mut self, program: &Program, point: u32, host: &mut H) -> Option<Verdict> {
         let on_failure = program.statement_of_interruption(point)?;
@@ -152,7 +155,7 @@ impl Interpreter {
 
 /// A value on the stack.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value {
+pub(super) enum Operand {
     Null,
     Integer(i64),
     /// In the scratch space.
@@ -163,7 +166,7 @@ pub(super) enum Value {
 
 /// A route that runs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
+pub(super) struct CallFrame {
     /// Where its caller goes on.
     return_to: u32,
     /// Where it goes on itself when the statement is abandoned.
@@ -179,7 +182,7 @@ pub(super) struct Frame {
 /// Why the machine leaves the ordinary course. Small, since every instruction says whether it does.
 #[derive(Clone, Copy)]
 pub(super) enum Stop {
-    /// The statement is abandoned; the reason has been told.
+    /// The statement is abandoned; the reason has been reported.
     Statement,
     /// The run is over, as the verdict says.
     Run,
@@ -190,7 +193,7 @@ pub(super) struct Run<'r, H> {
     pub(super) code: &'r Code,
     pub(super) program: Option<&'r Program>,
     pub(super) host: &'r mut H,
-    pub(super) frame: Frame,
+    pub(super) frame: CallFrame,
     pub(super) next: u32,
     steps_left: u32,
     /// `$rc`
@@ -212,7 +215,7 @@ impl<'r, H: Host> Run<'r, H> {
         machine.frames.clear();
         machine.rounds.clear();
         let frame =
-            Frame { return_to: 0, on_failure: 0, value_base: 0, scratch_base: 0, round_base: 0, code: 1 };
+            CallFrame { return_to: 0, on_failure: 0, value_base: 0, scratch_base: 0, round_base: 0, code: 1 };
         let steps_left = machine.limits.steps;
         let verdict = Verdict::returned(1);
         Run { machine, code, program, host, frame, next: entry, steps_left, last_code: 0, verdict }
@@ -243,10 +246,10 @@ impl<'r, H: Host> Run<'r, H> {
             Instruction::Succeed => self.frame.code = 1,
             Instruction::Clear => self.frame.code = 0,
 
-            Instruction::Integer(number) => self.push(Value::Integer(number)),
-            Instruction::Text(stretch) => self.push(Value::Literal(stretch)),
-            Instruction::Null => self.push(Value::Null),
-            Instruction::LastCode => self.push(Value::Integer(self.last_code)),
+            Instruction::Integer(number) => self.push(Operand::Integer(number)),
+            Instruction::Text(stretch) => self.push(Operand::Literal(stretch)),
+            Instruction::Null => self.push(Operand::Null),
+            Instruction::LastCode => self.push(Operand::Integer(self.last_code)),
             Instruction::Read(place) => self.read(place)?,
             Instruction::Write(place) => self.write(place)?,
             Instruction::Transform(transformation, count) => {
@@ -256,7 +259,7 @@ impl<'r, H: Host> Run<'r, H> {
 
             Instruction::ToInteger => {
                 let number = self.pop_integer();
-                self.push(Value::Integer(number));
+                self.push(Operand::Integer(number));
             }
             Instruction::ToIntegerStrictly => self.convert_to_integer_strictly()?,
             Instruction::ToText => self.convert_to_text()?,
@@ -298,7 +301,7 @@ impl<'r, H: Host> Run<'r, H> {
             Instruction::JumpIfFalse(target) => self.jump_if(target, false),
             Instruction::JumpIfTrue(target) => self.jump_if(target, true),
             Instruction::JumpUnlessInteger(target) => {
-                if !matches!(self.top(), Value::Integer(_)) {
+                if !matches!(self.top(), Operand::Integer(_)) {
                     self.next = target;
                 }
             }
@@ -410,7 +413,7 @@ impl<H: Host> Run<'_, H> {
     fn jump_if(&mut self, target: u32, wanted: bool) {
         let holds = self.pop_integer() != 0;
         if holds == wanted {
-            self.push(Value::Integer(i64::from(holds)));
+            self.push(Operand::Integer(i64::from(holds)));
             self.next = target;
         }
     }
@@ -443,8 +446,8 @@ impl<H: Host> Run<'_, H> {
             return;
         }
         let Some(program) = self.program else { return self.finish_call(CODE_OF_MISSING_ROUTE) };
-        self.machine.frames.push(Frame { return_to: self.next, ..self.frame });
-        self.frame = Frame {
+        self.machine.frames.push(CallFrame { return_to: self.next, ..self.frame });
+        self.frame = CallFrame {
             return_to: 0,
             on_failure: 0,
             value_base: self.machine.values.len() as u32,
@@ -466,7 +469,7 @@ impl<H: Host> Run<'_, H> {
         }
     }
 
-    fn find_route(&self, kind: RouteKind, name: Value) -> Option<RouteId> {
+    fn find_route(&self, kind: RouteKind, name: Operand) -> Option<RouteId> {
         value::with_text(self.resolve(name), |name| self.program?.route(kind, name))
     }
 
@@ -490,13 +493,13 @@ impl<H: Host> Run<'_, H> {
         Ok(())
     }
 
-    /// The code of a function or route is what the call leaves behind, also in `$rc`.
+    /// The code of a function or route is the result of the call, also in `$rc`.
     pub(super) fn finish_call(&mut self, code: i64) {
         self.last_code = code;
-        self.push(Value::Integer(code));
+        self.push(Operand::Integer(code));
     }
 
-    pub(super) fn complain_of_missing_route(&mut self, name: Value) {
+    pub(super) fn complain_of_missing_route(&mut self, name: Operand) {
         let message = self.with_quoted(name, |name| format!("there is no route {name}"));
         self.complain(Severity::Error, &message);
     }
@@ -505,18 +508,18 @@ impl<H: Host> Run<'_, H> {
 /// The stack, the scratch space, complaints.
 impl<H: Host> Run<'_, H> {
     #[inline]
-    pub(super) fn push(&mut self, value: Value) {
+    pub(super) fn push(&mut self, value: Operand) {
         self.machine.values.push(value);
     }
 
     /// The checker balances pushes and pops; an empty stack reads as nothing rather than panics.
     #[inline]
-    pub(super) fn pop(&mut self) -> Value {
-        self.machine.values.pop().unwrap_or(Value::Null)
+    pub(super) fn pop(&mut self) -> Operand {
+        self.machine.values.pop().unwrap_or(Operand::Null)
     }
 
-    pub(super) fn top(&self) -> Value {
-        self.machine.values.last().copied().unwrap_or(Value::Null)
+    pub(super) fn top(&self) -> Operand {
+        self.machine.values.last().copied().unwrap_or(Operand::Null)
     }
 
     #[inline]
@@ -526,8 +529,8 @@ impl<H: Host> Run<'_, H> {
     }
 
     #[inline]
-    pub(super) fn integer_of(&mut self, value: Value) -> i64 {
-        if let Value::Integer(number) = value {
+    pub(super) fn integer_of(&mut self, value: Operand) -> i64 {
+        if let Operand::Integer(number) = value {
             return number;
         }
         let Soft { value: number, is_unreadable } = value::to_integer(self.resolve(value));
@@ -537,27 +540,27 @@ impl<H: Host> Run<'_, H> {
         number
     }
 
-    pub(super) fn resolve(&self, value: Value) -> ValueRef<'_> {
+    pub(super) fn resolve(&self, value: Operand) -> ValueRef<'_> {
         Texts { scratch: &self.machine.scratch, literals: &self.code.text }.resolve(value)
     }
 
     /// Appends a value, as text, to the scratch space.
-    pub(super) fn append(&mut self, value: Value) {
+    pub(super) fn append(&mut self, value: Operand) {
         let scratch = &mut self.machine.scratch;
         match value {
-            Value::Null => {}
-            Value::Integer(number) => scratch.extend_from_slice(value::Decimal::of(number).as_bytes()),
-            Value::Scratch(stretch) => {
+            Operand::Null => {}
+            Operand::Integer(number) => scratch.extend_from_slice(value::Decimal::of(number).as_bytes()),
+            Operand::Scratch(stretch) => {
                 scratch.extend_from_within(stretch.start as usize..stretch.end as usize)
             }
-            Value::Literal(stretch) => scratch.extend_from_slice(stretch.of(&self.code.text)),
+            Operand::Literal(stretch) => scratch.extend_from_slice(stretch.of(&self.code.text)),
         }
     }
 
     pub(super) fn push_reading(&mut self, reading: Reading, start: usize) -> Result<(), Stop> {
         match reading {
-            Reading::Null => self.push(Value::Null),
-            Reading::Integer(number) => self.push(Value::Integer(number)),
+            Reading::Null => self.push(Operand::Null),
+            Reading::Integer(number) => self.push(Operand::Integer(number)),
             Reading::Text => return self.push_text_since(start),
         }
         Ok(())
@@ -569,7 +572,7 @@ impl<H: Host> Run<'_, H> {
         if end > limit as usize {
             return self.abandon(&format!("more than {limit} bytes of text in one statement"));
         }
-        self.push(Value::Scratch(Stretch { start: start as u32, end: end as u32 }));
+        self.push(Operand::Scratch(Stretch { start: start as u32, end: end as u32 }));
         Ok(())
     }
 
@@ -580,7 +583,7 @@ impl<H: Host> Run<'_, H> {
     }
 
     #[cold]
-    pub(super) fn complain_of_unreadable(&mut self, value: Value) {
+    pub(super) fn complain_of_unreadable(&mut self, value: Operand) {
         let message = self.with_quoted(value, |text| format!("{text} is not an integer, 0 is used"));
         self.complain(Severity::Warning, &message);
     }
@@ -592,7 +595,7 @@ impl<H: Host> Run<'_, H> {
     }
 
     /// A value in quotes, shortened, for a complaint.
-    pub(super) fn with_quoted(&self, value: Value, use_text: impl FnOnce(&str) -> String) -> String {
+    pub(super) fn with_quoted(&self, value: Operand, use_text: impl FnOnce(&str) -> String) -> String {
         const SHOWN_SIZE_MAX: usize = 64;
         value::with_text(self.resolve(value), |text| {
             let shown = &text[..text.len().min(SHOWN_SIZE_MAX)];

@@ -1,7 +1,7 @@
 //! Bytes to tokens, one piece of text at a time.
 //!
 //! A [`Cursor`] walks over one file or the value of one define; the preprocessor keeps a stack of them. A mistake is
-//! reported where it begins, and lexing goes on behind it, so that the parser sees as much as possible.
+//! reported where it begins, and lexing goes on after it, so that the parser sees as much as possible.
 //!
 //! **Invariant:** every call of [`Cursor::next`] but the one that says `End` moves forward.
 //! **Invariant:** the work is linear in the length of the text, also when nothing in it is closed.
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(super) enum Lexeme {
     /// A token, with its literal where it has one.
     Token(Token, Option<Text>),
-    /// `#!name` or `!!name`; the cursor stands behind the name.
+    /// `#!name` or `!!name`; the cursor follows the name.
     Directive(Directive, Span),
     /// The piece of text is over.
     End,
@@ -245,7 +245,7 @@ impl Cursor {
         }
     }
 
-    /// `/re/` or `/re/:` behind `case`; a slash before a quoted text stays a slash.
+    /// `/re/` or `/re/:` after `case`; a slash before a quoted text stays a slash.
     fn regex(&mut self) -> Scanned {
         let inside = self.at + 1;
         let rest = &self.text[inside..];
@@ -305,7 +305,7 @@ impl Cursor {
         (value, self.span(start, self.at))
     }
 
-    /// Goes to the next line that begins with a directive about conditions, and behind the directive's name.
+    /// Goes to the next line that begins with a directive about conditions, and after the directive's name.
     pub fn skip_to_condition(&mut self) -> Option<(Directive, Span)> {
         loop {
             self.skip_line();
@@ -414,7 +414,7 @@ fn digits(raw: &[u8], radix: u32, length_max: usize) -> Option<(u8, usize)> {
     (length > 0).then_some((value as u8, length))
 }
 
-/// Value of a number token, wrapped to 32 bits as the language has it. `None` when it is none.
+/// Value of a number token, wrapped to 32 bits as the language has it. `None` when it is not a number.
 pub(super) fn number_value(text: &[u8]) -> Option<Number> {
     let text = std::str::from_utf8(text).ok()?;
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -531,7 +531,7 @@ fn doubt_directive(name: &[u8], span: Span) -> Option<Diagnostic> {
     )
 }
 
-/// First lines that say whose script it is.
+/// First lines that name the language of a script.
 const SIGNATURES: &[&str] = &["KAMAILIO", "OPENSER", "SER", "MAXCOMPAT", "ALL"];
 
 #[cfg(test)]

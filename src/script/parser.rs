@@ -2,18 +2,23 @@
 //!
 //! ```text
 //!  parser              what all productions need: the tokens, reporting, taking up again after a mistake
-//!  parser_item         top level: modules, parameters, sockets, route blocks
-//!  parser_socket       addresses to listen on, names of this server
-//!  parser_statement    what stands in a route
-//!  parser_expression   operators, operands, calls
+//!  item                top level: modules, parameters, sockets, route blocks
+//!  socket              addresses to listen on, names of this server
+//!  statement           what stands in a route
+//!  expression          operators, operands, calls
 //! ```
 //!
 //! A production that meets a mistake either reports it and goes on as if the right thing stood there (a missing `;` or
-//! `)`), or reports it and returns [`Skip`]; whoever holds a list of statements or items then moves on to the next
+//! `)`), or reports it and returns [`Skip`]; the reader of a list of statements or items then moves on to the next
 //! place where one can begin.
 //!
 //! **Invariant:** one mistake is reported once: after `Skip` nothing is reported until the parser has taken up again.
 //! **Invariant:** the parser never panics, always ends, and its work is linear in the number of tokens.
+
+mod expression;
+mod item;
+mod socket;
+mod statement;
 
 use super::ast::{Ast, Expression, ExpressionKind, Name, Span, Text};
 use super::diagnostic::{self, Diagnostic};
@@ -21,6 +26,7 @@ use super::preprocess;
 pub use super::preprocess::{FILE_SIZE_MAX, INCLUDE_DEPTH_MAX};
 use super::source::{FileId, Loader, NoIncludes, SourceMap};
 use super::token::{Token, TokenKind, Tokens};
+pub(super) use item::is_event_name;
 
 /// A define that the command line gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +144,7 @@ impl<'p> Parser<'p> {
         self.token(offset).kind
     }
 
-    /// A token further on; behind the last it is the end.
+    /// A token further on; after the last it is the end.
     pub(super) fn token(&self, offset: usize) -> Token {
         self.tokens.get(self.at + offset).or(self.tokens.last()).copied().unwrap_or(NOTHING)
     }
@@ -148,12 +154,12 @@ impl<'p> Parser<'p> {
         self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).copied().unwrap_or(NOTHING)
     }
 
-    /// The word in hand; empty when it is none.
+    /// The current word; empty when the token is not a word.
     pub(super) fn word(&self) -> &'p str {
         self.word_at(0)
     }
 
-    /// A word further on; empty when it is none.
+    /// A word further on; empty when the token is not a word.
     pub(super) fn word_at(&self, offset: usize) -> &'p str {
         let token = self.token(offset);
         if token.kind == TokenKind::Word { self.text_of(token) } else { "" }
@@ -240,7 +246,7 @@ impl<'p> Parser<'p> {
         self.source.join(first.span, last.span)
     }
 
-    /// The place right behind the last token taken.
+    /// The place right after the last token taken.
     pub(super) fn span_behind(&self) -> Span {
         let end = self.source.file_span(self.previous().span).end;
         Span { start: end, end }
@@ -353,8 +359,8 @@ impl<'p> Parser<'p> {
 
     // Taking up again.
 
-    /// Moves to where the next statement can begin: behind a `;` or a block, before a `}`, at a line that looks like
-    /// the beginning of a statement. What began the mistake is not read again.
+    /// Moves to where the next statement can begin: after a `;` or a block, before a `}`, at a line that looks like the
+    /// beginning of a statement. What began the mistake is not read again.
     pub(super) fn skip_statement(&mut self, start: usize) {
         let was_poisoned = self.is_poisoned();
         while self.kind() != TokenKind::End {
@@ -398,7 +404,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// From a `{` to behind its `}`, or to where a new item begins.
+    /// From a `{` to after its `}`, or to where a new item begins.
     pub(super) fn skip_braces(&mut self) {
         let mut depth = 0usize;
         while self.kind() != TokenKind::End {
@@ -415,7 +421,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// From a `(` to behind its `)`, or to where it cannot go on.
+    /// From a `(` to after its `)`, or to where it cannot go on.
     pub(super) fn skip_parentheses(&mut self) {
         let mut depth = 0usize;
         while !matches!(

@@ -12,16 +12,19 @@
 //! **Invariant:** no I/O: files come through a [`Loader`], the environment comes with the options.
 //! **Invariant:** everything that can multiply is limited: depth and size of includes, size of all replaced defines.
 
+mod expression;
+mod substitution;
+
 use super::ast::{Span, Text};
 use super::diagnostic::Diagnostic;
 use super::lexer::{Cursor, Lexeme};
 use super::parser::ParseOptions;
-use super::preprocess_expression::{self as expression, Value};
-use super::preprocess_substitution::{self as substitution, Substitution};
 use super::source::{FileId, LoadError, SourceMap};
 use super::token::{Directive, Token, TokenKind, Tokens};
+use expression::IfexpValue;
 use std::collections::HashMap;
 use std::sync::Arc;
+use substitution::SubstDirective;
 
 /// What is left of a script when directives, defines and includes are done.
 pub(super) struct Preprocessed {
@@ -51,7 +54,7 @@ struct Preprocessor<'p, 'o> {
     frames: Vec<Frame>,
     conditions: Vec<Condition>,
     defines: HashMap<String, Define>,
-    substitutions: Vec<Substitution>,
+    substitutions: Vec<SubstDirective>,
     tokens: Tokens,
     watch: Watch,
     expanded_size: usize,
@@ -404,7 +407,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         }
     }
 
-    /// `#!else` or `#!endif` behind text that was read.
+    /// `#!else` or `#!endif` after text that was read.
     fn end_of_branch(&mut self, directive: Directive, at: Span) {
         if let Some(frame) = self.frames.last_mut() {
             frame.cursor.rest_of_line();
@@ -430,7 +433,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         let mut inner: usize = 0;
         while let Some(frame) = self.frames.last_mut() {
             let Some((directive, at)) = frame.cursor.skip_to_condition() else {
-                // The condition goes on behind the place where this file was included.
+                // The condition goes on after the place where this file was included.
                 self.close();
                 continue;
             };
@@ -530,7 +533,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
         self.define_as(name, Some(&value), rest);
     }
 
-    fn evaluate(&mut self, rest: &Rest, text: &str) -> Option<Value> {
+    fn evaluate(&mut self, rest: &Rest, text: &str) -> Option<IfexpValue> {
         let defines = &self.defines;
         let values = |name: &str| {
             defines
@@ -603,7 +606,7 @@ impl<'p, 'o> Preprocessor<'p, 'o> {
             self.error(span, "this substitution is not complete", Some(help));
             return None;
         };
-        match Substitution::new(parts[0], parts[1], parts[2]) {
+        match SubstDirective::new(parts[0], parts[1], parts[2]) {
             Ok(_) if self.substitutions.len() >= SUBSTITUTIONS_MAX => {
                 let message = format!("there are more than {SUBSTITUTIONS_MAX} substitutions");
                 self.error(span, &message, None);
@@ -682,7 +685,7 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
 }
 
-/// The inside of `"…"` or `'…'`, whatever stands behind it.
+/// The inside of `"…"` or `'…'`, whatever follows it.
 fn quoted(text: &[u8]) -> Option<&[u8]> {
     let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\''))?;
     let end = memchr::memrchr(quote, &text[1..])?;

@@ -12,7 +12,7 @@
 //! are gone, defines are replaced; those in force at the end are written at the end.
 
 use super::ast::*;
-use super::parser_item::is_event_name;
+use super::parser::is_event_name;
 use super::preprocess;
 use std::fmt::Write;
 

@@ -75,7 +75,7 @@ impl Program {
         self.routes.iter().map(|route| &*route.name)
     }
 
-    /// Tells this program from one in which a place behind a call is another place.
+    /// A fingerprint: equal for programs with the same resume points.
     pub fn mark(&self) -> u64 {
         let mut hash = DefaultHasher::new();
         let code = &self.code;
@@ -90,7 +90,7 @@ impl Program {
         self.statement_of_interruption(point).map(|_| self.code.line_of(point - 1))
     }
 
-    /// Where the statement around an interruption goes on if it is abandoned. An interruption is behind a call that can
+    /// Where the statement around an interruption goes on if it is abandoned. An interruption is after a call that can
     /// be interrupted, and no other statement begins between that call and the beginning of its own.
     pub(super) fn statement_of_interruption(&self, point: u32) -> Option<u32> {
         let before = self.code.instructions.get(..point as usize)?;
@@ -210,9 +210,9 @@ pub(super) enum Instruction {
     Read(u32),
     /// Pops the value, then what the place computes; assigns; pushes 1.
     Write(u32),
-    /// Pops so many arguments and the input, pushes the result.
+    /// Pops the arguments (by their number) and the input, pushes the result.
     Transform(TransformationId, u16),
-    /// Pops so many values, pushes them joined; nothing is written `<null>`.
+    /// Pops a number of values, pushes them joined; null is written `<null>`.
     Join(u16),
 
     /// Pops and pushes: as an integer, text read leniently.
@@ -253,7 +253,7 @@ pub(super) enum Instruction {
     TextEqual,
     /// `==` on words that know no case.
     AnyCaseEqual,
-    /// `==` on addresses; on text if one side is none.
+    /// `==` on addresses; on text if one side is not an address.
     AddressEqual,
     /// Whether the address popped is in this network.
     InNetwork(u32),
@@ -310,7 +310,7 @@ pub(super) struct PlaceShape {
 /// Where the key of a variable comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeySource {
-    /// There is none, or the catalog took it into the handle.
+    /// No argument, or the catalog took it into the handle.
     Handle,
     /// A literal that the catalog left as it is.
     Literal(Stretch),
@@ -318,7 +318,7 @@ pub(super) enum KeySource {
     Computed,
 }
 
-/// An index behind a variable.
+/// An index after a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PositionShape {
     Unset,
@@ -356,7 +356,7 @@ pub(super) enum ArgumentShape {
     Prepared(u32, Stretch),
     /// A place; its key and index from the stack.
     Place(PlaceShape),
-    /// An integer from the stack, handed over with the place behind the call.
+    /// An integer from the stack, handed over with the place after the call.
     Delay,
     /// A route.
     Route(RouteId),

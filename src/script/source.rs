@@ -9,8 +9,8 @@
 //! A [`Span`] is two offsets into this space, so a place needs eight bytes wherever it is kept, and still says through
 //! which includes and defines the text came. Every use of a define is a region of its own that shares the text.
 //!
-//! **Invariant:** regions lie one behind the other, in the order they were added, with one free offset between them,
-//! so that the place behind the last byte of a region belongs to that region.
+//! **Invariant:** regions lie one after the other, in the order they were added, with one free offset between them, so
+//! that the place after the last byte of a region belongs to that region.
 
 use super::ast::Span;
 use std::ops::Range;
@@ -47,7 +47,7 @@ pub struct SourceLine<'s> {
 
 /// How a piece of text came into the script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SourceOrigin {
     /// It is the script itself.
     Root,
     /// A file named by another.
@@ -70,7 +70,7 @@ struct Region {
     text: Arc<[u8]>,
     /// Offsets at which lines begin; only for files.
     lines: Vec<u32>,
-    origin: Origin,
+    origin: SourceOrigin,
     is_foreign: bool,
     is_command_line: bool,
 }
@@ -95,12 +95,12 @@ impl SourceMap {
 
     /// Adds a file. Text beyond the position space (4 GiB for everything together) is cut off.
     pub fn add_file(&mut self, name: impl Into<String>, text: impl Into<Vec<u8>>) -> FileId {
-        FileId(self.add(name.into(), Arc::from(text.into()), Origin::Root))
+        FileId(self.add(name.into(), Arc::from(text.into()), SourceOrigin::Root))
     }
 
     /// Adds a file that another names at `at`.
     pub fn add_include(&mut self, name: impl Into<String>, text: impl Into<Vec<u8>>, at: Span) -> FileId {
-        FileId(self.add(name.into(), Arc::from(text.into()), Origin::Include { at }))
+        FileId(self.add(name.into(), Arc::from(text.into()), SourceOrigin::Include { at }))
     }
 
     /// Adds the options that the script is read with, one a line, so that a mistake in one is shown there.
@@ -111,7 +111,7 @@ impl SourceMap {
         }
     }
 
-    /// The place of some bytes of an option that [`SourceMap::add_command_line`] was told.
+    /// The place of some bytes of an option given to [`SourceMap::add_command_line`].
     pub fn option_span(&self, option: &str, part: Range<usize>) -> Option<Span> {
         let region = self.regions.iter().find(|region| region.is_command_line)?;
         let text = std::str::from_utf8(&region.text).ok()?;
@@ -128,14 +128,14 @@ impl SourceMap {
         self.region_at(self.file_span(span).start).is_some_and(|index| self.regions[index].is_command_line)
     }
 
-    /// This file belongs to somebody else than the script: little of it is to be shown.
+    /// This file has another owner than the script: little of it is to be shown.
     pub(super) fn mark_foreign(&mut self, file: FileId) {
         if let Some(region) = self.regions.get_mut(file.0 as usize) {
             region.is_foreign = true;
         }
     }
 
-    /// The name of the file a span stands in, if that belongs to somebody else than the script.
+    /// The name of the file a span stands in, if that has another owner than the script.
     pub fn foreign_file(&self, span: Span) -> Option<&str> {
         let region = &self.regions[self.region_at(self.file_span(span).start)?];
         region.is_foreign.then_some(region.name.as_str())
@@ -149,15 +149,15 @@ impl SourceMap {
         at: Span,
         definition: Span,
     ) -> FileId {
-        FileId(self.add(name.to_string(), text, Origin::Define { at, definition }))
+        FileId(self.add(name.to_string(), text, SourceOrigin::Define { at, definition }))
     }
 
-    fn add(&mut self, name: String, text: Arc<[u8]>, origin: Origin) -> u32 {
+    fn add(&mut self, name: String, text: Arc<[u8]>, origin: SourceOrigin) -> u32 {
         let base = self.regions.last().map_or(0, |last| last.end().saturating_add(1));
         let room = (u32::MAX - 1).saturating_sub(base) as usize;
         let text = if text.len() > room { Arc::from(&text[..room]) } else { text };
         let lines = match origin {
-            Origin::Define { .. } => Vec::new(),
+            SourceOrigin::Define { .. } => Vec::new(),
             _ => std::iter::once(0)
                 .chain(memchr::memchr_iter(b'\n', &text).map(|offset| offset as u32 + 1))
                 .collect(),
@@ -209,7 +209,7 @@ impl SourceMap {
         while let Some(index) = self.region_at(span.start) {
             match &self.regions[index].origin {
                 // A use always precedes its expansion in the position space, so this ends.
-                Origin::Define { at, .. } if at.start < span.start => span = *at,
+                SourceOrigin::Define { at, .. } if at.start < span.start => span = *at,
                 _ => break,
             }
         }
@@ -257,14 +257,14 @@ impl SourceMap {
     }
 
     /// How the text at a span came here, innermost first: defines used, then files included. Empty in the script itself.
-    pub fn chain(&self, span: Span) -> Vec<(&str, &Origin)> {
+    pub fn chain(&self, span: Span) -> Vec<(&str, &SourceOrigin)> {
         let mut chain = Vec::new();
         let mut position = span.start;
         while let Some(index) = self.region_at(position) {
             let region = &self.regions[index];
             let at = match &region.origin {
-                Origin::Root => break,
-                Origin::Include { at } | Origin::Define { at, .. } => *at,
+                SourceOrigin::Root => break,
+                SourceOrigin::Include { at } | SourceOrigin::Define { at, .. } => *at,
             };
             chain.push((region.name.as_str(), &region.origin));
             if at.start >= position {
@@ -297,11 +297,11 @@ pub(super) fn is_continuation(byte: u8) -> bool {
 /// A file found for an include.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedFile {
-    /// Name under which it is reported, and from whose directory it includes others.
+    /// Name under which it is reported; it includes other files from that directory.
     pub path: String,
     /// Its bytes.
     pub text: Vec<u8>,
-    /// Whether it belongs to somebody else than the script that includes it.
+    /// Whether it has another owner than the script that includes it.
     pub is_foreign: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The name somebody probably meant, worded for the help under a mistake.
+//! The name that was probably meant, worded for the help under an error.
 
 pub use crate::script::diagnostic::nearest;
 

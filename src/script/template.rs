@@ -5,7 +5,7 @@
 //!   ─literal── ─── ─4─ ──variable───
 //! ```
 //!
-//! The short form ends behind the parenthesis of its key: in `"$rU[1]"` the bracket is text. An index or a
+//! The short form ends after the parenthesis of its key: in `"$rU[1]"` the bracket is text. An index or a
 //! transformation needs the long form. `$$` is a dollar sign.
 //!
 //! **Invariant:** never panics and always ends, whatever the bytes are; nesting is limited to [`NESTING_MAX`].
@@ -24,7 +24,7 @@ pub fn parse_template(bytes: &[u8], span: Span, diagnostics: &mut Vec<Diagnostic
     Reader { bytes, at: 0, places: &places, nesting: 0, diagnostics }.whole_template(span)
 }
 
-/// The same for a literal of the script, with exact places also behind escapes.
+/// The same for a literal of the script, with exact places also after escapes.
 pub fn parse_text(text: &Text, source: &SourceMap, diagnostics: &mut Vec<Diagnostic>) -> Template {
     let places = Places::of(text, source);
     Reader { bytes: &text.bytes, at: 0, places: &places, nesting: 0, diagnostics }.whole_template(text.span)
@@ -47,7 +47,7 @@ pub fn parse_variable(bytes: &[u8], span: Span, diagnostics: &mut Vec<Diagnostic
 /// Where a variable that begins at a `$` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VariableEnd {
-    /// Offset behind it.
+    /// Offset after it.
     At(usize),
     /// Nothing that could be a variable follows the `$`.
     NotOne,

@@ -117,7 +117,7 @@ pub struct Tokens {
     pub texts: Vec<Text>,
 }
 
-/// A word behind `#!` that the preprocessor obeys.
+/// A word after `#!` that the preprocessor obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Directive {
     /// `define`, `def`

@@ -9,7 +9,7 @@
 //!  nothing     as the kind of right     as the kind of right (nothing + nothing is empty text)
 //! ```
 //!
-//! Text that holds no number counts as 0 where an integer is needed, and unless it is empty the script is told:
+//! Text that holds no number counts as 0 where an integer is needed, and unless it is empty this is reported:
 //! [`Soft::is_unreadable`].
 
 use super::ast::BinaryOperator;

@@ -13,7 +13,7 @@
 //!
 //!  Outboxes ── Outbox                 what a process sends, until the kernel has taken it
 //!
-//!  WaitingRoom ── Usher · Mover         messages whose time has not come, on their way into the rings
+//!  DelayQueue ── DelaySender · Scheduler   delayed messages, on their way into the rings
 //!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
 //!  ValueTable                         values that any process may write: a head that is swapped, cells of one writer
@@ -26,8 +26,8 @@
 //! - All of it exists before the first fork; nothing grows.
 //! - What is read from shared memory is looked at as something a crashed process wrote: offsets and lengths are
 //!   checked before use, and what cannot be true is counted and skipped.
-//! - Every process runs the same program and keeps the protocol; what is excluded is harm by processes that die, at
-//!   any instruction, not by ones that lie about who they are.
+//! - Every process runs the same program and keeps the protocol; what is excluded is harm by processes that die, at any
+//!   instruction, not by ones with a false identity.
 //! - No process waits for another, and what a dead one held is named by words that carry its index.
 //!
 //! A group has one **lane** of rings, or two (urgent messages first), or one for each of its shards: then the messages
@@ -42,7 +42,9 @@ mod queue;
 #[cfg(not(loom))]
 mod tables;
 
-pub use delay::waiting_room::{Mover, SEATS_MAX, Sweep, Usher, WaitingRoom, WaitingRoomError};
+pub use delay::queue::{DELAY_SLOTS_MAX, DelayQueue, DelayQueueError};
+pub use delay::scheduler::{Scheduler, Sweep};
+pub use delay::sender::DelaySender;
 pub use figures::histogram::Histogram;
 #[cfg(not(loom))]
 pub use figures::statistics::{

@@ -1,7 +1,7 @@
-//! Whether everybody who reads an edited message cuts it into the lines and the body that were meant.
+//! Whether every reader of an edited message cuts it into the lines and the body that were meant.
 //!
-//! A script may put any text anywhere into the header part. What it makes must not end the header lines early, start
-//! a line that has no name, or announce another body: a reader further on who is more or less lenient than the one
+//! A script may put any text anywhere into the header part. What it makes must not end the header lines early, start a
+//! line that has no name, or announce another body: a reader further on that is more or less lenient than the one
 //! before it would see another message (RFC 3261 7.3.1, 7.5, 18.3). A message that was received with such a fault may
 //! keep it, since its bytes are passed on as they came; an edit may not add one.
 

@@ -36,7 +36,7 @@ impl Secret {
         self.0
     }
 
-    /// A hash of bytes that nobody without the key can steer; for what stays inside the server.
+    /// A hash of bytes that cannot be steered without the key; for what stays inside the server.
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         let mut hasher = self.hasher(b'h');
         hasher.field(bytes);

@@ -1,8 +1,8 @@
 //! Changes to a message, kept apart from it until it is written.
 //!
-//! [`Edits`] remembers spans of the original bytes and what stands there instead. The message itself stays as it
-//! was received, so whoever reads a header field after an edit still sees the old one until the message has been
-//! written and parsed again. Cleared edits keep their memory: the next message costs no allocation.
+//! [`Edits`] remembers spans of the original bytes and what stands there instead. The message itself stays as it was
+//! received, so a reader of a header field after an edit still sees the old one until the message has been written and
+//! parsed again. Cleared edits keep their memory: the next message costs no allocation.
 //!
 //! Most changes cannot break a message, whatever text they bring. Text that goes into the header part as it is
 //! ([`Edits::replace`]) and another Content-Length can: what would come of them is looked at before they are taken, and
@@ -33,8 +33,8 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
     /// Ordered by offset; at one offset insertions before the one removal or replacement.
-    changes: Vec<Change>,
-    /// The new texts, one behind the other.
+    changes: Vec<Splice>,
+    /// The new texts, one after the other.
     texts: Vec<u8>,
     request_uri: Option<Range<usize>>,
     pub(super) body: BodyEdit,
@@ -44,7 +44,7 @@ pub struct Edits {
 
 /// One place where something else stands in the written message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct Splice {
     /// Where, in [`Message::bytes`].
     pub at: usize,
     /// How many bytes are left out.
@@ -58,7 +58,7 @@ pub(super) struct Change {
 pub(super) enum BodyEdit {
     #[default]
     Keep,
-    /// The body stays or has changes inside; Content-Length is written anew.
+    /// The body stays or has changes inside; Content-Length is rewritten.
     Recount,
     /// Another body, as a part of the texts.
     Replace(Range<usize>),
@@ -75,7 +75,7 @@ pub enum EditError {
     Name,
     /// The text would end its line and start another.
     LineEnd,
-    /// Somebody would read the edited message as another one than was meant; with the reason.
+    /// A receiver could read another message than was meant; with the reason.
     Ambiguous(&'static str),
     /// A response has no Request-URI.
     NotARequest,
@@ -121,7 +121,7 @@ impl Edits {
         self.request_uri.clone().map(|text| &self.texts[text])
     }
 
-    /// Adds a header field behind all others.
+    /// Adds a header field after all others.
     pub fn add_last(&mut self, message: &Message<'_>, name: &[u8], value: &[u8]) -> Result<(), EditError> {
         self.add_header(message, message.headers_end(), name, value)
     }
@@ -156,7 +156,7 @@ impl Edits {
         self.add_lines(message.headers_start(), lines);
     }
 
-    /// Adds whole header lines, as a script wrote them, behind all others.
+    /// Adds whole header lines, as a script wrote them, after all others.
     pub fn add_lines_last(&mut self, message: &Message<'_>, lines: &[u8]) {
         self.add_lines(message.headers_end(), lines);
     }
@@ -173,7 +173,7 @@ impl Edits {
         Ok(())
     }
 
-    /// Adds whole header lines behind a header line of the message.
+    /// Adds whole header lines after a header line of the message.
     pub fn add_lines_after(
         &mut self,
         message: &Message<'_>,
@@ -228,7 +228,7 @@ impl Edits {
     /// Replaces a span of [`Message::bytes`]; of two equal spans the last counts.
     ///
     /// The text is taken as it is, unless others would read the message it makes as another one. A change in the body
-    /// makes Content-Length be written anew.
+    /// makes Content-Length be rewritten.
     pub fn replace(
         &mut self,
         message: &Message<'_>,
@@ -291,7 +291,7 @@ impl Edits {
         let text = self.keep_text(|texts| append_header(texts, b"Via", value));
         let at = message.headers_start();
         let position = self.changes.partition_point(|change| change.at < at);
-        self.changes.insert(position, Change { at, removed: 0, text });
+        self.changes.insert(position, Splice { at, removed: 0, text });
         Ok(())
     }
 
@@ -329,7 +329,7 @@ impl Edits {
         Ok(())
     }
 
-    /// Replaces the body, and its type unless `None`; Content-Length is written anew.
+    /// Replaces the body, and its type unless `None`; Content-Length is rewritten.
     pub fn set_body(
         &mut self,
         message: &Message<'_>,
@@ -359,7 +359,7 @@ impl Edits {
         self.is_suspect
     }
 
-    pub(super) fn changes(&self) -> &[Change] {
+    pub(super) fn changes(&self) -> &[Splice] {
         &self.changes
     }
 
@@ -367,7 +367,7 @@ impl Edits {
         &self.texts[range.clone()]
     }
 
-    /// Has Content-Length written anew in place of what the message says.
+    /// Has Content-Length rewritten in place of what the message says.
     fn recount(&mut self, message: &Message<'_>) {
         if self.body == BodyEdit::Keep {
             self.remove_named(message, b"Content-Length");
@@ -381,11 +381,11 @@ impl Edits {
         start..self.texts.len()
     }
 
-    /// Inserts behind what was inserted at the same place, and before what is removed there.
+    /// Inserts after what was inserted at the same place, and before what is removed there.
     fn insert(&mut self, at: usize, text: Range<usize>) {
         let position =
             self.changes.partition_point(|change| change.at < at || (change.at == at && change.removed == 0));
-        self.changes.insert(position, Change { at, removed: 0, text });
+        self.changes.insert(position, Splice { at, removed: 0, text });
     }
 
     /// Removes or replaces a span. At one offset the longer removal holds; of equal ones the later.
@@ -395,7 +395,7 @@ impl Edits {
             return self.insert(at, text);
         }
         let position = self.changes.partition_point(|change| change.at <= at);
-        let change = Change { at, removed, text };
+        let change = Splice { at, removed, text };
         match position.checked_sub(1).map(|last| &mut self.changes[last]) {
             Some(last) if last.at == at && last.removed > 0 => {
                 if last.removed <= removed {
@@ -407,7 +407,7 @@ impl Edits {
     }
 }
 
-impl Change {
+impl Splice {
     pub(super) fn text<'e>(&self, edits: &'e Edits) -> &'e [u8] {
         &edits.texts[self.text.clone()]
     }

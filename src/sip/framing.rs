@@ -1,6 +1,6 @@
 //! Where one message ends in a stream (RFC 3261 18.3). Pure: bytes in, a verdict out.
 //!
-//! Every call consumes something, waits for more, or says that the stream is lost: whoever cannot tell where a
+//! Every call consumes something, waits for more, or says that the stream is lost: a reader that cannot tell where a
 //! message ends must close the connection, since the next byte could be anything.
 //!
 //! A [`Framer`] remembers how far it has looked, so that bytes that trickle in are each looked at once.
@@ -57,7 +57,7 @@ pub enum Frame {
     },
 }
 
-/// Why nobody can tell where the message ends.
+/// Why the end of the message is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// The header lines do not end within the limit.
@@ -123,7 +123,7 @@ impl Framer {
         Ok(self.message_size)
     }
 
-    /// The size of the header lines with the empty line behind them, once it is there.
+    /// The size of the header lines with the empty line after them, once it is there.
     fn head_size(&mut self, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
         let within = &bytes[..bytes.len().min(self.limits.head_size_max)];
         while let Some(found) = memchr::memchr(b'\n', within.get(self.searched..).unwrap_or_default()) {

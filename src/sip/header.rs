@@ -164,7 +164,7 @@ impl HeaderId {
     }
 
     /// The header field that a line names and the size of the name, where that is plain: a name of the table with its
-    /// colon right behind it, and text enough to read it in words. Such a name has no line end in it.
+    /// colon right after it, and text enough to read it in words. Such a name has no line end in it.
     #[inline]
     pub(super) fn of_line(text: &[u8]) -> Option<(HeaderId, usize)> {
         let (name, size) = NameWords::up_to_colon(text.first_chunk()?)?;

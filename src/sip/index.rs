@@ -1,7 +1,7 @@
 //! Where the header lines of a message stand: found in one pass, kept as entries of 12 bytes.
 //!
-//! The first 64 lines are kept in place, so that most messages allocate nothing; further ones go to a vector. A
-//! table tells the first line of each known header field without a search.
+//! The first 64 lines are kept in place, so that most messages allocate nothing; further ones go to a vector. A table
+//! gives the first line of each known header field without a search.
 
 use super::find::{find, find_word};
 use super::header::{HEADER_ID_COUNT, HeaderId};
@@ -11,7 +11,7 @@ use std::ops::Range;
 /// How many header lines are indexed without allocating.
 const INLINE_COUNT: usize = 64;
 
-/// How many header lines can be told apart: a 16-bit number, of which 0 means none.
+/// Maximum number of indexed header lines: a 16-bit number, of which 0 means none.
 pub(super) const HEADER_COUNT_MAX: usize = u16::MAX as usize - 1;
 
 /// The longest line whose parts fit an entry.
@@ -21,10 +21,10 @@ pub(super) const HEADER_SIZE_MAX: usize = u16::MAX as usize;
 ///
 /// An empty one is all zeros, which costs least to make.
 #[derive(Clone, Debug)]
-pub(super) struct Index {
+pub(super) struct HeaderIndex {
     count: usize,
-    inline: [Entry; INLINE_COUNT],
-    more: Vec<Entry>,
+    inline: [HeaderEntry; INLINE_COUNT],
+    more: Vec<HeaderEntry>,
     /// The position of the first line of each identity plus one, or 0.
     first: [u16; HEADER_ID_COUNT],
 }
@@ -32,7 +32,7 @@ pub(super) struct Index {
 /// Where one header line stands, in bytes from the start line, and its value, in bytes from the start of the line.
 /// The line ends where the next one starts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct HeaderEntry {
     pub offset: u32,
     pub value_start: u16,
     pub value_end: u16,
@@ -42,10 +42,10 @@ pub(super) struct Entry {
     _reserved: u8,
 }
 
-impl Index {
+impl HeaderIndex {
     #[inline]
     pub(super) fn new() -> Self {
-        let empty = Entry {
+        let empty = HeaderEntry {
             offset: 0,
             value_start: 0,
             value_end: 0,
@@ -61,7 +61,7 @@ impl Index {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: HeaderEntry) {
         let position = self.count;
         match self.inline.get_mut(position) {
             Some(slot) => *slot = entry,
@@ -76,12 +76,12 @@ impl Index {
     }
 
     #[cold]
-    fn push_more(&mut self, entry: Entry) {
+    fn push_more(&mut self, entry: HeaderEntry) {
         self.more.push(entry);
     }
 
     #[inline]
-    pub(super) fn entry(&self, position: usize) -> &Entry {
+    pub(super) fn entry(&self, position: usize) -> &HeaderEntry {
         self.inline.get(position).unwrap_or_else(|| &self.more[position - INLINE_COUNT])
     }
 
@@ -99,12 +99,12 @@ impl Index {
     }
 }
 
-impl Entry {
+impl HeaderEntry {
     /// What is kept of a line of at most [`HEADER_SIZE_MAX`] bytes.
     #[inline]
-    pub(super) fn of(line: &Line, offset: usize) -> Entry {
+    pub(super) fn of(line: &HeaderLine, offset: usize) -> HeaderEntry {
         debug_assert!(line.size <= HEADER_SIZE_MAX);
-        Entry {
+        HeaderEntry {
             offset: offset as u32,
             value_start: line.value.start as u16,
             value_end: line.value.end as u16,
@@ -116,7 +116,7 @@ impl Entry {
 }
 
 /// One header line as [`read_line`] finds it; places count from its start.
-pub(super) struct Line {
+pub(super) struct HeaderLine {
     pub id: HeaderId,
     pub name_size: usize,
     pub value: Range<usize>,
@@ -125,22 +125,22 @@ pub(super) struct Line {
 
 /// Reads the header line that a text starts with. Without a colon it has no name and is all value.
 #[inline]
-pub(super) fn read_line(text: &[u8]) -> Line {
+pub(super) fn read_line(text: &[u8]) -> HeaderLine {
     let Some((id, name_size)) = HeaderId::of_line(text) else { return read_other_line(text) };
     // From the start on, although the name has no line end in it: so it need not wait for where the name ends.
     let size = line_end(text, 0);
-    Line { id, name_size, value: without_space(&text[..size], name_size + 1), size }
+    HeaderLine { id, name_size, value: without_space(&text[..size], name_size + 1), size }
 }
 
 /// The same for a line of an unknown name or none, or with white space before its colon, or at the end of the text.
-fn read_other_line(text: &[u8]) -> Line {
+fn read_other_line(text: &[u8]) -> HeaderLine {
     let name_end = find_word(text, *b":\n").unwrap_or(text.len());
     let size = line_end(text, name_end);
     let (name_size, value_start) = match text.get(name_end) {
         Some(b':') => (trim_name(&text[..name_end]).len(), name_end + 1),
         _ => (0, 0),
     };
-    Line {
+    HeaderLine {
         id: HeaderId::from_start(text, name_size),
         name_size,
         value: without_space(&text[..size], value_start),
@@ -152,7 +152,7 @@ fn read_other_line(text: &[u8]) -> Line {
 #[inline]
 fn without_space(line: &[u8], from: usize) -> Range<usize> {
     match line.get(from..) {
-        // As nearly everybody writes it.
+        // As it is usually written.
         Some([b' ', first, .., last, b'\r', b'\n']) if *first > b' ' && *last > b' ' => {
             from + 1..line.len() - 2
         }
@@ -168,7 +168,7 @@ fn without_any_space(line: &[u8], from: usize) -> Range<usize> {
     while start < end && is_space(line[end - 1]) {
         end -= 1;
     }
-    // A value that is not there stands behind the colon: what is put there must not start the next line.
+    // A value that is not there follows the colon: what is put there must not start the next line.
     if start < end { start..end } else { from..from }
 }
 
@@ -200,7 +200,7 @@ pub(super) fn empty_line_size(text: &[u8]) -> Option<usize> {
 
 /// A header name without the white space and control octets that may stand between it and the colon.
 ///
-/// They are no part of the name for matching, or a field could hide from its removal behind them.
+/// They are no part of the name for matching, or a field could hide from its removal after them.
 #[inline]
 pub(super) fn trim_name(name: &[u8]) -> &[u8] {
     let is_visible = |byte: u8| byte > b' ' && byte != 0x7f;
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn an_entry_is_small_and_holds_the_longest_line() {
-        assert_eq!(size_of::<Entry>(), 12);
-        let line = |size| Line { id: HeaderId::Via, name_size: size - 1, value: size..size, size };
-        let entry = Entry::of(&line(HEADER_SIZE_MAX), 7);
+        assert_eq!(size_of::<HeaderEntry>(), 12);
+        let line = |size| HeaderLine { id: HeaderId::Via, name_size: size - 1, value: size..size, size };
+        let entry = HeaderEntry::of(&line(HEADER_SIZE_MAX), 7);
         assert_eq!((entry.offset, entry.name_size, entry.value_end), (7, 65_534, 65_535));
     }
 }

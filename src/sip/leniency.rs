@@ -19,7 +19,7 @@ pub struct Octets(u128);
 impl Octets {
     const NONE: Octets = Octets(0);
 
-    /// What a text consists of; the error is an octet that would end a host or that nobody can see.
+    /// What a text consists of; the error is an octet that would end a host or is not visible.
     pub fn beside_a_host(text: &[u8]) -> Result<Octets, u8> {
         Octets::without(text, b":;?@[]<>\",")
     }

@@ -22,7 +22,8 @@ pub use super::error::{HeaderError, ParseError, ParseErrorKind};
 use super::find::find;
 use super::header::HeaderId;
 use super::index::{
-    Entry, HEADER_COUNT_MAX, HEADER_SIZE_MAX, Index, empty_line_size, is_continuation, read_line, trim_name,
+    HEADER_COUNT_MAX, HEADER_SIZE_MAX, HeaderEntry, HeaderIndex, empty_line_size, is_continuation, read_line,
+    trim_name,
 };
 use super::leniency::is_header_name;
 use super::list::ListValues;
@@ -41,7 +42,7 @@ pub struct Message<'a> {
     bytes: &'a [u8],
     leading_size: usize,
     start_line: StartLine<'a>,
-    index: Index,
+    index: HeaderIndex,
     headers_start: usize,
     headers_end: usize,
     body_start: usize,
@@ -49,7 +50,7 @@ pub struct Message<'a> {
     identity: Identity<'a>,
 }
 
-/// The fields that everybody who handles a message reads, most of them more than once: read with the index.
+/// The fields that are read for every message, most of them more than once: read with the index.
 #[derive(Clone, Copy, Debug)]
 struct Identity<'a> {
     top_via: Result<Via<'a>, HeaderError>,
@@ -93,7 +94,7 @@ pub struct Limits {
     pub via_count_max: usize,
 }
 
-/// A value of Via has at least so many bytes: who has fewer of them need not count.
+/// The least size of a value of Via: a shorter text holds none.
 const VIA_SIZE_MIN: usize = 8;
 
 impl Limits {
@@ -132,7 +133,7 @@ impl<'a> Message<'a> {
             bytes: start.bytes,
             leading_size: start.leading_size,
             start_line: start.line,
-            index: Index::new(),
+            index: HeaderIndex::new(),
             headers_start: start.headers_start,
             headers_end: start.bytes.len(),
             body_start: start.bytes.len(),
@@ -175,7 +176,7 @@ impl<'a> Message<'a> {
             if self.index.len() >= header_count_max {
                 return fail(ParseErrorKind::TooManyHeaders, at);
             }
-            self.index.push(Entry::of(&line, at));
+            self.index.push(HeaderEntry::of(&line, at));
             at += line.size;
         }
         let may_be_too_many = self.header_bytes().len() / VIA_SIZE_MIN > limits.via_count_max;
@@ -260,7 +261,7 @@ impl<'a> Message<'a> {
         self.leading_size
     }
 
-    /// What was received behind the body that Content-Length announces.
+    /// What was received after the body that Content-Length announces.
     pub fn trailing(&self) -> &'a [u8] {
         &self.bytes[self.body_start + self.body().len()..]
     }

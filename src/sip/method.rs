@@ -29,7 +29,7 @@ pub enum Method<'a> {
     Prack,
     /// Changes a session before it is answered (RFC 3311).
     Update,
-    /// Asks the peer to contact somebody (RFC 3515).
+    /// Asks the peer to contact a third party (RFC 3515).
     Refer,
     /// Publishes event state (RFC 3903).
     Publish,

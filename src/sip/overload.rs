@@ -1,12 +1,12 @@
-//! Overload control between neighbours (RFC 7339): how a server tells who sends to it to send less.
+//! Overload control between neighbours (RFC 7339): how a server asks its senders to send less.
 //!
 //! ```text
 //!  request    Via: SIP/2.0/UDP up;branch=z9hG4bK1;oc;oc-algo="loss,rate"
 //!  response   Via: SIP/2.0/UDP up;branch=z9hG4bK1;oc=20;oc-algo="loss";oc-validity=1000;oc-seq=1282321615.782
 //! ```
 //!
-//! By the algorithm `loss`, which everybody who asks must know (RFC 7339 7), the neighbour keeps back so many of a
-//! hundred requests, and chooses himself which: those that begin nothing new go first (5.10.1).
+//! By the algorithm `loss`, which every client must support (RFC 7339 7), the neighbour withholds a percentage of its
+//! requests, and chooses which: those that begin nothing new go first (5.10.1).
 
 use std::io::Write;
 
@@ -15,12 +15,12 @@ use super::via::Via;
 
 const ALGORITHM: &[u8] = b"loss";
 
-/// What a neighbour is told.
+/// The values for a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overload {
     /// So many of a hundred requests are to be kept back.
     pub percent: u8,
-    /// For how long; 0 ends what was told before.
+    /// Its validity; 0 ends the value sent before.
     pub validity_ms: u32,
     /// Grows with each new word, so that an old one that comes late is known as such: milliseconds since 1970.
     pub sequence_ms: u64,
@@ -67,7 +67,7 @@ mod tests {
             ("oc", true),
             ("oc;oc-algo=\"rate\"", false),
             ("oc;oc-algo=\"lossy\"", false),
-            // Somebody above has answered already, or means something else.
+            // A server above has filled it in already, or it means something else.
             ("oc=20;oc-algo=\"loss\"", false),
             ("oc=;oc-algo=\"loss\"", false),
             ("oc-algo=\"loss\"", false),

@@ -1,4 +1,4 @@
-//! Parameters `;name=value;flag;name="quoted value"` behind a URI or a header value (RFC 3261 25.1).
+//! Parameters `;name=value;flag;name="quoted value"` after a URI or a header value (RFC 3261 25.1).
 
 use super::find::{find, find_word};
 use super::octets::{count_while, is_space, quoted_length, trim, trim_end, trim_start, unquote};

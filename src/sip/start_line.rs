@@ -1,6 +1,6 @@
 //! The first line of a message: a request line or a status line (RFC 3261 7.1, 7.2).
 //!
-//! A line is refused only when nobody could answer it. What is merely wrong is noted as a [`StartLineFault`].
+//! A line is refused only when it cannot be answered. A lesser fault is noted as a [`StartLineFault`].
 
 use super::find::find;
 use super::method::Method;
@@ -53,7 +53,7 @@ pub enum StartLineFault {
     UriSpace,
 }
 
-/// Why a first line is none.
+/// Why a line is not a start line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StartLineError {
     Method,
@@ -136,7 +136,7 @@ fn version_fault(version: &[u8]) -> Option<StartLineFault> {
 }
 
 fn uri_fault(uri: &[u8]) -> Option<StartLineFault> {
-    // A bare CR inside the line counts: it would end the line for somebody else.
+    // A bare CR inside the line counts: it would end the line for another reader.
     find(uri, *b" \t\r").map(|_| StartLineFault::UriSpace)
 }
 

@@ -1,4 +1,4 @@
-//! What tells transactions apart (RFC 3261 17.1.3, 17.2.3).
+//! The key of a transaction (RFC 3261 17.1.3, 17.2.3).
 
 use super::branch::{FieldHasher, Secret};
 use super::message::{HeaderError, Message};

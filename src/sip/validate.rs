@@ -1,8 +1,8 @@
 //! Which status a broken message is owed, and why.
 //!
-//! [`Message::parse`] refuses only what nobody could answer. Everything else comes here: the first fault found is
-//! named, with the status a request is owed for it. Whether to answer, to discard or to go on is the caller's to
-//! decide. The order is that of RFC 3261 8.2 and 16.3.
+//! [`Message::parse`] refuses only what cannot be answered. Everything else comes here: the first fault found is named,
+//! with the status a request is owed for it. Whether to answer, to discard or to go on is the caller's to decide. The
+//! order is that of RFC 3261 8.2 and 16.3.
 
 use super::header::HeaderId;
 use super::message::{HeaderError, Message, ParseErrorKind, StartLineFault};
@@ -15,7 +15,7 @@ use std::fmt;
 
 /// As what the message is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum ElementRole {
     /// To be passed on: Max-Forwards and Proxy-Require count.
     Proxy,
     /// To be answered here: Require counts.
@@ -24,23 +24,26 @@ pub enum Role {
 
 /// What is asked of a message.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules<'r> {
+pub struct ValidationRules<'r> {
     /// As what it is received.
-    pub role: Role,
+    pub role: ElementRole,
     /// URI schemes the Request-URI may have, in lower case.
     pub schemes: &'r [&'r str],
     /// Option tags that Require or Proxy-Require may name (RFC 3261 19.2).
     pub extensions: &'r [&'r str],
 }
 
-impl Rules<'static> {
+impl ValidationRules<'static> {
     /// A proxy for `sip`, `sips`, `tel` and `urn`, without extensions.
-    pub const PROXY: Rules<'static> =
-        Rules { role: Role::Proxy, schemes: &["sip", "sips", "tel", "urn"], extensions: &[] };
+    pub const PROXY: ValidationRules<'static> = ValidationRules {
+        role: ElementRole::Proxy,
+        schemes: &["sip", "sips", "tel", "urn"],
+        extensions: &[],
+    };
 
     /// A server for `sip`, `sips` and `tel`, without extensions.
-    pub const SERVER: Rules<'static> =
-        Rules { role: Role::Server, schemes: &["sip", "sips", "tel"], extensions: &[] };
+    pub const SERVER: ValidationRules<'static> =
+        ValidationRules { role: ElementRole::Server, schemes: &["sip", "sips", "tel"], extensions: &[] };
 }
 
 /// What is wrong with a message.
@@ -52,11 +55,11 @@ pub enum Fault {
     Header(HeaderError),
     /// A header line without a colon or without a valid name before it.
     BrokenLine,
-    /// A carriage return that ends no line, where somebody else may see a line end.
+    /// A carriage return that ends no line, where another reader may see a line end.
     BareCarriageReturn,
     /// The Request-URI.
     RequestUri(UriError),
-    /// The scheme of the Request-URI is none of ours.
+    /// The scheme of the Request-URI is not supported.
     Scheme,
     /// The method of CSeq is not that of the request (RFC 3261 8.1.1.5).
     CSeqMethod,
@@ -70,14 +73,14 @@ pub enum Fault {
     NoHopLeft,
     /// An extension is required that we do not have (RFC 3261 16.3 step 5, 8.2.2.3).
     Extension(HeaderId),
-    /// A response that would go to everybody (RFC 4475 3.3.10).
+    /// A response that would be broadcast (RFC 4475 3.3.10).
     Broadcast,
     /// There is more of something than is allowed (RFC 3261 21.5.7).
     AboveLimit(ParseErrorKind),
 }
 
 /// Looks for the first fault of a message.
-pub fn validate(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
+pub fn validate(message: &Message<'_>, rules: &ValidationRules<'_>) -> Result<(), Fault> {
     check_readable(message)?;
     check_lines(message)?;
     check_cseq_number(message)?;
@@ -91,7 +94,7 @@ pub fn validate(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
     check_extensions(message, rules)
 }
 
-/// Without this nobody can process a message: a start line of SIP/2.0 and the five fields of RFC 3261 8.1.1, each
+/// Without this a message cannot be processed: a start line of SIP/2.0 and the five fields of RFC 3261 8.1.1, each
 /// readable and there once.
 pub fn check_readable(message: &Message<'_>) -> Result<(), Fault> {
     check_version(message)?;
@@ -151,7 +154,7 @@ impl Fault {
 pub fn unsupported_extensions<'m, 'a>(
     message: &'m Message<'a>,
     id: HeaderId,
-    rules: &'m Rules<'m>,
+    rules: &'m ValidationRules<'m>,
 ) -> impl Iterator<Item = &'a [u8]> + use<'m, 'a> {
     let known = |tag: &[u8]| rules.extensions.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(tag));
     message.values_of(id).filter(move |tag| !known(tag))
@@ -225,7 +228,7 @@ pub fn check_cseq_method(message: &Message<'_>) -> Result<(), Fault> {
 }
 
 /// The Request-URI can be read and its scheme is one of ours.
-pub fn check_request_uri(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
+pub fn check_request_uri(message: &Message<'_>, rules: &ValidationRules<'_>) -> Result<(), Fault> {
     let Some(line) = message.request_line() else { return Ok(()) };
     match Uri::parse(line.uri) {
         Ok(uri) if rules.allows_scheme(uri.scheme_text) => Ok(()),
@@ -234,7 +237,7 @@ pub fn check_request_uri(message: &Message<'_>, rules: &Rules<'_>) -> Result<(),
     }
 }
 
-impl Rules<'_> {
+impl ValidationRules<'_> {
     fn allows_scheme(&self, scheme: &[u8]) -> bool {
         self.schemes.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(scheme))
     }
@@ -242,23 +245,23 @@ impl Rules<'_> {
     /// The header field that lists the extensions asked of this role.
     fn requirement(&self) -> HeaderId {
         match self.role {
-            Role::Proxy => HeaderId::ProxyRequire,
-            Role::Server => HeaderId::Require,
+            ElementRole::Proxy => HeaderId::ProxyRequire,
+            ElementRole::Server => HeaderId::Require,
         }
     }
 }
 
 /// Max-Forwards is a number up to 255, and for a proxy not 0.
-pub fn check_hops(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
+pub fn check_hops(message: &Message<'_>, rules: &ValidationRules<'_>) -> Result<(), Fault> {
     match message.max_forwards().map_err(Fault::Header)? {
-        Some(0) if rules.role == Role::Proxy => Err(Fault::NoHopLeft),
+        Some(0) if rules.role == ElementRole::Proxy => Err(Fault::NoHopLeft),
         Some(256..) => Err(Fault::MaxForwards),
         _ => Ok(()),
     }
 }
 
 /// Every extension required of this role is one of ours.
-pub fn check_extensions(message: &Message<'_>, rules: &Rules<'_>) -> Result<(), Fault> {
+pub fn check_extensions(message: &Message<'_>, rules: &ValidationRules<'_>) -> Result<(), Fault> {
     let id = rules.requirement();
     // RFC 3261 8.2.2.3: neither ACK nor CANCEL is refused for an extension.
     let exempt =
@@ -307,10 +310,10 @@ impl std::error::Error for Fault {}
 mod tests {
     use super::*;
 
-    const RULES: Rules<'_> = Rules { extensions: &["path"], ..Rules::PROXY };
+    const RULES: ValidationRules<'_> = ValidationRules { extensions: &["path"], ..ValidationRules::PROXY };
 
     /// The status owed and the fault, for a request with one line put in the place of the one with its name.
-    fn judge(line: &str, more: &str, rules: &Rules<'_>) -> String {
+    fn judge(line: &str, more: &str, rules: &ValidationRules<'_>) -> String {
         let mut text = format!("{line}\r\n");
         let full =
             ["Via: SIP/2.0/UDP h", "From: <sip:a>;tag=1", "To: <sip:b>", "Call-ID: c", "CSeq: 1 INVITE"];
@@ -407,17 +410,20 @@ mod tests {
     #[test]
     fn a_server_minds_other_fields_than_a_proxy() {
         let line = "INVITE sip:b SIP/2.0";
-        assert_eq!(judge(line, "Max-Forwards: 0\r\n\r\n", &Rules::SERVER), "fine");
-        assert_eq!(judge(line, "Proxy-Require: x\r\n\r\n", &Rules::SERVER), "fine");
+        assert_eq!(judge(line, "Max-Forwards: 0\r\n\r\n", &ValidationRules::SERVER), "fine");
+        assert_eq!(judge(line, "Proxy-Require: x\r\n\r\n", &ValidationRules::SERVER), "fine");
         assert_eq!(
-            judge(line, "Require: x\r\n\r\n", &Rules::SERVER),
+            judge(line, "Require: x\r\n\r\n", &ValidationRules::SERVER),
             "420 Require names an unknown extension"
         );
         assert_eq!(
-            judge("CANCEL sip:b SIP/2.0", "CSeq: 1 CANCEL\r\nRequire: x\r\n\r\n", &Rules::SERVER),
+            judge("CANCEL sip:b SIP/2.0", "CSeq: 1 CANCEL\r\nRequire: x\r\n\r\n", &ValidationRules::SERVER),
             "fine"
         );
-        assert_eq!(judge("INVITE urn:b SIP/2.0", "\r\n", &Rules::SERVER), "416 uri scheme is not supported");
+        assert_eq!(
+            judge("INVITE urn:b SIP/2.0", "\r\n", &ValidationRules::SERVER),
+            "416 uri scheme is not supported"
+        );
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct ViaStamp {
     pub received: Option<IpAddr>,
     /// The port it came from, for `rport`.
     pub rport: Option<u16>,
-    /// What its sender is told about overload; in responses only.
+    /// The overload control for its sender; in responses only.
     pub overload: Option<Overload>,
 }
 
@@ -133,7 +133,7 @@ impl<'a> Via<'a> {
         Ok((via, rest.get(1..).unwrap_or_default()))
     }
 
-    /// Whether the sender speaks SIP/2.0. What another version means by its fields nobody knows.
+    /// Whether the sender speaks SIP/2.0. The meaning of the fields of another version is not known.
     pub fn is_of_sip_2(&self) -> bool {
         self.version == b"2.0"
     }

@@ -1,9 +1,9 @@
 //! Messages out: a received message with its edits, or a response made from a request (RFC 3261 8.2.6).
 //!
-//! Everything is appended to a buffer of the caller, who can reuse it for the next message.
+//! Everything is appended to a buffer of the caller, which can reuse it for the next message.
 
 use super::ambiguity;
-use super::edit::{BodyEdit, Change, EditError, Edits};
+use super::edit::{BodyEdit, EditError, Edits, Splice};
 use super::header::HeaderId;
 use super::message::{Header, HeaderError, Message};
 use super::octets::{trim, trim_end, trim_start};
@@ -96,9 +96,9 @@ impl<'r> Response<'r> {
 
 /// Appends the response to a request.
 ///
-/// All Via, From, To, Call-ID and CSeq are copied in the order of the request (RFC 3261 8.2.6.2), each of the last
-/// four once; Record-Route where the response may set up a dialog (12.1.1), Timestamp into a 100 (8.2.6.1). What a
-/// broken request lacks, the response lacks, too; only without any Via there is nobody to send it to.
+/// All Via, From, To, Call-ID and CSeq are copied in the order of the request (RFC 3261 8.2.6.2), each of the last four
+/// once; Record-Route where the response may set up a dialog (12.1.1), Timestamp into a 100 (8.2.6.1). What a broken
+/// request lacks, the response lacks, too; only without any Via it cannot be sent.
 pub fn response(
     request: &Message<'_>,
     response: &Response<'_>,
@@ -151,7 +151,7 @@ fn copies_record_route(request: &Message<'_>, status: Status) -> bool {
 }
 
 fn append_status_line(out: &mut Vec<u8>, request: &Message<'_>, response: &Response<'_>) {
-    // The version as the sender writes it; a sender of another version is told ours.
+    // The version as the sender writes it; a sender of another version gets ours.
     let version = Some(request.version()).filter(|version| version.eq_ignore_ascii_case(b"SIP/2.0"));
     out.extend_from_slice(version.unwrap_or(b"SIP/2.0"));
     out.push(b' ');
@@ -210,7 +210,7 @@ pub(super) fn append_whole_lines(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(rest);
 }
 
-/// Appends header lines as somebody wrote them: empty lines left out, line ends made whole.
+/// Appends header lines as a script wrote them: empty lines left out, line ends made whole.
 ///
 /// So no value that found its way into a line can end the header lines and start a body. A first line that starts
 /// with white space would continue the line before it, so that white space goes.
@@ -223,7 +223,7 @@ pub(super) fn append_lines(out: &mut Vec<u8>, lines: &[u8]) {
             continue;
         }
         first = false;
-        // A carriage return that ends no line here may end one for somebody else.
+        // A carriage return that ends no line here may end one for another reader.
         out.extend(line.iter().map(|&byte| if byte == b'\r' { b' ' } else { byte }));
         out.extend_from_slice(b"\r\n");
     }
@@ -334,7 +334,7 @@ fn offset_in(text: &[u8], part: &[u8]) -> Option<usize> {
 fn splice<'p>(
     bytes: &'p [u8],
     span: Range<usize>,
-    changes: &[Change],
+    changes: &[Splice],
     edits: &'p Edits,
     mut emit: impl FnMut(&'p [u8]),
 ) {

@@ -1,4 +1,4 @@
-//! Who a process is and what it may use: user and groups, root and working directory, limits, core dumps.
+//! The identity of a process and its limits: user and groups, root and working directory, limits, core dumps.
 
 use std::ffi::CString;
 use std::io;

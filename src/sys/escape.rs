@@ -85,7 +85,7 @@ const ROWS: &[Row] = &[
     row("socket AF_PACKET: refused", |_| refused_socket(Domain::PACKET, Type::RAW)),
     row("socket AF_NETLINK: refused", |_| refused_socket(Domain::from(libc::AF_NETLINK), Type::DGRAM)),
     row("socket AF_VSOCK: refused", |_| refused_socket(Domain::VSOCK, Type::STREAM)),
-    // Everybody may read these where no sandbox is, and root may write the others.
+    // Any user may read these where no sandbox is, and root may write the others.
     row("read /etc/passwd: refused", |_| refused_open(Path::new("/etc/passwd"))),
     row("read /proc/self/status: refused", |_| refused_open(Path::new("/proc/self/status"))),
     row("list /: refused", |_| match fs::read_dir("/") {

@@ -9,9 +9,9 @@ use std::time::Duration;
 /// Why [`wait`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awoken {
-    /// Somebody called [`wake`] on the word (or the kernel returned early: look at the word again).
+    /// [`wake`] was called on the word (or the kernel returned early: look at the word again).
     Woken,
-    /// The word did not hold the expected value; nobody slept.
+    /// The word did not hold the expected value; the process did not sleep.
     Changed,
     /// The time was up.
     TimedOut,

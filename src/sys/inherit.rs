@@ -17,7 +17,8 @@ pub fn keep(descriptor: BorrowedFd<'_>) -> io::Result<RawFd> {
 
 /// Takes over what the program before this one kept under this number. Later programs do not see it.
 ///
-/// A number may be taken once: the caller has it from whoever started this program, before anything else was opened.
+/// A number may be taken once: the caller has it from the process that started this program, before anything else was
+/// opened.
 pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     if number <= libc::STDERR_FILENO {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a standard stream cannot be taken over"));
@@ -26,8 +27,8 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the number is open, as the call above says, and nobody in this program owns it: it was open before the
-    // program began and is none of the standard streams.
+    // SAFETY: the number is open, as the call above says, and nothing in this program owns it: it was open before the
+    // program began and is not a standard stream.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

@@ -1,6 +1,6 @@
-//! Writing to a descriptor that somebody else may have made blocking, without ever waiting for room.
+//! Writing to a descriptor that another process may have made blocking, without ever waiting for room.
 //!
-//! Standard error may be a pipe whose reader has stopped. Making it non-blocking would change it for everybody who
+//! Standard error may be a pipe whose reader has stopped. Making it non-blocking would change it for every process that
 //! shares it, so room is asked for first, and a pipe is given no more at once than it then takes for certain.
 
 use std::os::fd::BorrowedFd;

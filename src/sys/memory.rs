@@ -5,8 +5,8 @@
 //! ```
 //!
 //! **Invariants**
-//! - The size is sealed before the mapping is made: nobody can shrink the file, so no access ends in `SIGBUS`.
-//! - After creation nobody else can map the file for writing; a viewer can attach for reading only.
+//! - The size is sealed before the mapping is made: the file cannot shrink, so no access ends in `SIGBUS`.
+//! - After creation no other process can map the file for writing; a viewer can attach for reading only.
 //! - The pages exist from the start: a full machine refuses us at start, not in the middle of the night.
 
 use std::ffi::CStr;
@@ -55,7 +55,7 @@ impl SharedMapping {
         populate(&self.map)
     }
 
-    /// Whether a core dump of this process would hold it, as the kernel tells it.
+    /// Whether a core dump of this process would contain it, as the kernel reports it.
     pub fn is_in_core_dumps(&self) -> io::Result<bool> {
         let start = format!("{:x}-", self.start() as usize);
         let areas = std::fs::read_to_string("/proc/self/smaps")?;
@@ -120,7 +120,7 @@ mod tests {
         let mapping = SharedMapping::create(c"sworker-test", 4096).expect("memory");
         let path = format!("/proc/self/fd/{}", mapping.file().as_raw_fd());
         let file = File::open(&path).expect("open for reading");
-        // SAFETY: nobody writes to the file during this test.
+        // SAFETY: nothing writes to the file during this test.
         let view = unsafe { Mmap::map(&file) }.expect("map for reading");
         assert_eq!(view.len(), 4096);
         let writable = File::options().read(true).write(true).open(&path);

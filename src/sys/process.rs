@@ -82,7 +82,7 @@ pub fn fork(_proof: &SingleThreaded) -> io::Result<Fork> {
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// It left by itself with this status.
+    /// It exited with this status.
     Exited(i32),
     /// A signal ended it.
     Killed {
@@ -94,7 +94,7 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// Whether it left by itself and satisfied.
+    /// Whether it exited with status 0.
     pub const fn is_orderly(self) -> bool {
         matches!(self, Self::Exited(0))
     }
@@ -180,7 +180,7 @@ pub fn exit_now(status: i32) -> ! {
 /// `starttime` is field 22 of `/proc/PID/stat`; the name is field 2.
 const STAT_START_AFTER_NAME: usize = 19;
 
-/// Whether the system lacked something at that moment: descriptors, memory, buffers. That says nothing about who asked.
+/// Whether the system lacked something at that moment: descriptors, memory, buffers. It is no fault of the caller.
 pub fn is_shortage(error: &io::Error) -> bool {
     let number = error.raw_os_error().map(Errno::from_raw);
     matches!(number, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS))

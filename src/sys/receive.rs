@@ -10,15 +10,15 @@
 //! One call waits for the first message and takes what else is there already (`MSG_WAITFORONE`). From that moment the
 //! kernel has forgotten the messages, so they must not be forgotten here: they lie in shared memory, the kernel itself
 //! writes the length of each into its header the moment it has copied it, and `handled` counts those that are done
-//! with. A reader killed at any instruction leaves behind exactly what its successor needs to go on: all messages from
-//! `handled` on whose header has a length. Whoever buries the reader judges the one in hand at that moment
+//! with. A reader killed at any instruction leaves exactly what its successor needs to continue: all messages from
+//! `handled` on whose header has a length. The process that reaps the reader judges the one in hand at that moment
 //! ([`ReceiveMemory::after_death`]): it is handled once more, or passed over when too many readers ended over it.
 //!
 //! **Invariants**
 //! - A header without a message has the length [`NO_MESSAGE`]. Lengths are taken away before `handled` goes back to 0,
 //!   so that no message is ever found that was handled already.
-//! - The pointers in the headers are for the kernel alone: each reader writes its own before its first call, and so does
-//!   whoever looks at what a dead one left.
+//! - The pointers in the headers are for the kernel alone: each reader writes its own before its first call, and so
+//!   does the process that looks at what a dead one left.
 
 use std::ffi::CStr;
 use std::io;
@@ -102,7 +102,7 @@ impl ReceiveMemory {
         Ok(memory)
     }
 
-    /// Whether a reader that is dead left messages that nobody handled.
+    /// Whether a dead reader left messages that were not handled.
     pub fn has_left(&self) -> bool {
         let handled = self.progress().handled.load(Ordering::Acquire) as usize;
         handled < self.count && self.length(handled).load(Ordering::Acquire) != NO_MESSAGE
@@ -120,8 +120,8 @@ impl ReceiveMemory {
         }
     }
 
-    /// After the death of a reader, before there is another one: judges what it had in hand. Only a message that was begun
-    /// counts: readers that are killed at random must not take messages with them that nobody looked at.
+    /// After the death of a reader, before there is another one: judges what it had in hand. Only a message that was
+    /// begun counts: readers that are killed at random must not take messages with them that were never looked at.
     pub fn after_death(&self, is_blamed: bool, blamed_max: u32) -> InHand<'_> {
         let progress = self.progress();
         let handled = progress.handled.load(Ordering::Acquire);
@@ -155,19 +155,19 @@ impl ReceiveMemory {
     /// The headers, side by side as the kernel wants them.
     fn header(&self, index: usize) -> *mut libc::mmsghdr {
         assert!(index < self.count);
-        // SAFETY: `create` made room for `count` headers behind the progress.
+        // SAFETY: `create` made room for `count` headers after the progress.
         unsafe { self.mapping.start().add(HEADERS_START).cast::<libc::mmsghdr>().add(index) }
     }
 
     fn envelope(&self, index: usize) -> *mut Envelope {
         assert!(index < self.count);
-        // SAFETY: `create` made room for `count` envelopes behind the headers, at a multiple of their alignment.
+        // SAFETY: `create` made room for `count` envelopes after the headers, at a multiple of their alignment.
         unsafe { self.mapping.start().add(envelopes_start(self.count)).cast::<Envelope>().add(index) }
     }
 
     fn bytes(&self, index: usize) -> *mut u8 {
         assert!(index < self.count);
-        // SAFETY: `create` made room for `count` times `size` bytes behind the envelopes.
+        // SAFETY: `create` made room for `count` times `size` bytes after the envelopes.
         unsafe { self.mapping.start().add(bytes_start(self.count) + index * self.size) }
     }
 
@@ -181,8 +181,8 @@ impl ReceiveMemory {
     /// Lets the header point at its parts, for the kernel.
     fn point(&self, index: usize) {
         let envelope = self.envelope(index);
-        // SAFETY: the envelope lies inside the mapping; the one reader and the kernel, inside `receive`, write there, or
-        // whoever buries a reader while there is none. Pointers to fields are made without references.
+        // SAFETY: the envelope lies inside the mapping; the one reader and the kernel, inside `receive`, write there,
+        // or the process that reaps a reader while there is none. Pointers to fields are made without references.
         unsafe {
             (*envelope).vector.iov_base = self.bytes(index).cast();
             (*envelope).vector.iov_len = self.size;
@@ -239,7 +239,7 @@ pub struct ReceiveBatch<'m> {
 pub struct Received<'a> {
     /// The bytes.
     pub bytes: &'a [u8],
-    /// Who sent it; `None` when the kernel gave something that is no internet address.
+    /// The sender; `None` when the kernel gave something other than an internet address.
     pub source: Option<SocketAddr>,
     /// The address it was sent to, when the socket was asked to tell.
     pub destination: Option<IpAddr>,
@@ -313,11 +313,11 @@ impl<'m> ReceiveBatch<'m> {
         let progress = self.memory.progress();
         progress.begun.store(0, Ordering::Release);
         progress.suspect.store(0, Ordering::Release);
-        // Release, and after the lengths: who finds 0 here finds only messages of the call that follows.
+        // Release, and after the lengths: a reader that finds 0 here finds only messages of the call that follows.
         progress.handled.store(0, Ordering::Release);
         (self.handled, self.received) = (0, 0);
         // SAFETY: `count` headers stand side by side, and each points at its own name, vector, control and byte room of
-        // the stated lengths, all inside the mapping, to which nobody holds a reference now; no time-out is allowed.
+        // the stated lengths, all inside the mapping, to which no reference exists now; no time-out is allowed.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -346,7 +346,7 @@ impl<'m> ReceiveBatch<'m> {
         self.memory.progress().begun.store(self.handled as u32 + 1, Ordering::Release);
     }
 
-    /// The current message is done with: whoever comes after this process will not see it again.
+    /// The current message is done: a successor of this process will not see it again.
     pub fn advance(&mut self) {
         self.handled += 1;
         // Release: what was done with the message (a push, a send) was done before.
@@ -380,9 +380,9 @@ fn destination(header: &libc::msghdr) -> Option<IpAddr> {
     if header.msg_controllen == 0 || header.msg_controllen > CONTROL_SIZE {
         return None;
     }
-    // SAFETY: `msg_control` points at the controls of an envelope, which has room for one structure behind the last
-    // message that can begin there; the macros stay inside of `msg_controllen` as long as no length is longer than that,
-    // and the type of each message says which structure its bytes are.
+    // SAFETY: `msg_control` points at the controls of an envelope, which has room for one structure after the last
+    // message that can begin there; the macros stay inside of `msg_controllen` as long as no length is longer than
+    // that, and the type of each message says which structure its bytes are.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
@@ -522,7 +522,7 @@ mod tests {
         let (second, inheritance) = ReceiveBatch::attach(&memory);
         assert_eq!(inheritance, begun(2));
         second.begin();
-        // A death that nobody blames on the message is told, and does not count.
+        // A death that is not blamed on the message is reported, and does not count.
         assert_eq!((memory.earlier_deaths(), judged(&memory, false)), (1, Some(("poison".into(), 2, false))));
         let (third, inheritance) = ReceiveBatch::attach(&memory);
         assert_eq!(inheritance, begun(2));
@@ -548,7 +548,7 @@ mod tests {
         send_texts(&sender, &receiver, &["a", "b"]);
         batch.receive(receiver.as_fd()).unwrap();
         batch.begin();
-        // SAFETY: header and envelope lie inside the mapping, and nobody else looks at them.
+        // SAFETY: header and envelope lie inside the mapping, and no other process looks at them.
         unsafe {
             (*memory.header(0)).msg_hdr.msg_control = std::ptr::dangling_mut();
             (*memory.header(0)).msg_hdr.msg_controllen = CONTROL_SIZE as _;

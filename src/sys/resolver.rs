@@ -15,11 +15,11 @@ const OPTIONS: &str = "timeout:1 attempts:2";
 /// Makes look-ups short in this process and those it forks. Called before the first one.
 pub fn shorten_lookups(_proof: &SingleThreaded) {
     let Some(options) = options_to_set(std::env::var_os(VARIABLE).as_deref()) else { return };
-    // SAFETY: the requirement is that no other thread reads the environment; the proof says that there is none.
+    // SAFETY: the requirement is that no other thread reads the environment; the proof says that there is no other.
     unsafe { std::env::set_var(VARIABLE, options) };
 }
 
-/// Ours, unless somebody has set some.
+/// Ours, unless the environment has some.
 fn options_to_set(found: Option<&OsStr>) -> Option<OsString> {
     found.is_none_or(OsStr::is_empty).then(|| OPTIONS.into())
 }

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! **Invariants**
-//! - What is refused is answered with an error (`EPERM`, `EACCES`), never with a signal: a library that tries
-//!   something it can do without goes on to work. Looking up names stays possible.
+//! - A refused call gets an error (`EPERM`, `EACCES`), never with a signal: a library that tries something it can do
+//!   without goes on to work. Looking up names stays possible.
 //! - Calls that handle messages are decided by their number alone, which lets the kernel remember the answer and not
 //!   run the filter for them.
 
@@ -31,14 +31,14 @@ use super::process::is_shortage;
 pub struct Rights<'a> {
     /// Directories it may write in, besides reading.
     pub writable: &'a [&'a Path],
-    /// Whom it may send signals to.
+    /// The processes it may send signals to.
     pub signals: Signals,
 }
 
-/// Whom a process may send signals to.
+/// The processes a process may send signals to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signals {
-    /// Everybody of its own user.
+    /// All processes of its own user.
     Anybody,
     /// Itself.
     Itself,
@@ -52,7 +52,8 @@ pub fn enter(rights: &Rights<'_>) -> io::Result<()> {
     refuse_calls()
 }
 
-/// For who supervises the others: of all capabilities only the one to bind ports below 1024 is left, where it was there.
+/// For the process that supervises the others: of all capabilities only the one to bind ports below 1024 is left, where
+/// it was there.
 pub fn keep_binding_ports() -> io::Result<()> {
     let held = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
     if held.is_empty() {
@@ -86,7 +87,7 @@ pub fn has_capabilities() -> io::Result<bool> {
 }
 
 fn drop_capabilities() -> io::Result<()> {
-    // Only who may change the bounding set has to: nobody else gains anything by it, as there are no new rights.
+    // Only a process that may change the bounding set has to: others gain nothing by it, as they get no new rights.
     let _ = caps::clear(None, CapSet::Bounding);
     // A service manager may have refused the call that changes them, and taken them away before.
     if !has_capabilities()? {
@@ -147,8 +148,8 @@ fn restrict_files(rights: &Rights<'_>) -> io::Result<()> {
     }
 }
 
-/// A rule for each path that is there. What is there and cannot be opened, because no descriptor is left at this moment,
-/// is a `shortage`: who began without that rule would be refused the path for as long as it lives.
+/// A rule for each path that is there. What is there and cannot be opened, because no descriptor is left at this
+/// moment, is a `shortage`: a process that began without that rule would be refused the path for its whole life.
 fn beneath(
     paths: &[&Path],
     access: BitFlags<AccessFs>,
@@ -187,10 +188,10 @@ fn in_kernel_words(error: RulesetError) -> io::Error {
 
 // Kernel calls.
 
-/// Calls nobody needs who handles messages.
+/// Calls that handling messages does not need.
 ///
 /// A list of what is refused, not of what is allowed: looking up a name runs whatever `nsswitch.conf` of this machine
-/// names, and its libraries make calls that nobody here can know; with an allow list a machine with another one would
+/// names, and its libraries make calls that cannot be known here; with an allow list a machine with another one would
 /// have no names, or no log. What an intruder would gain by is in the list, and `--self-test` shows it refused.
 const REFUSED: &[i64] = &[
     // Other programs and other processes.
@@ -304,7 +305,7 @@ const REFUSED_HERE: &[i64] = &[];
 /// Kinds of socket that are left: local ones, for logs and look-ups, and the internet.
 const SOCKET_FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
-/// What puts words into the mouth of who sits at the terminal.
+/// Calls that type input into a terminal.
 const TERMINAL_REQUESTS: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
 fn refuse_calls() -> io::Result<()> {

@@ -17,6 +17,11 @@ pub fn set_parent_death_signal(signal: Signal) -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(signal)?)
 }
 
+/// From now on processes below this one whose parent ends become children of this one.
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
 /// Whether a process of this number exists, of whichever user.
 pub fn exists(process: ProcessId) -> bool {
     let target = unistd::Pid::from_raw(process.number());

@@ -38,7 +38,7 @@ impl SharedNumber {
     #[inline]
     fn cell(&self) -> &AtomicI64 {
         // SAFETY: the mapping is page-aligned, holds at least these 8 bytes as long as `self` lives, any bytes are a
-        // valid AtomicI64, and nobody uses them otherwise than through this function.
+        // valid AtomicI64, and they are used through this function only.
         unsafe { &*self.mapping.start().cast::<AtomicI64>() }
     }
 }

@@ -80,7 +80,7 @@ pub fn send(process: ProcessId, signal: Signal) -> io::Result<()> {
 static LAST_EFFORT_US: AtomicU32 = AtomicU32::new(0);
 
 /// From now on `signal` is counted as with [`catch`], and ends this process by `SIGALRM` after `delay` of real time,
-/// whatever it does then. For the last effort of a process that nobody waits for any more.
+/// whatever it does then. For the last effort of a process that no other process waits for.
 pub fn catch_as_last(signal: Signal, delay: Duration) -> io::Result<()> {
     LAST_EFFORT_US.store(u32::try_from(delay.as_micros()).unwrap_or(u32::MAX), Ordering::Relaxed);
     restore_default(Signal::SIGALRM)?;

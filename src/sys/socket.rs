@@ -20,7 +20,7 @@ pub fn tell_destinations(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<()
     Ok(())
 }
 
-/// Sets the size of the receive buffer beyond the system's limit, for who may do that.
+/// Sets the size of the receive buffer beyond the system's limit, if the process may do that.
 pub fn force_receive_buffer_size(socket: BorrowedFd<'_>, size: usize) -> io::Result<()> {
     Ok(setsockopt(&socket, sockopt::RcvBufForce, &size)?)
 }

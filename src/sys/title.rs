@@ -6,8 +6,8 @@
 //!  │ sworkerd: worker calls/2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0 │
 //! ```
 //!
-//! The environment lies behind the arguments; before it is overwritten its variables move to the heap, so
-//! `std::env::var` goes on to work. `std::env::args` does not: read the arguments first.
+//! The environment follows the arguments; before it is overwritten its variables move to the heap, so that
+//! `std::env::var` still works. `std::env::args` does not: read the arguments first.
 
 use std::ffi::CString;
 use std::fs;
@@ -34,9 +34,9 @@ impl Title {
     /// Shows `title` in `ps` and `short_name` in `top`. A title that does not fit is cut.
     pub fn show(&mut self, title: &str, short_name: &str) -> io::Result<()> {
         let kept = &title.as_bytes()[..title.len().min(self.size.saturating_sub(1))];
-        // SAFETY: start and size come from the kernel's record of this process's own argument and environment
-        // strings, which are mapped writable for the life of the process; nothing else refers to them, as
-        // `take_over` moved the environment away and made arguments out of bounds for everyone.
+        // SAFETY: start and size come from the kernel's record of this process's own argument and environment strings,
+        // which are mapped writable for the life of the process; nothing else refers to them, as `take_over` moved the
+        // environment away and forbids reading the arguments.
         unsafe {
             std::ptr::copy_nonoverlapping(kept.as_ptr(), self.start, kept.len());
             std::ptr::write_bytes(self.start.add(kept.len()), 0, self.size - kept.len());

@@ -12,10 +12,10 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// So many may wait to be heard.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// Who is at the other end of a connection, as the kernel knows it.
+/// The process at the other end of a connection, as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Process.
@@ -26,12 +26,12 @@ pub struct Peer {
     pub group: u32,
 }
 
-/// Listens at `path`, mode 0600, never blocking on accept. A socket nobody listens to any more is replaced; one that
-/// answers belongs to somebody and is refused, and so is anything there that is no socket.
+/// Listens at `path`, mode 0600, never blocking on accept. A stale socket is replaced; one that answers belongs to a
+/// running server and is refused, and so is any file that is not a socket.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     remove_if_abandoned(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // The path takes the mode of the socket: at no moment can anybody else open it.
+    // The path takes the mode of the socket: at no moment can another user open it.
     fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;
@@ -59,7 +59,7 @@ fn remove_if_abandoned(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Who connected.
+/// The peer.
 pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
     let credentials = getsockopt(&stream.as_fd(), PeerCredentials)?;
     Ok(Peer { pid: credentials.pid(), user: credentials.uid(), group: credentials.gid() })

@@ -32,8 +32,8 @@ pub trait Count {
     /// The sum over all processes.
     fn sum(&self, counter: CounterId) -> u64;
 
-    /// Begins anew at 0: what all have counted is taken away in the block of this process, since no other may be
-    /// written to. What others count meanwhile is not lost.
+    /// Resets to 0: what all have counted is taken away in the block of this process, since no other may be written to.
+    /// What others count meanwhile is not lost.
     fn reset(&self, counter: CounterId) {
         self.add(counter, self.sum(counter).wrapping_neg());
     }

@@ -7,7 +7,8 @@
 //!  MESSAGE=… PRIORITY=6 SIP_CALL_ID=…               to the journal
 //! ```
 //!
-//! **Invariant:** what cannot be written at once is dropped and counted; the number is told when there is room again.
+//! **Invariant:** what cannot be written at once is dropped and counted; the number is written when there is room
+//! again.
 //!
 //! Control bytes are written as `\x0d` (and a backslash before an `x` as `\x5c`, so that it can be undone). A final
 //! newline and tabs stay. So do newlines and colour sequences that the script itself writes, but for where a line must
@@ -23,7 +24,7 @@ mod form;
 pub mod level;
 pub mod sink;
 
-use form::{Entry, Heading};
+use form::{Heading, LogEntry};
 
 pub use engine::{Destination, Engine};
 pub use level::{Facility, Level};
@@ -44,7 +45,7 @@ pub struct Line<'a> {
     pub label: &'a [u8],
     /// Call-ID of the message in hand, empty without one.
     pub call_id: &'a [u8],
-    /// Who wrote the text.
+    /// The writer of the text.
     pub origin: Origin,
 }
 
@@ -55,7 +56,7 @@ impl Line<'static> {
     }
 }
 
-/// Who wrote the text of a line.
+/// The writer of the text of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The server: one line is one line, whatever is in it.
@@ -140,7 +141,7 @@ impl Log {
         Log { shape, ..Log::new(destination.open(), level) }
     }
 
-    /// From now on this process and all its later children have one level, whoever changes it.
+    /// From now on this process and all its later children share one level, whichever process changes it.
     pub fn share_level(&mut self) -> io::Result<()> {
         self.level = LevelCell::Shared(SharedNumber::create(self.level.get().number())?);
         Ok(())
@@ -249,7 +250,7 @@ impl Log {
         out.clear();
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         let facility = line.facility.unwrap_or(self.facility.get());
-        let entry = Entry { line, text, process: self.process.get(), facility };
+        let entry = LogEntry { line, text, process: self.process.get(), facility };
         match (&self.sink, self.shape) {
             (Sink::Journal(journal), _) => return entry.write_journal(journal.name(), out),
             // Escaped quotes and backslashes need up to twice the room.
@@ -260,7 +261,7 @@ impl Log {
         out.push(b'\n');
     }
 
-    fn form_for_terminal(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+    fn form_for_terminal(&self, entry: &LogEntry<'_>, out: &mut Vec<u8>) {
         if !self.is_coloured.get() {
             entry.write_text(Heading::WithProcess, out);
             return out.truncate(LINE_SIZE_MAX);

@@ -1,9 +1,9 @@
 //! Holds repeated complaints back: the same one, or the same one about the same source.
 //!
-//! [`Throttle`] says one complaint once a second, and how often it was meant to be said. [`SourceThrottle`] does so
-//! for lines about messages, whose number the network decides: each class of line about each source may come in a
-//! burst, then once a second. Its memory is a table of fixed size; so many sources that they share a place share
-//! their burst as well, so the log stays small whoever sends.
+//! [`Throttle`] says one complaint once a second, and how often it was meant to be said. [`SourceThrottle`] does so for
+//! lines about messages, whose number the network decides: each class of line about each source may come in a burst,
+//! then once a second. Its memory is a table of fixed size; sources that share a place share their burst as well, so
+//! the log stays small for any senders.
 //!
 //! ```
 //! use sworker::telemetry::throttle::{Throttle, Withheld};
@@ -21,7 +21,7 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
-/// How often a complaint was withheld since it was last said; behind the words of a line it is told where it happened.
+/// How often a line was withheld since it was last written; shown at its end if it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Withheld(pub u64);
 

@@ -66,8 +66,8 @@ impl Listeners {
         Ok(Listeners { udp: sockets.into_iter().map(adopt).collect::<Result<_, _>>()? })
     }
 
-    /// The same, but what one of `before` listens on already is shared with it instead of bound anew: nothing that
-    /// waits in such a socket is lost, and no moment passes in which nobody listens.
+    /// The same, but what one of `before` listens on already is shared with it instead of bound again: nothing that
+    /// waits in such a socket is lost, and there is no moment without a listener.
     pub fn renew(
         addresses: &[SocketAddr],
         options: &UdpOptions,

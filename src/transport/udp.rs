@@ -32,8 +32,8 @@ pub struct UdpListener {
 }
 
 impl UdpListener {
-    /// Binds `address`; port 0 lets the kernel choose one. A port that anybody listens on is an error: nothing is
-    /// shared. For that reason no address is ever "reused", which for datagrams would mean stealing.
+    /// Binds `address`; port 0 lets the kernel choose one. A port in use is an error: nothing is shared. For that
+    /// reason no address is ever "reused", which for datagrams would mean stealing.
     pub fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<UdpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
@@ -73,7 +73,7 @@ impl UdpListener {
         self.address
     }
 
-    /// The address a message was sent to, given what the kernel told.
+    /// The address a message was sent to, from the data of the kernel.
     pub fn destination(&self, told: Option<IpAddr>) -> SocketAddr {
         SocketAddr::new(told.unwrap_or(self.address.ip()), self.address.port())
     }
@@ -102,14 +102,14 @@ impl UdpListener {
 /// A full send buffer empties at the speed of the network card: a few milliseconds, or never.
 const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Whoever waits for a datagram looks around so often: a reader whose master is gone must notice that.
+/// The longest wait for a datagram: a reader must notice that its master is gone.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(200);
 
 fn apply(socket: &Socket, address: SocketAddr, options: &UdpOptions) -> io::Result<()> {
     socket.set_read_timeout(Some(RECEIVE_PAUSE))?;
     if let Some(size) = options.receive_buffer_size {
         socket.set_recv_buffer_size(size)?;
-        // The system's limit may be lower; who is allowed to go beyond it does.
+        // The system's limit may be lower; a process that may exceed it does.
         if socket.recv_buffer_size()? < size {
             let _ = crate::sys::socket::force_receive_buffer_size(socket.as_fd(), size);
         }
@@ -175,7 +175,7 @@ mod tests {
             type_of_service: Some(0x10),
             is_free_bind: true,
         };
-        // An address of the documentation network: nobody has it, free bind allows it.
+        // An address of the documentation network: no host has it, free bind allows it.
         let listener = UdpListener::bind("192.0.2.1:0".parse().unwrap(), &options).unwrap();
         assert!(listener.receive_buffer_size().unwrap() >= 100_000);
         assert_eq!(SockRef::from(&listener.descriptor).tos_v4().unwrap(), 0x10);

@@ -258,7 +258,7 @@ fn a_generation_that_does_not_come_up_is_rolled_back_and_nothing_is_lost() {
         assert_eq!(server.ask_control(&["core.generation"])["generation"], 0);
         let figures = Tool::start(server.folder(), "top", top_path(), &["-1", "-Y", "run"]).finish(SOON);
         assert!(
-            figures.output.contains(&format!("master {}, figures", server.master())),
+            figures.output.contains(&format!("master {}, statistics", server.master())),
             "{}",
             figures.output
         );

@@ -4,9 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use crate::scripts::{answered_by_the_receiver, two_groups};
-use crate::support::{
-    Folder, Load, Request, SOON, Server, Tool, control_path, processes, top_path, wait_until,
-};
+use crate::support::{Folder, Load, Request, SOON, Server, Tool, control_path, top_path, wait_until};
 
 #[test]
 fn every_process_is_listed_with_its_id() {
@@ -42,38 +40,6 @@ fn what_a_group_did_is_counted() {
     assert!(group["capacity"].as_u64().is_some_and(|capacity| capacity >= 64), "{group}");
     assert_eq!(server.group("calls")["delegated"], 0);
     assert_eq!(server.counter("sworker.delegated"), 300);
-}
-
-#[test]
-fn what_waits_in_a_queue_can_be_seen() {
-    let server = Server::start(&two_groups(1, 1, 64));
-    let worker = server.worker("calls", 1);
-    processes::freeze(worker);
-    let caller = server.caller();
-    (0..20)
-        .for_each(|index| caller.send(&caller.bytes(&Request::new("INVITE", &format!("{index}.waiting")))));
-    wait_until("the depth is told", SOON, || {
-        server.group("calls")["depth"].as_u64().is_some_and(|depth| depth >= 19)
-    });
-    processes::thaw(worker);
-    (0..20).for_each(|_| assert_eq!(caller.receive().status(), 200));
-    wait_until("it is empty again", SOON, || server.group("calls")["depth"] == 0);
-}
-
-#[test]
-fn a_death_can_be_seen() {
-    let server = Server::start(&two_groups(1, 1, 64));
-    let before = server.worker("calls", 1);
-    processes::send_signal(before, nix::sys::signal::Signal::SIGKILL);
-    wait_until("there is another one", SOON, || server.worker("calls", 1) != before);
-    wait_until("its death is counted", SOON, || server.group("calls")["worker_deaths"] == 1);
-    let rows = server.ask_control(&["core.psx"]);
-    let row =
-        rows.as_array().expect("a list").iter().find(|row| row["DSC"] == "worker calls/1").expect("its row");
-    assert_eq!(
-        (row["PID"].as_i64(), row["restarts"].as_i64()),
-        (Some(server.worker("calls", 1).into()), Some(1))
-    );
 }
 
 #[test]

@@ -243,3 +243,15 @@ fn a_log_reader_that_stands_still_does_not_hold_up_the_traffic() {
     wait_until("it ends", SOON, || !processes::is_alive(pid));
     processes::thaw(shell.pid());
 }
+
+#[test]
+fn another_start_of_the_server_has_other_tags() {
+    let tag = || {
+        let server = Server::start(&answered_by_the_receiver());
+        // The same bytes for both, so from a Via that does not hold our changing port.
+        let request = Request::new("OPTIONS", "same").header("X: y");
+        let bytes = request.bytes("127.0.0.1:9".parse().unwrap(), "127.0.0.1:5060".parse().unwrap());
+        server.caller().ask_bytes(&bytes).to_tag().expect("a tag").to_string()
+    };
+    assert_ne!(tag(), tag());
+}

@@ -52,17 +52,6 @@ fn a_second_sigterm_ends_at_once() {
 }
 
 #[test]
-fn a_worker_that_never_moves_again_cannot_hold_up_the_end_for_ever() {
-    let script = format!("exit_timeout=1\n{}", answered_by_workers(1, 1, 64));
-    let mut server = Server::start(&script.replacen("#!KAMAILIO\n", "", 1));
-    processes::freeze(server.worker("calls", 1));
-    let caller = server.caller();
-    caller.send(&caller.bytes(&Request::new("OPTIONS", "stuck")));
-    server.signal(Signal::SIGTERM);
-    assert_ne!(server.wait_for_exit(SOON), Some(0));
-}
-
-#[test]
 fn an_idle_server_stops_at_once_by_sigterm_and_by_sigint() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::start(&answered_by_workers(4, 4, 64));
@@ -72,14 +61,6 @@ fn an_idle_server_stops_at_once_by_sigterm_and_by_sigint() {
         assert!(!everyone.into_iter().any(processes::is_alive));
         assert!(!server.folder().file("server.pid").exists(), "the pid file is left");
     }
-}
-
-#[test]
-fn a_hangup_does_not_end_it() {
-    let server = Server::start(&answered_by_workers(1, 1, 64));
-    (0..50).for_each(|_| server.signal(Signal::SIGHUP));
-    (0..50).for_each(|_| server.signal(Signal::SIGUSR1));
-    assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
 }
 
 #[test]
@@ -97,21 +78,5 @@ fn whoever_asks_for_something_new_in_a_stop_is_told_to_go_elsewhere() {
     let answers: Vec<u16> = (0..WAITING).map(|_| caller.receive().status()).collect();
     assert_eq!(answers, vec![200; WAITING]);
     assert_eq!(other.receive().status(), 200);
-    assert_eq!(server.wait_for_exit(SOON), Some(0));
-}
-
-#[test]
-fn who_wants_silence_in_a_stop_gets_it() {
-    let script = format!("stop_reply=no\n{}", answered_by_workers(1, 1, 64)).replacen("#!KAMAILIO\n", "", 1);
-    let mut server = Server::start(&script);
-    let worker = server.worker("calls", 1);
-    processes::freeze(worker);
-    let caller = server.caller();
-    caller.send(&caller.bytes(&Request::new("OPTIONS", "held")));
-    crate::support::wait_until("it is accepted", SOON, || server.counter("sworker.delegated") == 1);
-    server.signal(Signal::SIGTERM);
-    crate::support::wait_until("the receivers stop", SOON, || server.children_titled("receiver ").is_empty());
-    processes::thaw(worker);
-    assert_eq!(caller.receive().status(), 200);
     assert_eq!(server.wait_for_exit(SOON), Some(0));
 }

@@ -91,7 +91,7 @@ fn assert_has_all_names(server: &Server, master: i32) {
     assert!(rows.as_array().is_some_and(|rows| rows.iter().any(|row| row["PID"] == master)), "{rows}");
     let figures = Tool::start(server.folder(), "top", top_path(), &["-1", "-Y", "run"]).finish(SOON);
     let first = figures.output.lines().next().unwrap_or_default();
-    assert!(first.starts_with(&format!("sworker, master {master}, figures of")), "{}", figures.output);
+    assert!(first.starts_with(&format!("sworker, master {master}, statistics of")), "{}", figures.output);
     let left = |folder: &Path, start: &str| {
         let entries = fs::read_dir(folder).unwrap().flatten();
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -470,7 +470,7 @@ impl Storm<'_> {
         // One that has left is gone by now.
         let is_moving = || matches!(processes::state(self.master), Some('R' | 'S' | 'D'));
         wait_until("it stands still", SOON, || !is_moving());
-        let is_left_to = self.server.log().contains(&format!("process {successor} serves"));
+        let is_left_to = self.server.log().contains(&format!("process {successor}) serves"));
         let (victim, next) =
             if is_successor && !is_left_to { (successor, self.master) } else { (self.master, successor) };
         processes::send_signal(victim, Signal::SIGKILL);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::group::{parse_group, read_group};
-use super::listen::{Resolver, resolve, split_address};
+use super::listen::{Resolver, loopback_of, resolve, split_address};
 use super::overrides::Overrides;
 use super::reading::Unfit;
 use super::table::{GLOBALS, Kind, row_named};
@@ -21,7 +21,7 @@ pub const PORT: u16 = 5060;
 /// Port of tls sockets that name none.
 pub const TLS_PORT: u16 = 5061;
 
-/// What other servers call what is called differently here.
+/// Names of other servers for settings that have another name here.
 const FOREIGN_NAMES: &[(&str, &str)] = &[
     ("log_level", "debug"),
     ("loglevel", "debug"),
@@ -204,11 +204,16 @@ impl Draft {
                 .extend(self.add_alias(&written.value).err().map(|reason| late(written.argument(), reason)));
         }
         overrides.apply(&mut self.settings);
-        self.place_sockets(&mut notices, &mut mistakes);
+        self.place_sockets(overrides.is_trial, &mut notices, &mut mistakes);
         Finished { settings: self.settings, group_texts: self.group_texts, notices, mistakes }
     }
 
-    fn place_sockets(&mut self, notices: &mut Vec<(Subject, Remark)>, mistakes: &mut Vec<LateComplaint>) {
+    fn place_sockets(
+        &mut self,
+        is_trial: bool,
+        notices: &mut Vec<(Subject, Remark)>,
+        mistakes: &mut Vec<LateComplaint>,
+    ) {
         if self.sockets.is_empty() && !self.remarked.contains("streams") {
             self.listen_everywhere();
         }
@@ -229,6 +234,9 @@ impl Draft {
         if listeners.is_empty() {
             let reason = "there is nothing to listen on: no udp socket".to_string();
             mistakes.push(late(last_listen(), reason));
+        }
+        if is_trial {
+            listeners.iter_mut().for_each(|listener| listener.address = loopback_of(listener.address));
         }
         self.settings.listeners = listeners;
     }
@@ -289,6 +297,20 @@ mod tests {
         let literal = SocketLiteral { bind: "127.0.0.1:5099".to_string(), ..SocketLiteral::default() };
         let adds = Overrides { listen: vec![Written::new("-l", "x", literal)], ..Overrides::default() };
         assert_eq!(sockets(&script, &adds).last().unwrap(), "127.0.0.1:5099");
+    }
+
+    #[test]
+    fn a_trial_listens_on_loopback_at_ports_the_kernel_chooses() {
+        let trial = Overrides { is_trial: true, ..Overrides::default() };
+        let script = [
+            ("listen", socket("10.0.0.1:5060")),
+            ("listen", socket("10.0.0.1:5060")),
+            ("listen", socket("[2001:db8::1]:5060")),
+            ("listen", socket("127.0.0.1:5080")),
+            ("user", text("sip")),
+        ];
+        assert_eq!(sockets(&script, &trial), ["127.0.0.1:0", "[::1]:0", "127.0.0.1:0"]);
+        assert_eq!(draft(&script).finish(&trial).settings.user, None);
     }
 
     #[test]

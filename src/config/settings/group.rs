@@ -5,7 +5,7 @@
 //! Names of keys are read without regard to case. Unknown keys are kept out with a warning, so that a file written
 //! for another server, or for a later version of this one, stays loadable.
 //!
-//! **Invariant:** everything is read, also behind a mistake: all of a string's mistakes are told at once.
+//! **Invariant:** everything is read, also after an error: all errors of a string are reported at once.
 
 use std::ops::Range;
 

@@ -51,6 +51,31 @@ impl Resolver for SystemResolver {
     }
 }
 
+/// Every name is this machine's loopback.
+pub struct LoopbackResolver;
+
+impl Resolver for LoopbackResolver {
+    fn interface(&self, _: &str) -> Vec<IpAddr> {
+        self.every_interface()
+    }
+
+    fn every_interface(&self) -> Vec<IpAddr> {
+        vec![IpAddr::from([127, 0, 0, 1])]
+    }
+
+    fn host(&self, _: &str) -> Vec<IpAddr> {
+        self.every_interface()
+    }
+}
+
+/// Loopback of the same family, at a port the kernel chooses.
+pub fn loopback_of(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
+        SocketAddr::V6(_) => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)),
+    }
+}
+
 /// Link-local IPv6 addresses need a scope to be bound; the original leaves them out too.
 fn is_bindable(address: IpAddr) -> bool {
     match address {

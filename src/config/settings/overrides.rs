@@ -65,13 +65,15 @@ pub struct Overrides {
     pub children: Option<u32>,
     /// `-d` (counted from 0), `--debug`.
     pub debug: Option<i64>,
+    /// `--trial`
+    pub is_trial: bool,
     /// `-E`
     pub log_stderror: bool,
     /// `-e`
     pub log_color: bool,
     /// `--log-engine`
     pub log_engine: Option<Engine>,
-    /// What stands behind the colon of `--log-engine`.
+    /// The text after the colon of `--log-engine`.
     pub log_engine_data: Option<String>,
     /// `--no-sandbox`
     pub is_sandbox_refused: bool,
@@ -118,11 +120,16 @@ impl Overrides {
             }
         }
         replace(&mut settings.children, &self.children);
-        replace(&mut settings.workdir, &self.workdir);
         replace(&mut settings.rundir, &self.rundir);
         replace(&mut settings.receive_buffer_size_max, &self.receive_buffer_size_max);
         replace(&mut settings.send_buffer_size_max, &self.send_buffer_size_max);
         replace(&mut settings.server_id, &self.server_id);
+        if self.is_trial {
+            settings.workdir = Settings::default().workdir;
+            (settings.user, settings.group, settings.chroot) = (None, None, None);
+            settings.log_stderror = true;
+        }
+        replace(&mut settings.workdir, &self.workdir);
         settings.user = self.user.clone().or(settings.user.take());
         settings.group = self.group.clone().or(settings.group.take());
         settings.chroot = self.chroot.clone().or(settings.chroot.take());

@@ -71,7 +71,7 @@ pub fn row_named(name: &str) -> Option<&'static GlobalRow> {
 }
 
 impl GlobalRow {
-    /// What holds when a script does not say, as a script would write it; nothing where there is none.
+    /// The default value, as a script would write it; empty without one.
     pub fn default_value(&self) -> Option<String> {
         let mut settings = Settings::default();
         let quoted = |text: &str| format!("\"{text}\"");

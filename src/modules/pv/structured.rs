@@ -239,7 +239,7 @@ pub(super) fn copy_to_variables(_: &Pv, context: &mut Context<'_>, arguments: &[
     Outcome::TRUE
 }
 
-/// The entry at the index becomes the first one of its name; those before it go behind the last. -2 without any.
+/// The entry at the index becomes the first one of its name; those before it go after the last. -2 without any.
 pub(super) fn shift(_: &Pv, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let Some(amount) = arguments[1].integer() else { return Outcome::FALSE };
     match context.process.xavps.rotate(arguments[0].text(), amount) {

@@ -137,7 +137,7 @@ impl Comparison {
     }
 }
 
-/// A header line with the Request-URI: what stands before it and behind it.
+/// A header line with the Request-URI: what stands before it and after it.
 pub(super) fn append_request_uri(
     _: &TextOps,
     context: &mut Context<'_>,
@@ -199,7 +199,7 @@ pub(super) fn append_to_reply(_: &TextOps, context: &mut Context<'_>, arguments:
     Outcome::TRUE
 }
 
-/// Behind the last header field of the name; without one behind all others.
+/// Behind the last header field of the name; without one after all others.
 pub(super) fn append_after(_: &TextOps, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let lines = arguments[0].text();
     if let Err(reason) = check_lines(lines) {

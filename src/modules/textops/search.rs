@@ -28,7 +28,7 @@ impl Part {
     }
 }
 
-/// Everything behind the first line. A match never runs across the empty line between the two.
+/// Everything after the first line. A match never runs across the empty line between the two.
 const BEHIND_FIRST_LINE: &[Part] = &[Part::Headers, Part::Body];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

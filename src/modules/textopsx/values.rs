@@ -131,7 +131,7 @@ fn values<'m>(message: &Message<'m>, name: &[u8]) -> Vec<Value<'m>> {
     values
 }
 
-/// Writes the header fields that lose values anew, or removes them. False where nothing is to be removed.
+/// Writes the header fields that lose values again, or removes them. False where nothing is to be removed.
 fn remove_where(
     context: &mut Context<'_>,
     name: &str,

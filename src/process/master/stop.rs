@@ -15,7 +15,7 @@ use super::supervisor::{Event, State};
 use crate::process::master::child_slots::Child;
 use crate::process::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master};
 use crate::process::roles::role::{Role, STOP_STEP_COUNT};
-use crate::shm::WaitingRoom;
+use crate::shm::DelayQueue;
 use crate::sys::signal::Signal;
 use crate::telemetry::log::Level;
 
@@ -44,7 +44,7 @@ impl Master {
         let is_started = self.current.phase != Phase::Starting;
         self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
         self.current.heritage.status.set_stopping();
-        self.hurry_everybody();
+        self.expire_all_delays();
         self.service_manager.stopping();
         self.give_up_reloading();
         self.give_up_upgrading();
@@ -60,7 +60,7 @@ impl Master {
             return;
         }
         self.is_stop_wanted = true;
-        self.hurry_everybody();
+        self.expire_all_delays();
         self.say(Level::Notice, format_args!("{signal}: still finishing accepted messages"));
     }
 
@@ -123,20 +123,20 @@ impl Master {
     /// Whether messages wait until their time has come: workers are kept for them. Once half of the time is over that
     /// leaving may take, their time has come.
     fn is_somebody_waiting(&self, since: Instant) -> bool {
-        let Some(room) = &self.current.heritage.waiting_room else { return false };
-        if since.elapsed() >= self.exit_timeout() / 2 && !room.is_hurried() {
-            room.hurry();
+        let Some(delayed) = &self.current.heritage.delay_queue else { return false };
+        if since.elapsed() >= self.exit_timeout() / 2 && !delayed.is_all_expired() {
+            delayed.expire_all();
         }
-        !room.is_empty()
+        !delayed.is_empty()
     }
 
     /// The server stops: for whatever waits, in this generation or in one before it, the time has come.
-    fn hurry_everybody(&self) {
+    fn expire_all_delays(&self) {
         let elders = self.elders.iter().map(|elder| &elder.heritage);
         elders
             .chain([&self.current.heritage])
-            .filter_map(|heritage| heritage.waiting_room.as_ref())
-            .for_each(WaitingRoom::hurry);
+            .filter_map(|heritage| heritage.delay_queue.as_ref())
+            .for_each(DelayQueue::expire_all);
     }
 
     /// Receivers that died while they left may have read messages that nobody handled, or not sent all: their places are filled once more.
@@ -172,8 +172,8 @@ impl Master {
 
     /// Without a timer nobody moves what waits: its place is filled as long as something does.
     fn recall_the_timer(&mut self) {
-        let Some(room) = &self.current.heritage.waiting_room else { return };
-        if room.is_empty() {
+        let Some(delayed) = &self.current.heritage.delay_queue else { return };
+        if delayed.is_empty() {
             return;
         }
         for index in 0..self.current.children.len() {
@@ -209,7 +209,7 @@ impl Master {
             status = EXIT_UNDONE;
             self.say(Level::Error, format_args!("lost: {unsent_count} messages that were about to leave"));
         }
-        let waiting_count = self.current.heritage.waiting_room.as_ref().map_or(0, WaitingRoom::taken_count);
+        let waiting_count = self.current.heritage.delay_queue.as_ref().map_or(0, DelayQueue::taken_count);
         if waiting_count > 0 {
             status = EXIT_UNDONE;
             self.say(

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::child::{follow_master, is_asked_to_leave};
 use super::role::Role;
 use crate::bindings::module::ValueRef;
-use crate::control::commands::{GroupState, ProcessRow, Server};
-use crate::control::server::{CommandServer, Limits};
-use crate::control::setting_commands::{Change, SettingRow};
+use crate::control::commands::{GroupState, ListedProcess, Server};
+use crate::control::server::{CommandServer, ConnectionLimits};
+use crate::control::setting_commands::{PendingChange, SettingRow};
 use crate::process::heritage::Heritage;
 use crate::process::start::command_line::version;
 use crate::routing::suspend::WAITING_COUNT;
@@ -37,7 +37,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(100);
 pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let rules = heritage.places[place as usize].rules();
     let figures = Figures::new(heritage, place);
-    let mut server = CommandServer::new(heritage.commands.try_clone()?, Limits::USUAL);
+    let mut server = CommandServer::new(heritage.commands.try_clone()?, ConnectionLimits::USUAL);
     let mut next_publication = Instant::now();
     let mut is_published = true;
     let heartbeat = heritage.heartbeats.block(place);
@@ -89,7 +89,7 @@ struct Figures<'a> {
     place: u32,
     /// Of all places. They are asked for all the time: text that is put together anew lets the heap grow for hours.
     titles: Vec<String>,
-    waiting: RefCell<Vec<Change>>,
+    waiting: RefCell<Vec<PendingChange>>,
 }
 
 impl<'a> Figures<'a> {
@@ -172,9 +172,9 @@ impl Server for Figures<'_> {
         realtime_ns() / NS_PER_SECOND
     }
 
-    fn processes(&self) -> Vec<ProcessRow> {
+    fn processes(&self) -> Vec<ListedProcess> {
         let living = self.process_figures().into_iter().zip(0..).filter(|(figures, _)| figures.pid != 0);
-        let row = |(figures, index): (ProcessFigures, u32)| ProcessRow {
+        let row = |(figures, index): (ProcessFigures, u32)| ListedProcess {
             index,
             pid: figures.pid,
             description: figures.title,
@@ -218,8 +218,8 @@ impl Server for Figures<'_> {
 
     fn counters(&self) -> Vec<(String, u64)> {
         let rows = self.heritage.loaded.registry.counters();
-        let value = |index, name: &str| match &self.heritage.waiting_room {
-            Some(room) if name == WAITING_COUNT => room.taken_count(),
+        let value = |index, name: &str| match &self.heritage.delay_queue {
+            Some(delayed) if name == WAITING_COUNT => delayed.taken_count(),
             _ => self.counted(index),
         };
         (0..).zip(rows).map(|(index, row)| (row.name.to_string(), value(index, &row.name))).collect()
@@ -268,7 +268,7 @@ impl Server for Figures<'_> {
         stored.map_err(|error| error.to_string())
     }
 
-    fn waiting_changes(&self) -> &RefCell<Vec<Change>> {
+    fn waiting_changes(&self) -> &RefCell<Vec<PendingChange>> {
         &self.waiting
     }
 

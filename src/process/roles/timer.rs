@@ -1,11 +1,11 @@
-//! The timer: moves messages that wait into the rings of their groups when their time has come.
+//! The timer: moves delayed messages into the rings of their groups when they are due.
 //!
 //! ```text
-//!  look at all seats ─► move what is due ─► wake its groups ─► sleep until the next is due, or until one comes sooner
+//!  look at all slots ─► move what is due ─► wake its groups ─► sleep until the next is due, or until one comes sooner
 //! ```
 //!
-//! It runs no script and sends nothing. Whoever it dies over: its successor knows what was moved (see
-//! [`crate::shm::WaitingRoom`]), and what was not is moved then. No message is moved before its time, unless the
+//! It runs no script and sends nothing. Its successor knows what was moved when it dies (see
+//! [`crate::shm::DelayQueue`]), and what was not is moved then. No message is moved before its time, unless the
 //! server stops.
 
 use std::io;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::child::{follow_master, is_asked_to_leave, is_orphaned};
 use crate::process::heritage::Heritage;
-use crate::shm::{Mover, Sweep};
+use crate::shm::{Scheduler, Sweep};
 use crate::sys::clock::monotonic_ns;
 use crate::telemetry::log::Level;
 
@@ -25,8 +25,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// The life of the timer.
 pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
     let rules = heritage.places[place as usize].rules();
-    let room = heritage.waiting_room.as_ref().ok_or_else(|| io::Error::other("there is no delay queue"))?;
-    let mut mover = room.mover(heritage.queues.producer(producer));
+    let delayed = heritage.delay_queue.as_ref().ok_or_else(|| io::Error::other("there is no delay queue"))?;
+    let mut scheduler = delayed.scheduler(heritage.queues.producer(producer));
     let heartbeat = heritage.heartbeats.block(place);
     heritage.readiness.tell(place);
     loop {
@@ -35,24 +35,24 @@ pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
         let is_last_look = is_asked_to_leave(&rules);
         if is_orphaned(&rules) {
             // Else that is the master's to say: this one may have been told by somebody else, and gets a successor.
-            room.hurry();
+            delayed.expire_all();
         }
-        let sweep = mover.sweep(monotonic_ns());
+        let sweep = scheduler.sweep(monotonic_ns());
         tell(heritage, &sweep);
         // Without a master nobody comes after this process: what a full ring holds up is tried again.
-        let is_held_up = is_orphaned(&rules) && !room.is_empty();
+        let is_held_up = is_orphaned(&rules) && !delayed.is_empty();
         if is_last_look && !is_held_up {
             return Ok(());
         }
-        rest(&mut mover, &sweep);
+        rest(&mut scheduler, &sweep);
         follow_master(heritage, &rules);
     }
 }
 
-fn rest(mover: &mut Mover, sweep: &Sweep) {
+fn rest(scheduler: &mut Scheduler, sweep: &Sweep) {
     match sweep.held_up {
-        0 => mover.sleep(sweep.next_due_ns.unwrap_or(u64::MAX), SLEEP_MAX),
-        _ => mover.pause(PAUSE),
+        0 => scheduler.sleep(sweep.next_due_ns.unwrap_or(u64::MAX), SLEEP_MAX),
+        _ => scheduler.pause(PAUSE),
     }
 }
 
@@ -81,23 +81,23 @@ mod tests {
             Role::Timer { producer } => Some(*producer),
             _ => None,
         });
-        let room = heritage.waiting_room.as_ref().unwrap();
-        let mut mover = room.mover(heritage.queues.producer(timer.expect("there is a timer")));
+        let delayed = heritage.delay_queue.as_ref().unwrap();
+        let mut scheduler = delayed.scheduler(heritage.queues.producer(timer.expect("there is a timer")));
         let record = Record { meta: b"m", body: b"b", xdata: b"", received_at_ns: 0 };
-        let mut usher = room.usher(1);
+        let mut sender = delayed.sender(1);
         let due_ns = monotonic_ns() + 30_000_000;
-        (0..3).for_each(|_| usher.admit(due_ns, 0, Placement::Usual, &record).unwrap());
+        (0..3).for_each(|_| sender.send(due_ns, 0, Placement::Usual, &record).unwrap());
         let mut moved = 0;
         let mut held_up = 0;
         while moved < 3 {
-            let sweep = mover.sweep(monotonic_ns());
+            let sweep = scheduler.sweep(monotonic_ns());
             assert!(sweep.moved == 0 || monotonic_ns() >= due_ns, "moved before its time");
             (moved, held_up) = (moved + sweep.moved, held_up + sweep.held_up);
-            rest(&mut mover, &sweep);
+            rest(&mut scheduler, &sweep);
             if sweep.held_up > 0 {
                 heritage.queues.consumer(0, 0).next().expect("one of two").finish();
             }
         }
-        assert!(held_up > 0 && room.is_empty());
+        assert!(held_up > 0 && delayed.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The way of a message that is to wait, or comes from a worker, which has no rings of its own: into the waiting room,
+//! The way of a message that is to wait, or comes from a worker, which has no rings of its own: into the delay queue,
 //! from where the timer moves it into a ring.
 //!
 //! While the server stops nobody waits: a message goes on at once, and one that was handed on before is not taken
@@ -7,12 +7,12 @@
 use crate::process::heritage::Heritage;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::Incoming;
-use crate::shm::{Placement, PushError, Record, Usher};
+use crate::shm::{DelaySender, Placement, PushError, Record};
 use crate::sys::clock::monotonic_ns;
 
 /// Lets messages wait.
 pub struct WaitingDelegate {
-    usher: Usher,
+    sender: DelaySender,
     group_count: u32,
     meta: Vec<u8>,
 }
@@ -20,9 +20,9 @@ pub struct WaitingDelegate {
 impl WaitingDelegate {
     /// The one of the process at this place; `None` where no module lets messages wait.
     pub fn of(heritage: &Heritage, place: u32) -> Option<WaitingDelegate> {
-        let room = heritage.waiting_room.as_ref()?;
+        let delayed = heritage.delay_queue.as_ref()?;
         Some(WaitingDelegate {
-            usher: room.usher(place),
+            sender: delayed.sender(place),
             group_count: heritage.queues.group_count(),
             meta: Vec::new(),
         })
@@ -38,7 +38,7 @@ impl Delegate for WaitingDelegate {
         if u32::from(group.0) >= self.group_count {
             return Delegation::NoSuchGroup;
         }
-        if onward.is_continued && !onward.delay.is_zero() && self.usher.is_hurried() {
+        if onward.is_continued && !onward.delay.is_zero() && self.sender.is_all_expired() {
             return Delegation::Full;
         }
         self.meta.clear();
@@ -52,7 +52,7 @@ impl Delegate for WaitingDelegate {
             received_at_ns: now_ns,
         };
         let due_ns = now_ns.saturating_add(u64::try_from(onward.delay.as_nanos()).unwrap_or(u64::MAX));
-        match self.usher.admit(due_ns, u32::from(group.0), placement, &record) {
+        match self.sender.send(due_ns, u32::from(group.0), placement, &record) {
             Ok(()) => Delegation::Delegated,
             Err(PushError::Full) => Delegation::Full,
             Err(PushError::TooLarge) => Delegation::TooLarge,
@@ -105,14 +105,14 @@ mod tests {
         }
         let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
         assert_eq!(other, Delegation::NotHere);
-        assert_eq!(scene.heritage.waiting_room.as_ref().unwrap().taken_count(), 2);
+        assert_eq!(scene.heritage.delay_queue.as_ref().unwrap().taken_count(), 2);
     }
 
     #[test]
     fn while_the_server_stops_only_what_has_not_waited_is_taken() {
         let scene = scene();
         let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
-        scene.heritage.waiting_room.as_ref().unwrap().hurry();
+        scene.heritage.delay_queue.as_ref().unwrap().expire_all();
         let mut suspend = |delay, is_continued| {
             delegate.suspend(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
         };
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_module_that_lets_them_wait_there_is_no_room() {
+    fn without_a_module_that_delays_messages_there_is_no_queue() {
         let scene = Scene::new("listen=udp:127.0.0.1:0\nchildren=1\nrequest_route { exit; }\n");
         assert!(WaitingDelegate::of(&scene.heritage, 1).is_none());
     }

@@ -59,7 +59,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
 
 /// Without a master nobody tells a worker to come back, so it stays until the timer has moved everything.
 fn is_somebody_waiting(heritage: &Heritage) -> bool {
-    heritage.waiting_room.as_ref().is_some_and(|room| !room.is_empty())
+    heritage.delay_queue.as_ref().is_some_and(|delayed| !delayed.is_empty())
 }
 
 /// What waited longer is not processed.

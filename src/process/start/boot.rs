@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::command_line::{self, Attachment, CommandLine, Task};
+use super::command_line::{self, Attachment, CommandLine, Report, Script, Task};
 use super::confinement;
 use super::daemon::{self, Birth};
 use super::replay;
@@ -28,6 +28,7 @@ use crate::bindings::manual::Part;
 use crate::config::instance;
 use crate::config::settings::Settings;
 use crate::config::sources::Reading;
+use crate::flows;
 use crate::modules;
 use crate::process::heritage;
 use crate::process::heritage::{Heritage, Readiness};
@@ -45,8 +46,8 @@ use crate::process::succession::upgrade::Program;
 use crate::shm::proof::failpoint;
 use crate::shm::proof::failpoint::FailpointError;
 use crate::shm::{
-    Counters, ProcessTable, Queues, ShmError, StatisticsError, StatisticsPublisher, WaitingRoom,
-    WaitingRoomError,
+    Counters, DelayQueue, DelayQueueError, ProcessTable, Queues, ShmError, StatisticsError,
+    StatisticsPublisher,
 };
 use crate::sip::branch::Secret;
 use crate::state::poison::PoisonCache;
@@ -57,7 +58,7 @@ use crate::sys::process::{ProcessId, SingleThreaded};
 use crate::sys::resolver;
 use crate::sys::sandbox;
 use crate::sys::session::{self, ErrorOutput};
-use crate::sys::signal;
+use crate::sys::signal::{self, Signal};
 use crate::sys::title::Title;
 use crate::sys::unix_socket;
 use crate::telemetry::log::{Level, Log, Sink};
@@ -79,7 +80,7 @@ pub(in crate::process) enum StartError {
     /// The queues could not be made.
     Queues(ShmError),
     /// There is no memory for messages that wait.
-    WaitingRoom(WaitingRoomError),
+    DelayQueue(DelayQueueError),
     /// The figures cannot be published.
     Statistics(StatisticsError),
     /// Commands cannot be answered.
@@ -101,7 +102,7 @@ impl fmt::Display for StartError {
                 write!(out, "nothing to listen on: the script and -l name no UDP socket")
             }
             StartError::Queues(error) => error.fmt(out),
-            StartError::WaitingRoom(error) => error.fmt(out),
+            StartError::DelayQueue(error) => error.fmt(out),
             StartError::Statistics(error) => error.fmt(out),
             StartError::ControlSocket(path, error) => {
                 write!(out, "could not open the control socket {}: {error}", path.display())
@@ -136,6 +137,7 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
         Task::Serve => serve(&command_line, words),
         Task::Check => check(&command_line),
         Task::Replay => replay(&command_line),
+        Task::Test => test(command_line),
         Task::SelfTest => self_test(&command_line),
         Task::Options(form) => write_out(&form.text()),
         Task::PrintScript => print_script(&command_line),
@@ -169,9 +171,10 @@ fn write_out(text: &str) -> Result<i32, StartError> {
 }
 
 fn check(command_line: &CommandLine) -> Result<i32, StartError> {
-    let report = load::examine(request(command_line)?, command_line.report_format.unwrap_or_default());
+    let format = command_line.report_format.and_then(Report::of_check).unwrap_or_default();
+    let report = load::examine(request(command_line)?, format);
     let status = if report.is_good { 0 } else { daemon::EXIT_FAILED };
-    if command_line.report_format == Some(ReportFormat::Json) {
+    if format == ReportFormat::Json {
         write_out(&report.text)?;
         return Ok(status);
     }
@@ -180,6 +183,22 @@ fn check(command_line: &CommandLine) -> Result<i32, StartError> {
         eprintln!("config file ok, exiting...");
     }
     Ok(status)
+}
+
+/// Runs flows, each against a server that is this program once more.
+fn test(command_line: CommandLine) -> Result<i32, StartError> {
+    let script = match command_line.script {
+        Script::BuiltIn => None,
+        Script::File(path) => Some(path),
+        Script::StandardInput => {
+            let reason = "flows need a script that can be read more than once: give a file with -f";
+            return Err(StartError::Place(reason.to_owned()));
+        }
+    };
+    let form = command_line.report_format.map(Report::of_test).unwrap_or_default();
+    let request =
+        flows::Request { files: command_line.flow_files, script, words: command_line.words_for_server, form };
+    flows::run(&request).map_err(step("run flows"))
 }
 
 fn print_script(command_line: &CommandLine) -> Result<i32, StartError> {
@@ -310,6 +329,9 @@ fn prepare(
     let heritage = make_heritage(loaded, log, listeners, run_directory, handed)?;
     let names = names(&heritage, files, predecessor)?;
     let title = prepare_process(&heritage, &proof, &identity, &names, predecessor.is_some())?;
+    if command_line.is_trial && predecessor.is_none() {
+        session::set_parent_death_signal(Signal::SIGKILL).map_err(step("end with the parent"))?;
+    }
     report(&heritage, attachment);
     if attachment == Attachment::Daemon {
         let is_stderr_used = heritage.loaded.settings().log_destination().is_stderr();
@@ -360,7 +382,7 @@ pub(in crate::process) fn renew(
         loaded.registry.set_listener_address(index, listener.address());
     }
     let settings = loaded.settings();
-    let places = heritage::places(settings, loaded.registry.waiting_max());
+    let places = heritage::places(settings, loaded.registry.delayed_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
     let commands = former.commands.try_clone().map_err(step("share the control socket"))?;
     let generation = former.generation + 1;
@@ -489,7 +511,7 @@ fn make_heritage(
     handed: Option<Handed>,
 ) -> Result<Heritage, StartError> {
     let settings = loaded.settings();
-    let places = heritage::places(settings, loaded.registry.waiting_max());
+    let places = heritage::places(settings, loaded.registry.delayed_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
     let name = instance::name(&run_directory);
     let socket = instance::control_socket(&run_directory);
@@ -558,7 +580,7 @@ fn share(
     let counter_count = loaded.registry.counters().len() as u32;
     Ok(Heritage {
         queues: Queues::create(&heritage::queue_plan(settings, &places)).map_err(StartError::Queues)?,
-        waiting_room: waiting_room(loaded.registry.waiting_max())?,
+        delay_queue: delay_queue(loaded.registry.delayed_max())?,
         receive_memory: heritage::receive_memory(settings, &places)
             .map_err(step("make shared memory for receivers"))?,
         outboxes: heritage::outboxes(&places).map_err(step("make shared memory for what is sent"))?,
@@ -585,9 +607,9 @@ fn share(
     })
 }
 
-fn waiting_room(waiting_max: u32) -> Result<Option<WaitingRoom>, StartError> {
-    let create = |count| WaitingRoom::create(count).map_err(StartError::WaitingRoom);
-    (waiting_max > 0).then(|| create(waiting_max)).transpose()
+fn delay_queue(delayed_max: u32) -> Result<Option<DelayQueue>, StartError> {
+    let create = |count| DelayQueue::create(count).map_err(StartError::DelayQueue);
+    (delayed_max > 0).then(|| create(delayed_max)).transpose()
 }
 
 fn random_key() -> Result<[u8; 16], StartError> {

@@ -12,6 +12,7 @@ use crate::bindings::load::ReportFormat;
 use crate::bindings::manual::{PARTS, Part};
 use crate::config::settings::overrides::ModuleParameter;
 use crate::config::settings::{PROCESSES_MAX, Written, listen};
+use crate::flows::ReportForm;
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
 use crate::script::suggest::nearest;
@@ -30,8 +31,14 @@ pub struct CommandLine {
     pub replayed_file: PathBuf,
     /// The script; the built-in example without one.
     pub script: Script,
-    /// How `-c` reports, where that is said.
-    pub report_format: Option<ReportFormat>,
+    /// The flows to run.
+    pub flow_files: Vec<PathBuf>,
+    /// What the server under test is told too.
+    pub words_for_server: Vec<OsString>,
+    /// Whether it runs for a test.
+    pub is_trial: bool,
+    /// How `-c` and `--test` report, where that is said.
+    pub report_format: Option<Report>,
     /// The one entry of the manual that is asked for.
     pub manual_name: Option<String>,
     /// How many `-D`.
@@ -98,6 +105,8 @@ pub enum Task {
     Check,
     /// Give a message that was set aside to the script once more, in this one process.
     Replay,
+    /// Run flows against a server of their own.
+    Test,
     /// Prove that children cannot escape.
     SelfTest,
     /// Print the script in canonical form.
@@ -124,6 +133,37 @@ pub enum Script {
     File(PathBuf),
     /// On standard input.
     StandardInput,
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// For people.
+    Text,
+    /// For editors and other programs.
+    Json,
+    /// For CI servers.
+    Junit,
+}
+
+impl Report {
+    /// As `-c` reports; `None` for a form it does not have.
+    pub fn of_check(self) -> Option<ReportFormat> {
+        match self {
+            Report::Text => Some(ReportFormat::Text),
+            Report::Json => Some(ReportFormat::Json),
+            Report::Junit => None,
+        }
+    }
+
+    /// As `--test` reports.
+    pub fn of_test(self) -> ReportForm {
+        match self {
+            Report::Text => ReportForm::Tap,
+            Report::Json => ReportForm::Json,
+            Report::Junit => ReportForm::Junit,
+        }
+    }
 }
 
 /// Whether the server leaves the terminal.
@@ -158,19 +198,34 @@ impl CommandLine {
                 .map_err(|bad| UsageError::unreadable(format!("{bad:?} is not valid text")))?;
             (flag.apply)(&mut command_line, &value)
                 .map_err(|reason| UsageError::bad_value(flag, &value, &reason))?;
+            command_line.note_for_server(flag, &value);
             if flag.is_without_effect {
                 command_line.notices.push(format!("{} is accepted and has no effect", flag.shown_name()));
             }
         }
+        if command_line.task != Task::Test {
+            command_line.words_for_server.clear();
+        }
         match (command_line.report_format, command_line.task) {
-            (Some(_), task) if task != Task::Check => Err(UsageError::format_of_nothing()),
-            _ => Ok(command_line),
+            (None, _) | (_, Task::Test) => Ok(command_line),
+            (Some(report), Task::Check) if report.of_check().is_some() => Ok(command_line),
+            _ => Err(UsageError::format_of_nothing()),
         }
     }
 
-    /// Behind `-x functions` a word names one entry; anywhere else it is a mistake.
+    /// What is not about the test is about the server under test.
+    fn note_for_server(&mut self, flag: &Flag, value: &str) {
+        if !["-f", "--test", "--format", "--trial"].contains(&flag.shown_name().as_str()) {
+            self.words_for_server.push(flag.shown_name().into());
+            self.words_for_server.extend(flag.value.map(|_| value.into()));
+        }
+    }
+
+    /// Behind `--test FILE` words are further files, behind `-x functions` a word names one entry; anywhere else it is
+    /// a mistake.
     fn take_word(&mut self, word: &OsString) -> Result<(), UsageError> {
         match (self.task, &self.manual_name) {
+            (Task::Test, _) => self.flow_files.push(word.into()),
             (Task::Manual(_), None) => self.manual_name = Some(word.to_string_lossy().into_owned()),
             _ => return Err(UsageError::bare_word(word)),
         }
@@ -181,6 +236,7 @@ impl CommandLine {
     /// for trying; `-DDD` makes it leave all the same.
     pub fn attachment(&self) -> Attachment {
         match (self.foreground_letters, &self.script) {
+            _ if self.is_trial => Attachment::Foreground,
             (0, Script::BuiltIn) | (1 | 2, _) => Attachment::Foreground,
             _ => Attachment::Daemon,
         }
@@ -224,7 +280,10 @@ impl UsageError {
     }
 
     fn format_of_nothing() -> UsageError {
-        UsageError("option --format says how -c reports: give -c too".to_owned())
+        UsageError(
+            "option --format says how -c and --test report, junit how --test does: give one of them"
+                .to_owned(),
+        )
     }
 
     fn missing_value(flag: &Flag) -> UsageError {
@@ -327,8 +386,15 @@ const FLAGS: &[Flag] = &[
     long("replay", Some("FILE"), |c, v| { (c.task, c.replayed_file) = (Task::Replay, v.into()); Ok(()) },
         "run the script on a quarantined message (quarantine/….sip) in one process without sockets; print \
          what would be sent"),
-    long("format", Some("text|json"), |c, v| { c.report_format = Some(report_format(v)?); Ok(()) },
-        "how -c reports: text for people on error output, json for editors and CI on standard output"),
+    long("test", Some("FILE"), |c, v| { c.task = Task::Test; c.flow_files.push(v.into()); Ok(()) },
+        "run call flows (FILE.flow, and further files behind it) against a server of their own on loopback, with the script of \
+         -f or of the flow; exit 0 when all are met, 1 when one is not, 2 when one cannot be run; docs/flows.md has the format"),
+    long("trial", None, |c, _| { c.is_trial = true; Ok(()) },
+        "serve as --test does: in the foreground, listening on loopback at ports the kernel chooses instead of the script's \
+         addresses, without its user, group, root and work directory, until the parent process ends"),
+    long("format", Some("text|json|junit"), |c, v| { c.report_format = Some(report_format(v)?); Ok(()) },
+        "how -c and --test report: text for people (TAP for --test), json for editors and CI on standard output, junit for CI \
+         servers (--test)"),
     long("cfg-print", None, |c, _| { c.task = Task::PrintScript; Ok(()) },
         "print the script in canonical form, includes read and defines replaced, exit 0 or 255"),
     valued('x', "PART [NAME]", manual_or_allocator,
@@ -404,11 +470,12 @@ const FLAGS: &[Flag] = &[
     ignored(None, Some("iuid"), Some("TEXT"), "unique id prefix: made by the server"),
 ];
 
-fn report_format(text: &str) -> Result<ReportFormat, String> {
+fn report_format(text: &str) -> Result<Report, String> {
     match text {
-        "text" => Ok(ReportFormat::Text),
-        "json" => Ok(ReportFormat::Json),
-        _ => Err("text or json is needed".to_owned()),
+        "text" => Ok(Report::Text),
+        "json" => Ok(Report::Json),
+        "junit" => Ok(Report::Junit),
+        _ => Err("text, json or junit is needed".to_owned()),
     }
 }
 
@@ -561,6 +628,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const FORMAT_OF_NOTHING: &str =
+        "option --format says how -c and --test report, junit how --test does: give one of them";
+
     fn parse(words: &str) -> Result<CommandLine, String> {
         CommandLine::parse(words.split_ascii_whitespace().map(OsString::from))
             .map_err(|error| error.to_string())
@@ -650,10 +720,18 @@ mod tests {
         check("--options-as man", |c| c.task = Task::Options(Form::Page));
         check("-h", |c| c.task = Task::Help);
         check("--version", |c| c.task = Task::Version);
-        check("-c --format=json", |c| (c.task, c.report_format) = (Task::Check, Some(ReportFormat::Json)));
+        check("-c --format=json", |c| (c.task, c.report_format) = (Task::Check, Some(Report::Json)));
         check("--cfg-print -f x", |c| {
             (c.task, c.script) = (Task::PrintScript, Script::File("x".into()));
         });
+        check("--test a.flow b.flow -f x -DA N=1 --format=junit", |c| {
+            (c.task, c.script) = (Task::Test, Script::File("x".into()));
+            c.flow_files = vec!["a.flow".into(), "b.flow".into()];
+            (c.foreground_letters, c.report_format) = (1, Some(Report::Junit));
+            c.defines = vec![Written::new("-A", "N=1", ("N".into(), Some("1".into())))];
+            c.words_for_server = ["-D", "-A", "N=1"].map(OsString::from).into();
+        });
+        check("--trial", |c| c.is_trial = true);
         check("-x functions", |c| c.task = Task::Manual(Part::Functions));
         check("-x function sworker_task", |c| {
             (c.task, c.manual_name) = (Task::Manual(Part::Functions), Some("sworker_task".into()));
@@ -690,8 +768,9 @@ mod tests {
             ("x.cfg", "unknown word \"x.cfg\"; a script is given with -f: sworkerd -f x.cfg"),
             ("-DD /etc/x", "unknown word \"/etc/x\"; a script is given with -f: sworkerd -f /etc/x"),
             ("nonsense", "unknown word \"nonsense\"; -h shows the options"),
-            ("--format=json", "option --format says how -c reports: give -c too"),
-            ("--cfg-print --format text", "option --format says how -c reports: give -c too"),
+            ("--format=json", FORMAT_OF_NOTHING),
+            ("--cfg-print --format text", FORMAT_OF_NOTHING),
+            ("-c --format junit", FORMAT_OF_NOTHING),
             ("--modparm=a:b:i:1", "unknown option --modparm; did you mean --modparam? -h shows all"),
             ("-x functions a b", "unknown word \"b\"; -h shows the options"),
             (
@@ -699,7 +778,7 @@ mod tests {
                 "bad value \"nonsense\" of option -x: one of functions, variables, parameters, modules, \
                  transformations, globals, groups, counters is needed",
             ),
-            ("--format=xml", "bad value \"xml\" of option --format: text or json is needed"),
+            ("--format=xml", "bad value \"xml\" of option --format: text, json or junit is needed"),
             ("-n 0", "bad value \"0\" of option -n: a number from 1 to 1024 is needed"),
             ("-n many", "bad value \"many\" of option -n: a number from 1 to 1024 is needed"),
             ("-a maybe", "bad value \"maybe\" of option -a: yes or no is needed"),

@@ -9,7 +9,7 @@ use super::command_line::{CommandLine, Script};
 use crate::bindings::load;
 use crate::bindings::load::{LoadRequest, Loaded, Rejected, Root};
 use crate::config::settings::Overrides;
-use crate::config::settings::listen::SystemResolver;
+use crate::config::settings::listen::{LoopbackResolver, Resolver, SystemResolver};
 use crate::config::sources::{Reading, Sources};
 use crate::modules;
 
@@ -80,9 +80,17 @@ impl ScriptSource {
             substitutions: self.command_line.substitutions.clone(),
             modules: modules::MODULES,
             overrides: overrides(&self.command_line),
-            resolver: Box::new(SystemResolver),
+            resolver: resolver(&self.command_line),
             reading,
         }
+    }
+}
+
+/// A trial needs no interface and no name of the machine the script was written for.
+fn resolver(command_line: &CommandLine) -> Box<dyn Resolver> {
+    match command_line.is_trial {
+        true => Box::new(LoopbackResolver),
+        false => Box::new(SystemResolver),
     }
 }
 
@@ -101,6 +109,7 @@ fn overrides(command_line: &CommandLine) -> Overrides {
         aliases: command_line.aliases.clone(),
         children: command_line.receivers,
         debug: command_line.debug.map(i64::from),
+        is_trial: command_line.is_trial,
         log_stderror: command_line.is_logging_to_stderr,
         log_color: command_line.is_log_coloured,
         log_engine: command_line.log_engine.as_ref().map(|(engine, _)| *engine),

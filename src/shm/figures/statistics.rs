@@ -11,14 +11,15 @@
 //! Only figures live here, never anything the server relies on.
 //!
 //! - **Ownership.** The `shared_memory` crate unlinks a name when an owner's handle is dropped, and a fork copies the
-//!   owner flag. So nobody is an owner here; the master calls [`StatisticsPublisher::unlink`] on its way out.
+//!   owner flag. So no handle is an owner here; the master calls [`StatisticsPublisher::unlink`] on its way out.
 //! - **Stale names.** A killed server leaves its name behind. The header says whose it was, by number and start time,
 //!   and a new server takes the name of a dead one.
-//! - **Successors.** Whoever follows a living publisher prepares its memory under another name and takes the real one by
-//!   a rename, when it serves: there is never a moment without figures, and who fails on the way has changed nothing.
-//! - **`SIGBUS`.** The memory is allocated at creation, so a full `/dev/shm` is an error there. Whoever may write the
-//!   file may also shorten it; the publisher looks at its size before each update and goes silent, which leaves a
-//!   window of microseconds in which the control process could be hit, and nothing else of the server.
+//! - **Successors.** The successor of a living publisher prepares its memory under another name and takes the real one
+//!   by a rename, when it serves: there is never a moment without figures, and a successor that fails on the way has
+//!   changed nothing.
+//! - **`SIGBUS`.** The memory is allocated at creation, so a full `/dev/shm` is an error there. A process that may
+//!   write the file may also shorten it; the publisher looks at its size before each update and goes silent, which
+//!   leaves a window of microseconds in which the control process could be hit, and nothing else of the server.
 
 use std::cell::Cell;
 use std::fmt;
@@ -103,7 +104,7 @@ pub enum StatisticsError {
     UnknownLayout(String),
     /// The server died while it published, or publishes without a pause.
     Unfinished(String),
-    /// Somebody removed or shortened the memory of a running server.
+    /// The memory of a running server was removed or shortened.
     Lost(String),
     /// The system refused.
     System(String),
@@ -154,8 +155,8 @@ pub struct StatisticsPublisher {
 }
 
 impl StatisticsPublisher {
-    /// Makes the memory `/sworker.<instance>` with room for so many rows, in the name of the calling process. The name
-    /// must be free, or its server dead.
+    /// Makes the memory `/sworker.<instance>` with room for these numbers of rows, in the name of the calling process.
+    /// The name must be free, or its server dead.
     pub fn create(
         instance: &str,
         generation: u64,
@@ -168,7 +169,7 @@ impl StatisticsPublisher {
         Ok(publisher)
     }
 
-    /// The same under a name that no viewer looks at, for whoever comes after the one that publishes now.
+    /// The same under a name that no viewer looks at, for the successor of the publisher.
     pub fn prepare(
         instance: &str,
         generation: u64,
@@ -178,7 +179,7 @@ impl StatisticsPublisher {
         let (groups_max, processes_max) = (groups_max as usize, processes_max as usize);
         let published_name = name_of(instance)?;
         let prepared_name = prepared_name_of(instance);
-        // One at a time prepares itself; who died before it took the name has left this.
+        // Only one process prepares at a time; one that died before taking the name left this.
         let _ = shm_unlink(prepared_name.as_str());
         let cell_count = HEADER_CELLS + groups_max * GROUP_CELLS + processes_max * PROCESS_CELLS;
         let memory = Memory::create(&prepared_name, published_name, cell_count * size_of::<u64>())?;
@@ -258,7 +259,7 @@ impl StatisticsPublisher {
             && id(self.memory.file.metadata()) != id(std::fs::metadata(path_of(&self.memory.name)))
     }
 
-    /// Removes what somebody prepared who died before it took the name. Not for one that prepares itself.
+    /// Removes what a process prepared that died before it took the name. Not for a process that is preparing.
     pub fn sweep_prepared(&self) {
         let _ = shm_unlink(prepared_name_of(&self.instance).as_str());
     }
@@ -345,7 +346,7 @@ fn is_alive(pid: u64, start: u64) -> bool {
     process.and_then(start_ticks) == Some(start)
 }
 
-/// A name is free when its server is dead, or when it was left before it said whose it is.
+/// A name is free when its server is dead, or when its creator died before it wrote its number.
 fn check_is_free(instance: &str, name: &str) -> Result<(), StatisticsError> {
     let Ok(Some(memory)) = Memory::open(name) else { return Ok(()) };
     let viewer = StatisticsViewer { memory, instance: instance.to_owned() };
@@ -381,7 +382,7 @@ fn path_of(name: &str) -> String {
 /// Named memory, mapped and looked at as cells.
 struct Memory {
     shmem: Shmem,
-    /// The same memory: its name may be another one's by now.
+    /// The same memory: its name may belong to another server by now.
     file: File,
     /// The name by which viewers find it, now or later.
     name: String,
@@ -416,7 +417,7 @@ impl Memory {
         size < self.shmem.len() as u64
     }
 
-    /// Whether nobody publishes under the name any more.
+    /// Whether no process publishes under the name any more.
     fn is_removed(&self) -> bool {
         !Path::new(&path_of(&self.name)).exists()
     }
@@ -429,7 +430,7 @@ impl Memory {
     }
 }
 
-/// Gives the memory room now, as a full machine would end whoever writes there later.
+/// Gives the memory room now, as a full machine would kill a process that writes there later.
 fn allocate(name: &str, size: usize) -> io::Result<File> {
     let file = OpenOptions::new().write(true).open(path_of(name))?;
     posix_fallocate(&file, 0, size as libc::off_t)?;
@@ -766,12 +767,12 @@ mod tests {
         assert!(given_up.take_name().is_err());
         assert_eq!(seen(), 3);
 
-        // One that died before it took the name is in nobody's way.
+        // A process that died before it took the name is in no other's way.
         prepare(5);
         let next = prepare(6);
         next.take_name().expect("taken");
         assert_eq!(seen(), 6);
-        // Who published there before may do so until it leaves: the new memory is smaller, and not its own.
+        // The previous publisher may write there until it leaves: the new memory is smaller, and not its own.
         former.publish(&[group("a"), group("b")], &[]).expect("published");
         next.publish(&[group("c")], &[]).expect("published");
         assert_eq!(StatisticsViewer::attach(&instance.0).expect("attached").groups, [group("c")]);

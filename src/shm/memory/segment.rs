@@ -159,12 +159,12 @@ mod real {
         /// Copies `source` to `offset`; `None` (and nothing done) when it does not fit.
         ///
         /// # Safety
-        /// By the protocol, nobody else reads or writes these bytes now.
+        /// By the protocol, no other process reads or writes these bytes now.
         #[inline]
         pub(crate) unsafe fn write(&self, offset: usize, source: &[u8]) -> Option<()> {
             let target = self.range(offset, source.len())?;
             // SAFETY: the target range was checked; it cannot overlap `source`, which would be a reference to bytes
-            // that the caller says nobody else reads.
+            // that no other process reads, as the caller guarantees.
             unsafe { ptr::copy_nonoverlapping(source.as_ptr(), target, source.len()) };
             Some(())
         }
@@ -172,7 +172,7 @@ mod real {
         /// The bytes as a slice; `None` when the range does not lie inside.
         ///
         /// # Safety
-        /// By the protocol, nobody writes these bytes while the slice lives.
+        /// By the protocol, no process writes these bytes while the slice lives.
         #[inline]
         pub(crate) unsafe fn view(&self, offset: usize, size: usize) -> Option<&[u8]> {
             let start = self.range(offset, size)?;
@@ -183,7 +183,7 @@ mod real {
         /// Copies bytes to the start of `target`; `None` (and nothing done) when a range does not lie inside.
         ///
         /// # Safety
-        /// By the protocol, nobody writes the source now and nobody else touches the target.
+        /// By the protocol, no process writes the source now and no other process touches the target.
         #[inline]
         pub(crate) unsafe fn copy_to(&self, offset: usize, size: usize, target: &Self) -> Option<()> {
             let source = self.range(offset, size)?;
@@ -290,7 +290,7 @@ mod modelled {
                 let (cell, start) = ((offset + done) / self.granule, (offset + done) % self.granule);
                 let size = (source.len() - done).min(self.granule - start);
                 self.cells[cell].with_mut(|bytes| {
-                    // SAFETY: loom has checked that nobody else accesses the cell.
+                    // SAFETY: loom has checked that no other thread accesses the cell.
                     unsafe { (&mut *bytes)[start..start + size].copy_from_slice(&source[done..done + size]) }
                 });
                 done += size;
@@ -302,7 +302,7 @@ mod modelled {
         pub(crate) unsafe fn view(&self, offset: usize, size: usize) -> Option<&[u8]> {
             let start = offset % self.granule;
             self.cells.get(offset / self.granule)?.with(|bytes| {
-                // SAFETY: loom has checked that nobody writes the cell now; the caller excludes later writers.
+                // SAFETY: loom has checked that no thread writes the cell now; the caller excludes later writers.
                 unsafe { (&*bytes).get(start..start + size) }
             })
         }
@@ -317,7 +317,7 @@ mod modelled {
                     ((offset + copy.len()) / self.granule, (offset + copy.len()) % self.granule);
                 let part = (size - copy.len()).min(self.granule - start);
                 self.cells[cell].with(|bytes| {
-                    // SAFETY: loom has checked that nobody writes the cell now.
+                    // SAFETY: loom has checked that no thread writes the cell now.
                     unsafe { copy.extend_from_slice(&(&*bytes)[start..start + part]) }
                 });
             }
@@ -362,7 +362,7 @@ mod tests {
         let rows = [(0, 100, true), (100, 0, true), (1, 100, false), (101, 0, false), (usize::MAX, 2, false)];
         for (offset, size, fits) in rows {
             let source = vec![7; size];
-            // SAFETY: nobody else knows these bytes.
+            // SAFETY: nothing else uses these bytes.
             unsafe {
                 assert_eq!(bytes.write(offset, &source).is_some(), fits, "write {offset} {size}");
                 assert_eq!(bytes.view(offset, size).is_some(), fits, "view {offset} {size}");

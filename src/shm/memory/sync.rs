@@ -1,7 +1,7 @@
 //! The atomics, the fence, the sleeping word and the clock that the queue is written with.
 //!
 //! In the server they are the ones of the machine. Under `--cfg loom` they are those of the model checker, so that the
-//! model runs the queue's own code; figures nobody decides on ([`Figure`]) stay outside the model there.
+//! model runs the queue's own code; figures that decide nothing ([`Figure`]) stay outside the model there.
 
 #[cfg(not(loom))]
 pub(crate) use real::*;
@@ -75,7 +75,7 @@ mod modelled {
 
     pub(crate) use monotonic_ns as monotonic_coarse_ns;
 
-    /// A futex as the kernel promises it: comparing and falling asleep are one step for everyone who wakes.
+    /// A futex as the kernel promises it: comparing and falling asleep are one step for every waker.
     #[derive(Default)]
     pub(crate) struct SleepWord(pub(crate) AtomicU32, Mutex<()>, Condvar);
 

@@ -1,4 +1,4 @@
-//! The two words that say who owns a message: one per descriptor, one per worker's slot.
+//! The two words that name the owner of a message: one per descriptor, one per worker's slot.
 //!
 //! ```text
 //!  descriptor   sequence:48 | tag:16     tag = 0 done · 1 ready · 0x8000|worker claimed

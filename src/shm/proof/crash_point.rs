@@ -42,12 +42,14 @@ pub enum Point {
     ParkWoken,
     ParkBitCleared,
     ParkTokenCleared,
-    SeatTaken,
-    SeatFilled,
-    SeatPublished,
-    SeatMoving,
-    SeatMoved,
-    SeatFreed,
+    DelayTaken,
+    BlockTaken,
+    DelayFilled,
+    DelayPublished,
+    DelayMoving,
+    DelayMoved,
+    BlockFreed,
+    DelayFreed,
     OutboxWritten,
     OutboxDescribed,
     OutboxPut,
@@ -59,9 +61,9 @@ pub enum Point {
 }
 
 impl Point {
-    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a message that waits, and those of
-    /// an outbox.
-    pub const ALL: [Self; 47] = [
+    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a delayed message,
+    /// and those of an outbox.
+    pub const ALL: [Self; 49] = [
         Self::AttachTailStored,
         Self::AttachHeadStored,
         Self::OldestTaken,
@@ -95,12 +97,14 @@ impl Point {
         Self::ParkWoken,
         Self::ParkBitCleared,
         Self::ParkTokenCleared,
-        Self::SeatTaken,
-        Self::SeatFilled,
-        Self::SeatPublished,
-        Self::SeatMoving,
-        Self::SeatMoved,
-        Self::SeatFreed,
+        Self::DelayTaken,
+        Self::BlockTaken,
+        Self::DelayFilled,
+        Self::DelayPublished,
+        Self::DelayMoving,
+        Self::DelayMoved,
+        Self::BlockFreed,
+        Self::DelayFreed,
         Self::OutboxWritten,
         Self::OutboxDescribed,
         Self::OutboxPut,
@@ -112,11 +116,11 @@ impl Point {
     ];
 
     /// Those of a ring, and of the workers and producers at its ends.
-    pub const OF_RINGS: &'static [Self] = Self::ALL.split_at(Self::SeatTaken as usize).0;
+    pub const OF_RINGS: &'static [Self] = Self::ALL.split_at(Self::DelayTaken as usize).0;
 
-    /// Those of a message that waits until its time has come.
-    pub const OF_SEATS: &'static [Self] =
-        Self::ALL.split_at(Self::OutboxWritten as usize).0.split_at(Self::SeatTaken as usize).1;
+    /// Those of a delayed message.
+    pub const OF_DELAYS: &'static [Self] =
+        Self::ALL.split_at(Self::OutboxWritten as usize).0.split_at(Self::DelayTaken as usize).1;
 
     /// Those of what a process sends.
     pub const OF_OUTBOXES: &'static [Self] = Self::ALL.split_at(Self::OutboxWritten as usize).1;
@@ -157,12 +161,14 @@ impl Point {
             Self::ParkWoken => "park.woken",
             Self::ParkBitCleared => "park.clear_bit",
             Self::ParkTokenCleared => "park.clear_token",
-            Self::SeatTaken => "seat.take",
-            Self::SeatFilled => "seat.fill",
-            Self::SeatPublished => "seat.publish",
-            Self::SeatMoving => "seat.move",
-            Self::SeatMoved => "seat.moved",
-            Self::SeatFreed => "seat.free",
+            Self::DelayTaken => "delay.take",
+            Self::BlockTaken => "delay.take_block",
+            Self::DelayFilled => "delay.fill",
+            Self::DelayPublished => "delay.publish",
+            Self::DelayMoving => "delay.move",
+            Self::DelayMoved => "delay.moved",
+            Self::BlockFreed => "delay.free_block",
+            Self::DelayFreed => "delay.free",
             Self::OutboxWritten => "outbox.write",
             Self::OutboxDescribed => "outbox.describe",
             Self::OutboxPut => "outbox.put",

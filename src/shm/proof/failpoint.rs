@@ -21,23 +21,23 @@ pub const VARIABLE: &str = "SWORKER_FAIL";
 
 /// How a process ends there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+enum FailpointAction {
     /// As after a crash: SIGABRT.
     Abort,
     /// As `kill -9` does it.
     Kill,
 }
 
-/// One point, and when it ends somebody.
+/// One point, and the pass that ends a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Failpoint {
     /// Where.
     point: Point,
     /// How.
-    action: Action,
-    /// One pass of so many is the end of its process.
+    action: FailpointAction,
+    /// Every pass whose number is a multiple of this ends its process.
     every: u32,
-    /// So often.
+    /// The number of passes that end a process.
     times: u32,
 }
 
@@ -91,8 +91,8 @@ impl Failpoint {
         Ok(Failpoint {
             point: Point::named(point).ok_or_else(|| FailpointError::Point(point.to_string()))?,
             action: match action {
-                "abort" => Action::Abort,
-                "kill" => Action::Kill,
+                "abort" => FailpointAction::Abort,
+                "kill" => FailpointAction::Kill,
                 other => return Err(FailpointError::Action(other.to_string())),
             },
             every: number(every)?,
@@ -140,7 +140,7 @@ mod armed {
 
     use nix::sys::signal::Signal;
 
-    use super::{Action, Failpoint, FailpointError};
+    use super::{Failpoint, FailpointAction, FailpointError};
     use crate::shm::proof::crash_point::Point;
     use crate::sys::process::{ProcessId, exit_now};
     use crate::sys::shared_number::SharedNumber;
@@ -187,12 +187,12 @@ mod armed {
     }
 
     fn end(failpoint: &Failpoint) -> ! {
-        // Nobody is left to hear of a line that cannot be written.
+        // A line that cannot be written cannot be reported either.
         let _ =
             writeln!(stderr(), "failpoint {} ends process {}", failpoint.point.name(), std::process::id());
         match failpoint.action {
-            Action::Abort => std::process::abort(),
-            Action::Kill => {
+            FailpointAction::Abort => std::process::abort(),
+            FailpointAction::Kill => {
                 let _ = signal::send(ProcessId::own(), Signal::SIGKILL);
                 exit_now(EXIT_AT_FAILPOINT)
             }
@@ -206,8 +206,10 @@ mod tests {
 
     #[test]
     fn a_list_is_read_point_by_point() {
-        let publish = Failpoint { point: Point::PushPublished, action: Action::Abort, every: 17, times: 1 };
-        let claim = Failpoint { point: Point::ClaimTaken, action: Action::Kill, every: 100, times: 50 };
+        let publish =
+            Failpoint { point: Point::PushPublished, action: FailpointAction::Abort, every: 17, times: 1 };
+        let claim =
+            Failpoint { point: Point::ClaimTaken, action: FailpointAction::Kill, every: 100, times: 50 };
         let rows = [
             ("ring.publish:abort@17", vec![publish]),
             ("ring.publish:abort", vec![Failpoint { every: 1, ..publish }]),
@@ -242,7 +244,8 @@ mod tests {
 
     #[test]
     fn it_is_due_each_so_many_passes_and_so_often() {
-        let failpoint = Failpoint { point: Point::ClaimTaken, action: Action::Kill, every: 3, times: 2 };
+        let failpoint =
+            Failpoint { point: Point::ClaimTaken, action: FailpointAction::Kill, every: 3, times: 2 };
         let due: Vec<u64> = (1..=20).filter(|pass| failpoint.is_due(*pass)).collect();
         assert_eq!(due, [3, 6]);
     }

@@ -2,8 +2,8 @@
 //!
 //! Processes are threads here; a thread that reaches its armed crash point ends there, and its "master" sees that by
 //! joining it, as `waitpid` would tell. Every model asserts the same things in the end: each message accepted was
-//! finished, none twice unless a worker died over it, and nothing is left in the rings. What loom adds by itself: a
-//! lost wake is a deadlock, and a missing Acquire or Release is an unordered access to the payload.
+//! finished, none twice unless a worker died over it, and nothing is left in the rings. What loom adds: a lost wake is
+//! a deadlock, and a missing Acquire or Release is an unordered access to the payload.
 //!
 //! `scripts/loom` runs the models, and the mutants that must fail.
 
@@ -18,8 +18,8 @@ use crate::shm::{
     Blame, Consumer, GroupPlan, Lanes, Overflow, Placement, QueuePlan, Queues, Record, Repaired,
 };
 
+mod delay;
 mod outbox;
-mod waiting;
 
 /// What a model's threads share outside the queue. Not part of the model: loom runs one thread at a time.
 struct World {
@@ -316,7 +316,8 @@ fn death_of_a_sleeper_takes_no_wake_with_it() {
     }
 }
 
-/// Works off messages of one key: nobody else may work on one at the same time, and none may come before an older one.
+/// Works off messages of one key: no other worker may work on one at the same time, and none may come before an older
+/// one.
 fn work_in_order(world: &World, consumer: &mut Consumer) {
     while let Some(delivery) = consumer.next() {
         let message = delivery.body()[0];
@@ -392,7 +393,7 @@ fn death_of_the_owner_of_a_shard_keeps_order() {
     }
 }
 
-/// A worker that gives a shard back while the other one falls asleep over it: somebody must look again.
+/// A worker that gives a shard back while the other one falls asleep over it: one of them must look again.
 #[test]
 fn shard_given_back_is_found_by_a_sleeper() {
     check(1, || {

@@ -28,15 +28,28 @@ pub(crate) const PUBLISH: Ordering =
 pub(crate) const GIVE_BACK: Ordering =
     if cfg!(mutant = "relaxed_done") { Ordering::Relaxed } else { Ordering::Release };
 
-/// Whoever lets a message wait asks until when the mover sleeps without the full fence after publishing.
-pub(crate) const NO_FENCE_IN_ADMIT: bool = cfg!(mutant = "no_fence_in_admit");
+/// A sender of a delayed message reads until when the scheduler sleeps without the full fence after publishing.
+pub(crate) const NO_FENCE_IN_SEND: bool = cfg!(mutant = "no_fence_in_send");
 
-/// The successor of a mover does not look whether the message it was moving is in the ring already.
+/// The successor of a scheduler does not look whether the message it was moving is in the ring already.
 pub(crate) const MOVED_AGAIN_BY_SUCCESSOR: bool = cfg!(mutant = "moved_again_by_successor");
 
-/// How a message that waits is published; pairs with the Acquire load of the mover.
-pub(crate) const ADMIT: Ordering =
-    if cfg!(mutant = "relaxed_waiting") { Ordering::Relaxed } else { Ordering::Release };
+/// The successor of a scheduler follows the chain of blocks that its predecessor had begun to free.
+pub(crate) const CHAIN_TRUSTED_BY_SUCCESSOR: bool = cfg!(mutant = "chain_trusted_by_successor");
+
+/// The slot of a dead process is freed, and the blocks it had taken are not.
+pub(crate) const BLOCKS_OF_THE_DEAD_KEPT: bool = cfg!(mutant = "blocks_of_the_dead_kept");
+
+/// A slot is free before its blocks are.
+pub(crate) const SLOT_FREED_BEFORE_BLOCKS: bool = cfg!(mutant = "slot_freed_before_blocks");
+
+/// How a delayed message is published; pairs with the Acquire load of the scheduler.
+pub(crate) const DELAY_PUBLISHED: Ordering =
+    if cfg!(mutant = "relaxed_delay") { Ordering::Relaxed } else { Ordering::Release };
+
+/// How a block of a delayed message is freed; pairs with the Acquire exchange of the sender that takes it.
+pub(crate) const BLOCK_FREED: Ordering =
+    if cfg!(mutant = "relaxed_block") { Ordering::Relaxed } else { Ordering::Release };
 
 /// An outbox says that it holds a packet before the packet is there.
 pub(crate) const PUT_BEFORE_PACKET: bool = cfg!(mutant = "put_before_packet");

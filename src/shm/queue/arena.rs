@@ -69,8 +69,8 @@ impl Arena {
         self.reclaimed = self.ends[self.index(sequence)];
     }
 
-    /// Takes over a record that a predecessor left, oldest first. A description that cannot be true takes no room:
-    /// whoever reads the record will refuse it as well.
+    /// Takes over a record that a predecessor left, oldest first. A description that cannot be true takes no room: the
+    /// reader of the record will refuse it as well.
     pub(crate) fn restore(&mut self, sequence: u64, offset: u32, record_size: u32) {
         let mut position = self.next;
         if u64::from(offset) + lines(record_size) <= self.size && offset.is_multiple_of(LINE_SIZE) {
@@ -122,7 +122,7 @@ mod tests {
         Push(u32),
         /// The oldest records are done.
         Reclaim(usize),
-        /// The producer died; its successor takes over, when so many of the oldest are done.
+        /// The producer died; its successor takes over, when this number of the oldest records are done.
         Attach(usize),
     }
 

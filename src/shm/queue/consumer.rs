@@ -1,4 +1,4 @@
-//! The end of a worker: take a message, work on it, finish it; sleep when there is none.
+//! The end of a worker: take a message, work on it, finish it; sleep when the rings are empty.
 //!
 //! ```text
 //!  loop {
@@ -10,8 +10,8 @@
 //!  }
 //! ```
 //!
-//! In a group with order a worker owns the shard of the message in its hands until it asks for the next one: who leaves
-//! must have been told by `next` that there is none.
+//! In a group with order a worker owns the shard of the message in its hands until it asks for the next one: a worker
+//! may leave only after `next` returned none.
 //!
 //! After `park` a worker asks `next` at least once before it leaves: the wake it got may stand for several messages.
 
@@ -23,7 +23,7 @@ use std::time::Duration;
 use super::event_count::Parked;
 use super::queue_figures::WorkerFigures;
 use super::queues::{GroupQueue, Lanes};
-use super::record::{Header, Parts};
+use super::record::{Parts, RecordHeader};
 use super::ring::RingReader;
 use super::slot::Slot;
 use crate::shm::memory::sync::{Ordering, fence, monotonic_coarse_ns, monotonic_ns};
@@ -88,7 +88,7 @@ impl Consumer {
         Delivery::begin(self)
     }
 
-    /// Moves one message into the slot. `None` when there is none.
+    /// Moves one message into the slot. `None` when no message waits.
     #[inline]
     fn take_from_rings(&mut self, before_release: &mut dyn FnMut()) -> Option<()> {
         loop {
@@ -97,7 +97,7 @@ impl Consumer {
             let taken = unsafe { self.slot.take(self.readers[reader].ring(), reader as u32, sequence) };
             if taken.is_ok() {
                 self.figures().taken.add(1);
-                // Who goes on with a shard in hand has given none back and has not slept since it looked last.
+                // A worker that keeps a shard has given none back and has not slept since it looked last.
                 if self.owned.is_none_or(|(_, row)| row == 1) {
                     self.wake_next();
                 }
@@ -134,7 +134,7 @@ impl Consumer {
         None
     }
 
-    /// The next message of the shard in hand, for a while; then one of the next shard that nobody works on.
+    /// The next message of the shard in hand, for a while; then one of the next shard without an owner.
     fn claim_in_order(&mut self, before_release: &mut dyn FnMut()) -> Option<(usize, u64)> {
         if let Some((shard, row)) = self.owned.take() {
             if row < ROW_MAX
@@ -186,7 +186,7 @@ impl Consumer {
             return Some(found);
         }
         loop {
-            // Whoever has seen the newer record sees the older one after this.
+            // A worker that has seen the newer record sees the older one after this.
             fence(Ordering::SeqCst);
             // None when its producer took it back: then whatever is there next.
             let again = self.lowest_ticket(rings.clone())?;
@@ -210,14 +210,14 @@ impl Consumer {
         first..first + self.group.rings_per_lane()
     }
 
-    /// Whether nobody works on this shard and something waits there.
+    /// Whether this shard has no owner and a message waits there.
     #[inline]
     fn is_takeable(&mut self, shard: u32) -> bool {
         let rings = self.rings_of(shard);
         self.group.shards.is_free(shard) && self.readers[rings].iter_mut().any(RingReader::has_ready)
     }
 
-    /// The chain: whoever has work and sees more, wakes the next sleeper.
+    /// The chain: a worker that has work and sees more wakes the next sleeper.
     #[inline]
     fn wake_next(&mut self) {
         if self.group.events.has_idle() && self.has_ready() && self.group.events.wake() {
@@ -260,8 +260,8 @@ impl Consumer {
     /// Sleeps until there may be something to do: a message came, or the master woke all, or a signal arrived, or
     /// `timeout` is over. Does not sleep when `stop` says so after this worker has announced that it will.
     ///
-    /// A signal that arrives after `stop` was asked does not end the sleep; who needs that gives a timeout or has the
-    /// master wake all.
+    /// A signal that arrives after `stop` was asked does not end the sleep; a caller that needs that gives a timeout or
+    /// has the master wake all.
     pub fn park(&mut self, stop: &dyn Fn() -> bool, timeout: Option<Duration>) {
         let (group, worker) = (Arc::clone(&self.group), self.worker);
         let mut has_reason = || stop() || self.has_ready();
@@ -287,7 +287,7 @@ impl Consumer {
     }
 }
 
-/// So many messages of a shard in a row, if there are so many; then another shard has its turn.
+/// Maximum number of messages taken from one shard in a row; then another shard has its turn.
 const ROW_MAX: u32 = 8;
 
 /// A message in the hands of a worker, in the worker's own slot.
@@ -295,7 +295,7 @@ const ROW_MAX: u32 = 8;
 /// Dropping it commits nothing: a worker that unwinds has not finished.
 pub struct Delivery<'a> {
     consumer: &'a mut Consumer,
-    header: Header,
+    header: RecordHeader,
     parts: Parts,
     attempts: u32,
     message_size: usize,
@@ -303,8 +303,8 @@ pub struct Delivery<'a> {
     is_measured: bool,
 }
 
-/// A busy worker asks the exact clock for one message of so many, and after each sleep: the clock costs as much as the
-/// hand-over itself. For the others a clock of a few milliseconds' grain does, which deadlines and ages need.
+/// A busy worker reads the exact clock once for this number of messages, and after each sleep: the clock costs as much
+/// as the hand-over itself. For the others a clock of a few milliseconds' grain does, which deadlines and ages need.
 const MEASURE_PERIOD: u32 = 16;
 
 impl<'a> Delivery<'a> {

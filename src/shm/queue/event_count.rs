@@ -9,10 +9,10 @@
 //! The pattern, written once. A waker *publishes, fences, reads the mask*; a worker *sets its bit, fences, scans the
 //! rings*. The two fences are in one total order, so either the waker sees the bit or the worker sees the record.
 //!
-//! Chain: only one wake travels at a time; the woken worker clears the token before it scans, and after its first
-//! claim wakes the next one when more work and more sleepers are there. A waker that finds the token taken may go,
-//! because the token's worker will look after it. A waker that took the token and found nobody must give it back and
-//! then look again, since others may have gone because of it.
+//! Chain: only one wake travels at a time; the woken worker clears the token before it scans, and after its first claim
+//! wakes the next one when more work and more sleepers are there. A waker that finds the token taken may go, because
+//! the token's worker will look after it. A waker that took the token and found no sleeper must give it back and then
+//! look again, since others may have gone because of it.
 //!
 //! Bits and words name their owner, so the master can clear what a dead process left; a count could not be repaired.
 
@@ -82,9 +82,9 @@ pub(crate) struct EventCount {
 pub(crate) enum Parked {
     /// There was a reason to stay awake.
     Cancelled,
-    /// Somebody woke us.
+    /// Another process woke this one.
     Woken,
-    /// The time was up or a signal came, and nobody had chosen us to be woken.
+    /// The time was up or a signal came, and no waker had chosen this process.
     Unasked,
 }
 
@@ -190,7 +190,7 @@ impl EventCount {
         pass(Point::ParkFenced);
         let has_slept = !has_reason() && self.sleep(worker, key, timeout);
         pass(if has_slept { Point::ParkWoken } else { Point::ParkCancelled });
-        // Acquire: whoever took the bit took the token before, and `clear_token` must see that.
+        // Acquire: the process that took the bit took the token before, and `clear_token` must see that.
         let was_chosen =
             word.load(Ordering::Acquire) & bit == 0 || word.fetch_and(!bit, Ordering::AcqRel) & bit == 0;
         pass(Point::ParkBitCleared);

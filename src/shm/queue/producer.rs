@@ -8,7 +8,7 @@ use super::queues::{GroupQueue, Lanes, Overflow};
 use super::record::{History, Record};
 use super::ring::{PushError, RingWriter};
 
-/// Hands messages to every group, each through a ring of its own.
+/// Pushes messages to every group, through one ring for each.
 ///
 /// Belongs to one process; does not cross to another thread.
 pub struct Producer {
@@ -100,7 +100,7 @@ impl Producer {
     }
 
     /// The same for a message that a producer before this one was about to hand over when it died, and may have handed
-    /// over: whoever works on it is told that it is not the first one to do so.
+    /// over: the worker that processes it learns that it is not the first one.
     ///
     /// # Panics
     /// When the plan has no such group.
@@ -153,7 +153,7 @@ impl Producer {
         record: &Record<'_>,
         history: History,
     ) -> Result<(), PushError> {
-        // The lane was read from the slot of a process that crashed: a number that is none is the last one.
+        // The lane was read from the slot of a process that crashed: an invalid number means the last one.
         let writers = &mut self.ways[group as usize].writers;
         let lane = (lane as usize).min(writers.len() - 1);
         writers[lane].push(record, history)

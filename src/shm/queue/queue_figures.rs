@@ -1,4 +1,4 @@
-//! What the queues count, and how to read it: nobody is slowed down by a reader.
+//! What the queues count, and how to read it: a reader slows down no process.
 
 use super::queues::Queues;
 use crate::shm::figures::histogram::{Histogram, HistogramFigures};

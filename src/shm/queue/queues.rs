@@ -41,11 +41,11 @@ pub struct GroupPlan {
     /// Bytes for the records of one producer; a power of two. `None` chooses 1 KiB per record, and at least room for
     /// four of the largest. A smaller arena takes only messages up to a quarter of it.
     pub arena_size: Option<u32>,
-    /// After so many deaths of workers a message is quarantined instead of delivered again; at least 1.
+    /// Number of deaths of workers after which a message is quarantined instead of delivered again; at least 1.
     pub attempts_max: u32,
     /// How messages wait.
     pub lanes: Lanes,
-    /// What a producer does whose ring is full.
+    /// What a producer does when its ring is full.
     pub overflow: Overflow,
 }
 
@@ -61,7 +61,7 @@ pub enum Lanes {
     Ordered,
 }
 
-/// What a producer does whose ring is full.
+/// What a producer does when its ring is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// It refuses the new message.

@@ -34,7 +34,7 @@ impl Record<'_> {
 
 /// The numbers in front of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct RecordHeader {
     pub(crate) received_at_ns: u64,
     pub(crate) body_size: u32,
     pub(crate) meta_size: u32,
@@ -51,7 +51,7 @@ pub(crate) struct History {
     pub(crate) blamed: u16,
 }
 
-impl Header {
+impl RecordHeader {
     #[inline]
     pub(crate) fn of(record: &Record<'_>, history: History) -> Self {
         Self {
@@ -135,14 +135,14 @@ mod tests {
 
     fn written(meta: &[u8], body: &[u8], xdata: &[u8]) -> Vec<u8> {
         let record = Record { meta, body, xdata, received_at_ns: 77 };
-        let header = Header::of(&record, History { attempts: 3, blamed: 2 });
+        let header = RecordHeader::of(&record, History { attempts: 3, blamed: 2 });
         [&header.encode()[..], meta, body, xdata].concat()
     }
 
     #[test]
     fn header_reads_back_with_its_parts() {
         let bytes = written(b"me", b"body!", b"x");
-        let header = Header::decode(&bytes).expect("valid");
+        let header = RecordHeader::decode(&bytes).expect("valid");
         assert_eq!(header.received_at_ns, 77);
         assert_eq!(header.history, History { attempts: 3, blamed: 2 });
         let parts = header.parts();
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn broken_headers_are_refused() {
         let good = written(b"me", b"body!", b"x");
-        let check = |name: &str, bytes: &[u8]| assert_eq!(Header::decode(bytes), None, "{name}");
+        let check = |name: &str, bytes: &[u8]| assert_eq!(RecordHeader::decode(bytes), None, "{name}");
         check("empty", &[]);
         check("shorter than a header", &good[..31]);
         check("one byte missing", &good[..good.len() - 1]);

@@ -14,8 +14,8 @@
 //! | as the owner of a shard | owner's word | free the shard, unless the slot is held |
 //! | around its sleep | idle bit, token, epoch | clear the bit; `wake_all` does the rest |
 //!
-//! A producer leaves nothing to undo: what it had not published is invisible. But it may have published and not woken
-//! anybody, and so `wake_all` follows here too.
+//! A producer leaves nothing to undo: what it had not published is invisible. But it may have published without waking
+//! a worker, and so `wake_all` follows here too.
 //!
 //! **Invariants**
 //! - Only a death that `waitpid` has confirmed is repaired. A stopped or slow process is never touched: it would come
@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use super::producer::Producer;
 use super::queues::GroupQueue;
-use super::record::{HISTORY_OFFSET, HISTORY_SIZE, Header, History, Record};
+use super::record::{HISTORY_OFFSET, HISTORY_SIZE, History, Record, RecordHeader};
 use super::ring::PushError;
 use super::slot::Slot;
 use crate::shm::proof::mutant;
@@ -86,7 +86,7 @@ pub enum Adoption {
     Full,
 }
 
-/// The master's tool. It takes no lock and waits for nobody.
+/// The master's tool. It takes no lock and never waits.
 pub struct Repair {
     groups: Vec<Arc<GroupQueue>>,
     adopter: Producer,
@@ -130,7 +130,7 @@ impl Repair {
     /// Gives back the shard of a dead and repaired worker.
     fn free_shard(&self, group: u32, worker: u32) {
         let group = &self.groups[group as usize];
-        // While the message is to be delivered again, nobody else may go on with its shard.
+        // While the message is to be delivered again, no other worker may take its shard.
         if group.slots[worker as usize].word().is_empty() || mutant::SHARD_FREED_TOO_EARLY {
             group.shards.forget(worker);
         }
@@ -163,9 +163,9 @@ impl Repair {
 
     fn judge(group: &GroupQueue, slot: &Slot, blame: Blame) -> Repaired {
         let figures = &group.repair_figures[0];
-        // A process that crashed may have written anything: a ring that is none is no message either.
+        // A process that crashed may have written anything: a ring that does not exist means no message either.
         let is_of_a_ring = (slot.word().ring() as usize) < group.rings.len();
-        // SAFETY: the worker is dead; the slot is held, and nobody else empties it.
+        // SAFETY: the worker is dead; the slot is held, and no other process empties it.
         let held = unsafe { slot.message() }.filter(|_| is_of_a_ring);
         let Some((message, header)) = held else {
             figures.corrupt.add(1);
@@ -204,7 +204,7 @@ impl Repair {
             queue.shards.forget(worker);
             return Adoption::Nothing;
         }
-        // SAFETY: the worker is dead; the slot is held, and nobody else empties it.
+        // SAFETY: the worker is dead; the slot is held, and no other process empties it.
         let Some((message, header)) = (unsafe { slot.message() }) else { return Adoption::Nothing };
         let lane = queue.lane_of(slot.word().ring());
         match self.adopter.push_with_history(group, lane, &record(message, &header), slot.history()) {
@@ -218,8 +218,8 @@ impl Repair {
         Adoption::Adopted
     }
 
-    /// Whether the words of a group's rings and slots can be what the protocol writes. Records that cannot be are found,
-    /// counted and passed over by whoever takes them.
+    /// Whether the words of a group's rings and slots can be what the protocol writes. Records that cannot be are
+    /// found, counted and passed over by the worker that takes them.
     ///
     /// # Panics
     /// When the plan has no such group.
@@ -254,7 +254,7 @@ fn counted(slot: &Slot, blame: Blame) -> History {
     History { attempts: history.attempts.saturating_add(1), blamed }
 }
 
-fn record<'a>(message: &'a [u8], header: &Header) -> Record<'a> {
+fn record<'a>(message: &'a [u8], header: &RecordHeader) -> Record<'a> {
     let parts = header.parts();
     Record {
         meta: &message[parts.meta],
@@ -264,7 +264,7 @@ fn record<'a>(message: &'a [u8], header: &Header) -> Record<'a> {
     }
 }
 
-fn quarantined(message: &[u8], header: &Header, history: History) -> QuarantinedRecord {
+fn quarantined(message: &[u8], header: &RecordHeader, history: History) -> QuarantinedRecord {
     let record = record(message, header);
     QuarantinedRecord {
         meta: record.meta.to_vec(),
@@ -432,7 +432,7 @@ mod tests {
         check(None, true);
         // Sequence 6 is the last one published; its words are done, ready and claimed by a worker there is.
         [6 << 16, 6 << 16 | 1, claimed_by_0].into_iter().for_each(|word| check(Some(Word(6, word)), true));
-        // Nobody's worker, no state, an older record, one of another place, one that is yet to come, noise.
+        // No such worker, no state, an older record, one of another place, one that is yet to come, noise.
         for word in [claimed_by_2, 6 << 16 | 2, 2 << 16 | 1, 5 << 16 | 1, 10 << 16 | 1, 0, u64::MAX] {
             check(Some(Word(6, word)), false);
         }

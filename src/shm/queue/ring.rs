@@ -17,13 +17,13 @@
 //! - A record leaves READY by one compare-and-swap and never returns to it, so every record below `hint`, and below
 //!   any private cursor, has been claimed. Its producer may be the one that takes it, back, to make room
 //!   ([`Overflow::DropOldest`]): straight to DONE, as it owns the bytes anyway.
-//! - Nobody waits for anybody: the producer answers "full", a worker walks past what others have claimed.
+//! - No process waits for another: the producer returns "full", a worker walks past records that others have claimed.
 //! - Stores that repair interprets are Release stores: they reach memory in the order of the program, and a process
 //!   killed between two of them leaves exactly the earlier ones.
 
 use super::arena::{Arena, LINE_SIZE};
 use super::queues::Overflow;
-use super::record::{HEADER_SIZE, Header, History, RECORD_SIZE_MAX, Record};
+use super::record::{HEADER_SIZE, History, RECORD_SIZE_MAX, Record, RecordHeader};
 use super::shard::Shards;
 use crate::shm::memory::segment::{BytesPlace, Place, Plan, Segment, Shareable, Shared, SharedBytes};
 use crate::shm::memory::sync::{AtomicU32, AtomicU64, Figure, Ordering};
@@ -200,8 +200,8 @@ impl Ring {
     /// Gives a claimed record back to its producer.
     #[inline]
     pub(crate) fn give_back(&self, sequence: u64) {
-        // Release: whoever copied the record out has finished, and has noted that it holds the message, before the
-        // producer sees DONE and writes over the bytes.
+        // Release: the worker that copied the record out has finished, and has noted that it holds the message, before
+        // the producer sees DONE and writes over the bytes.
         self.word(sequence).store(RecordWord::done(sequence).0, mutant::GIVE_BACK);
     }
 
@@ -224,8 +224,8 @@ impl Ring {
         })
     }
 
-    /// Whether its words can be what the protocol writes, whoever is at work meanwhile: numbers only rise, so that each is
-    /// compared with one that was read before it and one that was read after it.
+    /// Whether its words can be what the protocol writes, even while other processes work: numbers only rise, so that
+    /// each is compared with one that was read before it and one that was read after it.
     pub(crate) fn is_sound(&self, workers: u32) -> bool {
         let hint = self.hint().load(Ordering::Acquire);
         let head = self.producer().head.load(Ordering::Acquire);
@@ -285,7 +285,7 @@ impl Ring {
         self.descriptor(sequence).size.store(size, Ordering::Relaxed);
     }
 
-    /// The same: a word that nobody writes, and control words that cannot be.
+    /// The same: a word that no process writes, and impossible control words.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn deface_words(&self, defaced: Defaced) {
         match defaced {
@@ -427,7 +427,7 @@ impl RingWriter {
         })
     }
 
-    /// The same for a message that is offered until there is room: that there is none yet is nothing to count.
+    /// The same for a message that is offered until there is room: a full ring is not counted.
     #[inline]
     pub(crate) fn offer(&mut self, record: &Record<'_>, history: History) -> Result<(), PushError> {
         let size = record.size().filter(|size| *size <= self.record_size_max).ok_or(PushError::TooLarge)?;
@@ -532,7 +532,7 @@ impl RingWriter {
 
     #[inline]
     fn write(&self, offset: u32, record: &Record<'_>, history: History) {
-        let header = Header::of(record, history).encode();
+        let header = RecordHeader::of(record, history).encode();
         let mut at = offset as usize;
         for part in [&header[..], record.meta, record.body, record.xdata] {
             // SAFETY: the arena found these bytes free: no live record overlaps them, and the worker that read the
@@ -597,7 +597,7 @@ impl RingReader {
         &self.ring
     }
 
-    /// Takes the oldest record that nobody has taken; the caller owns it until it is given back.
+    /// Takes the oldest free record; the caller owns it until it is given back.
     #[inline]
     pub(crate) fn claim(&mut self, worker: u32) -> Option<u64> {
         while let Some(sequence) = self.find_ready() {
@@ -608,7 +608,7 @@ impl RingReader {
         None
     }
 
-    /// Takes this record, the first that nobody has taken; false when somebody just did.
+    /// Takes this record, the first free one; false when another worker just took it.
     #[inline]
     pub(crate) fn claim_this(&mut self, sequence: u64, worker: u32) -> bool {
         self.cursor = sequence + 1;
@@ -624,7 +624,7 @@ impl RingReader {
         is_taken
     }
 
-    /// The ticket and the number of the first record that nobody has taken.
+    /// The ticket and the number of the first free record.
     #[inline]
     pub(crate) fn first_ready(&mut self) -> Option<(u64, u64)> {
         let sequence = self.find_ready()?;
@@ -642,7 +642,7 @@ impl RingReader {
         let hint = self.ring.hint().load(Ordering::Relaxed);
         let mut sequence = self.cursor.max(hint);
         loop {
-            // Acquire: pairs with the Release of READY; who sees it sees the bytes.
+            // Acquire: pairs with the Release of READY; a worker that sees it sees the bytes.
             let word = RecordWord(self.ring.word(sequence).load(Ordering::Acquire));
             if word.sequence() < sequence {
                 self.cursor = sequence;
@@ -666,9 +666,9 @@ impl RingReader {
     }
 }
 
-/// An arena has room for so many of its largest records. Two would do for progress (what is skipped at the wrap and the
-/// record itself always fit into an empty arena), and are enough for a model.
+/// An arena has room for this number of its largest records. Two would do for progress (what is skipped at the wrap and
+/// the record itself always fit into an empty arena), and are enough for a model.
 const RECORDS_PER_ARENA_MIN: u32 = if cfg!(loom) { 2 } else { 4 };
 
-/// The producer compares its depth with the maximum once in so many records.
+/// The producer compares its depth with the maximum once in this number of records.
 const DEPTH_SAMPLE_PERIOD: u64 = 16;

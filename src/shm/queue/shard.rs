@@ -10,12 +10,12 @@
 //!
 //! Only the owner claims from the rings of its shard, and it owns the shard until it has finished what it took: so no
 //! two messages of a shard are worked on at the same time. A worker that dies still owns the shard of the message in
-//! its slot; the successor finds the message, then the shard. Nobody else may go on with that shard before.
+//! its slot; the successor finds the message, then the shard. No other worker may take that shard before.
 //!
 //! **Invariants**
 //! - A worker owns at most one shard.
-//! - The owner's word is changed from 0 by the new owner (compare-and-swap), to 0 by the owner or, when that is dead, by
-//!   the master. Release and Acquire: who owns the shard next sees all that was taken from its rings.
+//! - The owner's word is changed from 0 by the new owner (compare-and-swap), to 0 by the owner or, when that is dead,
+//!   by the master. Release and Acquire: the next owner of the shard sees all that was taken from its rings.
 //! - A producer takes its ticket before it publishes. When one push has returned before another one began, its ticket
 //!   is lower. Tickets of producers that died are gaps; they are only compared.
 
@@ -23,7 +23,7 @@ use crate::shm::memory::segment::{Place, Plan, Segment, Shareable, Shared};
 use crate::shm::memory::sync::{AtomicU64, Ordering, fence};
 use crate::shm::proof::crash_point::{Point, pass};
 
-/// Who works on a shard. Written by workers.
+/// The owner of a shard. Written by workers.
 #[derive(Default)]
 #[repr(C, align(128))]
 struct OwnerLine {
@@ -75,7 +75,7 @@ impl Shards {
     /// The number of the next message of a shard.
     #[inline]
     pub(crate) fn ticket(&self, shard: u32) -> u64 {
-        // AcqRel: who draws a later ticket has seen what was published before this one was drawn.
+        // AcqRel: a worker that draws a later ticket has seen what was published before this one was drawn.
         self.tickets[shard as usize].next.fetch_add(1, Ordering::AcqRel)
     }
 
@@ -97,8 +97,8 @@ impl Shards {
         taken
     }
 
-    /// Gives a shard back. What was published while it was owned may have been seen by nobody else: whoever gives back
-    /// looks again, and wakes others if it finds more than it can do.
+    /// Gives a shard back. What was published while it was owned may have been seen by no other worker: the worker that
+    /// gives it back looks again, and wakes others if it finds more than it can do.
     #[inline]
     pub(crate) fn release(&self, shard: u32) {
         self.owner(shard).store(FREE, Ordering::Release);
@@ -135,7 +135,7 @@ fn word(worker: u32) -> u64 {
 /// So many shards for each worker: few enough to look through, many enough that two busy keys rarely share one.
 const SHARDS_PER_WORKER: u32 = if cfg!(loom) { 1 } else { 8 };
 
-/// How many shards a group of so many workers has, when it may have so many rings and needs so many for each shard.
+/// The number of shards of a group, at most `rings_max / rings_each`.
 pub(crate) fn shard_count(workers: u32, rings_max: u32, rings_each: u32) -> u32 {
     let wanted = workers.saturating_mul(SHARDS_PER_WORKER).next_power_of_two();
     let possible = (rings_max / rings_each).max(1);

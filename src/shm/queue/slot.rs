@@ -13,7 +13,7 @@
 //! a slice lives. What a crashed process could have left there is bytes of any value, which is what `&[u8]` means;
 //! lengths are checked against the slot before a slice is made.
 
-use super::record::{Header, History, RECORD_SIZE_MAX};
+use super::record::{History, RECORD_SIZE_MAX, RecordHeader};
 use super::ring::Ring;
 use crate::shm::memory::segment::{BytesPlace, Place, Plan, Segment, Shareable, Shared, SharedBytes};
 use crate::shm::memory::sync::{AtomicU32, AtomicU64, Ordering};
@@ -148,16 +148,16 @@ impl Slot {
         self.control().word.store(SlotWord::EMPTY.0, Ordering::Release);
     }
 
-    /// The message held and its header; `None` when what is there cannot be one.
+    /// The message held and its header; `None` when the slot is not valid.
     ///
     /// # Safety
     /// The slot is held (its word is not 0), belongs to the caller, and is not emptied while the slice lives.
     #[inline]
-    pub(crate) unsafe fn message(&self) -> Option<(&[u8], Header)> {
+    pub(crate) unsafe fn message(&self) -> Option<(&[u8], RecordHeader)> {
         let size = self.control().size.load(Ordering::Relaxed);
         // SAFETY: as our caller promises.
         let bytes = unsafe { self.bytes(size as usize)? };
-        Some((bytes, Header::decode(bytes)?))
+        Some((bytes, RecordHeader::decode(bytes)?))
     }
 
     /// The first bytes of the slot; `None` when it is not so large.
@@ -166,16 +166,16 @@ impl Slot {
     /// As for [`message`](Self::message).
     #[inline]
     pub(crate) unsafe fn bytes(&self, size: usize) -> Option<&[u8]> {
-        // SAFETY: the word is not 0, so nobody writes (see the head of this file).
+        // SAFETY: the word is not 0, so no process writes (see the head of this file).
         unsafe { self.bytes.view(0, size) }
     }
 
     /// # Safety
     /// The caller owns the slot.
     #[inline]
-    unsafe fn decode(&self, size: u32) -> Option<Header> {
+    unsafe fn decode(&self, size: u32) -> Option<RecordHeader> {
         // SAFETY: the caller owns the slot and does not write while this slice lives.
-        Header::decode(unsafe { self.bytes.view(0, size as usize)? })
+        RecordHeader::decode(unsafe { self.bytes.view(0, size as usize)? })
     }
 
     /// What a crashed process might leave: a word that names another ring.

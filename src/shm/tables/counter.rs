@@ -1,4 +1,4 @@
-//! Counters of all processes: one block per process index, one writer per block, summed by whoever reads.
+//! Counters of all processes: one block per process index, one writer per block, summed by the reader.
 //!
 //! ```text
 //!                counter 0   1   2  …

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! **Invariants**
-//! - A lock that is held names its owner, in the one store that takes it: whoever dies with it is found.
-//! - There is no order among those who wait: whoever runs first when a lock becomes free has it.
-//! - Nobody waits without a limit; a wake that died with its sender is made good by looking again.
+//! - A lock that is held names its owner, in the one store that takes it: a dead owner is found.
+//! - There is no order among waiters: the first to run when a lock becomes free gets it.
+//! - Every wait has a limit; a wake that was lost with its sender is replaced by looking again.
 //! - Only the owner gives a lock back, or the master when `waitpid` has confirmed that the owner is dead and before
 //!   its index is used again.
 
@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 use crate::shm::memory::segment::{Plan, Segment, Shareable, Shared};
 use crate::sys::futex;
 
-/// What became of the wish for a lock.
+/// The result of a request for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locking {
     /// It is ours now.
     Taken,
     /// It was ours before.
     Ours,
-    /// Somebody else has it, still.
+    /// Another process still holds it.
     Held,
     /// There is no such lock.
     NoSuchLock,
@@ -47,7 +47,7 @@ unsafe impl Shareable for Lock {}
 
 const WAITERS: u32 = 1 << 31;
 const OWNER: u32 = 0xffff;
-/// After so long a sleeper looks again, told or not.
+/// After this time a sleeper looks again, woken or not.
 const NAP: Duration = Duration::from_millis(20);
 
 impl LockTable {
@@ -73,11 +73,11 @@ impl LockTable {
         }
     }
 
-    /// Takes a lock for a process; waits for it at most so long.
+    /// Takes a lock for a process; waits for it at most for the given time.
     pub fn lock(&self, process: u32, index: u32, limit: Duration) -> Locking {
         let Some(lock) = self.locks.get(index as usize) else { return Locking::NoSuchLock };
         let deadline = Instant::now() + limit;
-        // Who has slept does not know whether others still do, and takes the lock with their mark.
+        // A process that has slept does not know whether others still sleep, and takes the lock with their mark.
         let mut mark = 0;
         loop {
             match lock.take(owner(process), mark) {

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! **Invariants**
-//! - A cell is written by one process only, and never while a head names it: nobody else can make a head name it.
+//! - A cell is written by one process only, and never while a head names it: no other process can make a head name it.
 //! - Swapping the head is the only store that makes anything of a write visible; a process killed before it has done
-//!   nothing, one killed after it has done everything. There is nothing to repair, and nobody waits for anybody.
+//!   nothing, one killed after it has done everything. There is nothing to repair, and no process waits for another.
 //! - The version grows with every write, so a head that is read twice and is the same has not changed in between.
 
 use std::io;
@@ -101,13 +101,13 @@ unsafe impl Shareable for Head {}
 // SAFETY: atomic integers and padding.
 unsafe impl Shareable for Cell {}
 
-/// With the word that tells the kind, a cell is 1024 bytes.
+/// With the word for the kind, a cell is 1024 bytes.
 const WORDS: usize = 127;
 const INTEGER: u64 = u64::MAX;
 const ATTEMPTS_MAX: u32 = 10_000;
 
 impl ValueTable {
-    /// Room for `slots` values in a server of so many processes, all of them the integer 0.
+    /// Room for `slots` values in a server with this number of processes, all of them the integer 0.
     pub fn create(processes: u32, slots: u32) -> io::Result<ValueTable> {
         let (processes, slots) = (processes as usize, slots as usize);
         let mut plan = Plan::default();
@@ -157,7 +157,7 @@ impl ValueTable {
         Err(TableError::Busy)
     }
 
-    /// Stores a value. `process` is the index of the process that calls; nobody else may use it at the same time.
+    /// Stores a value. `process` is the index of the process that calls; no other process may use it at the same time.
     pub fn write(&self, process: u32, slot: u32, value: SharedInput<'_>) -> Result<(), TableError> {
         let head = self.heads.get(slot as usize).ok_or(TableError::NoSuchSlot)?;
         if matches!(value, SharedInput::Text(text) if text.len() > SHARED_TEXT_SIZE_MAX) {
@@ -195,7 +195,7 @@ impl ValueTable {
         Err(TableError::Busy)
     }
 
-    /// Whether the value became that of the slot: not when the head is another one by now.
+    /// Whether the value became that of the slot: not when the head has changed meanwhile.
     fn publish(
         &self,
         head: &Head,
@@ -207,7 +207,7 @@ impl ValueTable {
         let half = u64::from(before.is_of(process) && before.half() == 0);
         let after = before.followed_by(process, half);
         self.named_cell(slot, after).ok_or(TableError::NoSuchSlot)?.store(value);
-        // Release: whoever sees this head sees the cell it names.
+        // Release: a process that sees this head sees the cell it names.
         Ok(head.0.compare_exchange(before.0, after.0, Ordering::Release, Ordering::Relaxed).is_ok())
     }
 

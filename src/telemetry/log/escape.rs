@@ -5,10 +5,10 @@
 
 use std::io::Write;
 
-/// What a text has behind it, and where it goes.
+/// The origin of a text, and where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// As somebody sent it: everything is made visible.
+    /// As a sender wrote it: everything is made visible.
     AsReceived,
     /// What was received has been made visible in it already; the rest is the script's own. It goes where a line must
     /// be a line.

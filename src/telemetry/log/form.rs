@@ -12,7 +12,7 @@ use super::escape::{Manner, escape};
 use super::{Facility, Line, Origin};
 
 /// A line with what is known about its writer.
-pub(super) struct Entry<'a> {
+pub(super) struct LogEntry<'a> {
     /// What stands before the text.
     pub line: &'a Line<'a>,
     /// The text, its final newline taken off.
@@ -35,7 +35,7 @@ pub(super) enum Heading {
 /// Longest prefix or Call-ID in a form that has its own field for them.
 const FIELD_SIZE_MAX: usize = 256;
 
-impl Entry<'_> {
+impl LogEntry<'_> {
     /// A line for people, without its end.
     pub(super) fn write_text(&self, heading: Heading, out: &mut Vec<u8>) {
         if heading == Heading::WithProcess {
@@ -139,8 +139,8 @@ mod tests {
     use super::super::escape::unescape;
     use super::*;
 
-    fn entry<'a>(line: &'a Line<'a>, text: &'a [u8]) -> Entry<'a> {
-        Entry { line, text, process: (3, 4711), facility: Facility::DAEMON }
+    fn entry<'a>(line: &'a Line<'a>, text: &'a [u8]) -> LogEntry<'a> {
+        LogEntry { line, text, process: (3, 4711), facility: Facility::DAEMON }
     }
 
     fn line<'a>(prefix: &'a [u8], call_id: &'a [u8], origin: Origin) -> Line<'a> {

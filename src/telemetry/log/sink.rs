@@ -19,7 +19,7 @@ pub enum Sink {
     Syslog(Daemon),
     /// The journal of systemd.
     Journal(Daemon),
-    /// A buffer, for tests; while somebody holds it, it has no room.
+    /// A buffer, for tests; while it is borrowed, it has no room.
     Memory(Rc<RefCell<Vec<u8>>>),
     /// Nowhere.
     Nowhere,
@@ -82,7 +82,7 @@ impl Daemon {
             last_attempt: Cell::default(),
             room: RefCell::default(),
         };
-        // Nobody has tried in vain yet: a daemon that comes in this second is found at the first line.
+        // No attempt has failed yet: a daemon that starts in this second is found at the first line.
         daemon.connect();
         daemon.last_attempt.set(None);
         daemon
@@ -114,7 +114,7 @@ impl Daemon {
         self.socket.borrow().as_ref().is_some_and(|socket| socket.send(datagram).is_ok())
     }
 
-    /// Connects anew, at most once a second; the socket never waits.
+    /// Connects again, at most once a second; the socket never waits.
     fn connect(&self) -> bool {
         let is_too_early = |last: Instant| last.elapsed() < RECONNECT_PAUSE;
         if self.last_attempt.get().is_some_and(is_too_early) {

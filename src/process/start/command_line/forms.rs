@@ -140,8 +140,8 @@ write statistics to the log
 \fBSIGUSR2\fR
 start the program of the same path, which takes over the sockets; the running one finishes accepted messages and exits
 .SH EXIT STATUS
-0 after an orderly stop or for a valid script; 1 when accepted messages were lost, or a self\-test failed; 255 when the
-script has errors or the server cannot start.
+0 after an orderly stop or for a valid script; 1 when accepted messages were lost, a self\-test failed, or a flow of
+\fB\-\-test\fR failed; 2 when such a flow could not be run; 255 when the script has errors or the server cannot start.
 .SH SEE ALSO
 \fBsworkerctl\fR \fBhelp\fR, \fBsworkertop\fR
 "#;
