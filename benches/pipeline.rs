@@ -3,156 +3,33 @@
 //! ```text
 //!  delegated   bytes ─► parse ─► pre-routing ─► ring ─► parse ─► request_route ─► 200 OK        (hand-off path)
 //!  direct      bytes ─► parse ─────────────────────────────────► request_route ─► 200 OK
+//!  reply                                                        parse ─► request_route ─► 200 OK
 //! ```
 //!
 //! Both ends of the ring are here, so nobody sleeps and nobody is woken: what is left is our own code. Before anything
 //! is measured it is checked that an answer comes out.
 
-use std::cell::RefCell;
+#[path = "tools/pipeline.rs"]
+mod pipeline;
+
 use std::hint::black_box;
-use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-use sworker::bindings::load;
-use sworker::bindings::load::{LoadRequest, Loaded, Root};
-use sworker::engine::perform::{Engine, EngineParts};
-use sworker::modules::MODULES;
-use sworker::process::roles::receiver::RingDelegate;
-use sworker::routing::delegation::Delegate;
-use sworker::routing::envelope::{Envelope, Incoming};
-use sworker::routing::outbox::Outbox;
-use sworker::routing::outgoing::{NotSent, Outgoing};
-use sworker::shm::{Consumer, GroupPlan, QueuePlan, Queues};
-use sworker::sip::branch::Secret;
-use sworker::telemetry::counters::CountNothing;
-use sworker::telemetry::log::Log;
-use sworker::telemetry::process_identity::{ProcessIdentity, ProcessKind};
-use sworker::transport::endpoint::Transport;
-
-const SCRIPT: &str = r#"#!KAMAILIO
-listen=udp:127.0.0.1:5060
-async_workers_group="name=calls;workers=1;queue=1024"
-loadmodule "sl"
-loadmodule "sworker"
-event_route[core:pre-routing] {
-    if (sworker_task("calls")) {
-        drop;
-    }
-}
-request_route {
-    sl_send_reply("200", "OK");
-}
-"#;
-
-const OPTIONS: &[u8] = b"OPTIONS sip:bench@127.0.0.1:5060 SIP/2.0\r\n\
-    Via: SIP/2.0/UDP 127.0.0.1:15999;branch=z9hG4bK-524287-1-0000000001;rport\r\n\
-    Max-Forwards: 70\r\n\
-    From: \"Bench\" <sip:bench@127.0.0.1:15999>;tag=0000000001\r\n\
-    To: <sip:bench@127.0.0.1:5060>\r\n\
-    Call-ID: 0000000001@127.0.0.1\r\n\
-    CSeq: 1 OPTIONS\r\n\
-    Contact: <sip:bench@127.0.0.1:15999>\r\n\
-    Accept: application/sdp\r\n\
-    User-Agent: sip_load\r\n\
-    Content-Length: 0\r\n\r\n";
-
-/// Keeps the last thing that was sent.
-#[derive(Clone, Default)]
-struct Kept(Rc<RefCell<Vec<u8>>>);
-
-impl Outbox for Kept {
-    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
-        let mut kept = self.0.borrow_mut();
-        kept.clear();
-        kept.extend_from_slice(outgoing.bytes);
-        Ok(())
-    }
-}
-
-/// A receiver and the worker it hands over to.
-struct Pipeline {
-    receiver: Engine,
-    worker: Engine,
-    consumer: Consumer,
-    sent: Kept,
-}
-
-impl Pipeline {
-    fn new(script: &str) -> Pipeline {
-        let root = Root::Text { name: "pipeline.cfg".into(), text: script.into() };
-        let loaded = load::load(LoadRequest::new(root, MODULES));
-        let loaded = Rc::new(loaded.unwrap_or_else(|rejected| panic!("{}", rejected.errors.join("\n"))));
-        let group = GroupPlan::new("calls", 1, 1024);
-        let plan = QueuePlan { producers: 1, groups: vec![group] };
-        let queues = Queues::create(&plan).expect("there is memory for a small queue");
-        let sent = Kept::default();
-        let delegate = RingDelegate::new(queues.producer(0), queues.group_count());
-        Pipeline {
-            receiver: engine(&loaded, ProcessKind::Receiver, &sent, Some(Box::new(delegate))),
-            worker: engine(&loaded, ProcessKind::Worker { group: 0 }, &sent, None),
-            consumer: queues.consumer(0, 0),
-            sent,
-        }
-    }
-
-    /// One message, answered by the worker if it was handed over.
-    fn run(&mut self, datagram: &Incoming<'_>) {
-        self.receiver.receive(datagram);
-        self.receiver.after_batch();
-        if let Some(delivery) = self.consumer.next() {
-            let envelope = Envelope::decode(delivery.meta()).expect("what we wrote can be read");
-            let datagram = Incoming { bytes: delivery.body(), envelope };
-            self.worker.process(&datagram, delivery.xdata(), delivery.attempts());
-            delivery.finish();
-        }
-    }
-
-    /// Runs one message and checks that it was answered.
-    fn check(&mut self, datagram: &Incoming<'_>) {
-        self.sent.0.borrow_mut().clear();
-        self.run(datagram);
-        let sent = self.sent.0.borrow();
-        assert!(sent.starts_with(b"SIP/2.0 200 OK\r\n"), "{}", String::from_utf8_lossy(&sent));
-    }
-}
-
-fn engine(
-    loaded: &Rc<Loaded>,
-    kind: ProcessKind,
-    sent: &Kept,
-    delegate: Option<Box<dyn Delegate>>,
-) -> Engine {
-    Engine::new(EngineParts {
-        shared: loaded.registry.shared_state(2).expect("memory"),
-        loaded: Rc::clone(loaded),
-        outbox: Box::new(sent.clone()),
-        delegate,
-        counters: Box::new(CountNothing),
-        log: Rc::new(Log::to_nowhere()),
-        process: ProcessIdentity { index: 1, pid: std::process::id(), kind },
-        secret: Secret::new([7; 16]),
-    })
-}
+use pipeline::{OPTIONS, Pipeline, SCRIPT, datagram};
 
 fn pipeline(criterion: &mut Criterion) {
-    let envelope = Envelope {
-        source: "127.0.0.1:15999".parse().expect("an address"),
-        destination: "127.0.0.1:5060".parse().expect("an address"),
-        listener: 0,
-        transport: Transport::Udp,
-        received_at_ns: 1_795_397_110_614_143_001,
-    };
-    let datagram = Incoming { bytes: OPTIONS, envelope };
+    let datagram = datagram(OPTIONS);
     let direct_script = SCRIPT.replace("if (sworker_task(\"calls\"))", "if ($rm == \"NOBODY\")");
     let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(1));
     for (name, script) in [("delegated", SCRIPT), ("direct", &direct_script)] {
         let mut pipeline = Pipeline::new(script);
-        pipeline.check(&datagram);
         group.bench_function(name, |bencher| bencher.iter(|| pipeline.run(black_box(&datagram))));
-        pipeline.check(&datagram);
+        pipeline.check(Pipeline::run);
     }
+    let mut pipeline = Pipeline::new(SCRIPT);
+    pipeline.check(Pipeline::reply);
+    group.bench_function("reply", |bencher| bencher.iter(|| pipeline.reply(black_box(&datagram))));
     group.finish();
 }
 

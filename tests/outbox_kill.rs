@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use sworker::shm::proof::crash_point::Point;
-use sworker::shm::{BATCH_COUNT, CounterBlock, Counters, Outbox, Outboxes, Packet, PutError};
+use sworker::shm::{BATCH_COUNT, CounterBlock, Counters, Outboxes, Packet, PutError, SharedOutbox};
 use sworker::sys::process::{
     DeadChild, ExitStatus, Fork, ProcessId, SingleThreaded, exit_now, fork, kill, try_wait_any, wait_any,
 };
@@ -122,7 +122,7 @@ impl World {
         bytes
     }
 
-    fn flush(&self, outbox: &mut Outbox) {
+    fn flush(&self, outbox: &mut SharedOutbox) {
         let mut sender = BatchSender::default();
         outbox.flush(|pending| {
             let Some(first) = pending.packet(0) else { exit_now(EXIT_TORN) };
@@ -284,7 +284,7 @@ fn send(world: &World, sender: u32, random: &mut Random) -> ! {
     }
 }
 
-fn put_one(world: &World, sender: u32, block: &CounterBlock, outbox: &mut Outbox) {
+fn put_one(world: &World, sender: u32, block: &CounterBlock, outbox: &mut SharedOutbox) {
     let number = block.value(NEXT);
     assert!(number < u64::from(PACKETS_PER_SENDER), "room in the ledger");
     // A number is used once, whatever becomes of it.

@@ -10,19 +10,20 @@
 //! A transformation appends its text to `out`. An input it cannot be applied to is an [`Unfit`]: the script sees null
 //! and the log says why. A null input never reaches it unless the row says so ([`Transformation::takes_null`]).
 
-use crate::script::host::{Argument, Reading, ValueRef};
-
 pub mod alias;
 pub mod encoding;
 mod input;
 pub mod line;
 pub mod name_addr;
 pub mod param;
+mod row;
 pub mod socket;
 pub mod substitution;
 pub mod text;
 pub mod uri;
 pub mod value;
+
+pub use row::{Apply, Transformation, Unfit};
 
 /// Every transformation of the core.
 pub const TABLES: &[&[Transformation]] = &[
@@ -38,51 +39,12 @@ pub const TABLES: &[&[Transformation]] = &[
     alias::TRANSFORMATIONS,
 ];
 
-/// Why a transformation yields nothing, for the log: lower case, no full stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unfit(pub &'static str);
-
-/// Applies a transformation. Arguments are evaluated (`Argument::Value`); text goes to `out`, which holds neither
-/// the input nor the arguments.
-pub type Apply = fn(ValueRef<'_>, &[Argument<'_>], &mut Vec<u8>) -> Result<Reading, Unfit>;
-
-/// One row.
-#[derive(Clone, Copy, Debug)]
-pub struct Transformation {
-    /// Class and name: `s.len`.
-    pub name: &'static str,
-    /// What it does, one line.
-    pub documentation: &'static str,
-    /// Fewest and most arguments.
-    pub argument_counts: (usize, usize),
-    /// Whether a null input is handed to it; otherwise null stays null.
-    pub is_for_null: bool,
-    /// Does it.
-    pub apply: Apply,
-}
-
-impl Transformation {
-    /// A transformation without arguments.
-    pub const fn new(name: &'static str, documentation: &'static str, apply: Apply) -> Transformation {
-        Transformation { name, documentation, argument_counts: (0, 0), is_for_null: false, apply }
-    }
-
-    /// With so many arguments.
-    pub const fn arguments(self, fewest: usize, most: usize) -> Transformation {
-        Transformation { argument_counts: (fewest, most), ..self }
-    }
-
-    /// Handed null inputs too.
-    pub const fn takes_null(self) -> Transformation {
-        Transformation { is_for_null: true, ..self }
-    }
-}
-
 #[cfg(test)]
 mod test {
     //! How the rows of every table are tested: `check("s.len", "abc", &[], "3")`; `<null>` where nothing comes out.
 
     use super::*;
+    use crate::script::host::{Argument, Reading, ValueRef};
 
     /// Applies the row `name` to text.
     pub(crate) fn check(name: &str, input: &str, arguments: &[&str], expected: &str) {

@@ -20,7 +20,7 @@ use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX}
 use crate::routing::continuation::{Continuation, Interruption, Resume};
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::{Envelope, Incoming};
-use crate::routing::outbox::{Outbox, Sender};
+use crate::routing::outbox::{Egress, Outbox};
 use crate::routing::outgoing::{NotSent, Outgoing};
 use crate::telemetry::counters::{Count, CounterId};
 use crate::telemetry::log::{Level, Log, Sink};
@@ -173,7 +173,7 @@ impl ScriptHarness {
             suspended: Rc::clone(&suspended),
         });
         let ports = Ports {
-            sender: Sender::new(Box::new(Sending(Rc::clone(&sent)))),
+            egress: Egress::new(Box::new(Sending(Rc::clone(&sent)))),
             delegate: (kind == ProcessKind::Receiver).then_some(delegate),
             counters: Box::new(Counting(Rc::clone(&counts))),
             log: Rc::new(Log::new(Sink::Memory(Rc::clone(&log)), Level::Debug)),

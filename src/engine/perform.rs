@@ -26,8 +26,8 @@ use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX}
 use crate::routing::continuation::{Continuation, Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
 use crate::routing::envelope::{Envelope, Incoming};
-use crate::routing::outbox::{Outbox, Sender};
-use crate::routing::outgoing::RelayFailure;
+use crate::routing::outbox::{Egress, Outbox};
+use crate::routing::relay_failure::RelayFailure;
 use crate::routing::services::StoredPlace;
 use crate::script::ast::RouteKind;
 use crate::script::host::ValueRef;
@@ -100,7 +100,7 @@ impl Engine {
         allow_in_hosts(loaded.settings().octets_in_hosts);
         allow_in_header_names(loaded.settings().octets_in_header_names);
         loaded.registry.start(&process);
-        let ports = Ports { sender: Sender::new(outbox), delegate, counters, log, shared };
+        let ports = Ports { egress: Egress::new(outbox), delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ports, secret, loaded.registry.first_variables());
         if let Some(prefix) = &loaded.log_prefix
             && loaded.settings().is_log_prefix_renewed
@@ -138,17 +138,17 @@ impl Engine {
     /// Whether another message waits for this process behind the one it is given next: then what is sent for that one may
     /// leave together with what is sent for those that follow.
     pub fn set_followed(&mut self, is_followed: bool) {
-        self.state.ports.sender.set_followed(is_followed);
+        self.state.ports.egress.set_followed(is_followed);
     }
 
     /// Everything that was sent leaves: before this process waits.
     pub fn flush(&mut self) {
-        self.state.ports.sender.flush();
+        self.state.ports.egress.flush();
     }
 
     /// The same, if something has been there for a millisecond.
     pub fn flush_old(&mut self) {
-        self.state.ports.sender.flush_old();
+        self.state.ports.egress.flush_old();
     }
 
     /// A message that was delegated to this worker, with its extra value; `attempts` counts processes that ended with

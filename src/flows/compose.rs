@@ -62,7 +62,7 @@ fn unescape(line: &str, out: &mut Vec<u8>) -> Result<(), String> {
                 let digits = escape.get(1..3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 (
                     digits
-                        .ok_or_else(|| format!("two hexadecimal digits are needed behind \\x in {line:?}"))?,
+                        .ok_or_else(|| format!("two hexadecimal digits are needed after \\x in {line:?}"))?,
                     3,
                 )
             }

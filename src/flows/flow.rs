@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::placeholder::Text;
+use super::placeholder::PlaceholderText;
 use crate::script::ast::Span;
 use crate::sys::signal::Signal;
 
@@ -15,21 +15,21 @@ pub(super) struct Flow {
     /// What it shows, in the words of `test`.
     pub title: Option<String>,
     /// The script, if the file brings its own.
-    pub script: Option<Script>,
+    pub script: Option<InlineScript>,
     /// `#!define`s for the script: `-A NAME=VALUE`.
-    pub defines: Vec<(String, Text)>,
-    /// Those who speak SIP to the server.
+    pub defines: Vec<(String, PlaceholderText)>,
+    /// The SIP user agents of the flow.
     pub peers: Vec<PeerRow>,
-    /// What happens.
-    pub steps: Vec<Step>,
+    /// The steps in order.
+    pub steps: Vec<FlowStep>,
 }
 
 /// A script in the flow file.
 #[derive(Clone, Debug)]
-pub(super) struct Script {
+pub(super) struct InlineScript {
     /// The word `script`.
     pub span: Span,
-    /// The script with an empty line for each line before it, so that its mistakes are told where they are.
+    /// The script, after an empty line for each line of the file before it: line numbers of errors fit the file.
     pub text: String,
 }
 
@@ -47,21 +47,21 @@ pub(super) type PeerIndex = usize;
 
 /// One step.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(super) struct FlowStep {
     /// Its first line.
     pub span: Span,
     pub kind: StepKind,
 }
 
-/// What a step does.
+/// The kinds of steps.
 #[derive(Clone, Debug)]
 pub(super) enum StepKind {
     /// Sends a message that is completed.
-    Send { peer: PeerIndex, to: Option<Text>, lines: Vec<Text> },
+    Send { peer: PeerIndex, to: Option<PlaceholderText>, lines: Vec<PlaceholderText> },
     /// Sends bytes as they are.
-    SendExactly { peer: PeerIndex, to: Option<Text>, lines: Vec<Text> },
+    SendExactly { peer: PeerIndex, to: Option<PlaceholderText>, lines: Vec<PlaceholderText> },
     /// Answers the last request, or the last of a method.
-    Reply { peer: PeerIndex, method: Option<String>, status: Text, lines: Vec<Text> },
+    Reply { peer: PeerIndex, method: Option<String>, status: PlaceholderText, lines: Vec<PlaceholderText> },
     /// The next message is this one.
     Expect { peer: PeerIndex, start: StartPattern, timeout: Duration, conditions: Vec<Condition> },
     /// No message comes.
@@ -69,17 +69,17 @@ pub(super) enum StepKind {
     /// From now on such messages are passed over.
     Ignore { peer: PeerIndex, start: StartPattern },
     /// A signal, SIGKILL among them, to a process that is there or comes in time.
-    Signal { process: Text, signal: Signal, timeout: Duration },
+    Signal { process: PlaceholderText, signal: Signal, timeout: Duration },
     /// Waits until something holds.
-    Wait { event: Event, timeout: Duration },
+    Wait { event: AwaitedEvent, timeout: Duration },
     /// A command, whose answer must be this.
-    Command { command: Command },
+    Command { command: RpcCall },
     /// How often the log says something so far.
-    LogCount { text: Text, comparison: Comparison, number: u64 },
+    LogCount { text: PlaceholderText, comparison: NumberComparison, number: u64 },
     /// Another script in the place of the one the server was started on.
     ChangeScript { text: String },
     /// The same again.
-    Repeat { count: u32, steps: Vec<Step> },
+    Repeat { count: u32, steps: Vec<FlowStep> },
 }
 
 impl StepKind {
@@ -110,20 +110,20 @@ pub(super) enum StartPattern {
 
 /// What one waits for.
 #[derive(Clone, Debug)]
-pub(super) enum Event {
+pub(super) enum AwaitedEvent {
     Counter {
         name: String,
-        comparison: Comparison,
+        comparison: NumberComparison,
         number: u64,
     },
     Process {
-        process: Text,
+        process: PlaceholderText,
         change: Change,
     },
-    LogHolds(Text),
+    LogHolds(PlaceholderText),
     LogMatches(Pattern),
     /// Every condition on the answer holds.
-    Answer(Command),
+    Answer(RpcCall),
     /// The server has ended.
     Exit {
         status: i32,
@@ -132,7 +132,7 @@ pub(super) enum Event {
 
 /// How two numbers are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(super) enum NumberComparison {
     Equal,
     AtLeast,
     AtMost,
@@ -140,35 +140,35 @@ pub(super) enum Comparison {
     Below,
 }
 
-impl Comparison {
+impl NumberComparison {
     /// Each as it is written; nothing means equal.
-    pub const WRITTEN: [(&'static str, Comparison); 5] = [
-        ("=", Comparison::Equal),
-        (">=", Comparison::AtLeast),
-        ("<=", Comparison::AtMost),
-        (">", Comparison::Above),
-        ("<", Comparison::Below),
+    pub const WRITTEN: [(&'static str, NumberComparison); 5] = [
+        ("=", NumberComparison::Equal),
+        (">=", NumberComparison::AtLeast),
+        ("<=", NumberComparison::AtMost),
+        (">", NumberComparison::Above),
+        ("<", NumberComparison::Below),
     ];
 
     /// Whether it holds.
     pub fn holds(self, left: u64, right: u64) -> bool {
         match self {
-            Comparison::Equal => left == right,
-            Comparison::AtLeast => left >= right,
-            Comparison::AtMost => left <= right,
-            Comparison::Above => left > right,
-            Comparison::Below => left < right,
+            NumberComparison::Equal => left == right,
+            NumberComparison::AtLeast => left >= right,
+            NumberComparison::AtMost => left <= right,
+            NumberComparison::Above => left > right,
+            NumberComparison::Below => left < right,
         }
     }
 
     /// In words, before the number: `at least 2`.
     pub fn words(self) -> &'static str {
         match self {
-            Comparison::Equal => "",
-            Comparison::AtLeast => "at least ",
-            Comparison::AtMost => "at most ",
-            Comparison::Above => "more than ",
-            Comparison::Below => "less than ",
+            NumberComparison::Equal => "",
+            NumberComparison::AtLeast => "at least ",
+            NumberComparison::AtMost => "at most ",
+            NumberComparison::Above => "more than ",
+            NumberComparison::Below => "less than ",
         }
     }
 }
@@ -184,9 +184,9 @@ pub(super) enum Change {
 
 /// A command for the control process, with what its answer must be.
 #[derive(Clone, Debug)]
-pub(super) struct Command {
+pub(super) struct RpcCall {
     pub method: String,
-    pub arguments: Vec<Text>,
+    pub arguments: Vec<PlaceholderText>,
     pub conditions: Vec<Condition>,
 }
 
@@ -194,13 +194,13 @@ pub(super) struct Command {
 #[derive(Clone, Debug)]
 pub(super) struct Condition {
     pub span: Span,
-    pub subject: Subject,
+    pub subject: ConditionSubject,
     pub relation: Relation,
 }
 
 /// What a condition looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum ConditionSubject {
     /// The first line.
     Start,
     /// The reason phrase of a response.
@@ -226,10 +226,10 @@ pub(super) enum Subject {
 /// What must be true of it.
 #[derive(Clone, Debug)]
 pub(super) enum Relation {
-    Is(Text),
-    IsNot(Text),
-    Contains(Text),
-    Lacks(Text),
+    Is(PlaceholderText),
+    IsNot(PlaceholderText),
+    Contains(PlaceholderText),
+    Lacks(PlaceholderText),
     /// Named groups are captured.
     Matches(Pattern),
     Present,
@@ -242,7 +242,7 @@ pub(super) enum Relation {
 /// A regular expression whose placeholders are not filled in yet.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
-    pub text: Text,
+    pub text: PlaceholderText,
     /// The expression, when it has no placeholder.
     pub ready: Option<Regex>,
 }

@@ -1,9 +1,11 @@
-//! Whether a condition holds, and what is said when it does not.
+//! Whether a condition holds, and the reason when it does not.
+
+use std::net::SocketAddr;
 
 use regex::Regex;
 
-use super::flow::{Pattern, Relation, Subject};
-use super::placeholder::{Text, Values};
+use super::flow::{ConditionSubject, Pattern, Relation};
+use super::placeholder::{PlaceholderText, Values};
 use crate::sip::Message;
 
 /// What a condition looks at, with what was found there.
@@ -21,12 +23,12 @@ pub(super) type Captures = Vec<(String, String)>;
 
 /// A message that a peer received.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
+pub(super) struct ReceivedMessage {
     pub bytes: Vec<u8>,
-    pub source: String,
+    pub source: SocketAddr,
 }
 
-impl Received {
+impl ReceivedMessage {
     /// Its first line; for what is no message all of it.
     pub fn start(&self) -> String {
         self.text().lines().next().unwrap_or_default().to_owned()
@@ -37,7 +39,7 @@ impl Received {
         String::from_utf8_lossy(&self.bytes).replace("\r\n", "\n")
     }
 
-    /// The same, but line ends that are not CRLF are seen, and an empty line that is missing behind the header fields.
+    /// The same, but line ends other than CRLF are marked, and so is a missing empty line after the header fields.
     fn exact_text(&self, message: Option<&Message<'_>>) -> String {
         let marked = String::from_utf8_lossy(&self.bytes).replace("\r\n", "\0").replace('\n', "\\n\n");
         let text = marked.replace('\0', "\n");
@@ -48,27 +50,27 @@ impl Received {
     }
 
     /// A part of it.
-    pub fn find(&self, subject: &Subject) -> Found {
+    pub fn find(&self, subject: &ConditionSubject) -> Found {
         let message = Message::parse(&self.bytes).ok();
         let message = message.as_ref();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (name, found) = match subject {
-            Subject::Start => ("the first line".to_owned(), Some(self.start())),
-            Subject::Reason => {
+            ConditionSubject::Start => ("the first line".to_owned(), Some(self.start())),
+            ConditionSubject::Reason => {
                 let line = message.and_then(|message| message.status_line());
                 ("the reason".to_owned(), line.map(|line| text(line.reason)))
             }
-            Subject::Uri => {
+            ConditionSubject::Uri => {
                 let line = message.and_then(|message| message.request_line());
                 ("the Request-URI".to_owned(), line.map(|line| text(line.uri)))
             }
-            Subject::Header { name, number } => return self.find_header(name, *number),
-            Subject::Body => {
+            ConditionSubject::Header { name, number } => return self.find_header(name, *number),
+            ConditionSubject::Body => {
                 let body = message.map(Message::body).filter(|body| !body.is_empty());
                 ("the body".to_owned(), body.map(|body| text(body).replace("\r\n", "\n")))
             }
-            Subject::Source => ("the source".to_owned(), Some(self.source.clone())),
-            Subject::Message | Subject::Result(_) | Subject::Error => {
+            ConditionSubject::Source => ("the source".to_owned(), Some(self.source.to_string())),
+            ConditionSubject::Message | ConditionSubject::Result(_) | ConditionSubject::Error => {
                 ("the message".to_owned(), Some(self.exact_text(message)))
             }
         };
@@ -140,7 +142,7 @@ pub(super) fn judge(relation: &Relation, found: &Found, values: &dyn Values) -> 
 /// An absent body is an empty one.
 fn there_or_empty<'t>(
     text: &Option<String>,
-    wanted: &Text,
+    wanted: &PlaceholderText,
     values: &dyn Values,
     there: impl Fn() -> Result<&'t str, String>,
 ) -> Result<String, String> {
@@ -167,7 +169,7 @@ fn without_end(text: &str) -> &str {
     text.trim_end_matches('\n')
 }
 
-/// Of texts of several lines the first line that differs is told.
+/// For texts of several lines: the first line that differs.
 fn difference(name: &str, text: &str, wanted: &str) -> String {
     if !text.contains('\n') && !wanted.contains('\n') {
         return format!("{name} is {}, not {}", quoted(text), quoted(wanted));
@@ -179,7 +181,7 @@ fn difference(name: &str, text: &str, wanted: &str) -> String {
     format!("line {} of {name} is {}, not {}", number + 1, line(text, number), line(wanted, number))
 }
 
-/// In quotes, and not longer than somebody reads.
+/// In quotes, shortened to a readable length.
 fn quoted(text: &str) -> String {
     const SHOWN_MAX: usize = 300;
     let text = text.replace('\n', "\\n");
@@ -191,7 +193,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::placeholder::Scope;
+    use super::super::placeholder::NameScope;
     use super::*;
 
     struct Nothing;
@@ -202,17 +204,17 @@ mod tests {
         }
     }
 
-    fn text(text: &str) -> Text {
-        Text::parse(text, 0, &Scope::new(), &mut Vec::new())
+    fn text(text: &str) -> PlaceholderText {
+        PlaceholderText::parse(text, 0, &NameScope::new(), &mut Vec::new())
     }
 
-    fn received() -> Received {
+    fn received() -> ReceivedMessage {
         let bytes = b"SIP/2.0 200 Fine\r\nv: SIP/2.0/UDP a\r\nVia: SIP/2.0/UDP b\r\nTo: <sip:b>;tag=7\r\n\r\none\r\ntwo\r\n";
-        Received { bytes: bytes.to_vec(), source: "127.0.0.1:5".to_owned() }
+        ReceivedMessage { bytes: bytes.to_vec(), source: "127.0.0.1:5".parse().unwrap() }
     }
 
     #[track_caller]
-    fn check(subject: Subject, relation: Relation, expected: Result<&[(&str, &str)], &str>) {
+    fn check(subject: ConditionSubject, relation: Relation, expected: Result<&[(&str, &str)], &str>) {
         let judged = judge(&relation, &received().find(&subject), &Nothing);
         let judged = judged.as_ref().map_err(String::as_str).map(|captures| {
             captures.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>()
@@ -223,12 +225,12 @@ mod tests {
     #[test]
     fn conditions_hold_or_say_why_not() {
         use Relation::{Absent, As, Contains, Count, Is, IsNot, Lacks, Present};
-        let via = |number| Subject::Header { name: "Via".to_owned(), number };
+        let via = |number| ConditionSubject::Header { name: "Via".to_owned(), number };
         let none: Result<&[(&str, &str)], &str> = Ok(&[]);
-        check(Subject::Reason, Is(text("Fine")), none);
-        check(Subject::Reason, Is(text("OK")), Err("the reason is \"Fine\", not \"OK\""));
-        check(Subject::Uri, Present, Err("there is no Request-URI"));
-        check(Subject::Reason, IsNot(text("Fine")), Err("the reason is \"Fine\""));
+        check(ConditionSubject::Reason, Is(text("Fine")), none);
+        check(ConditionSubject::Reason, Is(text("OK")), Err("the reason is \"Fine\", not \"OK\""));
+        check(ConditionSubject::Uri, Present, Err("there is no Request-URI"));
+        check(ConditionSubject::Reason, IsNot(text("Fine")), Err("the reason is \"Fine\""));
         check(via(1), Contains(text("UDP a")), none);
         check(
             via(2),
@@ -240,17 +242,21 @@ mod tests {
         check(via(1), Count(2), none);
         check(via(1), Count(1), Err("header Via is there 2 times, not 1 times"));
         check(via(2), As("b".to_owned()), Ok(&[("b", "SIP/2.0/UDP b")]));
-        check(Subject::Body, Lacks(text("two")), Err("the body is \"one\\ntwo\\n\", which contains \"two\""));
-        check(Subject::Body, Is(text("one\ntwo")), none);
-        check(Subject::Body, Is(text("one\n2")), Err("line 2 of the body is \"two\", not \"2\""));
-        check(Subject::Source, Is(text("127.0.0.1:5")), none);
+        check(
+            ConditionSubject::Body,
+            Lacks(text("two")),
+            Err("the body is \"one\\ntwo\\n\", which contains \"two\""),
+        );
+        check(ConditionSubject::Body, Is(text("one\ntwo")), none);
+        check(ConditionSubject::Body, Is(text("one\n2")), Err("line 2 of the body is \"two\", not \"2\""));
+        check(ConditionSubject::Source, Is(text("127.0.0.1:5")), none);
     }
 
     #[test]
     fn a_message_to_the_letter_has_its_line_ends() {
         let whole = |bytes: &[u8]| {
-            let received = Received { bytes: bytes.to_vec(), source: String::new() };
-            received.find(&Subject::Message).text.unwrap_or_default()
+            let received = ReceivedMessage { bytes: bytes.to_vec(), source: "127.0.0.1:5".parse().unwrap() };
+            received.find(&ConditionSubject::Message).text.unwrap_or_default()
         };
         assert_eq!(whole(b"SIP/2.0 200 OK\r\nTo: a\r\n\r\n"), "SIP/2.0 200 OK\nTo: a");
         assert_eq!(whole(b"SIP/2.0 200 OK\nTo: a\r\n\r\n"), "SIP/2.0 200 OK\\n\nTo: a");
@@ -260,7 +266,7 @@ mod tests {
 
     #[test]
     fn patterns_capture() {
-        let to = || Subject::Header { name: "To".to_owned(), number: 1 };
+        let to = || ConditionSubject::Header { name: "To".to_owned(), number: 1 };
         let pattern =
             |shape: &str| Relation::Matches(Pattern { text: text(shape), ready: Regex::new(shape).ok() });
         check(to(), pattern(";tag=(?<tag>.*)"), Ok(&[("tag", "7")]));

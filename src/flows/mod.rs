@@ -10,21 +10,25 @@
 //! **Invariant:** every wait has a deadline, and a signal that ends the run ends the wait.
 //! **Invariant:** no process of a server outlives its flow, however that ends.
 
+mod answers;
 mod compose;
+mod conditions;
 mod flow;
 mod judge;
 mod outline;
 mod parser;
-mod parser_condition;
 mod peer;
 mod placeholder;
 mod processes;
+mod reader;
 mod report;
 mod runner;
 mod server;
 mod steps;
 mod suite;
+mod trouble;
+mod view;
 mod watch;
 
 pub use report::ReportForm;
-pub use suite::{Request, run};
+pub use suite::{TestRequest, run};

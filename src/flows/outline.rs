@@ -6,21 +6,21 @@
 //!      header To contains ;tag=        its block: one line
 //! ```
 //!
-//! What a block means is for its reader to say: a message, a script, or again an outline.
+//! A block is a message, a script, or again an outline, depending on its item.
 
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
 
 /// One line as it stands in the file, without its line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line<'s> {
+pub(super) struct OutlineLine<'s> {
     /// All of it.
     pub text: &'s str,
     /// Offset of its first byte in the file.
     pub start: usize,
 }
 
-impl<'s> Line<'s> {
+impl<'s> OutlineLine<'s> {
     /// Bytes of white space at its beginning.
     pub fn indent(&self) -> usize {
         self.text.len() - self.text.trim_start().len()
@@ -52,29 +52,32 @@ pub(super) fn span(start: usize, size: usize) -> Span {
 
 /// A line with what is indented below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Item<'s> {
+pub(super) struct OutlineItem<'s> {
     /// The line itself.
-    pub head: Line<'s>,
+    pub head: OutlineLine<'s>,
     /// The lines below, blank ones at both ends left out.
-    pub block: Vec<Line<'s>>,
+    pub block: Vec<OutlineLine<'s>>,
 }
 
 /// The lines of a file.
-pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
+pub(super) fn lines(text: &str) -> Vec<OutlineLine<'_>> {
     let mut start = 0;
     let mut lines = Vec::new();
     for raw in text.split_inclusive('\n') {
-        lines.push(Line { text: raw.trim_end_matches(['\n', '\r']), start });
+        lines.push(OutlineLine { text: raw.trim_end_matches(['\n', '\r']), start });
         start += raw.len();
     }
     lines
 }
 
-/// The items of a block. A line that is indented less than the first one, but stands in the block, is a mistake.
-pub(super) fn items<'s>(lines: &[Line<'s>], diagnostics: &mut Vec<Diagnostic>) -> Vec<Item<'s>> {
+/// The items of a block. A line inside the block that is indented less than its first line is an error.
+pub(super) fn items<'s>(
+    lines: &[OutlineLine<'s>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<OutlineItem<'s>> {
     let first = lines.iter().find(|line| !line.is_blank() && !line.is_comment());
-    let Some(base) = first.map(Line::indent) else { return Vec::new() };
-    let mut items: Vec<Item<'s>> = Vec::new();
+    let Some(base) = first.map(OutlineLine::indent) else { return Vec::new() };
+    let mut items: Vec<OutlineItem<'s>> = Vec::new();
     for &line in lines {
         let indent = line.indent();
         match items.last_mut() {
@@ -84,7 +87,7 @@ pub(super) fn items<'s>(lines: &[Line<'s>], diagnostics: &mut Vec<Diagnostic>) -
                 Diagnostic::error(line.span(), "this line is indented less than those before it")
                     .with_help("lines that belong together begin in the same column"),
             ),
-            _ => items.push(Item { head: line, block: Vec::new() }),
+            _ => items.push(OutlineItem { head: line, block: Vec::new() }),
         }
     }
     for item in &mut items {
@@ -94,7 +97,7 @@ pub(super) fn items<'s>(lines: &[Line<'s>], diagnostics: &mut Vec<Diagnostic>) -
 }
 
 /// Takes blank lines away from both ends.
-fn trim(block: &mut Vec<Line<'_>>) {
+fn trim(block: &mut Vec<OutlineLine<'_>>) {
     let end = block.iter().rposition(|line| !line.is_blank()).map_or(0, |last| last + 1);
     block.truncate(end);
     let blank = block.iter().take_while(|line| line.is_blank()).count();
@@ -102,18 +105,18 @@ fn trim(block: &mut Vec<Line<'_>>) {
 }
 
 /// The lines of a block without the white space they have in common.
-pub(super) fn dedented<'s>(block: &[Line<'s>]) -> Vec<Line<'s>> {
-    let indent = block.iter().filter(|line| !line.is_blank()).map(Line::indent).min().unwrap_or(0);
-    let cut = |line: &Line<'s>| {
+pub(super) fn dedented<'s>(block: &[OutlineLine<'s>]) -> Vec<OutlineLine<'s>> {
+    let indent = block.iter().filter(|line| !line.is_blank()).map(OutlineLine::indent).min().unwrap_or(0);
+    let cut = |line: &OutlineLine<'s>| {
         let indent = indent.min(line.text.len());
-        Line { text: line.text.get(indent..).unwrap_or_default(), start: line.start + indent }
+        OutlineLine { text: line.text.get(indent..).unwrap_or_default(), start: line.start + indent }
     };
     block.iter().map(cut).collect()
 }
 
 /// A word of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word<'s> {
+pub(super) struct OutlineWord<'s> {
     /// What it says; of a word in quotes what stands between them.
     pub text: &'s str,
     /// Where that is.
@@ -123,7 +126,7 @@ pub(super) struct Word<'s> {
 }
 
 /// The words of a line. A word in double quotes may hold blanks; a backslash before a quote keeps the word going.
-pub(super) fn words<'s>(line: &Line<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Word<'s>> {
+pub(super) fn words<'s>(line: &OutlineLine<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<OutlineWord<'s>> {
     let text = line.text;
     let mut words = Vec::new();
     let mut at = 0;
@@ -137,7 +140,11 @@ pub(super) fn words<'s>(line: &Line<'s>, diagnostics: &mut Vec<Diagnostic>) -> V
             diagnostics.push(Diagnostic::error(rest, "these quotes are not closed"));
             text.trim_end().len() - from
         });
-        words.push(Word { text: &text[from..from + size], span: span(line.start + from, size), is_quoted });
+        words.push(OutlineWord {
+            text: &text[from..from + size],
+            span: span(line.start + from, size),
+            is_quoted,
+        });
         at = (from + size + usize::from(is_quoted)).min(text.len());
     }
     words
@@ -164,7 +171,7 @@ mod tests {
     fn check(text: &str, expected: &[&str], mistake_count: usize) {
         let mut diagnostics = Vec::new();
         let items = items(&lines(text), &mut diagnostics);
-        let shown = |item: &Item<'_>| {
+        let shown = |item: &OutlineItem<'_>| {
             let block: Vec<&str> = dedented(&item.block).iter().map(|line| line.text).collect();
             format!("{}{{{}}}", item.head.content(), block.join("|"))
         };
@@ -188,7 +195,7 @@ mod tests {
     fn lines_become_words() {
         let text = r#"wait log "a \"b\" c" within  2s"#;
         let mut diagnostics = Vec::new();
-        let line = Line { text, start: 10 };
+        let line = OutlineLine { text, start: 10 };
         let words = words(&line, &mut diagnostics);
         let texts: Vec<&str> = words.iter().map(|word| word.text).collect();
         assert_eq!(texts, ["wait", "log", r#"a \"b\" c"#, "within", "2s"]);
@@ -199,7 +206,7 @@ mod tests {
     #[test]
     fn quotes_that_are_not_closed_are_a_mistake() {
         let mut diagnostics = Vec::new();
-        let words = words(&Line { text: "log \"abc ", start: 0 }, &mut diagnostics);
+        let words = words(&OutlineLine { text: "log \"abc ", start: 0 }, &mut diagnostics);
         assert_eq!(words[1].text, "abc");
         assert_eq!(diagnostics[0].span, Span { start: 4, end: 8 });
     }

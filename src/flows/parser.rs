@@ -1,21 +1,24 @@
 //! From a flow file to a [`Flow`]: one table of the words a line may begin with.
 //!
-//! **Invariant:** reading never ends at a mistake: each wrong line gives one diagnostic, and all are told at once.
+//! **Invariant:** parsing does not stop at an error: each wrong line gives one diagnostic, and all are reported.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::flow::{Change, Command, Comparison, Event, Flow, PeerRow, Script, Step, StepKind};
-use super::outline::{self, Item, Word, dedented, span};
-use super::parser_condition as condition;
-use super::placeholder::{Scope, Text};
-use super::steps::{Parsed, Words, rest_of_line, text_of, unknown_word};
+use super::conditions as condition;
+use super::flow::{
+    AwaitedEvent, Change, Flow, FlowStep, InlineScript, NumberComparison, PeerRow, RpcCall, StepKind,
+};
+use super::outline::{self, OutlineItem, OutlineWord, span};
+use super::placeholder::{NameScope, PlaceholderText};
+use super::reader::Reader;
+use super::steps::{StepResult, Words, rest_of_line, text_of, unknown_word};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
 use crate::sys::signal::Signal;
 
-/// How long something may take that should happen at once. Longer than anything takes on a busy machine: only a flow
-/// that fails waits for it.
+/// The timeout of a wait, unless the flow says otherwise. Longer than anything takes on a busy machine: only a flow that
+/// fails waits for it.
 const TIMEOUT_USUAL: Duration = Duration::from_secs(5);
 
 const REPEAT_COUNT_MAX: u64 = 100_000;
@@ -23,31 +26,30 @@ const REPEAT_COUNT_MAX: u64 = 100_000;
 /// Reads a flow file.
 pub(super) fn parse(text: &str) -> (Flow, Vec<Diagnostic>) {
     let mut parser = Parser {
-        file: text,
+        reader: Reader { file: text, scope: NameScope::new(), diagnostics: Vec::new() },
         flow: Flow::default(),
-        scope: Scope::new(),
         signalled: BTreeSet::new(),
         timeout: TIMEOUT_USUAL,
-        diagnostics: Vec::new(),
     };
-    let items = outline::items(&outline::lines(text), &mut parser.diagnostics);
+    let items = outline::items(&outline::lines(text), &mut parser.reader.diagnostics);
     let steps = parser.steps(&items, Level::Top);
     parser.flow.steps = steps;
-    if parser.flow.steps.is_empty() && parser.diagnostics.is_empty() {
+    if parser.flow.steps.is_empty() && parser.reader.diagnostics.is_empty() {
         let help = format!("steps are {}", outline_words(Level::Inside));
-        parser.diagnostics.push(Diagnostic::error(span(0, 1), "this flow has no steps").with_help(help));
+        parser
+            .reader
+            .diagnostics
+            .push(Diagnostic::error(span(0, 1), "this flow has no steps").with_help(help));
     }
-    (parser.flow, parser.diagnostics)
+    (parser.flow, parser.reader.diagnostics)
 }
 
-pub(super) struct Parser<'s> {
-    file: &'s str,
+struct Parser<'s> {
+    reader: Reader<'s>,
     flow: Flow,
-    pub scope: Scope,
     /// Processes that were killed or signalled so far.
     signalled: BTreeSet<String>,
     timeout: Duration,
-    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// Where a line stands: what is declared for the whole flow cannot stand in a `repeat`.
@@ -60,18 +62,18 @@ enum Level {
 /// One word a line may begin with.
 struct Row {
     name: &'static str,
-    /// How it is written; told where it is not.
+    /// How it is written; the help of errors.
     form: &'static str,
     read: Read,
 }
 
 enum Read {
     /// Something about the flow as a whole.
-    Declaration(fn(&mut Parser<'_>, &Item<'_>, &mut Words<'_>, &str) -> Parsed<()>),
+    Declaration(fn(&mut Parser<'_>, &OutlineItem<'_>, &mut Words<'_>, &str) -> StepResult<()>),
     /// A step without lines below it.
-    Line(fn(&mut Parser<'_>, &mut Words<'_>, &str) -> Parsed<StepKind>),
+    Line(fn(&mut Parser<'_>, &mut Words<'_>, &str) -> StepResult<StepKind>),
     /// A step with lines below it.
-    Block(fn(&mut Parser<'_>, &Item<'_>, &mut Words<'_>, &str) -> Parsed<StepKind>),
+    Block(fn(&mut Parser<'_>, &OutlineItem<'_>, &mut Words<'_>, &str) -> StepResult<StepKind>),
 }
 
 #[rustfmt::skip]
@@ -104,27 +106,28 @@ fn names(level: Level) -> impl Iterator<Item = &'static str> + Clone {
 }
 
 impl Parser<'_> {
-    fn steps(&mut self, items: &[Item<'_>], level: Level) -> Vec<Step> {
+    fn steps(&mut self, items: &[OutlineItem<'_>], level: Level) -> Vec<FlowStep> {
         let mut steps = Vec::new();
         for item in items {
             match self.step(item, level) {
-                Ok(Some(kind)) => steps.push(Step { span: item.head.span(), kind }),
+                Ok(Some(kind)) => steps.push(FlowStep { span: item.head.span(), kind }),
                 Ok(None) => {}
-                Err(diagnostic) => self.diagnostics.push(diagnostic),
+                Err(diagnostic) => self.reader.diagnostics.push(diagnostic),
             }
         }
         steps
     }
 
-    fn step(&mut self, item: &Item<'_>, level: Level) -> Parsed<Option<StepKind>> {
-        let mut words = Words::new(outline::words(&item.head, &mut self.diagnostics), item.head.span());
+    fn step(&mut self, item: &OutlineItem<'_>, level: Level) -> StepResult<Option<StepKind>> {
+        let mut words =
+            Words::new(outline::words(&item.head, &mut self.reader.diagnostics), item.head.span());
         let first = words.take("a step", "")?;
         let Some(row) = ROWS.iter().find(|row| row.name == first.text) else {
             return Err(unknown_word(&first, "step", names(level)));
         };
         match row.read {
             Read::Declaration(_) if level == Level::Inside => {
-                let message = format!("\"{}\" stands for the whole flow and cannot be repeated", row.name);
+                let message = format!("\"{}\" applies to the whole flow and cannot be repeated", row.name);
                 Err(Diagnostic::error(first.span, message).with_help("write it above the steps"))
             }
             Read::Declaration(read) => read(self, item, &mut words, row.form).map(|()| None),
@@ -137,20 +140,9 @@ impl Parser<'_> {
         }
     }
 
-    /// A text with placeholders that stands in the file.
-    pub fn text(&mut self, at: Span) -> Text {
-        Text::parse(text_of(self.file, at), at.start as usize, &self.scope, &mut self.diagnostics)
-    }
-
-    /// The lines below an item, without the white space they have in common.
-    pub fn lines(&mut self, item: &Item<'_>) -> Vec<Text> {
-        let lines = dedented(&item.block);
-        lines.iter().map(|line| self.text(span(line.start, line.text.len()))).collect()
-    }
-
     // ---- what holds for the whole flow ------------------------------------------------------------------------------
 
-    fn test(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn test(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<()> {
         no_block(item, form)?;
         let first = words.take("what the flow shows", form)?;
         self.flow.title =
@@ -158,33 +150,38 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn default_timeout(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn default_timeout(
+        &mut self,
+        item: &OutlineItem<'_>,
+        words: &mut Words<'_>,
+        form: &str,
+    ) -> StepResult<()> {
         no_block(item, form)?;
         self.timeout = words.time()?;
         words.end(form)
     }
 
-    fn define(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn define(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<()> {
         no_block(item, form)?;
         let name = words.take("a name", form)?;
         if !name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            let message = format!("\"{}\" is no name for a define", name.text);
+            let message = format!("\"{}\" is not a name for a define", name.text);
             return Err(Diagnostic::error(name.span, message).with_help("letters, digits and _ make a name"));
         }
         let (_, value) = rest_of_line(&item.head, name.span);
-        let value = self.text(value);
+        let value = self.reader.text(value);
         self.flow.defines.push((name.text.to_owned(), value));
         Ok(())
     }
 
-    fn peer(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn peer(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<()> {
         no_block(item, form)?;
         let name = words.take("a name", form)?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         let is_taken = ["server", "branch", "call_id", "round"].contains(&name.text);
         if !name.text.chars().all(is_name) || is_taken {
             let help = "letters, digits, - and _ make a name; server, branch, call_id and round are taken";
-            let message = format!("\"{}\" is no name for a peer", name.text);
+            let message = format!("\"{}\" is not a name for a peer", name.text);
             return Err(Diagnostic::error(name.span, message).with_help(help));
         }
         if let Some(known) = self.flow.peers.iter().find(|peer| peer.name == name.text) {
@@ -192,10 +189,10 @@ impl Parser<'_> {
             return Err(Diagnostic::error(name.span, message).with_note(known.span, "it was declared here"));
         }
         let address = if words.takes("on") { Some(words.take("an address", form)?) } else { None };
-        let loopback = Word { text: "127.0.0.1", span: name.span, is_quoted: false };
+        let loopback = OutlineWord { text: "127.0.0.1", span: name.span, is_quoted: false };
         let address = address.unwrap_or(loopback);
         let mistake = |_| {
-            let message = format!("\"{}\" is no address", address.text);
+            let message = format!("\"{}\" is not an address", address.text);
             Diagnostic::error(address.span, message)
                 .with_help("an address of this machine, such as 127.0.0.2 or ::1")
         };
@@ -205,67 +202,68 @@ impl Parser<'_> {
             address: address.text.parse().map_err(mistake)?,
         };
         words.end(form)?;
-        self.scope.add_peer(name.text);
+        self.reader.scope.add_peer(name.text);
         self.flow.peers.push(row);
         Ok(())
     }
 
-    fn script(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<()> {
+    fn script(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<()> {
         words.end(form)?;
         if let Some(known) = &self.flow.script {
             let help = "change script puts another one in its place while the server runs";
             let twice = Diagnostic::error(item.head.span(), "a flow begins with one script").with_help(help);
             return Err(twice.with_note(known.span, "this one was there before"));
         }
-        self.flow.script = Some(Script { span: item.head.span(), text: self.script_text(item, form)? });
+        self.flow.script = Some(InlineScript { span: item.head.span(), text: self.script_text(item, form)? });
         Ok(())
     }
 
-    /// A script with its lines where they stand in the flow file, so that its mistakes are told with the right place.
-    fn script_text(&self, item: &Item<'_>, form: &str) -> Parsed<String> {
+    /// A script whose line numbers are those of the flow file, so that its errors are reported at the right position.
+    fn script_text(&self, item: &OutlineItem<'_>, form: &str) -> StepResult<String> {
         let Some(first) = item.block.first() else { return Err(block_missing(item, form)) };
-        let before = self.file[..first.start].matches('\n').count();
+        let before = self.reader.file[..first.start].matches('\n').count();
         let lines: String = item.block.iter().map(|line| format!("{}\n", line.text)).collect();
         Ok("\n".repeat(before) + &lines)
     }
 
     // ---- messages ---------------------------------------------------------------------------------------------------
 
-    fn send(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn send(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let peer = words.peer(&self.flow.peers, form)?;
         let to = if words.takes("to") { Some(words.take("an address", form)?) } else { None };
         let is_exact = words.takes("exactly");
         words.end(form)?;
-        let to = to.map(|word| self.text(word.span));
-        let lines = self.lines(item);
+        let to = to.map(|word| self.reader.text(word.span));
+        let lines = self.reader.lines(item);
         let Some(first) = lines.first() else { return Err(block_missing(item, form)) };
         if is_exact {
             return Ok(StepKind::SendExactly { peer, to, lines });
         }
-        let start = text_of(self.file, first.span);
+        let start = text_of(self.reader.file, first.span);
         if !start.starts_with("SIP/2.0 ") && !start.ends_with(" SIP/2.0") {
-            let help = "such as OPTIONS sip:test@${server} SIP/2.0; what is no message can be sent exactly";
+            let help =
+                "such as OPTIONS sip:test@${server} SIP/2.0; an invalid message can be sent with `exactly`";
             let message = "a message begins with a request line or a status line";
             return Err(Diagnostic::error(first.span, message).with_help(help));
         }
         Ok(StepKind::Send { peer, to, lines })
     }
 
-    fn reply(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn reply(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let peer = words.peer(&self.flow.peers, form)?;
         let method =
             if words.takes("to") { Some(words.take("a method", form)?.text.to_owned()) } else { None };
         let code = words.take("a status", form)?;
         if code.text.parse::<u16>().ok().is_none_or(|code| !(100..700).contains(&code)) {
-            let message = format!("\"{}\" is no status", code.text);
+            let message = format!("\"{}\" is not a status", code.text);
             return Err(Diagnostic::error(code.span, message).with_help(form.to_owned()));
         }
         let line = item.head.span();
-        let status = self.text(Span { start: code.span.start, end: line.end });
-        Ok(StepKind::Reply { peer, method, status, lines: self.lines(item) })
+        let status = self.reader.text(Span { start: code.span.start, end: line.end });
+        Ok(StepKind::Reply { peer, method, status, lines: self.reader.lines(item) })
     }
 
-    fn expect(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn expect(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let peer = words.peer(&self.flow.peers, form)?;
         if words.takes("nothing") {
             no_block(item, form)?;
@@ -279,11 +277,11 @@ impl Parser<'_> {
         let start = words.start_pattern(form)?;
         let timeout = words.timeout(self.timeout)?;
         words.end(form)?;
-        let conditions = condition::of_message(self, item);
+        let conditions = condition::of_message(&mut self.reader, item);
         Ok(StepKind::Expect { peer, start, timeout, conditions })
     }
 
-    fn ignore(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn ignore(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let peer = words.peer(&self.flow.peers, form)?;
         Ok(StepKind::Ignore { peer, start: words.start_pattern(form)? })
     }
@@ -291,7 +289,7 @@ impl Parser<'_> {
     // ---- processes --------------------------------------------------------------------------------------------------
 
     /// The title of a process, such as `worker calls/1`.
-    fn process(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<Text> {
+    fn process(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<PlaceholderText> {
         let kind = words.take("a process", form)?;
         let rest = match kind.text {
             "worker" => Some(words.take("GROUP/NUMBER", "such as worker calls/1")?),
@@ -303,29 +301,29 @@ impl Parser<'_> {
             }
         };
         let stretch = Span { start: kind.span.start, end: rest.unwrap_or(kind).span.end };
-        Ok(self.text(stretch))
+        Ok(self.reader.text(stretch))
     }
 
-    fn kill(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn kill(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let process = self.process(words, form)?;
         self.note_signalled(&process);
         Ok(StepKind::Signal { process, signal: Signal::SIGKILL, timeout: self.timeout })
     }
 
-    fn signal(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn signal(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let process = self.process(words, form)?;
         self.note_signalled(&process);
         let signal = words.signal("such as HUP, TERM, STOP or CONT")?;
         Ok(StepKind::Signal { process, signal, timeout: self.timeout })
     }
 
-    fn note_signalled(&mut self, process: &Text) {
-        self.signalled.insert(text_of(self.file, process.span).to_owned());
+    fn note_signalled(&mut self, process: &PlaceholderText) {
+        self.signalled.insert(text_of(self.reader.file, process.span).to_owned());
     }
 
     // ---- waiting ----------------------------------------------------------------------------------------------------
 
-    fn wait(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn wait(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let what = words.take("what to wait for", form)?;
         if what.text != "rpc" {
             no_block(item, form)?;
@@ -335,7 +333,7 @@ impl Parser<'_> {
             "process" => self.wait_for_process(words)?,
             "log" => self.wait_for_log(words)?,
             "exit" => wait_for_exit(words)?,
-            "rpc" => Event::Answer(self.command(item, words)?),
+            "rpc" => AwaitedEvent::Answer(self.command(item, words)?),
             _ => {
                 let known = ["counter", "process", "log", "rpc", "exit"].into_iter();
                 return Err(unknown_word(&what, "thing to wait for", known));
@@ -346,7 +344,7 @@ impl Parser<'_> {
         Ok(StepKind::Wait { event, timeout })
     }
 
-    fn wait_for_process(&mut self, words: &mut Words<'_>) -> Parsed<Event> {
+    fn wait_for_process(&mut self, words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
         const FORM: &str = "wait process PROCESS running|gone|restarted";
         let process = self.process(words, FORM)?;
         let word = words.take("running, gone or restarted", FORM)?;
@@ -354,7 +352,7 @@ impl Parser<'_> {
         let Some((_, change)) = rows.into_iter().find(|(name, _)| *name == word.text) else {
             return Err(unknown_word(&word, "change", rows.iter().map(|(name, _)| *name)));
         };
-        let name = text_of(self.file, process.span);
+        let name = text_of(self.reader.file, process.span);
         if change == Change::Restarted && !self.signalled.contains(name) {
             let help = format!(
                 "kill {name}, or signal it, in a step before: another process than that one is waited for"
@@ -363,20 +361,20 @@ impl Parser<'_> {
                 Diagnostic::error(process.span, "nothing has happened to this process").with_help(help)
             );
         }
-        Ok(Event::Process { process, change })
+        Ok(AwaitedEvent::Process { process, change })
     }
 
-    fn wait_for_log(&mut self, words: &mut Words<'_>) -> Parsed<Event> {
+    fn wait_for_log(&mut self, words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
         const FORM: &str = "wait log \"TEXT\", or wait log matches \"PATTERN\"";
         let is_pattern = words.peek().is_some_and(|word| !word.is_quoted) && words.takes("matches");
         let word = quoted(words, FORM)?;
         match is_pattern {
-            true => Ok(Event::LogMatches(condition::pattern(self, word.span)?)),
-            false => Ok(Event::LogHolds(self.text(word.span))),
+            true => Ok(AwaitedEvent::LogMatches(condition::pattern(&mut self.reader, word.span)?)),
+            false => Ok(AwaitedEvent::LogHolds(self.reader.text(word.span))),
         }
     }
 
-    fn log(&mut self, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn log(&mut self, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let what = words.take("lacks or count", form)?;
         if !["lacks", "count"].contains(&what.text) {
             let help = "log lacks and log count look at once, wait log \"TEXT\" waits";
@@ -385,33 +383,33 @@ impl Parser<'_> {
             );
         }
         let word = quoted(words, form)?;
-        let text = self.text(word.span);
+        let text = self.reader.text(word.span);
         let (comparison, number) = match what.text {
-            "lacks" => (Comparison::Equal, 0),
+            "lacks" => (NumberComparison::Equal, 0),
             _ => words.comparison(form)?,
         };
         Ok(StepKind::LogCount { text, comparison, number })
     }
 
-    fn rpc(&mut self, item: &Item<'_>, words: &mut Words<'_>, _: &str) -> Parsed<StepKind> {
+    fn rpc(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, _: &str) -> StepResult<StepKind> {
         let command = self.command(item, words)?;
         Ok(StepKind::Command { command })
     }
 
-    fn command(&mut self, item: &Item<'_>, words: &mut Words<'_>) -> Parsed<Command> {
+    fn command(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>) -> StepResult<RpcCall> {
         let method = words.take("a command", "sworkerctl help lists them")?.text.to_owned();
         let mut arguments = Vec::new();
         while words.peek().is_some_and(|word| word.is_quoted || word.text != "within")
             && let Some(word) = words.next()
         {
-            arguments.push(self.text(word.span));
+            arguments.push(self.reader.text(word.span));
         }
-        Ok(Command { method, arguments, conditions: condition::of_answer(self, item) })
+        Ok(RpcCall { method, arguments, conditions: condition::of_answer(&mut self.reader, item) })
     }
 
     // ---- the rest ---------------------------------------------------------------------------------------------------
 
-    fn change(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn change(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         if !words.takes("script") {
             let word = words.take("script", form)?;
             return Err(unknown_word(&word, "thing to change", ["script"].into_iter()));
@@ -420,38 +418,38 @@ impl Parser<'_> {
         Ok(StepKind::ChangeScript { text: self.script_text(item, form)? })
     }
 
-    fn repeat(&mut self, item: &Item<'_>, words: &mut Words<'_>, form: &str) -> Parsed<StepKind> {
+    fn repeat(&mut self, item: &OutlineItem<'_>, words: &mut Words<'_>, form: &str) -> StepResult<StepKind> {
         let word = words.take("a number", form)?;
         let count = word.text.parse::<u64>().ok().filter(|count| (1..=REPEAT_COUNT_MAX).contains(count));
         let Some(count) = count else {
-            let message = format!("\"{}\" is no number from 1 to {REPEAT_COUNT_MAX}", word.text);
+            let message = format!("\"{}\" is not a number from 1 to {REPEAT_COUNT_MAX}", word.text);
             return Err(Diagnostic::error(word.span, message).with_help(form.to_owned()));
         };
         words.end(form)?;
         if item.block.is_empty() {
             return Err(block_missing(item, form));
         }
-        let items = outline::items(&item.block, &mut self.diagnostics);
+        let items = outline::items(&item.block, &mut self.reader.diagnostics);
         Ok(StepKind::Repeat { count: count as u32, steps: self.steps(&items, Level::Inside) })
     }
 }
 
-fn wait_for_counter(words: &mut Words<'_>) -> Parsed<Event> {
+fn wait_for_counter(words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
     const FORM: &str = "wait counter NAME [=|>=|<=|>|<] NUMBER";
     let name = words.take("the name of a counter", FORM)?.text.to_owned();
     let (comparison, number) = words.comparison(FORM)?;
-    Ok(Event::Counter { name, comparison, number })
+    Ok(AwaitedEvent::Counter { name, comparison, number })
 }
 
-fn wait_for_exit(words: &mut Words<'_>) -> Parsed<Event> {
+fn wait_for_exit(words: &mut Words<'_>) -> StepResult<AwaitedEvent> {
     const FORM: &str = "wait exit STATUS";
     let word = words.take("an exit status", FORM)?;
     let mistake =
-        |_| Diagnostic::error(word.span, format!("\"{}\" is no exit status", word.text)).with_help(FORM);
-    Ok(Event::Exit { status: word.text.parse().map_err(mistake)? })
+        |_| Diagnostic::error(word.span, format!("\"{}\" is not an exit status", word.text)).with_help(FORM);
+    Ok(AwaitedEvent::Exit { status: word.text.parse().map_err(mistake)? })
 }
 
-fn quoted<'s>(words: &mut Words<'s>, form: &str) -> Parsed<Word<'s>> {
+fn quoted<'s>(words: &mut Words<'s>, form: &str) -> StepResult<OutlineWord<'s>> {
     let word = words.take("text in quotes", form)?;
     match word.is_quoted {
         true => Ok(word),
@@ -462,18 +460,44 @@ fn quoted<'s>(words: &mut Words<'s>, form: &str) -> Parsed<Word<'s>> {
 }
 
 /// A line that has nothing below it.
-pub(super) fn no_block(item: &Item<'_>, form: &str) -> Parsed<()> {
+fn no_block(item: &OutlineItem<'_>, form: &str) -> StepResult<()> {
     match item.block.first() {
         None => Ok(()),
         Some(line) => {
-            let message = "nothing can stand indented below this step";
+            let message = "this step takes no indented lines";
             let mistake = Diagnostic::error(line.span(), message).with_help(form.to_owned());
             Err(mistake.with_note(item.head.span(), "the step is here"))
         }
     }
 }
 
-fn block_missing(item: &Item<'_>, form: &str) -> Diagnostic {
+fn block_missing(item: &OutlineItem<'_>, form: &str) -> Diagnostic {
     Diagnostic::error(item.head.span(), "the lines that belong here are missing")
         .with_help(format!("{form}, indented"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../docs/flows.md");
+
+    #[test]
+    fn the_example_of_the_document_has_no_errors() {
+        let example = DOCUMENT.split("```\n").nth(1).expect("an example in a fence");
+        let (flow, diagnostics) = parse(example);
+        assert_eq!(diagnostics, []);
+        assert_eq!((flow.peers.len(), flow.defines.len(), flow.steps.len()), (2, 1, 6));
+    }
+
+    #[test]
+    fn every_word_is_documented() {
+        for row in ROWS {
+            assert!(
+                DOCUMENT.contains(&format!("| `{}", row.name)),
+                "{} is missing in docs/flows.md",
+                row.name
+            );
+        }
+    }
 }

@@ -2,23 +2,28 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Instant;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use super::compose::{self, Sender};
 use super::flow::{PeerRow, StartPattern};
-use super::judge::Received;
-use super::runner::Trouble;
+use super::judge::ReceivedMessage;
+use super::trouble::Trouble;
 use super::watch::Watch;
 use crate::sip::Message;
+use crate::sys::socket;
 
 /// Room for messages that come faster than a flow expects them.
 const RECEIVE_BUFFER_SIZE: usize = 4 << 20;
 
 const DATAGRAM_SIZE_MAX: usize = 65_536;
 
-pub(super) struct Peer {
+/// How long a send may wait for room in the socket's buffer.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) struct FlowPeer {
     pub name: String,
-    pub socket: UdpSocket,
+    socket: UdpSocket,
     pub address: SocketAddr,
     /// The tag of its own in every dialog.
     pub tag: String,
@@ -26,17 +31,17 @@ pub(super) struct Peer {
     pub branch: String,
     sequence: u32,
     /// The requests it received, the last one at the end.
-    requests: Vec<Received>,
+    requests: Vec<ReceivedMessage>,
     ignored: Vec<StartPattern>,
 }
 
-impl Peer {
+impl FlowPeer {
     /// Binds its socket to a port the kernel chooses.
-    pub fn new(row: &PeerRow) -> io::Result<Peer> {
+    pub fn new(row: &PeerRow) -> io::Result<FlowPeer> {
         let socket = UdpSocket::bind((row.address, 0))?;
         socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_SIZE)?;
         socket.set_nonblocking(true)?;
-        Ok(Peer {
+        Ok(FlowPeer {
             address: socket.local_addr()?,
             name: row.name.clone(),
             socket,
@@ -64,26 +69,35 @@ impl Peer {
         bytes
     }
 
+    /// Sends a datagram from its socket.
+    pub fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        socket::send(self.socket.as_fd(), to, bytes, SEND_TIMEOUT)
+    }
+
     /// From now on such messages are passed over.
     pub fn ignore(&mut self, start: &StartPattern) {
         self.ignored.push(start.clone());
     }
 
     /// The last request it received, or the last of a method.
-    pub fn last_request(&self, method: Option<&str>) -> Option<&Received> {
-        let is_it = |request: &&Received| {
+    pub fn last_request(&self, method: Option<&str>) -> Option<&ReceivedMessage> {
+        let is_it = |request: &&ReceivedMessage| {
             method.is_none_or(|method| request.start().split(' ').next() == Some(method))
         };
         self.requests.iter().rev().find(is_it)
     }
 
     /// The next message that is not passed over, when there is one before `deadline`.
-    pub fn receive(&mut self, watch: &mut Watch, deadline: Instant) -> Result<Option<Received>, Trouble> {
+    pub fn receive(
+        &mut self,
+        watch: &mut Watch,
+        deadline: Instant,
+    ) -> Result<Option<ReceivedMessage>, Trouble> {
         let mut buffer = vec![0; DATAGRAM_SIZE_MAX];
         loop {
             match self.socket.recv_from(&mut buffer) {
                 Ok((size, source)) => {
-                    let received = Received { bytes: buffer[..size].to_vec(), source: source.to_string() };
+                    let received = ReceivedMessage { bytes: buffer[..size].to_vec(), source };
                     if !self.ignored.iter().any(|start| start.fits(&received)) {
                         self.note(&received);
                         return Ok(Some(received));
@@ -95,14 +109,14 @@ impl Peer {
                     }
                     watch.wait_for_message(&self.socket, deadline)?;
                 }
-                // What was sent before found nobody: the kernel tells it on the next call.
+                // An ICMP error for a message sent before: nothing listened at its destination.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) => return Err(Trouble::system("receive", &error)),
             }
         }
     }
 
-    fn note(&mut self, received: &Received) {
+    fn note(&mut self, received: &ReceivedMessage) {
         if Message::parse(&received.bytes).is_ok_and(|message| message.is_request()) {
             self.requests.push(received.clone());
         }
@@ -111,7 +125,7 @@ impl Peer {
 
 impl StartPattern {
     /// Whether a message begins so.
-    pub fn fits(&self, received: &Received) -> bool {
+    pub fn fits(&self, received: &ReceivedMessage) -> bool {
         let Ok(message) = Message::parse(&received.bytes) else { return *self == StartPattern::Any };
         let status = message.status_line().map(|line| line.status.code());
         match self {
@@ -141,9 +155,9 @@ mod tests {
 
     #[test]
     fn first_lines_are_told_apart() {
-        let message = |start: &str| Received {
+        let message = |start: &str| ReceivedMessage {
             bytes: format!("{start}\r\nCall-ID: 1\r\n\r\n").into_bytes(),
-            source: String::new(),
+            source: "127.0.0.1:5".parse().unwrap(),
         };
         let rows = [
             (StartPattern::Any, "SIP/2.0 200 OK", true),
@@ -168,7 +182,7 @@ mod tests {
             span: crate::script::ast::Span::default(),
             address: "127.0.0.1".parse().unwrap(),
         };
-        let mut peer = Peer::new(&row).unwrap();
+        let mut peer = FlowPeer::new(&row).unwrap();
         let mut sequence = |start: &str| {
             let bytes = peer.compose(&[start.to_owned()], "z9hG4bK1", "c");
             compose::identity(&bytes).1

@@ -11,7 +11,7 @@ use crate::script::suggest::{listed, suggestion};
 
 /// A text with placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text {
+pub(super) struct PlaceholderText {
     pieces: Vec<Piece>,
     /// Where it stands.
     pub span: Span,
@@ -23,7 +23,7 @@ enum Piece {
     Name(String),
 }
 
-/// What can be known by a name, and what cannot.
+/// Looks up the values of placeholders.
 pub(super) trait Values {
     /// The value of a placeholder.
     fn value(&self, name: &str) -> Result<String, String>;
@@ -31,25 +31,25 @@ pub(super) trait Values {
 
 /// The names that a placeholder may have at one place of the file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scope {
+pub(super) struct NameScope {
     names: BTreeSet<String>,
 }
 
 /// Names that are always known.
 const ALWAYS: [&str; 6] = ["server", "server.host", "server.port", "branch", "call_id", "round"];
 
-/// Families of names: what stands behind the lead is seen when it is asked for.
+/// Prefix of the addresses of listeners; which ones exist is known when the server runs.
 pub(super) const LISTENER_LEAD: &str = "server.";
 /// The process id of a process.
 pub(super) const PROCESS_LEAD: &str = "pid ";
 
-/// What is known of a peer, behind its name and a dot.
+/// The fields of a peer: `alice.port`.
 pub(super) const OF_PEER: [&str; 4] = ["host", "port", "tag", "branch"];
 
-impl Scope {
+impl NameScope {
     /// The names that are known everywhere.
-    pub fn new() -> Scope {
-        Scope { names: ALWAYS.iter().map(|name| (*name).to_owned()).collect() }
+    pub fn new() -> NameScope {
+        NameScope { names: ALWAYS.iter().map(|name| (*name).to_owned()).collect() }
     }
 
     /// One more name.
@@ -78,9 +78,14 @@ impl Scope {
     }
 }
 
-impl Text {
+impl PlaceholderText {
     /// Reads a text that begins at `start` of the file.
-    pub fn parse(text: &str, start: usize, scope: &Scope, diagnostics: &mut Vec<Diagnostic>) -> Text {
+    pub fn parse(
+        text: &str,
+        start: usize,
+        scope: &NameScope,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> PlaceholderText {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find("${") {
@@ -107,12 +112,12 @@ impl Text {
             rest = &inside[size + 1..];
         }
         pieces.push(Piece::Literal(rest.to_owned()));
-        Text { pieces, span: span(start, text.len()) }
+        PlaceholderText { pieces, span: span(start, text.len()) }
     }
 
     /// Lines as one text.
-    pub fn joined(lines: Vec<Text>) -> Text {
-        let mut all = Text::default();
+    pub fn joined(lines: Vec<PlaceholderText>) -> PlaceholderText {
+        let mut all = PlaceholderText::default();
         for (index, line) in lines.into_iter().enumerate() {
             match index {
                 0 => all.span = line.span,
@@ -177,10 +182,10 @@ mod tests {
     }
 
     fn check(text: &str, expected: &str, mistakes: &[&str]) {
-        let mut scope = Scope::new();
+        let mut scope = NameScope::new();
         scope.add_peer("alice");
         let mut diagnostics = Vec::new();
-        let parsed = Text::parse(text, 0, &scope, &mut diagnostics);
+        let parsed = PlaceholderText::parse(text, 0, &scope, &mut diagnostics);
         assert_eq!(parsed.fill(&Upper).unwrap(), expected, "{text}");
         let told: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
         assert_eq!(told, mistakes, "{text}");
@@ -210,7 +215,7 @@ mod tests {
                 Ok("1.2".to_owned())
             }
         }
-        let text = Text::parse("^${server}.$", 0, &Scope::new(), &mut Vec::new());
+        let text = PlaceholderText::parse("^${server}.$", 0, &NameScope::new(), &mut Vec::new());
         assert_eq!(text.fill_pattern(&Dots).unwrap(), r"^1\.2.$");
     }
 }

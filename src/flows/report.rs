@@ -1,8 +1,7 @@
-//! What is said about the flows that were run: TAP for people and for whatever reads test results of the shell, JUnit
-//! for the pages of CI servers, JSON for programs.
+//! The report: TAP for people, `prove` and CI servers; JUnit for the test pages of CI servers; JSON for programs.
 //!
-//! TAP, because a line for each flow is what an operator reads anyway, and `prove` and CI servers understand it. What
-//! was not met goes to error output, in the form in which `-c` tells mistakes.
+//! TAP is the default because it is one line for each flow, which an operator reads without knowing TAP. Failures go to
+//! standard error as diagnostics, in the format of `-c`.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use serde_json::json;
 pub enum ReportForm {
     /// Test Anything Protocol, a line for each flow.
     #[default]
-    Tap,
+    Text,
     /// One JSON document.
     Json,
     /// JUnit's XML.
@@ -23,26 +22,26 @@ pub enum ReportForm {
 
 /// How a flow ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum FlowVerdict {
     Passed,
     /// A step was not met.
     Failed,
-    /// It did not come to that: the flow file or the script has mistakes, or the system refused something.
+    /// The flow file or the script has errors, or a system call failed.
     NotRun,
 }
 
 /// One flow, as it ended.
 #[derive(Clone, Debug)]
-pub(super) struct Outcome {
+pub(super) struct FlowOutcome {
     pub file: String,
     pub title: Option<String>,
-    pub verdict: Verdict,
+    pub verdict: FlowVerdict,
     /// What is wrong, as shown to people.
     pub text: String,
     pub took: Duration,
 }
 
-impl Outcome {
+impl FlowOutcome {
     fn name(&self) -> String {
         match &self.title {
             Some(title) => format!("{}: {title}", self.file),
@@ -52,9 +51,9 @@ impl Outcome {
 
     fn word(&self) -> &'static str {
         match self.verdict {
-            Verdict::Passed => "passed",
-            Verdict::Failed => "failed",
-            Verdict::NotRun => "not run",
+            FlowVerdict::Passed => "passed",
+            FlowVerdict::Failed => "failed",
+            FlowVerdict::NotRun => "not run",
         }
     }
 }
@@ -65,15 +64,15 @@ pub(super) fn tap_head(count: usize) -> String {
 }
 
 /// The line of a flow.
-pub(super) fn tap_line(number: usize, outcome: &Outcome) -> String {
-    let word = if outcome.verdict == Verdict::Passed { "ok" } else { "not ok" };
+pub(super) fn tap_line(number: usize, outcome: &FlowOutcome) -> String {
+    let word = if outcome.verdict == FlowVerdict::Passed { "ok" } else { "not ok" };
     // A hash would begin a directive.
     format!("{word} {number} - {}\n", outcome.name().replace('#', "\\#"))
 }
 
 /// All of them as one JSON document.
-pub(super) fn json(outcomes: &[Outcome]) -> String {
-    let row = |outcome: &Outcome| {
+pub(super) fn json(outcomes: &[FlowOutcome]) -> String {
+    let row = |outcome: &FlowOutcome| {
         json!({
             "file": outcome.file,
             "title": outcome.title,
@@ -82,14 +81,14 @@ pub(super) fn json(outcomes: &[Outcome]) -> String {
             "text": outcome.text,
         })
     };
-    let is_good = outcomes.iter().all(|outcome| outcome.verdict == Verdict::Passed);
+    let is_good = outcomes.iter().all(|outcome| outcome.verdict == FlowVerdict::Passed);
     format!("{}\n", json!({"ok": is_good, "flows": outcomes.iter().map(row).collect::<Vec<_>>()}))
 }
 
 /// All of them as one JUnit document.
-pub(super) fn junit(outcomes: &[Outcome]) -> String {
+pub(super) fn junit(outcomes: &[FlowOutcome]) -> String {
     let count = |verdict| outcomes.iter().filter(|outcome| outcome.verdict == verdict).count();
-    let (failed, not_run) = (count(Verdict::Failed), count(Verdict::NotRun));
+    let (failed, not_run) = (count(FlowVerdict::Failed), count(FlowVerdict::NotRun));
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <testsuite name=\"sworkerd --test\" tests=\"{}\" failures=\"{failed}\" errors=\"{not_run}\">\n",
@@ -100,12 +99,12 @@ pub(super) fn junit(outcomes: &[Outcome]) -> String {
         let seconds = outcome.took.as_secs_f64();
         let _ = write!(text, "  <testcase name=\"{name}\" classname=\"{file}\" time=\"{seconds:.3}\"");
         let element = match outcome.verdict {
-            Verdict::Passed => {
+            FlowVerdict::Passed => {
                 text.push_str("/>\n");
                 continue;
             }
-            Verdict::Failed => "failure",
-            Verdict::NotRun => "error",
+            FlowVerdict::Failed => "failure",
+            FlowVerdict::NotRun => "error",
         };
         let first = escaped(outcome.text.lines().next().unwrap_or_default());
         let all = escaped(&outcome.text);
@@ -136,18 +135,18 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn outcomes() -> Vec<Outcome> {
-        let outcome = |file: &str, verdict, text: &str| Outcome {
+    fn outcomes() -> Vec<FlowOutcome> {
+        let outcome = |file: &str, verdict, text: &str| FlowOutcome {
             file: file.to_owned(),
-            title: (verdict != Verdict::NotRun).then(|| "calls #1".to_owned()),
+            title: (verdict != FlowVerdict::NotRun).then(|| "calls #1".to_owned()),
             verdict,
             text: text.to_owned(),
             took: Duration::from_millis(1500),
         };
         vec![
-            outcome("a.flow", Verdict::Passed, ""),
-            outcome("b.flow", Verdict::Failed, "b.flow:1:2: error: <sip:\"x\">\0\nmore\n"),
-            outcome("c.flow", Verdict::NotRun, "c.flow: cannot\n"),
+            outcome("a.flow", FlowVerdict::Passed, ""),
+            outcome("b.flow", FlowVerdict::Failed, "b.flow:1:2: error: <sip:\"x\">\0\nmore\n"),
+            outcome("c.flow", FlowVerdict::NotRun, "c.flow: cannot\n"),
         ]
     }
 

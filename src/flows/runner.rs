@@ -1,63 +1,37 @@
 //! One flow against one server: its steps in order, each with a deadline, and what is said at the first that is not met.
 
-use std::collections::HashMap;
 use std::fmt::Write;
-use std::io;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use super::flow::{Change, Command, Event, Flow, PeerIndex, StartPattern, Step, StepKind};
-use super::judge::{Found, Received, judge};
-use super::peer::Peer;
-use super::placeholder::{LISTENER_LEAD, PROCESS_LEAD, Text, Values};
-use super::server::Server;
+use super::flow::{AwaitedEvent, Change, Flow, FlowStep, PeerIndex, StartPattern, StepKind};
+use super::judge::{ReceivedMessage, judge};
+use super::peer::FlowPeer;
+use super::placeholder::PlaceholderText;
+use super::server::ServerUnderTest;
+use super::trouble::Trouble;
+use super::view::{KnownValues, View};
 use super::watch::Watch;
 use super::{compose, processes};
-use crate::control::client::{self, ClientError};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
-use crate::script::suggest::{listed, suggestion};
+use crate::script::suggest::listed;
 use crate::sip::Message;
-use crate::sys::process::ProcessId;
 use crate::sys::signal::Signal;
 
 /// Lines of the log that are shown of a flow that failed.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// Why a flow does not go on.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// A step was not met.
-    Unmet(Box<Diagnostic>),
-    /// Somebody ended the run.
-    Interrupted(Signal),
-    /// The system refused something.
-    System(String),
-}
-
-impl Trouble {
-    /// The system's refusal of a step of ours.
-    pub fn system(what: &str, error: &io::Error) -> Trouble {
-        Trouble::System(format!("could not {what}: {error}"))
-    }
-
-    fn unmet(span: Span, message: impl Into<String>) -> Trouble {
-        Trouble::Unmet(Box::new(Diagnostic::error(span, message)))
-    }
-}
-
-type Done = Result<(), Trouble>;
+pub(super) type Done = Result<(), Trouble>;
 
 /// A flow on its way.
 pub(super) struct Runner<'f> {
     flow: &'f Flow,
     /// A name for Call-ID and branches.
     name: &'f str,
-    pub server: Server,
-    peers: Vec<Peer>,
-    watch: &'f mut Watch,
-    known: Known,
+    pub server: ServerUnderTest,
+    peers: Vec<FlowPeer>,
+    pub watch: &'f mut Watch,
+    pub known: KnownValues,
     /// How many messages were sent.
     sent_count: usize,
     /// The last step that did something to the server, and how long the log was then.
@@ -66,76 +40,9 @@ pub(super) struct Runner<'f> {
     is_over: bool,
 }
 
-/// What placeholders stand for, apart from peers and server.
-#[derive(Default)]
-struct Known {
-    captured: HashMap<String, String>,
-    branch: String,
-    round: u32,
-    /// Processes by their names, as they were when they were signalled.
-    signalled: HashMap<String, ProcessId>,
-}
-
-/// Everything a placeholder may ask for.
-struct View<'r> {
-    known: &'r Known,
-    peers: &'r [Peer],
-    server: Option<&'r Server>,
-    call_id: &'r str,
-}
-
-impl Values for View<'_> {
-    fn value(&self, name: &str) -> Result<String, String> {
-        if let Some(text) = self.known.captured.get(name) {
-            return Ok(text.clone());
-        }
-        if let Some(process) = name.strip_prefix(PROCESS_LEAD) {
-            let process = self.server.and_then(|server| server.process(process.trim()));
-            return process.map(|id| id.to_string()).ok_or_else(|| format!("there is no process for {name}"));
-        }
-        match name {
-            "branch" => return Ok(self.known.branch.clone()),
-            "call_id" => return Ok(self.call_id.to_owned()),
-            "round" => return Ok(self.known.round.to_string()),
-            _ => {}
-        }
-        let (owner, field) = name.split_once('.').unwrap_or((name, ""));
-        if let Some(peer) = self.peers.iter().find(|peer| peer.name == owner) {
-            return Ok(match field {
-                "host" => peer.address.ip().to_string(),
-                "port" => peer.address.port().to_string(),
-                "tag" => peer.tag.clone(),
-                "branch" => peer.branch.clone(),
-                _ => peer.address.to_string(),
-            });
-        }
-        self.of_listener(name)
-    }
-}
-
-impl View<'_> {
-    /// `server`, `server.port`, `server.2`, `server.2.host`.
-    fn of_listener(&self, name: &str) -> Result<String, String> {
-        let rest = name.strip_prefix(LISTENER_LEAD).unwrap_or_default();
-        let (number, field) = match rest.split_once('.') {
-            Some((number, field)) => (number.parse().unwrap_or(1), field),
-            None => rest.parse().map_or((1, rest), |number| (number, "")),
-        };
-        let listeners = self.server.map_or(&[][..], |server| &server.listeners);
-        let Some(address) = listeners.get(number - 1) else {
-            return Err(format!("the server has {} listeners, so there is no ${{{name}}}", listeners.len()));
-        };
-        Ok(match field {
-            "host" => address.ip().to_string(),
-            "port" => address.port().to_string(),
-            _ => address.to_string(),
-        })
-    }
-}
-
 /// The `-A` words of a flow's defines; peers are bound, and there is no server yet.
-pub(super) fn define_words(flow: &Flow, peers: &[Peer]) -> Result<Vec<String>, Trouble> {
-    let view = View { known: &Known::default(), peers, server: None, call_id: "" };
+pub(super) fn define_words(flow: &Flow, peers: &[FlowPeer]) -> Result<Vec<String>, Trouble> {
+    let view = View { known: &KnownValues::default(), peers, server: None, call_id: "" };
     let mut words = Vec::new();
     for (name, value) in &flow.defines {
         let value = value.fill(&view).map_err(|reason| Trouble::unmet(value.span, reason))?;
@@ -148,8 +55,8 @@ impl<'f> Runner<'f> {
     pub fn new(
         flow: &'f Flow,
         name: &'f str,
-        server: Server,
-        peers: Vec<Peer>,
+        server: ServerUnderTest,
+        peers: Vec<FlowPeer>,
         watch: &'f mut Watch,
     ) -> Runner<'f> {
         Runner {
@@ -158,7 +65,7 @@ impl<'f> Runner<'f> {
             server,
             peers,
             watch,
-            known: Known::default(),
+            known: KnownValues::default(),
             sent_count: 0,
             last_act: (Span::default(), 0),
             is_over: false,
@@ -181,7 +88,7 @@ impl<'f> Runner<'f> {
         self.flow.steps.last().map_or(Span::default(), |step| step.span)
     }
 
-    fn run_steps(&mut self, steps: &[Step]) -> Done {
+    fn run_steps(&mut self, steps: &[FlowStep]) -> Done {
         for step in steps {
             if step.kind.is_act() {
                 self.last_act = (step.span, self.server.log().len());
@@ -191,7 +98,7 @@ impl<'f> Runner<'f> {
         Ok(())
     }
 
-    fn run_step(&mut self, step: &Step) -> Done {
+    fn run_step(&mut self, step: &FlowStep) -> Done {
         let at = step.span;
         match &step.kind {
             StepKind::Send { peer, to, lines } => self.send(*peer, to.as_ref(), lines, at),
@@ -231,35 +138,45 @@ impl<'f> Runner<'f> {
 
     // ---- values -----------------------------------------------------------------------------------------------------
 
-    fn view(&self) -> View<'_> {
+    pub fn view(&self) -> View<'_> {
         View { known: &self.known, peers: &self.peers, server: Some(&self.server), call_id: self.name }
     }
 
-    fn fill(&self, text: &Text) -> Result<String, Trouble> {
+    fn fill(&self, text: &PlaceholderText) -> Result<String, Trouble> {
         text.fill(&self.view()).map_err(|reason| Trouble::unmet(text.span, reason))
     }
 
-    fn fill_all(&self, lines: &[Text]) -> Result<Vec<String>, Trouble> {
+    pub fn fill_all(&self, lines: &[PlaceholderText]) -> Result<Vec<String>, Trouble> {
         lines.iter().map(|line| self.fill(line)).collect()
     }
 
-    fn server_address(&self, to: Option<&Text>, at: Span) -> Result<std::net::SocketAddr, Trouble> {
+    fn server_address(
+        &self,
+        to: Option<&PlaceholderText>,
+        at: Span,
+    ) -> Result<std::net::SocketAddr, Trouble> {
         let Some(to) = to else {
             let first = self.server.listeners.first().copied();
-            return first.ok_or_else(|| Trouble::unmet(at, "the server listens nowhere"));
+            return first.ok_or_else(|| Trouble::unmet(at, "the server has no listener"));
         };
         let address = self.fill(to)?;
         address.parse().map_err(|_| {
             let help = "an address and a port, such as ${server.2}";
             Trouble::Unmet(Box::new(
-                Diagnostic::error(to.span, format!("\"{address}\" is no address")).with_help(help),
+                Diagnostic::error(to.span, format!("\"{address}\" is not an address")).with_help(help),
             ))
         })
     }
 
     // ---- messages ---------------------------------------------------------------------------------------------------
 
-    fn send(&mut self, peer: PeerIndex, to: Option<&Text>, lines: &[Text], at: Span) -> Done {
+    fn send(
+        &mut self,
+        peer: PeerIndex,
+        to: Option<&PlaceholderText>,
+        lines: &[PlaceholderText],
+        at: Span,
+    ) -> Done {
         self.sent_count += 1;
         self.known.branch = format!("z9hG4bK-{}-{}", self.name, self.sent_count);
         let lines = self.fill_all(lines)?;
@@ -267,17 +184,23 @@ impl<'f> Runner<'f> {
         self.send_bytes(peer, to, &bytes, at)
     }
 
-    fn send_exactly(&mut self, peer: PeerIndex, to: Option<&Text>, lines: &[Text], at: Span) -> Done {
+    fn send_exactly(
+        &mut self,
+        peer: PeerIndex,
+        to: Option<&PlaceholderText>,
+        lines: &[PlaceholderText],
+        at: Span,
+    ) -> Done {
         let filled = self.fill_all(lines)?;
         let bytes = compose::exactly(&filled).map_err(|reason| Trouble::unmet(at, reason))?;
         self.send_bytes(peer, to, &bytes, at)
     }
 
-    fn send_bytes(&mut self, peer: PeerIndex, to: Option<&Text>, bytes: &[u8], at: Span) -> Done {
+    fn send_bytes(&mut self, peer: PeerIndex, to: Option<&PlaceholderText>, bytes: &[u8], at: Span) -> Done {
         let to = self.server_address(to, at)?;
         let peer = &self.peers[peer];
-        match peer.socket.send_to(bytes, to) {
-            Ok(_) => Ok(()),
+        match peer.send(bytes, to) {
+            Ok(()) => Ok(()),
             Err(error) => Err(Trouble::unmet(at, format!("{} could not send to {to}: {error}", peer.name))),
         }
     }
@@ -286,8 +209,8 @@ impl<'f> Runner<'f> {
         &mut self,
         index: PeerIndex,
         method: Option<&str>,
-        status: &Text,
-        lines: &[Text],
+        status: &PlaceholderText,
+        lines: &[PlaceholderText],
         at: Span,
     ) -> Done {
         let (status, lines) = (self.fill(status)?, self.fill_all(lines)?);
@@ -299,8 +222,8 @@ impl<'f> Runner<'f> {
         let message = Message::parse(&request.bytes)
             .map_err(|error| Trouble::unmet(at, format!("the request cannot be read: {error}")))?;
         let bytes = compose::reply(&message, &status, &lines, &peer.tag, peer.address);
-        match peer.socket.send_to(&bytes, &request.source) {
-            Ok(_) => Ok(()),
+        match peer.send(&bytes, request.source) {
+            Ok(()) => Ok(()),
             Err(error) => Err(Trouble::unmet(
                 at,
                 format!("{} could not send to {}: {error}", peer.name, request.source),
@@ -308,7 +231,7 @@ impl<'f> Runner<'f> {
         }
     }
 
-    fn expect(&mut self, step: &Step) -> Done {
+    fn expect(&mut self, step: &FlowStep) -> Done {
         let StepKind::Expect { peer, start, timeout, conditions } = &step.kind else { return Ok(()) };
         let deadline = Instant::now() + *timeout;
         let Some(received) = self.peers[*peer].receive(self.watch, deadline)? else {
@@ -340,7 +263,7 @@ impl<'f> Runner<'f> {
         }
     }
 
-    fn unmet_by(&self, received: &Received, at: Span, message: String) -> Trouble {
+    fn unmet_by(&self, received: &ReceivedMessage, at: Span, message: String) -> Trouble {
         let came = format!("this came from {}:\n{}", received.source, indented(&received.text()));
         let diagnostic = Diagnostic::error(at, message).with_remark(came);
         self.with_log(Trouble::Unmet(Box::new(diagnostic)))
@@ -394,7 +317,7 @@ impl<'f> Runner<'f> {
     }
 
     /// Adds the last lines that the server wrote since something was last done to it.
-    fn with_log(&self, trouble: Trouble) -> Trouble {
+    pub fn with_log(&self, trouble: Trouble) -> Trouble {
         let Trouble::Unmet(diagnostic) = trouble else { return trouble };
         let (act, from) = self.last_act;
         let log = self.server.log();
@@ -412,7 +335,7 @@ impl<'f> Runner<'f> {
 
     // ---- processes --------------------------------------------------------------------------------------------------
 
-    fn signal(&mut self, process: &Text, signal: Signal, timeout: Duration, at: Span) -> Done {
+    fn signal(&mut self, process: &PlaceholderText, signal: Signal, timeout: Duration, at: Span) -> Done {
         let name = self.fill(process)?;
         let deadline = Instant::now() + timeout;
         let server = &self.server;
@@ -442,29 +365,23 @@ impl<'f> Runner<'f> {
 
     // ---- waiting ----------------------------------------------------------------------------------------------------
 
-    fn wait(&mut self, event: &Event, timeout: Duration, at: Span) -> Done {
+    fn wait(&mut self, event: &AwaitedEvent, timeout: Duration, at: Span) -> Done {
         let deadline = Instant::now() + timeout;
         let after = format!("after {timeout:?}");
         match event {
-            Event::Exit { status } => self.wait_for_exit(*status, deadline, &after, at),
-            Event::Counter { name, comparison, number } => {
-                let command =
-                    Command { method: "stats.fetch".to_owned(), arguments: vec![], conditions: vec![] };
-                let is_it = |value: u64| comparison.holds(value, *number);
-                let last = self.wait_for_value(&command, name, deadline, &is_it, at)?;
-                let words = comparison.words();
-                let message = format!("counter {name} is {last} {after}, not {words}{number}");
-                if is_it(last) { Ok(()) } else { Err(self.with_log(Trouble::unmet(at, message))) }
+            AwaitedEvent::Exit { status } => self.wait_for_exit(*status, deadline, &after, at),
+            AwaitedEvent::Counter { name, comparison, number } => {
+                self.wait_for_counter(name, (*comparison, *number), deadline, &after, at)
             }
-            Event::Answer(command) => self.wait_for_answer(command, deadline, at),
-            Event::Process { process, change } => {
+            AwaitedEvent::Answer(command) => self.wait_for_answer(command, deadline, at),
+            AwaitedEvent::Process { process, change } => {
                 self.wait_for_process(process, *change, deadline, &after, at)
             }
-            Event::LogHolds(text) => {
+            AwaitedEvent::LogHolds(text) => {
                 let text = self.fill(text)?;
                 self.wait_for_log(|log| log.contains(&text), &format!("\"{text}\""), deadline, &after, at)
             }
-            Event::LogMatches(pattern) => {
+            AwaitedEvent::LogMatches(pattern) => {
                 let shape = pattern.text.fill_pattern(&self.view());
                 let shape = shape.map_err(|reason| Trouble::unmet(pattern.text.span, reason))?;
                 let regex = regex::Regex::new(&format!("(?m){shape}"))
@@ -488,7 +405,7 @@ impl<'f> Runner<'f> {
 
     fn wait_for_process(
         &mut self,
-        process: &Text,
+        process: &PlaceholderText,
         change: Change,
         deadline: Instant,
         after: &str,
@@ -530,106 +447,10 @@ impl<'f> Runner<'f> {
             None => Err(self.with_log(Trouble::unmet(at, format!("the log does not hold {what} {after}")))),
         }
     }
-
-    // ---- commands ---------------------------------------------------------------------------------------------------
-
-    /// The value of a counter, as soon as it is right, or at the deadline.
-    fn wait_for_value(
-        &mut self,
-        command: &Command,
-        name: &str,
-        deadline: Instant,
-        is_it: &dyn Fn(u64) -> bool,
-        at: Span,
-    ) -> Result<u64, Trouble> {
-        let (server, mut last) = (&self.server, 0);
-        let ask = || match server.ask(&command.method, &[name.into()]) {
-            Ok(answer) => {
-                last = answer[name].as_u64().unwrap_or_default();
-                Ok(is_it(last).then_some(last))
-            }
-            Err(ClientError::Refused(fault)) => Err(unknown_counter(server, name, fault.message, at)),
-            // The control process may be on its way back.
-            Err(_) => Ok(None),
-        };
-        Ok(self.watch.wait_for(deadline, ask)?.unwrap_or(last))
-    }
-
-    fn wait_for_answer(&mut self, command: &Command, deadline: Instant, at: Span) -> Done {
-        let mut last = Ok(());
-        loop {
-            let answer = self.ask(command, at)?;
-            if answer.is_ok() || !command.conditions.is_empty() {
-                last = self.judge_answer(command, &answer, at);
-            }
-            if last.is_ok() || Instant::now() >= deadline {
-                return last;
-            }
-            let soon = deadline.min(Instant::now() + Duration::from_millis(5));
-            self.watch.wait_for(soon, || Ok(None::<()>))?;
-        }
-    }
-
-    fn ask(&self, command: &Command, at: Span) -> Result<Result<Value, String>, Trouble> {
-        let arguments = self.fill_all(&command.arguments)?;
-        let arguments: Vec<Value> = arguments.iter().map(|word| client::argument(word)).collect();
-        match self.server.ask(&command.method, &arguments) {
-            Ok(answer) => Ok(Ok(answer)),
-            Err(ClientError::Refused(fault)) => Ok(Err(fault.message)),
-            Err(error) => Err(self.with_log(Trouble::unmet(at, error.to_string()))),
-        }
-    }
-
-    fn judge_answer(&mut self, command: &Command, answer: &Result<Value, String>, at: Span) -> Done {
-        use super::flow::Subject;
-        let is_error_expected = command.conditions.iter().any(|one| one.subject == Subject::Error);
-        if let (Err(reason), false) = (answer, is_error_expected) {
-            return Err(self.with_log(Trouble::unmet(at, format!("the command failed: {reason}"))));
-        }
-        for condition in &command.conditions {
-            let found = find_in_answer(&condition.subject, answer);
-            match judge(&condition.relation, &found, &self.view()) {
-                Ok(captures) => self.known.captured.extend(captures),
-                Err(reason) => {
-                    let text = match answer {
-                        Ok(value) => format!("{value:#}"),
-                        Err(reason) => reason.clone(),
-                    };
-                    let came = format!("this was the answer:\n{}", indented(&text));
-                    let diagnostic = Diagnostic::error(condition.span, reason).with_remark(came);
-                    return Err(Trouble::Unmet(Box::new(diagnostic)));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn unknown_counter(server: &Server, name: &str, reason: String, at: Span) -> Trouble {
-    let all = server.ask("stats.fetch", &["all".into()]).unwrap_or_default();
-    let names = all.as_object().into_iter().flat_map(|rows| rows.keys().map(String::as_str));
-    let help = suggestion(name, names).unwrap_or_else(|| "sworkerd -x counters lists them".to_owned());
-    Trouble::Unmet(Box::new(Diagnostic::error(at, reason).with_help(help)))
-}
-
-fn find_in_answer(subject: &super::flow::Subject, answer: &Result<Value, String>) -> Found {
-    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let (name, text) = match (subject, answer) {
-        (super::flow::Subject::Result(pointer), Ok(value)) if pointer.is_empty() => {
-            ("the result".to_owned(), Some(shown(value)))
-        }
-        (super::flow::Subject::Result(pointer), Ok(value)) => {
-            (format!("value at {pointer}"), value.pointer(pointer).map(shown))
-        }
-        (super::flow::Subject::Error, Err(reason)) => ("the error".to_owned(), Some(reason.clone())),
-        (super::flow::Subject::Error, Ok(_)) => ("the error".to_owned(), None),
-        _ => ("the result".to_owned(), None),
-    };
-    Found { name, count: usize::from(text.is_some()), text }
 }
 
 /// Text of others below a note of ours.
-fn indented(text: &str) -> String {
+pub(super) fn indented(text: &str) -> String {
     let mut out = String::new();
     for line in text.trim_end().lines() {
         let _ = writeln!(out, "    {line}");

@@ -1,6 +1,6 @@
 //! The server under test: this program once more, as a trial, in a directory of its own.
 //!
-//! **Invariant:** whatever happens to a flow, no process of its server is left when the [`Server`] is dropped.
+//! **Invariant:** whatever happens to a flow, no process of its server is left when the [`ServerUnderTest`] is dropped.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::processes;
-use super::runner::Trouble;
+use super::trouble::Trouble;
 use super::watch::Watch;
 use crate::control::client::{self, ClientError};
 use crate::sys::process::{self, ExitStatus, ProcessId};
@@ -39,11 +39,11 @@ pub(super) enum ScriptOfServer<'s> {
     /// A file of the user, with all it includes.
     File(&'s Path),
     /// A text, and the name of the file it stands in.
-    Text { text: &'s str, name: &'s str },
+    PlaceholderText { text: &'s str, name: &'s str },
 }
 
 /// A server that runs.
-pub(super) struct Server {
+pub(super) struct ServerUnderTest {
     directory: PathBuf,
     /// The process that was started; after an upgrade another one is the master.
     started: ProcessId,
@@ -67,17 +67,17 @@ impl From<Trouble> for StartFailure {
     }
 }
 
-impl Server {
+impl ServerUnderTest {
     /// Starts a server with further words on its command line, and waits until it serves.
     pub fn start(
         script: &ScriptOfServer<'_>,
         words: &[OsString],
         watch: &mut Watch,
-    ) -> Result<Server, StartFailure> {
+    ) -> Result<ServerUnderTest, StartFailure> {
         let trouble = |what: &'static str| move |error: io::Error| Trouble::system(what, &error);
         let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("sworker-flow-XXXXXX"))
             .map_err(|errno| Trouble::system("make a directory", &errno.into()))?;
-        let mut server = Server {
+        let mut server = ServerUnderTest {
             directory,
             started: ProcessId::own(),
             ended: Cell::new(None),
@@ -87,14 +87,14 @@ impl Server {
         };
         let path = match *script {
             ScriptOfServer::File(path) => path.to_owned(),
-            ScriptOfServer::Text { text, name } => {
+            ScriptOfServer::PlaceholderText { text, name } => {
                 let path = server.directory.join("flow.cfg");
                 fs::write(&path, text).map_err(trouble("write the script"))?;
                 server.script = Some((path.clone(), name.to_owned()));
                 path
             }
         };
-        let program = std::env::current_exe().map_err(trouble("find this program"))?;
+        let program = std::env::current_exe().map_err(trouble("find the executable of this program"))?;
         let report = File::create(server.directory.join("report")).map_err(trouble("write"))?;
         let log = File::create(server.log_path()).map_err(trouble("write"))?;
         let child = Command::new(program)
@@ -249,7 +249,7 @@ impl Server {
         })
     }
 
-    /// Kills whoever is left. All of them are children of ours: this process takes over those whose parent ends.
+    /// Kills all processes that are left. All of them become children of this process, as it adopts orphans.
     fn end_all(&mut self) {
         let deadline = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < deadline {
@@ -267,14 +267,14 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerUnderTest {
     fn drop(&mut self) {
         self.end_all();
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// The addresses of the lines `udp: 127.0.0.1:5060` behind `Listening on`.
+/// The addresses of the lines `udp: 127.0.0.1:5060` after `Listening on`.
 fn listeners(report: &str) -> Vec<SocketAddr> {
     let lines = report.lines().skip_while(|line| *line != "Listening on").skip(1);
     lines.map_while(|line| line.trim().strip_prefix("udp: ")?.parse().ok()).collect()

@@ -1,9 +1,9 @@
-//! The words of a step: what stands where, and what is told when something else stands there.
+//! Parsing the words of a step: peers, times, statuses, numbers, signals, each with its diagnostic.
 
 use std::time::Duration;
 
-use super::flow::{Comparison, PeerIndex, PeerRow, StartPattern};
-use super::outline::{Word, span};
+use super::flow::{NumberComparison, PeerIndex, PeerRow, StartPattern};
+use super::outline::{OutlineWord, span};
 use crate::script::ast::Span;
 use crate::script::diagnostic::Diagnostic;
 use crate::script::suggest::{listed, suggestion};
@@ -11,33 +11,33 @@ use crate::sys::signal::Signal;
 
 /// The words of one line, taken one after the other.
 pub(super) struct Words<'s> {
-    words: std::vec::IntoIter<Word<'s>>,
+    words: std::vec::IntoIter<OutlineWord<'s>>,
     /// The whole line, for what is missing at its end.
     line: Span,
 }
 
-/// A mistake was noted; the step is left out.
-pub(super) type Parsed<T> = Result<T, Diagnostic>;
+/// A parsed part of a step, or what is wrong with it.
+pub(super) type StepResult<T> = Result<T, Diagnostic>;
 
 impl<'s> Words<'s> {
-    pub fn new(words: Vec<Word<'s>>, line: Span) -> Words<'s> {
+    pub fn new(words: Vec<OutlineWord<'s>>, line: Span) -> Words<'s> {
         Words { words: words.into_iter(), line }
     }
 
     /// The next word, which must be there.
-    pub fn take(&mut self, what: &str, form: &str) -> Parsed<Word<'s>> {
+    pub fn take(&mut self, what: &str, form: &str) -> StepResult<OutlineWord<'s>> {
         let end = Span { start: self.line.end, end: self.line.end };
         let missing = || Diagnostic::error(end, format!("{what} is missing here")).with_help(form.to_owned());
         self.words.next().ok_or_else(missing)
     }
 
     /// The next word, if there is one.
-    pub fn next(&mut self) -> Option<Word<'s>> {
+    pub fn next(&mut self) -> Option<OutlineWord<'s>> {
         self.words.next()
     }
 
     /// The next word without taking it.
-    pub fn peek(&self) -> Option<&Word<'s>> {
+    pub fn peek(&self) -> Option<&OutlineWord<'s>> {
         self.words.as_slice().first()
     }
 
@@ -47,13 +47,13 @@ impl<'s> Words<'s> {
     }
 
     /// The next word, when it is this one.
-    pub fn take_if(&mut self, word: &str) -> Option<Word<'s>> {
+    pub fn take_if(&mut self, word: &str) -> Option<OutlineWord<'s>> {
         let is_it = self.peek().is_some_and(|next| !next.is_quoted && next.text == word);
         if is_it { self.words.next() } else { None }
     }
 
     /// `within TIME` at the end, or `usual`.
-    pub fn timeout(&mut self, usual: Duration) -> Parsed<Duration> {
+    pub fn timeout(&mut self, usual: Duration) -> StepResult<Duration> {
         if !self.takes("within") {
             return Ok(usual);
         }
@@ -61,7 +61,7 @@ impl<'s> Words<'s> {
     }
 
     /// `200ms`, `200 ms`, `2s`, `1min`.
-    pub fn time(&mut self) -> Parsed<Duration> {
+    pub fn time(&mut self) -> StepResult<Duration> {
         const FORM: &str = "times are written 200ms, 2s or 1min";
         let word = self.take("a time", FORM)?;
         let digits = word.text.len() - word.text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -77,18 +77,20 @@ impl<'s> Words<'s> {
             (Some(number), Some((_, each))) if number > 0 => {
                 Ok(Duration::from_millis(u64::from(number) * each))
             }
-            _ => Err(Diagnostic::error(word.span, format!("\"{}\" is no time", word.text)).with_help(FORM)),
+            _ => {
+                Err(Diagnostic::error(word.span, format!("\"{}\" is not a time", word.text)).with_help(FORM))
+            }
         }
     }
 
     /// The name of a peer that was declared.
-    pub fn peer(&mut self, peers: &[PeerRow], form: &str) -> Parsed<PeerIndex> {
+    pub fn peer(&mut self, peers: &[PeerRow], form: &str) -> StepResult<PeerIndex> {
         let word = self.take("a peer", form)?;
         peers.iter().position(|peer| peer.name == word.text).ok_or_else(|| unknown_peer(&word, peers))
     }
 
     /// A status, a class of them, a method, or `any`.
-    pub fn start_pattern(&mut self, form: &str) -> Parsed<StartPattern> {
+    pub fn start_pattern(&mut self, form: &str) -> StepResult<StartPattern> {
         let word = self.take("a status or a method", form)?;
         let text = word.text;
         if text == "any" {
@@ -112,20 +114,20 @@ impl<'s> Words<'s> {
     }
 
     /// A number, with how it is compared before it.
-    pub fn comparison(&mut self, form: &str) -> Parsed<(Comparison, u64)> {
+    pub fn comparison(&mut self, form: &str) -> StepResult<(NumberComparison, u64)> {
         let mut word = self.take("a number", form)?;
-        let written = Comparison::WRITTEN.iter().find(|(text, _)| *text == word.text);
-        let comparison = written.map_or(Comparison::Equal, |(_, comparison)| *comparison);
+        let written = NumberComparison::WRITTEN.iter().find(|(text, _)| *text == word.text);
+        let comparison = written.map_or(NumberComparison::Equal, |(_, comparison)| *comparison);
         if written.is_some() {
             word = self.take("a number", form)?;
         }
         let number = word.text.parse();
-        let mistake = |_| Diagnostic::error(word.span, format!("\"{}\" is no number", word.text));
+        let mistake = |_| Diagnostic::error(word.span, format!("\"{}\" is not a number", word.text));
         number.map(|number| (comparison, number)).map_err(|error| mistake(error).with_help(form.to_owned()))
     }
 
     /// The name of a signal, with or without SIG.
-    pub fn signal(&mut self, form: &str) -> Parsed<Signal> {
+    pub fn signal(&mut self, form: &str) -> StepResult<Signal> {
         let word = self.take("a signal", form)?;
         let name = word.text.to_ascii_uppercase();
         let full = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
@@ -137,7 +139,7 @@ impl<'s> Words<'s> {
     }
 
     /// Nothing may be left.
-    pub fn end(&mut self, form: &str) -> Parsed<()> {
+    pub fn end(&mut self, form: &str) -> StepResult<()> {
         match self.words.next() {
             None => Ok(()),
             Some(word) => {
@@ -148,12 +150,12 @@ impl<'s> Words<'s> {
     }
 }
 
-fn no_status(word: &Word<'_>) -> Diagnostic {
-    let message = format!("\"{}\" is no status", word.text);
+fn no_status(word: &OutlineWord<'_>) -> Diagnostic {
+    let message = format!("\"{}\" is not a status", word.text);
     Diagnostic::error(word.span, message).with_help("a status is a number from 100 to 699, or 1xx to 6xx")
 }
 
-fn unknown_peer(word: &Word<'_>, peers: &[PeerRow]) -> Diagnostic {
+fn unknown_peer(word: &OutlineWord<'_>, peers: &[PeerRow]) -> Diagnostic {
     let names = || peers.iter().map(|peer| peer.name.as_str());
     let help = match peers {
         [] => format!("declare it before: peer {}", word.text),
@@ -164,7 +166,7 @@ fn unknown_peer(word: &Word<'_>, peers: &[PeerRow]) -> Diagnostic {
 
 /// A word that is none of `known`.
 pub(super) fn unknown_word<'k>(
-    word: &Word<'_>,
+    word: &OutlineWord<'_>,
     what: &str,
     known: impl Iterator<Item = &'k str> + Clone,
 ) -> Diagnostic {
@@ -177,8 +179,8 @@ pub(super) fn text_of(file: &str, stretch: Span) -> &str {
     file.get(stretch.start as usize..stretch.end as usize).unwrap_or_default()
 }
 
-/// The rest of a line behind a word.
-pub(super) fn rest_of_line<'s>(line: &super::outline::Line<'s>, behind: Span) -> (&'s str, Span) {
+/// The rest of a line after a word.
+pub(super) fn rest_of_line<'s>(line: &super::outline::OutlineLine<'s>, behind: Span) -> (&'s str, Span) {
     let from = (behind.end as usize).saturating_sub(line.start).min(line.text.len());
     let rest = line.text[from..].trim_end();
     let blank = rest.len() - rest.trim_start().len();

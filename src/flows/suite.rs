@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use super::flow::{Flow, StepKind};
 use super::parser;
-use super::peer::Peer;
-use super::report::{self, Outcome, ReportForm, Verdict};
-use super::runner::{self, Runner, Trouble};
-use super::server::{ScriptOfServer, Server, StartFailure};
+use super::peer::FlowPeer;
+use super::report::{self, FlowOutcome, FlowVerdict, ReportForm};
+use super::runner::{self, Runner};
+use super::server::{ScriptOfServer, ServerUnderTest, StartFailure};
+use super::trouble::Trouble;
 use super::watch::Watch;
 use crate::script::diagnostic::{Diagnostic, render_all};
 use crate::script::source::SourceMap;
@@ -19,7 +20,7 @@ use crate::sys::signal::Signal;
 
 /// What is to be run.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct TestRequest {
     /// The flow files, in order.
     pub files: Vec<PathBuf>,
     /// The script of `-f`, instead of those in the files.
@@ -36,12 +37,12 @@ const EXIT_FAILED: i32 = 1;
 const EXIT_NOT_RUN: i32 = 2;
 
 /// Runs all flows and reports; the exit status: 0 when all were met, 1 when one was not, 2 when one could not be run.
-pub fn run(request: &Request) -> io::Result<i32> {
+pub fn run(request: &TestRequest) -> io::Result<i32> {
     session::adopt_orphans()?;
     let mut suite = Suite { request, watch: Watch::new()?, outcomes: Vec::new() };
     let interrupted = suite.run_all()?;
     match request.form {
-        ReportForm::Tap => {}
+        ReportForm::Text => {}
         ReportForm::Json => print(&report::json(&suite.outcomes))?,
         ReportForm::Junit => print(&report::junit(&suite.outcomes))?,
     }
@@ -50,7 +51,7 @@ pub fn run(request: &Request) -> io::Result<i32> {
         return Ok(EXIT_NOT_RUN);
     }
     let has = |verdict| suite.outcomes.iter().any(|outcome| outcome.verdict == verdict);
-    Ok(match (has(Verdict::NotRun), has(Verdict::Failed)) {
+    Ok(match (has(FlowVerdict::NotRun), has(FlowVerdict::Failed)) {
         (true, _) => EXIT_NOT_RUN,
         (false, true) => EXIT_FAILED,
         (false, false) => 0,
@@ -65,14 +66,14 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 struct Suite<'r> {
-    request: &'r Request,
+    request: &'r TestRequest,
     watch: Watch,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<FlowOutcome>,
 }
 
 /// How one flow ended, with what is said of it.
 struct Ended {
-    verdict: Verdict,
+    verdict: FlowVerdict,
     text: String,
     /// No other flow can be run either.
     is_last: bool,
@@ -80,17 +81,17 @@ struct Ended {
 
 impl Ended {
     fn passed() -> Ended {
-        Ended { verdict: Verdict::Passed, text: String::new(), is_last: false }
+        Ended { verdict: FlowVerdict::Passed, text: String::new(), is_last: false }
     }
 
     fn not_run(text: String) -> Ended {
-        Ended { verdict: Verdict::NotRun, text, is_last: false }
+        Ended { verdict: FlowVerdict::NotRun, text, is_last: false }
     }
 }
 
 impl Suite<'_> {
     fn run_all(&mut self) -> io::Result<Option<Signal>> {
-        let is_tap = self.request.form == ReportForm::Tap;
+        let is_tap = self.request.form == ReportForm::Text;
         if is_tap {
             print(&report::tap_head(self.request.files.len()))?;
         }
@@ -102,7 +103,7 @@ impl Suite<'_> {
                 Err(signal) => return Ok(Some(signal)),
             };
             let (verdict, text, file) = (ended.verdict, ended.text, file.display().to_string());
-            let outcome = Outcome { file, title, verdict, text, took: began.elapsed() };
+            let outcome = FlowOutcome { file, title, verdict, text, took: began.elapsed() };
             if is_tap {
                 print(&report::tap_line(number, &outcome))?;
             }
@@ -141,7 +142,7 @@ impl Suite<'_> {
             Ok(()) => Ended::passed(),
             Err(StartFailure::Trouble(Trouble::Interrupted(signal))) => return Err(signal),
             Err(StartFailure::Trouble(Trouble::Unmet(diagnostic))) => {
-                Ended { verdict: Verdict::Failed, text: diagnostic.render(&source), is_last: false }
+                Ended { verdict: FlowVerdict::Failed, text: diagnostic.render(&source), is_last: false }
             }
             Err(StartFailure::Trouble(Trouble::System(reason))) => {
                 Ended::not_run(format!("sworkerd: error: {name}: {reason}\n"))
@@ -174,19 +175,19 @@ impl Suite<'_> {
                 let message = format!("could not bind a socket at {}: {error}", row.address);
                 Trouble::Unmet(Box::new(Diagnostic::error(row.span, message)))
             };
-            Peer::new(row).map_err(refused)
+            FlowPeer::new(row).map_err(refused)
         });
-        let peers: Vec<Peer> = peers.collect::<Result<_, _>>()?;
+        let peers: Vec<FlowPeer> = peers.collect::<Result<_, _>>()?;
         let mut words = self.request.words.clone();
         words.extend(runner::define_words(flow, &peers)?.into_iter().map(OsString::from));
         let script = match (&self.request.script, &flow.script) {
             (Some(path), _) => ScriptOfServer::File(path),
             (None, own) => {
                 let text = own.as_ref().map_or("", |script| script.text.as_str());
-                ScriptOfServer::Text { text, name }
+                ScriptOfServer::PlaceholderText { text, name }
             }
         };
-        let server = Server::start(&script, &words, &mut self.watch)?;
+        let server = ServerUnderTest::start(&script, &words, &mut self.watch)?;
         let token = token_of(path);
         Ok(Runner::new(flow, &token, server, peers, &mut self.watch).run()?)
     }

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::runner::Trouble;
+use super::trouble::Trouble;
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{self, Signal, SignalQueue};
 

@@ -22,7 +22,7 @@ use crate::sip::{Edits, Message, write};
 
 use super::branches::Branches;
 use super::on_send::{Leaving, OnSend};
-use super::outbox::Sender;
+use super::outbox::Egress;
 use super::outgoing::{NotSent, Outgoing};
 use super::stores::{AvpStore, VariableStore};
 use super::xavps::{Naming, XavpStore};
@@ -124,7 +124,7 @@ pub struct ProcessState {
 /// The ways out of a process.
 pub struct Ports {
     /// Sends messages.
-    pub sender: Sender,
+    pub egress: Egress,
     /// Hands messages to groups; only receivers have it.
     pub delegate: Option<Box<dyn Delegate>>,
     /// Counts.
@@ -518,17 +518,17 @@ impl<'m> Context<'m> {
             return self.send(outgoing);
         }
         self.has_put = true;
-        self.process.ports.sender.put(outgoing)
+        self.process.ports.egress.put(outgoing)
     }
 
     /// Lets a message leave now, and says what the kernel says.
     pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
-        self.process.ports.sender.send(outgoing)
+        self.process.ports.egress.send(outgoing)
     }
 
     /// Lets everything leave that was put: for whoever is about to wait.
     pub fn flush(&mut self) {
-        self.process.ports.sender.flush();
+        self.process.ports.egress.flush();
     }
 
     /// What was put for this message leaves: another process may act on it from now on, and send.
@@ -711,7 +711,7 @@ pub(crate) mod tests {
         let resolver = Box::new(SystemResolver);
         let registry = crate::bindings::registry::Registry::new(&[], Default::default(), resolver);
         let ports = Ports {
-            sender: Sender::new(Box::new(Nowhere)),
+            egress: Egress::new(Box::new(Nowhere)),
             delegate: None,
             counters: Box::new(CountNothing),
             log: Rc::new(Log::new(Sink::Memory(kept), Level::Debug)),

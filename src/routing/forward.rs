@@ -9,7 +9,8 @@ use std::io::Write;
 
 use super::context::{Context, Target};
 use super::next_hop::DEFAULT_PORT;
-use super::outgoing::{Outgoing, RelayFailure};
+use super::outgoing::Outgoing;
+use super::relay_failure::RelayFailure;
 use crate::sip::branch::Branch;
 use crate::sip::via::ViaStamp;
 use crate::sip::{Edits, validate, write};

@@ -41,7 +41,7 @@ impl Host for Context<'_> {
     }
 
     fn tick(&mut self) {
-        self.process.ports.sender.flush_old();
+        self.process.ports.egress.flush_old();
     }
 
     fn show(&mut self, text: &[u8], out: &mut Vec<u8>) {

@@ -15,6 +15,7 @@ pub mod next_hop;
 pub mod on_send;
 pub mod outbox;
 pub mod outgoing;
+pub mod relay_failure;
 pub mod reply;
 pub mod script_view;
 pub mod services;

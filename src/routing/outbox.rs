@@ -31,7 +31,7 @@ pub trait Outbox {
 }
 
 /// Decides when what is put into an outbox leaves.
-pub struct Sender {
+pub struct Egress {
     outbox: Box<dyn Outbox>,
     /// Another message waits for this process behind the one in hand: what is put can leave together with more.
     is_followed: bool,
@@ -42,10 +42,10 @@ pub struct Sender {
 /// No longer than this does a message lie in the outbox of a busy process.
 const HELD_MAX_NS: u64 = 1_000_000;
 
-impl Sender {
+impl Egress {
     /// Sends by this outbox.
-    pub fn new(outbox: Box<dyn Outbox>) -> Sender {
-        Sender { outbox, is_followed: false, put_since_ns: 0 }
+    pub fn new(outbox: Box<dyn Outbox>) -> Egress {
+        Egress { outbox, is_followed: false, put_since_ns: 0 }
     }
 
     /// Whether another message waits for this process behind the one it works on next.
@@ -131,24 +131,24 @@ mod tests {
     fn what_is_put_leaves_with_more_only_where_more_is_to_come() {
         let kept = Kept::default();
         let left = Rc::clone(&kept.left);
-        let mut sender = Sender::new(Box::new(kept));
-        sender.put(&outgoing("a")).unwrap();
+        let mut egress = Egress::new(Box::new(kept));
+        egress.put(&outgoing("a")).unwrap();
         assert_eq!(left.take(), ["a"], "nothing else waits");
-        sender.set_followed(true);
-        sender.put(&outgoing("b")).unwrap();
-        sender.put(&outgoing("c")).unwrap();
+        egress.set_followed(true);
+        egress.put(&outgoing("b")).unwrap();
+        egress.put(&outgoing("c")).unwrap();
         assert!(left.borrow().is_empty());
-        sender.set_followed(false);
-        sender.put(&outgoing("d")).unwrap();
+        egress.set_followed(false);
+        egress.put(&outgoing("d")).unwrap();
         assert_eq!(left.take(), ["bcd"], "the last one takes them along");
-        sender.set_followed(true);
-        sender.put(&outgoing("e")).unwrap();
-        sender.send(&outgoing("f")).unwrap();
+        egress.set_followed(true);
+        egress.put(&outgoing("e")).unwrap();
+        egress.send(&outgoing("f")).unwrap();
         assert_eq!(left.take(), ["ef"], "a request leaves at once, behind what was put");
-        sender.put(&outgoing("g")).unwrap();
-        sender.flush();
+        egress.put(&outgoing("g")).unwrap();
+        egress.flush();
         assert_eq!(left.take(), ["g"]);
-        (0..BATCH_COUNT).for_each(|_| sender.put(&outgoing("h")).unwrap());
+        (0..BATCH_COUNT).for_each(|_| egress.put(&outgoing("h")).unwrap());
         assert_eq!(left.take(), ["h".repeat(BATCH_COUNT)], "a batch");
     }
 
@@ -156,19 +156,19 @@ mod tests {
     fn what_lies_there_for_a_millisecond_leaves() {
         let kept = Kept::default();
         let left = Rc::clone(&kept.left);
-        let mut sender = Sender::new(Box::new(kept));
-        sender.flush_old();
+        let mut egress = Egress::new(Box::new(kept));
+        egress.flush_old();
         assert!(left.borrow().is_empty(), "nothing was put");
-        sender.set_followed(true);
+        egress.set_followed(true);
         let began = Instant::now();
-        sender.put(&outgoing("a")).unwrap();
+        egress.put(&outgoing("a")).unwrap();
         while left.borrow().is_empty() {
-            sender.flush_old();
+            egress.flush_old();
             assert!(began.elapsed() < Duration::from_secs(5), "it never left");
         }
         assert!(began.elapsed() >= Duration::from_nanos(HELD_MAX_NS), "{:?}", began.elapsed());
         assert_eq!(left.take(), ["a"]);
-        sender.flush_old();
+        egress.flush_old();
         assert!(left.borrow().is_empty());
     }
 }

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 
 use super::context::Context;
 use super::next_hop::DEFAULT_PORT;
-use super::outgoing::{Outgoing, RelayFailure};
+use super::outgoing::Outgoing;
+use super::relay_failure::RelayFailure;
 use crate::sip::branch::ToTag;
 use crate::sip::overload::Overload;
 use crate::sip::validate::{self, Fault, ValidationRules};

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::ast::{Index, Name, Piece, Span, Template, Text, Transformation, Variable};
 use super::diagnostic::Diagnostic;
-use super::lexer;
+use super::escape::unescape;
 use super::source::SourceMap;
 
 /// Splits a text into literals and variables. `span` is the place of the text, with or without quotes; places inside
@@ -130,7 +130,7 @@ impl Places {
             return Places::From(text.span.start + 1);
         }
         let mut offsets = Vec::new();
-        if written.starts_with(b"\"") && lexer::unescape(inside, Some(&mut offsets)) == text.bytes {
+        if written.starts_with(b"\"") && unescape(inside, Some(&mut offsets)) == text.bytes {
             return Places::Mapped(text.span.start + 1, offsets);
         }
         // Several literals joined, or changed by a substitution.

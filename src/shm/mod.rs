@@ -11,7 +11,7 @@
 //!  slot       the message a worker holds
 //!  event_count  sleeping and waking
 //!
-//!  Outboxes ── Outbox                 what a process sends, until the kernel has taken it
+//!  Outboxes ── SharedOutbox                 what a process sends, until the kernel has taken it
 //!
 //!  DelayQueue ── DelaySender · Scheduler   delayed messages, on their way into the rings
 //!
@@ -51,7 +51,7 @@ pub use figures::statistics::{
     GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsPublisher, StatisticsViewer,
 };
 pub use queue::consumer::{Consumer, Delivery};
-pub use queue::outbox::{Adopted, BATCH_COUNT, Outbox, Outboxes, Packet, Pending, PutError};
+pub use queue::outbox::{Adopted, BATCH_COUNT, Outboxes, Packet, Pending, PutError, SharedOutbox};
 pub use queue::producer::{Placement, Producer};
 pub use queue::queue_figures::{GroupStatistics, WorkerState, WorkerStatistics};
 pub use queue::queues::{GroupPlan, Lanes, Overflow, QueuePlan, Queues, ShmError};

@@ -40,22 +40,6 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "src/bindings/transformations.rs",
-            "src/bindings/transformations/alias.rs",
-            "src/bindings/transformations/encoding.rs",
-            "src/bindings/transformations/line.rs",
-            "src/bindings/transformations/name_addr.rs",
-            "src/bindings/transformations/param.rs",
-            "src/bindings/transformations/socket.rs",
-            "src/bindings/transformations/substitution.rs",
-            "src/bindings/transformations/text.rs",
-            "src/bindings/transformations/uri.rs",
-            "src/bindings/transformations/value.rs",
-        ],
-        "a table, and the files of its rows",
-    ),
-    (
-        &[
             "src/bindings/variables.rs",
             "src/bindings/variables/addresses.rs",
             "src/bindings/variables/ambient.rs",
@@ -79,6 +63,11 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
     (
         &["src/control/commands.rs", "src/control/counter_commands.rs", "src/control/setting_commands.rs"],
         "a table, and the files of its rows",
+    ),
+    (&["src/flows/parser.rs", "src/flows/parser_condition.rs"], "a parser in two files"),
+    (
+        &["src/flows/peer.rs", "src/flows/runner.rs", "src/flows/server.rs", "src/flows/watch.rs"],
+        "a run, and those that take part in it",
     ),
     (&["src/modules/pv.rs", "src/modules/pv/structured.rs"], "a table, and the files of its rows"),
     (
@@ -139,10 +128,9 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
         ],
         "an interpreter in three files",
     ),
-    (&["src/script/lexer.rs", "src/script/template.rs"], "templates stand in strings, and hold tokens"),
     (
-        &["src/script/parser.rs", "src/script/preprocess.rs"],
-        "an included file is parsed in the middle of another",
+        &["src/shm/delay/queue.rs", "src/shm/delay/scheduler.rs", "src/shm/delay/sender.rs"],
+        "a queue, and both of its ends",
     ),
     (
         &[

@@ -30,9 +30,11 @@ pub const MAY_IMPORT: Floors<'_> = &[
     ),
     ("modules", &["engine", "bindings", "routing", "state", "config", "telemetry", "script", "sip"]),
     ("control", &["bindings", "routing", "state", "config", "telemetry", "script", "shm", "sys"]),
+    ("flows", &["control", "script", "sip", "sys"]),
     (
         "process",
         &[
+            "flows",
             "modules",
             "control",
             "engine",

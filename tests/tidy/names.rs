@@ -16,6 +16,8 @@ pub const SHARED_NAMES: &[(&str, &str)] = &[
     ("2 Place", "in a script, in a segment"),
     ("2 Program", "a file on disk, a compiled script"),
     ("2 Reading", "of a source, of a variable"),
+    ("2 Report", "of a load, of a part of the command line"),
+    ("2 Request", "of an operator, of the runner of flows"),
     ("2 Severity", "of a diagnostic, of a log line"),
     ("2 Subject", "of a variable, of a diagnostic"),
     ("2 Target", "of a branch, of a message"),
@@ -27,10 +29,11 @@ pub const SHARED_NAMES: &[(&str, &str)] = &[
 /// Public items that nothing names outside their own file, `src/sip/uri.rs: Uri`, each with the reason.
 pub const UNUSED_ITEMS: &[(&str, &str)] = &[
     ("src/telemetry/log.rs: to_nowhere", "benches/pipeline.rs and benches/engine.rs log nothing"),
-    ("src/script/diagnostic.rs: render_all", "tests/script.rs and tests/script_parse.rs compare texts"),
     ("src/script/parser.rs: DIAGNOSTICS_MAX", "tests/script_parse.rs holds the parser to it"),
+    ("src/shm/delay/queue.rs: with_blocks", "tests/delay_kill.rs makes a queue that is soon full"),
+    ("src/shm/delay/queue.rs: free_blocks", "tests/delay_kill.rs looks for what is lost"),
     ("src/shm/proof/crash_point.rs: OF_RINGS", "tests/ring_kill.rs goes through all of them"),
-    ("src/shm/proof/crash_point.rs: OF_SEATS", "tests/waiting_kill.rs goes through all of them"),
+    ("src/shm/proof/crash_point.rs: OF_DELAYS", "tests/delay_kill.rs goes through all of them"),
     ("src/shm/proof/crash_point.rs: point_of_exit_status", "the kill tests ask where a process ended"),
     ("src/shm/tables/lock_table.rs: is_held_by", "tests/table_kill.rs asks who died with a lock"),
     ("src/shm/queue/producer.rs: occupied", "tests/ring_kill.rs looks for what is left in rings"),
@@ -54,18 +57,18 @@ struct Item<'s> {
 
 /// `pub` items and methods that ship; fields and modules are none. The compiler watches over what is `pub(crate)`.
 fn public_items<'s>(source: &Source<'s>) -> Vec<Item<'s>> {
-    public_items_where(source, |after_pub| after_pub != "(")
+    public_items_where(source, str::is_empty)
 }
 
 fn public_items_where<'s>(source: &Source<'s>, is_public: impl Fn(&str) -> bool) -> Vec<Item<'s>> {
     let mut found = Vec::new();
     for (index, token) in source.shipped().filter(|(_, token)| token.text == "pub") {
-        let after_pub = source.token_text(index + 1);
-        if !is_public(after_pub) {
+        let is_scoped = source.token_text(index + 1) == "(";
+        if !is_public(if is_scoped { source.token_text(index + 2) } else { "" }) {
             continue;
         }
         // `pub(crate)`, then `const unsafe extern fn`, the last of which is the item's own word.
-        let mut at = index + if after_pub == "(" { 4 } else { 1 };
+        let mut at = index + if is_scoped { 4 } else { 1 };
         while matches!(source.token_text(at), "const" | "async" | "unsafe" | "extern")
             && matches!(source.token_text(at + 1), "unsafe" | "extern" | "fn" | "trait")
         {
@@ -79,11 +82,11 @@ fn public_items_where<'s>(source: &Source<'s>, is_public: impl Fn(&str) -> bool)
     found
 }
 
-/// A name of a type, public in the crate at least, that stands for more than one. An excuse says how many there are.
+/// A name of a type, visible in the whole crate, that stands for more than one. An excuse says how many there are.
 pub fn check_shared_names(sources: &[Source<'_>]) -> Vec<Finding> {
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for source in sources.iter().filter(|source| source.module.is_some()) {
-        let items = public_items_where(source, |_| true);
+        let items = public_items_where(source, |scope| matches!(scope, "" | "crate"));
         for item in items.iter().filter(|item| !matches!(item.word, "fn" | "const" | "static")) {
             places.entry(item.name).or_default().push(format!("{}:{}", item.file, item.line));
         }
@@ -193,11 +196,17 @@ fn a_name_of_two_types_is_found() {
         (&[("src/shm/a.rs", "pub struct A;"), ("src/sip/b.rs", "pub enum A {}")], &["2 A"]),
         (&[("src/shm/a.rs", "pub trait A {} mod b { pub type A = u8; }")], &["2 A"]),
         (
-            &[("src/shm/a.rs", "pub(crate) struct A;"), ("src/sip/b.rs", "pub(super) unsafe trait A {}")],
+            &[("src/shm/a.rs", "pub(crate) struct A;"), ("src/sip/b.rs", "pub(crate) unsafe trait A {}")],
             &["2 A"],
         ),
         // What others cannot see, functions, and types of tests.
-        (&[("src/shm/a.rs", "pub struct A;"), ("src/sip/b.rs", "struct A;")], &[]),
+        (
+            &[
+                ("src/shm/a.rs", "pub struct A;"),
+                ("src/sip/b.rs", "struct A; mod c { pub(super) struct A; }"),
+            ],
+            &[],
+        ),
         (&[("src/shm/a.rs", "pub struct A;"), ("src/sip/b.rs", "pub fn A() {} pub const A: u8 = 1;")], &[]),
         (&[("src/shm/a.rs", "pub struct A;"), ("src/sip/b.rs", "#[cfg(test)] pub struct A;")], &[]),
         (&[("src/shm/a.rs", "pub struct A;"), ("tests/b.rs", "pub struct A;")], &[]),

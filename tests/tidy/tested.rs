@@ -7,6 +7,8 @@ use super::source::Source;
 
 /// Files, or all that begin so, that may stand without a `#[cfg(test)]`: where their tests are instead.
 pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
+    // Flows that must pass and flows that must fail, with the text of their reports.
+    ("src/flows/", "tests/flows.rs"),
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
@@ -15,13 +17,18 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/routing/script_view.rs", "src/bindings/registry.rs"),
     ("src/routing/shared_values.rs", "src/bindings/variables/shared.rs"),
     ("src/bindings/registry/live.rs", "src/bindings/registry/catalog.rs"),
+    ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
+    ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
+    ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
+    // Flows that are met and flows that must not be, with what is said then.
+    ("src/flows/", "tests/flows.rs"),
     // The protocol of the queue: models of every interleaving, and real processes that are killed.
     ("src/shm/queue/event_count.rs", "src/shm/proof/model.rs"),
     ("src/shm/queue/queue_figures.rs", "src/shm/queue/queues.rs"),
     ("src/shm/memory/sync.rs", "src/shm/proof/model.rs"),
     ("src/shm/proof/model.rs", "scripts/loom"),
+    ("src/shm/proof/model/delay.rs", "scripts/loom"),
     ("src/shm/proof/model/outbox.rs", "scripts/loom"),
-    ("src/shm/proof/model/waiting.rs", "scripts/loom"),
     ("src/shm/proof/mutant.rs", "scripts/loom"),
 ];
 

@@ -35,8 +35,9 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
 /// Files that do so elsewhere, `src/sip/uri.rs: sendto`, each with the reason.
 pub const AWAY_FROM_HOME: &[(&str, &str)] = &[
     ("src/bindings/transformations/substitution.rs: thread_local!", "memory that is used again"),
+    ("src/flows/runner.rs: send_to", "the peer of a flow is a client, and no part of the server"),
     ("src/process/start/confinement.rs: SharedMapping::create", "asks what the system does with such memory"),
-    ("src/shm/delay/waiting_room.rs: Plan::default", "a segment of its own"),
+    ("src/shm/delay/queue.rs: Plan::default", "a segment of its own"),
     ("src/shm/queue/queues.rs: Plan::default", "a segment of its own"),
     ("src/shm/tables/counter.rs: Plan::default", "a segment of its own"),
     ("src/shm/tables/lock_table.rs: Plan::default", "a segment of its own"),

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use crate::routing::outbox::Outbox;
 use crate::routing::outgoing::{NotSent, Outgoing};
-use crate::shm::{self, CounterBlock, Outboxes, Packet, Pending, PutError};
+use crate::shm::{CounterBlock, Outboxes, Packet, Pending, PutError, SharedOutbox};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::send::BatchSender;
 use crate::telemetry::counters::{SENDS_FAILED, SENDS_TAKEN_OVER};
@@ -25,7 +25,7 @@ use crate::transport::listener::Listeners;
 
 /// The outbox of a receiver or worker.
 pub struct ProcessOutbox {
-    own: shm::Outbox,
+    own: SharedOutbox,
     all: Outboxes,
     process: u32,
     carrier: Carrier,
@@ -98,7 +98,7 @@ struct Carrier {
 }
 
 impl Carrier {
-    fn flush(&mut self, outbox: &mut shm::Outbox) {
+    fn flush(&mut self, outbox: &mut SharedOutbox) {
         outbox.flush(|pending| self.carry(pending));
         for _ in 0..outbox.take_corrupt_count() {
             self.fail(format_args!("a message that was to leave cannot be read back: it is lost"));
@@ -124,7 +124,7 @@ impl Carrier {
         })
     }
 
-    fn take_over(&mut self, outbox: &mut shm::Outbox, whose: &str) {
+    fn take_over(&mut self, outbox: &mut SharedOutbox, whose: &str) {
         let count = outbox.len();
         if count > 0 {
             self.counters.add(SENDS_TAKEN_OVER.0, count as u64);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::command_line::{self, Attachment, CommandLine, Report, Script, Task};
+use super::command_line::{self, Attachment, CommandLine, Task};
 use super::confinement;
 use super::daemon::{self, Birth};
 use super::replay;
@@ -28,7 +28,7 @@ use crate::bindings::manual::Part;
 use crate::config::instance;
 use crate::config::settings::Settings;
 use crate::config::sources::Reading;
-use crate::flows;
+use crate::flows::{self, ReportForm};
 use crate::modules;
 use crate::process::heritage;
 use crate::process::heritage::{Heritage, Readiness};
@@ -137,7 +137,7 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
         Task::Serve => serve(&command_line, words),
         Task::Check => check(&command_line),
         Task::Replay => replay(&command_line),
-        Task::Test => test(command_line),
+        Task::Test => flows::run(&command_line.test_request()).map_err(step("run flows")),
         Task::SelfTest => self_test(&command_line),
         Task::Options(form) => write_out(&form.text()),
         Task::PrintScript => print_script(&command_line),
@@ -171,7 +171,10 @@ fn write_out(text: &str) -> Result<i32, StartError> {
 }
 
 fn check(command_line: &CommandLine) -> Result<i32, StartError> {
-    let format = command_line.report_format.and_then(Report::of_check).unwrap_or_default();
+    let format = match command_line.report_format {
+        Some(ReportForm::Json) => ReportFormat::Json,
+        _ => ReportFormat::Text,
+    };
     let report = load::examine(request(command_line)?, format);
     let status = if report.is_good { 0 } else { daemon::EXIT_FAILED };
     if format == ReportFormat::Json {
@@ -183,22 +186,6 @@ fn check(command_line: &CommandLine) -> Result<i32, StartError> {
         eprintln!("config file ok, exiting...");
     }
     Ok(status)
-}
-
-/// Runs flows, each against a server that is this program once more.
-fn test(command_line: CommandLine) -> Result<i32, StartError> {
-    let script = match command_line.script {
-        Script::BuiltIn => None,
-        Script::File(path) => Some(path),
-        Script::StandardInput => {
-            let reason = "flows need a script that can be read more than once: give a file with -f";
-            return Err(StartError::Place(reason.to_owned()));
-        }
-    };
-    let form = command_line.report_format.map(Report::of_test).unwrap_or_default();
-    let request =
-        flows::Request { files: command_line.flow_files, script, words: command_line.words_for_server, form };
-    flows::run(&request).map_err(step("run flows"))
 }
 
 fn print_script(command_line: &CommandLine) -> Result<i32, StartError> {

@@ -8,11 +8,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::bindings::load::Define;
-use crate::bindings::load::ReportFormat;
 use crate::bindings::manual::{PARTS, Part};
 use crate::config::settings::overrides::ModuleParameter;
 use crate::config::settings::{PROCESSES_MAX, Written, listen};
-use crate::flows::ReportForm;
+use crate::flows::{ReportForm, TestRequest};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
 use crate::script::suggest::nearest;
@@ -38,7 +37,7 @@ pub struct CommandLine {
     /// Whether it runs for a test.
     pub is_trial: bool,
     /// How `-c` and `--test` report, where that is said.
-    pub report_format: Option<Report>,
+    pub report_format: Option<ReportForm>,
     /// The one entry of the manual that is asked for.
     pub manual_name: Option<String>,
     /// How many `-D`.
@@ -135,37 +134,6 @@ pub enum Script {
     StandardInput,
 }
 
-/// The form of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// For people.
-    Text,
-    /// For editors and other programs.
-    Json,
-    /// For CI servers.
-    Junit,
-}
-
-impl Report {
-    /// As `-c` reports; `None` for a form it does not have.
-    pub fn of_check(self) -> Option<ReportFormat> {
-        match self {
-            Report::Text => Some(ReportFormat::Text),
-            Report::Json => Some(ReportFormat::Json),
-            Report::Junit => None,
-        }
-    }
-
-    /// As `--test` reports.
-    pub fn of_test(self) -> ReportForm {
-        match self {
-            Report::Text => ReportForm::Tap,
-            Report::Json => ReportForm::Json,
-            Report::Junit => ReportForm::Junit,
-        }
-    }
-}
-
 /// Whether the server leaves the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attachment {
@@ -207,10 +175,24 @@ impl CommandLine {
             command_line.words_for_server.clear();
         }
         match (command_line.report_format, command_line.task) {
-            (None, _) | (_, Task::Test) => Ok(command_line),
-            (Some(report), Task::Check) if report.of_check().is_some() => Ok(command_line),
+            (_, Task::Test) if command_line.script == Script::StandardInput => {
+                Err(UsageError::script_read_once())
+            }
+            (None, _) | (_, Task::Test) | (Some(ReportForm::Text | ReportForm::Json), Task::Check) => {
+                Ok(command_line)
+            }
             _ => Err(UsageError::format_of_nothing()),
         }
+    }
+
+    /// What `--test` runs.
+    pub fn test_request(self) -> TestRequest {
+        let script = match self.script {
+            Script::File(path) => Some(path),
+            Script::BuiltIn | Script::StandardInput => None,
+        };
+        let form = self.report_format.unwrap_or_default();
+        TestRequest { files: self.flow_files, script, words: self.words_for_server, form }
     }
 
     /// What is not about the test is about the server under test.
@@ -283,6 +265,12 @@ impl UsageError {
         UsageError(
             "option --format says how -c and --test report, junit how --test does: give one of them"
                 .to_owned(),
+        )
+    }
+
+    fn script_read_once() -> UsageError {
+        UsageError(
+            "each flow reads the script again, so it cannot come from standard input: give a file".to_owned(),
         )
     }
 
@@ -387,11 +375,13 @@ const FLAGS: &[Flag] = &[
         "run the script on a quarantined message (quarantine/….sip) in one process without sockets; print \
          what would be sent"),
     long("test", Some("FILE"), |c, v| { c.task = Task::Test; c.flow_files.push(v.into()); Ok(()) },
-        "run call flows (FILE.flow, and further files behind it) against a server of their own on loopback, with the script of \
-         -f or of the flow; exit 0 when all are met, 1 when one is not, 2 when one cannot be run; docs/flows.md has the format"),
+        "run call flows (FILE.flow and further files) against a separate server on loopback, with the \
+         script of -f or of the flow; exit 0 when all succeed, 1 when one fails, 2 when one cannot be \
+         run; docs/flows.md has the format"),
     long("trial", None, |c, _| { c.is_trial = true; Ok(()) },
-        "serve as --test does: in the foreground, listening on loopback at ports the kernel chooses instead of the script's \
-         addresses, without its user, group, root and work directory, until the parent process ends"),
+        "serve as --test does: in the foreground, on loopback with ports chosen by the kernel instead of \
+         the addresses of the script, without its user, group, root and working directory, until the \
+         parent process ends"),
     long("format", Some("text|json|junit"), |c, v| { c.report_format = Some(report_format(v)?); Ok(()) },
         "how -c and --test report: text for people (TAP for --test), json for editors and CI on standard output, junit for CI \
          servers (--test)"),
@@ -470,11 +460,11 @@ const FLAGS: &[Flag] = &[
     ignored(None, Some("iuid"), Some("TEXT"), "unique id prefix: made by the server"),
 ];
 
-fn report_format(text: &str) -> Result<Report, String> {
+fn report_format(text: &str) -> Result<ReportForm, String> {
     match text {
-        "text" => Ok(Report::Text),
-        "json" => Ok(Report::Json),
-        "junit" => Ok(Report::Junit),
+        "text" => Ok(ReportForm::Text),
+        "json" => Ok(ReportForm::Json),
+        "junit" => Ok(ReportForm::Junit),
         _ => Err("text, json or junit is needed".to_owned()),
     }
 }
@@ -720,14 +710,14 @@ mod tests {
         check("--options-as man", |c| c.task = Task::Options(Form::Page));
         check("-h", |c| c.task = Task::Help);
         check("--version", |c| c.task = Task::Version);
-        check("-c --format=json", |c| (c.task, c.report_format) = (Task::Check, Some(Report::Json)));
+        check("-c --format=json", |c| (c.task, c.report_format) = (Task::Check, Some(ReportForm::Json)));
         check("--cfg-print -f x", |c| {
             (c.task, c.script) = (Task::PrintScript, Script::File("x".into()));
         });
         check("--test a.flow b.flow -f x -DA N=1 --format=junit", |c| {
             (c.task, c.script) = (Task::Test, Script::File("x".into()));
             c.flow_files = vec!["a.flow".into(), "b.flow".into()];
-            (c.foreground_letters, c.report_format) = (1, Some(Report::Junit));
+            (c.foreground_letters, c.report_format) = (1, Some(ReportForm::Junit));
             c.defines = vec![Written::new("-A", "N=1", ("N".into(), Some("1".into())))];
             c.words_for_server = ["-D", "-A", "N=1"].map(OsString::from).into();
         });
@@ -771,6 +761,10 @@ mod tests {
             ("--format=json", FORMAT_OF_NOTHING),
             ("--cfg-print --format text", FORMAT_OF_NOTHING),
             ("-c --format junit", FORMAT_OF_NOTHING),
+            (
+                "--test a.flow -f -",
+                "each flow reads the script again, so it cannot come from standard input: give a file",
+            ),
             ("--modparm=a:b:i:1", "unknown option --modparm; did you mean --modparam? -h shows all"),
             ("-x functions a b", "unknown word \"b\"; -h shows the options"),
             (

@@ -108,7 +108,7 @@ impl Blocks {
             && word.compare_exchange(free, link.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Writes the parts one behind the other; `None` when they do not fit into the chain.
+    /// Writes the parts one after the other; `None` when they do not fit into the chain.
     ///
     /// # Safety
     /// This process holds the slot, and took the chain for it.
@@ -130,7 +130,7 @@ impl Blocks {
         Some(())
     }
 
-    /// Replaces `target` by the first `size` bytes of a chain; `None` when the chain does not hold so many.
+    /// Replaces `target` by the first `size` bytes of a chain; `None` when the chain holds less.
     ///
     /// # Safety
     /// This process holds the slot.

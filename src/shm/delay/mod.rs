@@ -13,7 +13,7 @@
 //! - There is one scheduler, with rings of its own. A slot that is being moved names the record of the ring that the
 //!   push will be, so a successor knows whether the push happened: a message is moved exactly once, whatever dies.
 //! - A message leaves the queue only for a ring. A full ring leaves it where it is, and all later ones of that ring.
-//! - No process waits for another: a sender that finds no slot, or too few blocks, is told that the queue is full.
+//! - No process waits for another: a sender that finds no slot, or too few blocks, gets "full".
 
 mod blocks;
 pub(in crate::shm) mod queue;

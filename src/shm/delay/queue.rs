@@ -136,7 +136,7 @@ impl DelayQueue {
     }
 
     /// The scheduler's end, taken over from a dead predecessor if there was one. There must be only one, and its
-    /// producer must be the one its predecessor had, attached anew.
+    /// producer must be the one its predecessor had, attached again.
     pub fn scheduler(&self, producer: Producer) -> Scheduler {
         Scheduler::new(self.clone(), producer)
     }
@@ -193,7 +193,7 @@ pub(super) mod tests {
     use super::*;
     use crate::shm::{GroupPlan, Lanes, Placement, PushError, QueuePlan, Queues, Record};
 
-    /// A queue with rings of two groups behind it: `calls`, and `urgent` with two lanes.
+    /// A queue with rings of two groups after it: `calls`, and `urgent` with two lanes.
     pub(in crate::shm::delay) struct Scene {
         pub(in crate::shm::delay) queues: Queues,
         pub(in crate::shm::delay) delayed: DelayQueue,

@@ -301,7 +301,7 @@ mod tests {
         scene.delayed.slots[index].word.store(DelayState::moving(next).0, Ordering::Relaxed);
         assert_eq!(scene.scheduler().sweep(0).moved, 1);
         assert_eq!(scene.served(0), [1]);
-        // And one that died behind it.
+        // And one that died after it.
         scene.send(0, 0, &[2]).unwrap();
         assert_eq!(scene.scheduler().sweep(0).moved, 1);
         scene.delayed.slots[index].word.store(DelayState::moving(next + 1).0, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use crate::shm::memory::sync::Ordering;
 /// The waker looks for sleepers without the full fence after publishing.
 pub(crate) const NO_FENCE_IN_WAKE: bool = cfg!(mutant = "no_fence_in_wake");
 
-/// A waker that found nobody to wake gives its token back without looking again.
+/// A waker that found no sleeper gives its token back without looking again.
 pub(crate) const NAIVE_TOKEN_RETURN: bool = cfg!(mutant = "naive_token_return");
 
 /// A worker frees the record before it has noted that it holds the message.
@@ -20,7 +20,7 @@ pub(crate) const ONE_LOOK_FOR_TICKETS: bool = cfg!(mutant = "one_look_for_ticket
 /// The master frees the shard of a dead worker although its message is still to be delivered.
 pub(crate) const SHARD_FREED_TOO_EARLY: bool = cfg!(mutant = "shard_freed_too_early");
 
-/// How a record is published; pairs with the Acquire load of whoever looks for a record.
+/// How a record is published; pairs with the Acquire load of a worker that looks for a record.
 pub(crate) const PUBLISH: Ordering =
     if cfg!(mutant = "relaxed_ready") { Ordering::Relaxed } else { Ordering::Release };
 

@@ -43,7 +43,7 @@ use crate::shm::proof::mutant;
 pub const BATCH_COUNT: usize = 32;
 
 /// Bytes of all packets in an outbox: room for the largest datagram, or for a batch of two kilobytes each.
-pub const ARENA_SIZE: usize = if cfg!(loom) { 128 } else { 65_536 };
+const ARENA_SIZE: usize = if cfg!(loom) { 128 } else { 65_536 };
 
 /// Something to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +147,8 @@ impl Outboxes {
 
     /// The outbox of this process, with what a dead predecessor left there; `None` where none was planned. There must be
     /// no other process with this index, and [`may_start`](Self::may_start) said yes before this one was forked.
-    pub fn attach(&self, process: u32) -> Option<Outbox> {
-        self.memory(process).cloned().map(Outbox::attach)
+    pub fn attach(&self, process: u32) -> Option<SharedOutbox> {
+        self.memory(process).cloned().map(SharedOutbox::attach)
     }
 
     /// Packets that lie in the outbox of this process. For everybody else it is a number of a moment ago.
@@ -192,7 +192,7 @@ impl Outboxes {
             return None;
         }
         pass(Point::OutboxAdopted);
-        let outbox = Outbox::attach(self.memory(index)?.clone());
+        let outbox = SharedOutbox::attach(self.memory(index)?.clone());
         Some(Adopted { all: self, index, process, outbox })
     }
 
@@ -233,7 +233,7 @@ pub struct Adopted<'o> {
     index: u32,
     process: u32,
     /// What is to be flushed.
-    pub outbox: Outbox,
+    pub outbox: SharedOutbox,
 }
 
 impl Adopted<'_> {
@@ -247,7 +247,7 @@ impl Adopted<'_> {
 }
 
 /// The one end of an outbox.
-pub struct Outbox {
+pub struct SharedOutbox {
     memory: Memory,
     put: u64,
     sent: u64,
@@ -257,15 +257,15 @@ pub struct Outbox {
     corrupt_count: u64,
 }
 
-impl Outbox {
-    fn attach(memory: Memory) -> Outbox {
+impl SharedOutbox {
+    fn attach(memory: Memory) -> SharedOutbox {
         let (put, sent) = {
             let progress = &memory.progress[0];
             (progress.put.load(Ordering::Acquire), progress.sent.load(Ordering::Acquire))
         };
         // Behind what a predecessor left there is no room until that is sent.
         let end = if put == sent { 0 } else { ARENA_SIZE };
-        let mut outbox = Outbox { memory, put, sent, end, corrupt_count: 0 };
+        let mut outbox = SharedOutbox { memory, put, sent, end, corrupt_count: 0 };
         // More than a batch is nothing that the protocol leaves.
         if put.checked_sub(sent).is_none_or(|count| count > BATCH_COUNT as u64) {
             outbox.corrupt_count = 1;
@@ -427,12 +427,12 @@ mod tests {
         Packet { listener: 3, to: to.parse().unwrap(), bytes }
     }
 
-    fn put(outbox: &mut Outbox, text: &str) {
+    fn put(outbox: &mut SharedOutbox, text: &str) {
         outbox.put(&packet("127.0.0.1:5060", text.as_bytes())).expect("room");
     }
 
     /// What leaves, when the kernel takes so many at a time.
-    fn flushed(outbox: &mut Outbox, at_a_time: usize) -> Vec<String> {
+    fn flushed(outbox: &mut SharedOutbox, at_a_time: usize) -> Vec<String> {
         let mut left = Vec::new();
         outbox.flush(|pending| {
             let count = at_a_time.min(pending.len());

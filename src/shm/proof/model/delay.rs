@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A queue for delayed messages with a ring behind it. The counts are not part of the model.
+/// A queue for delayed messages with a ring after it. The counts are not part of the model.
 struct World {
     queues: Queues,
     delayed: DelayQueue,
@@ -20,7 +20,7 @@ struct World {
 const MESSAGES_MAX: usize = 3;
 /// The sender's number, by which the queue knows it.
 const SENDER: u32 = 1;
-/// A message of the model takes so many blocks.
+/// Number of blocks of a message in the model.
 const BLOCKS: usize = 2;
 
 fn world(slots: u32, blocks: usize) -> Arc<World> {

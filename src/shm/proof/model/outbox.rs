@@ -5,7 +5,7 @@ use loom::thread;
 use super::check;
 use crate::shm::proof::crash_point::Point;
 use crate::shm::proof::crash_point::armed::run_until;
-use crate::shm::{Outbox, Outboxes, Packet};
+use crate::shm::{Outboxes, Packet, SharedOutbox};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -39,7 +39,7 @@ impl World {
         self.flush(&mut outbox);
     }
 
-    fn flush(&self, outbox: &mut Outbox) {
+    fn flush(&self, outbox: &mut SharedOutbox) {
         outbox.flush(|pending| {
             let mut left = self.left.lock().expect("no panic while held");
             for index in 0..pending.len() {

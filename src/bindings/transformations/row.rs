@@ -1,0 +1,43 @@
+//! One row of the table of transformations.
+
+use crate::script::host::{Argument, Reading, ValueRef};
+
+/// Why a transformation yields nothing, for the log: lower case, no full stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfit(pub &'static str);
+
+/// Applies a transformation. Arguments are evaluated (`Argument::Value`); text goes to `out`, which holds neither
+/// the input nor the arguments.
+pub type Apply = fn(ValueRef<'_>, &[Argument<'_>], &mut Vec<u8>) -> Result<Reading, Unfit>;
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Transformation {
+    /// Class and name: `s.len`.
+    pub name: &'static str,
+    /// What it does, one line.
+    pub documentation: &'static str,
+    /// Fewest and most arguments.
+    pub argument_counts: (usize, usize),
+    /// Whether a null input is handed to it; otherwise null stays null.
+    pub is_for_null: bool,
+    /// Does it.
+    pub apply: Apply,
+}
+
+impl Transformation {
+    /// A transformation without arguments.
+    pub const fn new(name: &'static str, documentation: &'static str, apply: Apply) -> Transformation {
+        Transformation { name, documentation, argument_counts: (0, 0), is_for_null: false, apply }
+    }
+
+    /// With so many arguments.
+    pub const fn arguments(self, fewest: usize, most: usize) -> Transformation {
+        Transformation { argument_counts: (fewest, most), ..self }
+    }
+
+    /// Handed null inputs too.
+    pub const fn takes_null(self) -> Transformation {
+        Transformation { is_for_null: true, ..self }
+    }
+}
