@@ -27,7 +27,7 @@ use crate::routing::continuation::{Continuation, Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
 use crate::routing::envelope::{Envelope, Incoming};
 use crate::routing::outbox::{Egress, Outbox};
-use crate::routing::relay_failure::RelayFailure;
+use crate::routing::sending::RelayFailure;
 use crate::routing::services::StoredPlace;
 use crate::script::ast::RouteKind;
 use crate::script::host::ValueRef;

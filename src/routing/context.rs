@@ -23,7 +23,6 @@ use crate::sip::{Edits, Message, write};
 use super::branches::Branches;
 use super::on_send::{Leaving, OnSend};
 use super::outbox::Egress;
-use super::outgoing::{NotSent, Outgoing};
 use super::stores::{AvpStore, VariableStore};
 use super::xavps::{Naming, XavpStore};
 use crate::config::settings::{FullPolicy, GroupSetting, Order, Settings};
@@ -281,7 +280,7 @@ pub struct Context<'m> {
     pub process: &'m mut ProcessState,
     pub(crate) forward_count: u32,
     /// Something was put into the outbox for this message, and may lie there.
-    has_put: bool,
+    pub(super) has_put: bool,
     pub(crate) leaving: Option<Leaving>,
     script: &'m dyn ScriptView,
     settings: &'m Settings,
@@ -511,33 +510,6 @@ impl<'m> Context<'m> {
         Delegation::Refused
     }
 
-    /// Lets a message leave: with others where more wait for this process. What others do who wait for a lock held here,
-    /// they do after it has left.
-    pub(super) fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
-        if self.process.held_locks > 0 {
-            return self.send(outgoing);
-        }
-        self.has_put = true;
-        self.process.ports.egress.put(outgoing)
-    }
-
-    /// Lets a message leave now, and says what the kernel says.
-    pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
-        self.process.ports.egress.send(outgoing)
-    }
-
-    /// Lets everything leave that was put: for whoever is about to wait.
-    pub fn flush(&mut self) {
-        self.process.ports.egress.flush();
-    }
-
-    /// What was put for this message leaves: another process may act on it from now on, and send.
-    pub(super) fn flush_own(&mut self) {
-        if std::mem::take(&mut self.has_put) {
-            self.flush();
-        }
-    }
-
     fn hand_over(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
         self.flush_own();
         let placement = self.placement(group);
@@ -691,6 +663,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::config::settings::listen::SystemResolver;
+    use crate::routing::outgoing::{NotSent, Outgoing};
     use crate::telemetry::counters::CountNothing;
     use crate::telemetry::log::Sink;
     use crate::telemetry::process_identity::ProcessKind;

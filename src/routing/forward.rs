@@ -10,7 +10,7 @@ use std::io::Write;
 use super::context::{Context, Target};
 use super::next_hop::DEFAULT_PORT;
 use super::outgoing::Outgoing;
-use super::relay_failure::RelayFailure;
+use super::sending::RelayFailure;
 use crate::sip::branch::Branch;
 use crate::sip::via::ViaStamp;
 use crate::sip::{Edits, validate, write};
@@ -28,7 +28,7 @@ impl Context<'_> {
         let mut out = std::mem::take(&mut self.process.output);
         let composed = self.compose_request(flow, &mut out);
         let sent = composed.and_then(|()| match self.may_leave(flow, &mut out) {
-            true => self.send_out(&Outgoing { flow, bytes: &out }),
+            true => self.send(&Outgoing { flow, bytes: &out }),
             false => Err(RelayFailure::Withheld(flow.to())),
         });
         self.process.output = out;
@@ -43,13 +43,13 @@ impl Context<'_> {
     pub fn send_as_received(&mut self, target: Target<'_>) -> Result<(), RelayFailure> {
         let received_uri = self.message.request_line().map(|line| line.uri).unwrap_or_default();
         let flow = self.flow_to(target, received_uri)?;
-        self.send_out(&Outgoing { flow, bytes: self.datagram.bytes })
+        self.send(&Outgoing { flow, bytes: self.datagram.bytes })
     }
 
     /// Sends any bytes to where a URI leads.
     pub fn send_bytes(&mut self, uri: &[u8], bytes: &[u8]) -> Result<(), RelayFailure> {
         let flow = self.flow_to_uri(uri)?;
-        self.send_out(&Outgoing { flow, bytes })
+        self.send(&Outgoing { flow, bytes })
     }
 
     /// Writes the request as it is sent on by this flow into `out`: with our Via on top and the script's changes made.
@@ -113,7 +113,7 @@ impl Context<'_> {
         out.clear();
         let written = edited.and_then(|()| write::message(&self.message, &edits, &mut out));
         let sent = match written {
-            Ok(()) if self.may_leave(flow, &mut out) => self.put_out(&Outgoing { flow, bytes: &out }),
+            Ok(()) if self.may_leave(flow, &mut out) => self.put(&Outgoing { flow, bytes: &out }),
             Ok(()) => Err(RelayFailure::Withheld(flow.to())),
             Err(error) => Err(error.into()),
         };

@@ -11,7 +11,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use super::context::{Context, Target};
-use super::relay_failure::RelayFailure;
+use super::sending::RelayFailure;
 use crate::config::settings::{ListenerSetting, parse_address};
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::via::{Rport, Via};

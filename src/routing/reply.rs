@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::context::Context;
 use super::next_hop::DEFAULT_PORT;
 use super::outgoing::Outgoing;
-use super::relay_failure::RelayFailure;
+use super::sending::RelayFailure;
 use crate::sip::branch::ToTag;
 use crate::sip::overload::Overload;
 use crate::sip::validate::{self, Fault, ValidationRules};
@@ -61,7 +61,7 @@ impl Context<'_> {
     fn answer(&mut self, reply: &Reply<'_>) -> Result<(), RelayFailure> {
         let mut out = std::mem::take(&mut self.process.output);
         let composed = self.compose_reply(reply, &mut out);
-        let sent = composed.and_then(|flow| self.put_out(&Outgoing { flow, bytes: &out }));
+        let sent = composed.and_then(|flow| self.put(&Outgoing { flow, bytes: &out }));
         self.process.output = out;
         if !reply.body.is_empty() {
             self.reply_body = None;

@@ -38,6 +38,7 @@ pub const AWAY_FROM_HOME: &[(&str, &str)] = &[
     ("src/flows/runner.rs: send_to", "the peer of a flow is a client, and no part of the server"),
     ("src/process/start/confinement.rs: SharedMapping::create", "asks what the system does with such memory"),
     ("src/shm/delay/queue.rs: Plan::default", "a segment of its own"),
+    ("src/shm/queue/outbox.rs: Plan::default", "a segment of its own"),
     ("src/shm/queue/queues.rs: Plan::default", "a segment of its own"),
     ("src/shm/tables/counter.rs: Plan::default", "a segment of its own"),
     ("src/shm/tables/lock_table.rs: Plan::default", "a segment of its own"),

@@ -13,7 +13,7 @@ use super::super::variables::network::listener_at;
 use super::super::variables::request::parse_port;
 use super::Function;
 use crate::routing::context::{Context, Target};
-use crate::routing::relay_failure::RelayFailure;
+use crate::routing::sending::RelayFailure;
 use crate::telemetry::log::Level;
 
 /// The table.

@@ -1,4 +1,4 @@
-//! Why a message was not answered or not sent on.
+//! How what is composed for the message in hand leaves, and why it may not.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -79,16 +79,33 @@ impl From<EditError> for RelayFailure {
 }
 
 impl Context<'_> {
-    /// Replies leave with others where more is to do; nobody waits for what the kernel says to them.
-    pub(super) fn put_out(&mut self, outgoing: &Outgoing<'_>) -> Result<(), RelayFailure> {
-        let put = self.put(outgoing);
+    /// Replies leave with others where more is to do; nobody waits for what the kernel says to them. What others do who
+    /// wait for a lock held here, they do after it has left.
+    pub(super) fn put(&mut self, outgoing: &Outgoing<'_>) -> Result<(), RelayFailure> {
+        if self.process.held_locks > 0 {
+            return self.send(outgoing);
+        }
+        self.has_put = true;
+        let put = self.process.ports.egress.put(outgoing);
         put.map_err(|not_sent| self.not_sent(outgoing, not_sent))
     }
 
     /// Requests leave at once: a script that is told that one did not may try another way.
-    pub(super) fn send_out(&mut self, outgoing: &Outgoing<'_>) -> Result<(), RelayFailure> {
-        let sent = self.send(outgoing);
+    pub(super) fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), RelayFailure> {
+        let sent = self.process.ports.egress.send(outgoing);
         sent.map_err(|not_sent| self.not_sent(outgoing, not_sent))
+    }
+
+    /// Lets everything leave that was put: for whoever is about to wait.
+    pub fn flush(&mut self) {
+        self.process.ports.egress.flush();
+    }
+
+    /// What was put for this message leaves: another process may act on it from now on, and send.
+    pub(super) fn flush_own(&mut self) {
+        if std::mem::take(&mut self.has_put) {
+            self.flush();
+        }
     }
 
     #[cold]
