@@ -604,7 +604,7 @@ impl Master {
         for index in 0..self.current.children.len() {
             self.tell_supervisor(index, Event::TimePassed);
             if self.current.children[index].has_left_something {
-                self.current.children[index].has_left_something = !self.hand_over(index);
+                self.current.children[index].has_left_something = !self.current.hand_over(index);
             }
         }
         match self.current.phase {
@@ -615,21 +615,6 @@ impl Master {
             Phase::Ending { .. } => self.send_all(Signal::SIGKILL),
             _ => {}
         }
-    }
-
-    /// A successor that lives serves what its predecessor held; without one colleagues take it: first they send what it was
-    /// to send, then they process what it held. Whether nothing is left.
-    fn hand_over(&mut self, index: usize) -> bool {
-        let Generation { heritage, repair, children, .. } = &mut self.current;
-        let child = &children[index];
-        if child.process.is_some() {
-            return true;
-        }
-        let has_unsent = heritage.outboxes.abandon(child.place);
-        if has_unsent {
-            repair.wake_all();
-        }
-        !has_unsent && repair.hand_over(&child.role)
     }
 
     /// Says aloud when workers of a group do not hold, and when all of them do again.

@@ -34,6 +34,7 @@ pub const UNUSED_ITEMS: &[(&str, &str)] = &[
     ("src/shm/delay/queue.rs: free_blocks", "tests/delay_kill.rs looks for what is lost"),
     ("src/shm/proof/crash_point.rs: OF_RINGS", "tests/ring_kill.rs goes through all of them"),
     ("src/shm/proof/crash_point.rs: OF_DELAYS", "tests/delay_kill.rs goes through all of them"),
+    ("src/shm/proof/crash_point.rs: OF_OUTBOXES", "tests/outbox_kill.rs goes through all of them"),
     ("src/shm/proof/crash_point.rs: point_of_exit_status", "the kill tests ask where a process ended"),
     ("src/shm/tables/lock_table.rs: is_held_by", "tests/table_kill.rs asks who died with a lock"),
     ("src/shm/queue/producer.rs: occupied", "tests/ring_kill.rs looks for what is left in rings"),
