@@ -15,6 +15,7 @@ use sworker::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata};
 use sworker::routing::envelope::{Envelope, Incoming};
 use sworker::routing::outbox::Outbox;
 use sworker::routing::outgoing::{NotSent, Outgoing};
+use sworker::routing::work::Work;
 use sworker::sip::branch::Secret;
 use sworker::telemetry::counters::CountNothing;
 use sworker::telemetry::log::Log;
@@ -119,7 +120,8 @@ fn message_costs(criterion: &mut Criterion) {
     let mut receiver = engine(ProcessKind::Receiver);
     group.bench_function("receive and delegate", |bencher| bencher.iter(|| receiver.receive(&datagram)));
     let mut worker = engine(ProcessKind::Worker { group: 0 });
-    group.bench_function("process and answer", |bencher| bencher.iter(|| worker.process(&datagram, b"", 0)));
+    let work = Work::Message { incoming: datagram, xdata: b"" };
+    group.bench_function("process and answer", |bencher| bencher.iter(|| worker.perform(&work, 0)));
     group.finish();
 }
 

@@ -30,7 +30,8 @@ use pipeline::{OPTIONS, Pipeline, QUEUE_SIZE, SCRIPT, datagram, queues};
 use stock::{STOCK, WarmProgram};
 use sworker::process::roles::receiver::RingDelegate;
 use sworker::routing::delegation::{Delegate, Delegation, GroupIndex};
-use sworker::routing::envelope::{Envelope, Incoming};
+use sworker::routing::envelope::Incoming;
+use sworker::routing::work::Work;
 use sworker::shm::{Consumer, Placement};
 
 /// Messages in one bench. Many, so that what is not part of a message does not count.
@@ -61,8 +62,8 @@ impl HandOff {
         assert_eq!(delegation, Delegation::Delegated);
         self.delegate.wake();
         let delivery = self.consumer.next().expect("the message that was handed over");
-        let envelope = Envelope::decode(delivery.meta()).expect("what we wrote can be read");
-        let size = black_box(Incoming { bytes: delivery.body(), envelope }).bytes.len();
+        let work = Work::decode(delivery.meta(), delivery.body(), delivery.xdata());
+        let size = black_box(work.expect("what we wrote can be read")).incoming().bytes.len();
         delivery.finish();
         size
     }

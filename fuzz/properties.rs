@@ -14,7 +14,8 @@ use sworker::control::protocol;
 use sworker::modules::MODULES;
 use sworker::routing::continuation::Continuation;
 use sworker::routing::delegation::Xdata;
-use sworker::routing::envelope::Envelope;
+use sworker::routing::envelope::{ENVELOPE_SIZE, Envelope};
+use sworker::routing::work::Work;
 use sworker::script::check::check;
 use sworker::script::parser::{ParseOptions, parse};
 use sworker::script::source::SourceMap;
@@ -265,9 +266,13 @@ pub fn answer_line(bytes: &[u8]) {
 
 /// What a crashed process left in shared memory is read as it was written, or refused.
 pub fn decode_record(bytes: &[u8]) {
-    let (head, rest) = bytes.split_at(bytes.len().min(sworker::routing::envelope::CIRCUMSTANCES_SIZE));
-    if let Ok(envelope) = Envelope::decode(head) {
+    let (head, rest) = bytes.split_at(bytes.len().min(ENVELOPE_SIZE));
+    if let Ok(envelope) = head.try_into().map_err(drop).and_then(|head| Envelope::decode(head).map_err(drop))
+    {
         assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+    }
+    if let Ok(Work::Resumed { continuation, .. }) = Work::decode(bytes, b"", b"") {
+        assert!(continuation.avps().count() + continuation.xavps().count() <= bytes.len());
     }
     for part in [bytes, rest] {
         if let Ok(continuation) = Continuation::decode(part) {

@@ -18,7 +18,9 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use sworker::shm::proof::crash_point::Point;
-use sworker::shm::{BATCH_COUNT, CounterBlock, Counters, Outboxes, Packet, PutError, SharedOutbox};
+use sworker::shm::{
+    BATCH_COUNT, CounterBlock, Counters, Outboxes, Owner, Packet, PutError, SharedOutbox, Tended,
+};
 use sworker::sys::process::{
     DeadChild, ExitStatus, Fork, ProcessId, SingleThreaded, exit_now, fork, kill, try_wait_any, wait_any,
 };
@@ -191,7 +193,7 @@ impl Parent {
         }
         self.deaths += 1;
         self.children[index] = None;
-        self.world.outboxes.after_death(index as u32);
+        self.world.outboxes.after_death(Owner::new(0, index as u32));
         self.is_left_to_others[index] = self.random.next().is_multiple_of(2);
         Ok(())
     }

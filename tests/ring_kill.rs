@@ -370,14 +370,14 @@ fn process(world: &World<'_>, index: u32, delivery: Delivery<'_>, random: &mut R
         exit_now(EXIT_CORRUPT);
     }
     if world.scenario.lanes == Lanes::Ordered {
-        begin_in_order(world, message, delivery.attempts());
+        begin_in_order(world, message, delivery.earlier_attempts() + 1);
     }
     let attempts = world.attempts.block(index);
-    attempts.set(message, attempts.value(message).max(u64::from(delivery.attempts())));
+    attempts.set(message, attempts.value(message).max(u64::from(delivery.earlier_attempts() + 1)));
     if world.is_poison(message) {
         exit_now(EXIT_POISONED);
     }
-    if delivery.attempts() == 1 && world.processed.sum(message) != 0 {
+    if delivery.earlier_attempts() == 0 && world.processed.sum(message) != 0 {
         exit_now(EXIT_ILLEGAL_DUPLICATE);
     }
     let wait = world.longest_wait.block(index);

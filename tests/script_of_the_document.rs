@@ -16,6 +16,7 @@ use sworker::routing::delegation::{Delegate, Delegation, GroupIndex};
 use sworker::routing::envelope::{Envelope, Incoming};
 use sworker::routing::outbox::Outbox;
 use sworker::routing::outgoing::{NotSent, Outgoing};
+use sworker::routing::work::Work;
 use sworker::shm::Placement;
 use sworker::sip::branch::Secret;
 use sworker::telemetry::counters::{Count, CounterId};
@@ -151,7 +152,7 @@ impl Process {
     }
 
     fn process(&mut self, text: &str, xdata: &[u8]) {
-        self.engine.process(&datagram(text.as_bytes()), xdata, 0);
+        self.engine.perform(&Work::Message { incoming: datagram(text.as_bytes()), xdata }, 0);
     }
 
     fn sent(&self) -> Vec<(SocketAddr, String)> {

@@ -12,6 +12,7 @@ use sworker::routing::delegation::Delegate;
 use sworker::routing::envelope::{Envelope, Incoming};
 use sworker::routing::outbox::Outbox;
 use sworker::routing::outgoing::{NotSent, Outgoing};
+use sworker::routing::work::Work;
 use sworker::shm::{Consumer, GroupPlan, QueuePlan, Queues};
 use sworker::sip::branch::Secret;
 use sworker::telemetry::counters::CountNothing;
@@ -114,16 +115,15 @@ impl Pipeline {
         self.receiver.receive(datagram);
         self.receiver.after_batch();
         if let Some(delivery) = self.consumer.next() {
-            let envelope = Envelope::decode(delivery.meta()).expect("what we wrote can be read");
-            let datagram = Incoming { bytes: delivery.body(), envelope };
-            self.worker.process(&datagram, delivery.xdata(), delivery.attempts());
+            let work = Work::decode(delivery.meta(), delivery.body(), delivery.xdata());
+            self.worker.perform(&work.expect("what we wrote can be read"), delivery.earlier_attempts());
             delivery.finish();
         }
     }
 
     /// One message that the worker has in hand already.
     pub fn reply(&mut self, datagram: &Incoming<'_>) {
-        self.worker.process(datagram, b"", 0);
+        self.worker.perform(&Work::Message { incoming: *datagram, xdata: b"" }, 0);
     }
 
     /// Lets one message take this way and checks that it was answered.

@@ -1,27 +1,28 @@
-//! Where scripts are played for tests: a script and messages go in; what was sent, delegated, counted and logged
+//! The engine, run on scripts of tests: a script and messages go in; what was sent, delegated, counted and logged
 //! comes out. No process, no socket, no clock.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::script::ast::RouteKind;
-use crate::script::host::{Place, Position, Reading};
-use crate::script::interpreter::{Interpreter, Verdict};
-use crate::sip::Message;
-use crate::sip::branch::Secret;
-
+use super::perform::{Engine, EngineParts};
 use crate::bindings::load::{LoadRequest, Loaded, Root, load};
 use crate::bindings::module::{Module, ModuleEntry};
 use crate::config::settings::listen::Resolver;
-use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX};
-use crate::routing::continuation::{Continuation, Interruption, Resume};
+use crate::routing::context::{Context, Phase};
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::{Envelope, Incoming};
-use crate::routing::outbox::{Egress, Outbox};
+use crate::routing::outbox::Outbox;
 use crate::routing::outgoing::{NotSent, Outgoing};
+use crate::routing::work::Work;
+use crate::script::catalog::{Catalog, KeyShape};
+use crate::script::host::{Place, Position, Reading};
+use crate::shm::Placement;
+use crate::sip::Message;
+use crate::sip::branch::Secret;
+use crate::sip::message::Limits;
 use crate::telemetry::counters::{Count, CounterId};
 use crate::telemetry::log::{Level, Log, Sink};
 use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
@@ -38,8 +39,8 @@ pub struct Sent {
     pub text: String,
 }
 
-/// A message that was delegated: index of the group, and the extra value as it travels.
-pub type Delegated = (u16, Vec<u8>);
+/// A message that was delegated: index of the group, the message, and the extra value as it travels.
+pub type Delegated = (u16, Vec<u8>, Vec<u8>);
 
 /// A request that was handed on to a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,20 +57,15 @@ pub struct HandedOn {
     pub xdata: Vec<u8>,
 }
 
-/// A script, the process that runs it, and everything it did.
+/// A script, the engine that runs it, and everything it did.
 pub struct ScriptHarness {
-    /// The script.
-    pub loaded: Loaded,
     /// What the answer to the next delegation is.
     pub answer: Rc<Cell<Delegation>>,
     /// Where the next message comes from.
     pub source: SocketAddr,
-    process: ProcessState,
-    sent: Rc<RefCell<Vec<Sent>>>,
-    delegated: Rc<RefCell<Vec<Delegated>>>,
-    suspended: Rc<RefCell<Vec<HandedOn>>>,
-    log: Rc<RefCell<Vec<u8>>>,
-    counts: Rc<RefCell<HashMap<u32, u64>>>,
+    engine: Engine,
+    pub(super) recorded: Recorder,
+    pub(super) log: Rc<RefCell<Vec<u8>>>,
 }
 
 /// Where messages come from.
@@ -78,7 +74,7 @@ pub const SOURCE: &str = "127.0.0.1:17070";
 pub const LISTENER: &str = "127.0.0.1:17060";
 /// When they arrive.
 pub const RECEIVED_NS: u64 = 1_795_397_110_614_143_001;
-/// Process id of the stage.
+/// Process id of the harness.
 pub const PID: u32 = 4711;
 
 /// A request with little in it.
@@ -156,43 +152,31 @@ impl ScriptHarness {
         ScriptHarness::of_kind(modules, script, ProcessKind::Worker { group: 0 })
     }
 
-    fn of_kind(modules: &'static [ModuleEntry], script: &str, kind: ProcessKind) -> ScriptHarness {
+    pub(super) fn of_kind(modules: &'static [ModuleEntry], script: &str, kind: ProcessKind) -> ScriptHarness {
         let loaded = match load(request(modules, script)) {
             Ok(loaded) => loaded,
             Err(rejected) => panic!("{}", rejected.errors.concat()),
         };
-        let sent = Rc::default();
-        let delegated = Rc::default();
-        let suspended = Rc::default();
-        let log = Rc::default();
-        let counts = Rc::default();
         let answer = Rc::new(Cell::new(Delegation::Delegated));
-        let delegate: Box<dyn Delegate> = Box::new(Recorded {
-            answer: Rc::clone(&answer),
-            delegated: Rc::clone(&delegated),
-            suspended: Rc::clone(&suspended),
-        });
-        let ports = Ports {
-            egress: Egress::new(Box::new(Sending(Rc::clone(&sent)))),
-            delegate: (kind == ProcessKind::Receiver).then_some(delegate),
-            counters: Box::new(Counting(Rc::clone(&counts))),
-            log: Rc::new(Log::new(Sink::Memory(Rc::clone(&log)), Level::Debug)),
+        let recorded = Recorder { answer: Rc::clone(&answer), done: Rc::default() };
+        let recorder = || Box::new(recorded.clone());
+        let log = Rc::default();
+        let engine = Engine::new(EngineParts {
             shared: loaded.registry.shared_state(2).expect("memory"),
-        };
-        let identity = ProcessIdentity { index: 1, pid: PID, kind };
-        let process =
-            ProcessState::new(identity, ports, Secret::new([7; 16]), loaded.registry.first_variables());
-        ScriptHarness {
-            loaded,
-            answer,
-            source: address(SOURCE),
-            process,
-            sent,
-            delegated,
-            suspended,
-            log,
-            counts,
-        }
+            loaded: Rc::new(loaded),
+            outbox: recorder(),
+            delegate: (kind == ProcessKind::Receiver).then(|| recorder() as Box<dyn Delegate>),
+            counters: recorder(),
+            log: Rc::new(Log::new(Sink::Memory(Rc::clone(&log)), Level::Debug)),
+            process: ProcessIdentity { index: 1, pid: PID, kind },
+            secret: Secret::new([7; 16]),
+        });
+        ScriptHarness { answer, source: address(SOURCE), engine, recorded, log }
+    }
+
+    /// The script.
+    pub fn loaded(&self) -> &Loaded {
+        &self.engine.loaded
     }
 
     /// Every mistake in a script that must not load.
@@ -203,59 +187,51 @@ impl ScriptHarness {
         }
     }
 
-    /// Runs `request_route` or `reply_route` on a message from [`SOURCE`].
-    pub fn receive(&mut self, message: &str) -> Verdict {
-        let kind = if message.starts_with("SIP/") { RouteKind::Reply } else { RouteKind::Request };
-        self.run(message, Phase::Routing, kind, "")
+    /// Gives a message from [`SOURCE`] to the engine, as a receiver or a worker does.
+    pub fn receive(&mut self, message: &str) {
+        match self.engine.identity().kind {
+            ProcessKind::Receiver => {
+                self.engine.receive(&Incoming { bytes: message.as_bytes(), envelope: self.envelope() })
+            }
+            _ => self.process(message, b"", 0),
+        }
+        self.engine.after_batch();
     }
 
-    /// Runs `event_route[core:pre-routing]`.
-    pub fn pre_route(&mut self, message: &str) -> Verdict {
-        self.run(message, Phase::PreRouting, RouteKind::Event, "core:pre-routing")
+    /// Gives it a message that was delegated.
+    pub fn process(&mut self, message: &str, xdata: &[u8], earlier_attempts: u32) {
+        let incoming = Incoming { bytes: message.as_bytes(), envelope: self.envelope() };
+        self.engine.perform(&Work::Message { incoming, xdata }, earlier_attempts);
     }
 
-    /// The lines that wait for a reply when `request_route` has run.
-    pub fn reply_headers_after(&mut self, message: &str) -> String {
-        self.play(message, Phase::Routing, RouteKind::Request, "").1
-    }
-
-    fn run(&mut self, message: &str, phase: Phase, kind: RouteKind, name: &str) -> Verdict {
-        self.play(message, phase, kind, name).0
-    }
-
-    fn play(&mut self, message: &str, phase: Phase, kind: RouteKind, name: &str) -> (Verdict, String) {
-        let route = self.loaded.program.route(kind, name.as_bytes()).expect("the script has this route");
-        let mut interpreter = Interpreter::new(self.loaded.limits);
-        let datagram = datagram(message.as_bytes(), self.source);
-        let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
-        self.process.message_number += 1;
-        let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
-        let context = Context::new(datagram, parsed, phase, &self.loaded.registry, &mut self.process);
-        let mut context = context.with_rewrites(&rewrites);
-        let verdict = interpreter.run(&self.loaded.program, route, &mut context);
-        let reply_headers = String::from_utf8_lossy(&context.reply_headers).into_owned();
-        context.finish();
-        (verdict, reply_headers)
+    fn envelope(&self) -> Envelope {
+        Envelope {
+            source: self.source,
+            destination: self.loaded().settings().listeners[0].address,
+            listener: 0,
+            transport: Transport::Udp,
+            received_at_ns: RECEIVED_NS,
+        }
     }
 
     /// Reads a variable as it stands before any route: `None` for null. Integers are shown as `123`.
     pub fn read(&mut self, written: &str, message: &str) -> Option<String> {
-        self.process.message_number += 1;
-        let datagram = datagram(message.as_bytes(), self.source);
-        let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
+        let incoming = Incoming { bytes: message.as_bytes(), envelope: self.envelope() };
+        let grammar = &self.loaded().settings().grammar;
+        let parsed = Message::parse_within(incoming.bytes, &Limits::DEFAULT, grammar).expect("a message");
         let (name, key, position) = split(written);
-        let registry = &mut self.loaded.registry;
+        let Engine { loaded, state, .. } = &mut self.engine;
+        state.message_number += 1;
+        let registry = &mut Rc::get_mut(loaded).expect("only the engine holds it").registry;
         let shape = match key {
-            Some(key) => crate::script::catalog::KeyShape::Literal(key.as_bytes()),
-            None => crate::script::catalog::KeyShape::None,
+            Some(key) => KeyShape::Literal(key.as_bytes()),
+            None => KeyShape::None,
         };
-        let variable = crate::script::catalog::Catalog::variable(registry, name, shape)
+        let variable = Catalog::variable(registry, name, shape)
             .unwrap_or_else(|complaint| panic!("${written}: {}", complaint.message));
-        let context =
-            Context::new(datagram, parsed, Phase::Routing, &self.loaded.registry, &mut self.process);
+        let context = Context::new(incoming, parsed, Phase::Routing, registry, state);
         let mut out = Vec::new();
         let reading = context.read(Place { variable, key: b"", position }, &mut out);
-        context.finish();
         match reading {
             Reading::Null => None,
             Reading::Integer(number) => Some(number.to_string()),
@@ -265,7 +241,7 @@ impl ScriptHarness {
 
     /// What was sent since the last time.
     pub fn sent(&mut self) -> Vec<Sent> {
-        self.sent.take()
+        self.recorded.done.sent.take()
     }
 
     /// The one message that was sent since the last time.
@@ -277,35 +253,19 @@ impl ScriptHarness {
 
     /// What was delegated since the last time.
     pub fn delegated(&mut self) -> Vec<Delegated> {
-        self.delegated.take()
+        self.recorded.done.delegated.take()
     }
 
     /// What was handed on since the last time.
     pub fn suspended(&mut self) -> Vec<HandedOn> {
-        self.suspended.take()
+        self.recorded.done.suspended.take()
     }
 
-    /// Goes on with a request in the route it was handed on to.
-    pub fn go_on(&mut self, suspended: &HandedOn) -> Verdict {
-        let continuation = Continuation::decode(&suspended.continuation).expect("it was just written");
-        let mut interpreter = Interpreter::new(self.loaded.limits);
-        let datagram = datagram(&suspended.message, self.source);
-        let parsed = Message::parse(datagram.bytes).expect("the message can be parsed");
-        let mut context =
-            Context::new(datagram, parsed, Phase::Routing, &self.loaded.registry, &mut self.process);
-        context.restore(&continuation);
-        let program = &self.loaded.program;
-        let verdict = match continuation.goal {
-            Resume::Route(name) => {
-                let route = program.route(RouteKind::Named, name).expect("there is this route");
-                interpreter.run(program, route, &mut context)
-            }
-            Resume::After(Interruption { point, .. }) => {
-                interpreter.resume(program, point, &mut context).expect("it was interrupted there")
-            }
-        };
-        context.finish();
-        verdict
+    /// Goes on with a request that was suspended.
+    pub fn go_on(&mut self, suspended: &HandedOn) {
+        let incoming = Incoming { bytes: &suspended.message, envelope: self.envelope() };
+        let work = Work::of_message(incoming, &suspended.continuation, &suspended.xdata);
+        self.engine.perform(&work.expect("it was just written"), 0);
     }
 
     /// What was logged since the last time.
@@ -315,8 +275,8 @@ impl ScriptHarness {
 
     /// How often something was counted.
     pub fn count(&self, name: &str) -> u64 {
-        let counter = self.loaded.registry.counter(name).expect("there is such a counter");
-        self.counts.borrow().get(&counter.0).copied().unwrap_or(0)
+        let counter = self.loaded().registry.counter(name).expect("there is such a counter");
+        self.recorded.sum(counter)
     }
 }
 
@@ -331,14 +291,16 @@ pub fn check_tables<M: Module>() {
         names.push(format!("{kind} {name}"));
     };
     check_documentation("module", M::NAME, M::DOCUMENTATION);
-    for row in M::FUNCTIONS {
-        for name in row.aliases.iter().chain([&row.name]) {
+    for row in M::FUNCTIONS.iter().map(|entry| entry.row) {
+        for name in row.names() {
             let count = row.parameters.len();
             check_documentation("function", &format!("{name} with {count}"), row.documentation);
         }
     }
     M::PARAMETERS.iter().for_each(|row| check_documentation("parameter", row.name, row.documentation));
-    M::VARIABLES.iter().for_each(|row| check_documentation("variable", row.name, row.documentation));
+    for row in M::VARIABLES.iter().map(|entry| entry.row) {
+        check_documentation("variable", row.name, row.documentation);
+    }
     for row in M::COUNTERS {
         check_documentation("counter", &row.name, &row.documentation);
         assert!(row.name.starts_with(&format!("{}.", M::NAME)), "{}", row.name);
@@ -377,17 +339,6 @@ fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-fn datagram(bytes: &[u8], source: SocketAddr) -> Incoming<'_> {
-    let envelope = Envelope {
-        source,
-        destination: address(LISTENER),
-        listener: 0,
-        transport: Transport::Udp,
-        received_at_ns: RECEIVED_NS,
-    };
-    Incoming { bytes, envelope }
-}
-
 /// `name`, `name(key)`, `name(key)[index]`.
 fn split(written: &str) -> (&str, Option<&str>, Position) {
     let (rest, position) = match written.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
@@ -401,40 +352,49 @@ fn split(written: &str) -> (&str, Option<&str>, Position) {
     }
 }
 
-struct Sending(Rc<RefCell<Vec<Sent>>>);
+/// Everything that left the process.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) sent: RefCell<Vec<Sent>>,
+    pub(super) delegated: RefCell<Vec<Delegated>>,
+    pub(super) woken: Cell<u32>,
+    suspended: RefCell<Vec<HandedOn>>,
+    counts: RefCell<HashMap<CounterId, u64>>,
+}
 
-impl Outbox for Sending {
+/// Every way out of the engine.
+#[derive(Clone)]
+pub(super) struct Recorder {
+    answer: Rc<Cell<Delegation>>,
+    pub(super) done: Rc<Done>,
+}
+
+impl Outbox for Recorder {
     fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
         let Outgoing { flow: Flow::Datagram { listener, to }, bytes } = *outgoing;
         let text = String::from_utf8_lossy(bytes).into_owned();
-        self.0.borrow_mut().push(Sent { listener, to, text });
+        self.done.sent.borrow_mut().push(Sent { listener, to, text });
         Ok(())
     }
 }
 
-struct Recorded {
-    answer: Rc<Cell<Delegation>>,
-    delegated: Rc<RefCell<Vec<Delegated>>>,
-    suspended: Rc<RefCell<Vec<HandedOn>>>,
-}
-
-impl Delegate for Recorded {
+impl Delegate for Recorder {
     fn delegate(
         &mut self,
         group: GroupIndex,
-        _: crate::shm::Placement,
-        _: &Incoming<'_>,
+        _: Placement,
+        incoming: &Incoming<'_>,
         xdata: &[u8],
     ) -> Delegation {
         if self.answer.get() == Delegation::Delegated {
-            self.delegated.borrow_mut().push((group.0, xdata.to_vec()));
+            self.done.delegated.borrow_mut().push((group.0, incoming.bytes.to_vec(), xdata.to_vec()));
         }
         self.answer.get()
     }
 
-    fn suspend(&mut self, group: GroupIndex, _: crate::shm::Placement, onward: &Suspended<'_>) -> Delegation {
+    fn suspend(&mut self, group: GroupIndex, _: Placement, onward: &Suspended<'_>) -> Delegation {
         if self.answer.get() == Delegation::Delegated {
-            self.suspended.borrow_mut().push(HandedOn {
+            self.done.suspended.borrow_mut().push(HandedOn {
                 group: group.0,
                 delay: onward.delay,
                 message: onward.datagram.bytes.to_vec(),
@@ -447,20 +407,20 @@ impl Delegate for Recorded {
 
     fn count_refused(&mut self, _: GroupIndex) {}
 
-    fn wake(&mut self) {}
+    fn wake(&mut self) {
+        self.done.woken.set(self.done.woken.get() + 1);
+    }
 }
 
-struct Counting(Rc<RefCell<HashMap<u32, u64>>>);
-
-impl Count for Counting {
+impl Count for Recorder {
     fn add(&self, counter: CounterId, amount: u64) {
-        let mut counts = self.0.borrow_mut();
-        let count = counts.entry(counter.0).or_default();
+        let mut counts = self.done.counts.borrow_mut();
+        let count = counts.entry(counter).or_default();
         *count = count.wrapping_add(amount);
     }
 
     fn sum(&self, counter: CounterId) -> u64 {
-        self.0.borrow().get(&counter.0).copied().unwrap_or(0)
+        self.done.counts.borrow().get(&counter).copied().unwrap_or(0)
     }
 }
 

@@ -1,12 +1,12 @@
 //! One message through one phase.
 //!
 //! ```text
-//!  receive   read ─► pre-routing ──drop──► done (delegated, or not wanted)
-//!                        │
-//!  process   read ───────┴─► request_route          a negative end is a warning
-//!            set xdata   └─► reply_route ─► sent on by its Via unless dropped or not above 0
+//!  receive            read ─► pre-routing ──drop──► done (delegated, or not wanted)
+//!                                 │
+//!  perform  message   read ───────┴─► request_route          a negative end is a warning
+//!                     set xdata   └─► reply_route ─► sent on by its Via unless dropped or not above 0
 //!
-//!  go on     read ─► take up what was done ─► set xdata ─► route[the one it was handed on to]
+//!           resumed   read ─► restore what was done ─► set xdata ─► route[the one it was suspended for]
 //! ```
 //!
 //! What is no message, or lacks what every message must have, is counted and never reaches the script. By default it
@@ -23,24 +23,24 @@ use std::rc::Rc;
 use super::broken;
 use crate::bindings::load::Loaded;
 use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX};
-use crate::routing::continuation::{Continuation, Interruption, Resume};
+use crate::routing::continuation::{Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
-use crate::routing::envelope::{Envelope, Incoming};
+use crate::routing::envelope::Incoming;
 use crate::routing::outbox::{Egress, Outbox};
 use crate::routing::sending::RelayFailure;
 use crate::routing::services::StoredPlace;
+use crate::routing::work::{BrokenWork, Work};
 use crate::script::ast::RouteKind;
 use crate::script::host::ValueRef;
 use crate::script::interpreter::{Interpreter, Verdict};
 use crate::script::program::RouteId;
 use crate::sip::branch::{Secret, ToTag};
-use crate::sip::leniency::{allow_in_header_names, allow_in_hosts};
 use crate::sip::{Message, Method};
 use crate::state::shared::SharedState;
 use crate::telemetry::counters::{
     ACKS_ABSORBED, CONTINUATIONS_LOST, COPIES_REFUSED, Count, LOG_LINES_DROPPED, PRE_ROUTING_DROPPED,
     PROBES_RECEIVED, REPLIES_DROPPED, REPLIES_RECEIVED, REPLIES_STRAY, REQUESTS_RECEIVED,
-    REQUESTS_TURNED_AWAY, SCRIPTS_FAILED, XDATA_BROKEN,
+    REQUESTS_TURNED_AWAY, SCRIPTS_FAILED, WORK_UNREADABLE, XDATA_BROKEN,
 };
 use crate::telemetry::log::{Level, Line, Log};
 use crate::telemetry::process_identity::ProcessIdentity;
@@ -70,10 +70,11 @@ pub struct EngineParts {
 
 /// Runs the script on messages, one at a time.
 pub struct Engine {
-    loaded: Rc<Loaded>,
+    pub(super) loaded: Rc<Loaded>,
     routes: Routes,
     interpreter: Interpreter,
-    state: ProcessState,
+    pub(super) state: ProcessState,
+    turns_away: bool,
     /// Log lines lost that are in the counter already.
     log_lines_dropped: u64,
 }
@@ -97,8 +98,6 @@ impl Engine {
         };
         log.set_process(process.index, process.pid);
         log.set_colours(loaded.registry.level_colours());
-        allow_in_hosts(loaded.settings().octets_in_hosts);
-        allow_in_header_names(loaded.settings().octets_in_header_names);
         loaded.registry.start(&process);
         let ports = Ports { egress: Egress::new(outbox), delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ports, secret, loaded.registry.first_variables());
@@ -110,22 +109,35 @@ impl Engine {
         if let Some(route) = loaded.program.route(RouteKind::OnSend, b"") {
             state.run_on_send(Rc::clone(&loaded.program), route, loaded.limits);
         }
-        Engine { routes, interpreter: Interpreter::new(loaded.limits), state, loaded, log_lines_dropped: 0 }
+        Engine {
+            routes,
+            interpreter: Interpreter::new(loaded.limits),
+            state,
+            loaded,
+            turns_away: false,
+            log_lines_dropped: 0,
+        }
     }
 
     /// A message from the network: pre-routing, and the routes unless it was dropped there.
-    pub fn receive(&mut self, datagram: &Incoming<'_>) {
-        let Some(message) = self.read(datagram) else { return };
-        let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
-        let Engine { loaded, routes, interpreter, state, .. } = self;
-        let context = Context::new(*datagram, message, Phase::PreRouting, &loaded.registry, state);
-        let mut run = Run { loaded, routes, interpreter, context: context.with_rewrites(&rewrites) };
-        run.set_log_prefix();
-        if !run.pre_routing_drops() {
-            run.context.phase = Phase::Routing;
-            run.route();
-        }
-        run.context.finish();
+    pub fn receive(&mut self, incoming: &Incoming<'_>) {
+        let turns_away = self.turns_away;
+        self.with_message(incoming, Phase::PreRouting, |run| {
+            run.set_log_prefix();
+            if turns_away && begins_something(&run.context.message) {
+                return run.turn_away();
+            }
+            if !run.pre_routing_drops() {
+                run.context.phase = Phase::Routing;
+                run.route();
+            }
+        });
+    }
+
+    /// From now on a message that would begin something new is answered with 503 and without the script, so that its
+    /// sender asks another server, or no longer; what belongs to something begun goes its usual way.
+    pub fn turn_new_requests_away(&mut self, turns_away: bool) {
+        self.turns_away = turns_away;
     }
 
     /// Everything read at once was received: groups are woken, once each, and what was sent leaves.
@@ -151,95 +163,65 @@ impl Engine {
         self.state.ports.egress.flush_old();
     }
 
-    /// A message that was delegated to this worker, with its extra value; `attempts` counts processes that ended with
-    /// it in hand: workers, or the receiver that may have handed it over before.
-    pub fn process(&mut self, datagram: &Incoming<'_>, xdata: &[u8], attempts: u32) {
-        let Some(message) = self.read(datagram) else { return };
-        let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
-        let Engine { loaded, routes, interpreter, state, .. } = self;
-        let context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
-        let mut run = Run { loaded, routes, interpreter, context: context.with_rewrites(&rewrites) };
-        run.set_log_prefix();
-        run.tell_attempts(attempts);
-        run.set_xdata(xdata);
-        run.route();
-        run.context.finish();
-        self.count_lost_log_lines();
-    }
-
-    /// A message that another process has begun with and handed on: the route it named, and nothing else.
-    pub fn go_on(
-        &mut self,
-        datagram: &Incoming<'_>,
-        continuation: &Continuation<'_>,
-        xdata: &[u8],
-        attempts: u32,
-    ) {
-        let Some(message) = self.read(datagram) else { return };
-        let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
-        let Engine { loaded, routes, interpreter, state, .. } = self;
-        let context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
-        let mut run = Run { loaded, routes, interpreter, context: context.with_rewrites(&rewrites) };
-        run.context.restore(continuation);
-        run.set_log_prefix();
-        run.tell_attempts(attempts);
-        run.set_xdata(xdata);
-        match continuation.goal {
-            Resume::Route(name) => run.route_named(name),
-            Resume::After(interruption) => run.resume(interruption),
+    /// Work that another process handed over: of workers, replay and tests. `earlier_attempts` counts processes that
+    /// ended with it in hand: workers, or the receiver that may have handed it over before.
+    pub fn perform(&mut self, work: &Work<'_>, earlier_attempts: u32) {
+        match work {
+            Work::Message { incoming, xdata } => self.with_message(incoming, Phase::Routing, |run| {
+                run.set_log_prefix();
+                run.tell_attempts(earlier_attempts);
+                run.set_xdata(xdata);
+                run.route();
+            }),
+            Work::Resumed { incoming, continuation, xdata } => {
+                self.with_message(incoming, Phase::Routing, |run| {
+                    run.context.restore(continuation);
+                    run.set_log_prefix();
+                    run.tell_attempts(earlier_attempts);
+                    run.set_xdata(xdata);
+                    match continuation.goal {
+                        Resume::Route(name) => run.route_named(name),
+                        Resume::After(interruption) => run.resume(interruption),
+                    }
+                });
+            }
         }
-        run.context.finish();
         self.count_lost_log_lines();
     }
 
-    /// A message was handed on whose state cannot be read back.
+    /// Work that cannot be read is counted and told, and lost.
     #[cold]
-    pub fn tell_broken_continuation(&self, envelope: &Envelope) {
-        self.state.count(CONTINUATIONS_LOST);
-        let text = format_args!("cannot resume: the saved state of the message cannot be read");
-        self.state.log_about(envelope, &Line::of_core(Level::Bug), text);
+    pub fn pass_over(&self, broken: &BrokenWork) {
+        match broken {
+            BrokenWork::Continuation(envelope) => {
+                self.state.count(CONTINUATIONS_LOST);
+                let text = format_args!("cannot resume: {broken}");
+                self.state.log_about(envelope, &Line::of_core(Level::Bug), text);
+            }
+            BrokenWork::Kind | BrokenWork::Envelope => {
+                self.state.count(WORK_UNREADABLE);
+                self.state.log().say(Level::Bug, format_args!("lost: a record of a queue: {broken}"));
+            }
+        }
     }
 
     /// Answers the request with this status, without running the script. What is no request, or an ACK, is not answered.
-    pub fn answer_with(&mut self, status: u16, datagram: &Incoming<'_>) {
-        let Some(message) = self.read(datagram) else { return };
-        let Engine { loaded, state, .. } = self;
-        let mut context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
-        if let Err(failure) = context.reply(status, b"", b"") {
-            context.log(Level::Info, format_args!("could not answer with {status}: {failure}"));
-        }
-        context.finish();
+    pub fn answer_with(&mut self, status: u16, incoming: &Incoming<'_>) {
+        self.with_message(incoming, Phase::Routing, |run| {
+            run.set_log_prefix();
+            run.answer_unasked(status, b"", b"");
+        });
     }
 
     /// A copy of a message that was set aside: its sender is told what the first copy was told.
-    pub fn refuse_copy(&mut self, datagram: &Incoming<'_>) {
+    pub fn refuse_copy(&mut self, incoming: &Incoming<'_>) {
         self.count_copy();
-        self.answer_with(500, datagram);
+        self.answer_with(500, incoming);
     }
 
     /// A copy of a message that was set aside and that nobody is to touch.
     pub fn count_copy(&mut self) {
         self.state.count(COPIES_REFUSED);
-    }
-
-    /// A message from the network while the server stops: what would begin something new is answered with 503 and without
-    /// the script, so that its sender asks another server; what belongs to something begun goes its usual way.
-    pub fn receive_while_stopping(&mut self, datagram: &Incoming<'_>) {
-        let repeated = self.loaded.settings().repeated_fields;
-        let is_new = datagram.bytes.len() >= MESSAGE_SIZE_MIN
-            && broken::parse(datagram.bytes, repeated, false).is_ok_and(|message| begins_something(&message));
-        if !is_new {
-            self.receive(datagram);
-            return;
-        }
-        let Some(message) = self.read(datagram) else { return };
-        let Engine { loaded, state, .. } = self;
-        let mut context = Context::new(*datagram, message, Phase::Routing, &loaded.registry, state);
-        context.count(REQUESTS_TURNED_AWAY);
-        if let Err(failure) = context.reply(503, b"Server Is Stopping", b"Retry-After: 5\r\n") {
-            context.log(Level::Info, format_args!("could not answer with 503: {failure}"));
-        }
-        context.finish();
     }
 
     /// The process ends in order: modules are told.
@@ -252,6 +234,16 @@ impl Engine {
         self.state.identity
     }
 
+    /// Takes the message in hand, if it is one the script can see, and lets go of it afterwards.
+    #[inline]
+    fn with_message(&mut self, incoming: &Incoming<'_>, phase: Phase, act: impl FnOnce(&mut Run<'_, '_>)) {
+        let Some(message) = self.read(incoming) else { return };
+        let rewrites = [const { OnceCell::new() }; REWRITES_MAX];
+        let Engine { loaded, routes, interpreter, state, .. } = self;
+        let context = Context::new(*incoming, message, phase, &loaded.registry, state);
+        act(&mut Run { loaded, routes, interpreter, context: context.with_rewrites(&rewrites) });
+    }
+
     /// Parses a datagram. What cannot be processed is counted, told and left.
     // Inlined: a message holds an index of a kilobyte, which is better made where it stays than moved.
     #[inline]
@@ -262,7 +254,8 @@ impl Engine {
         }
         self.state.message_number = self.state.message_number.wrapping_add(1);
         let settings = self.loaded.settings();
-        match broken::parse(datagram.bytes, settings.repeated_fields, settings.answers_broken_requests) {
+        let (repeated, answers) = (settings.repeated_fields, settings.answers_broken_requests);
+        match broken::parse(datagram.bytes, &settings.grammar, repeated, answers) {
             Ok(message) => {
                 self.state.count(if message.is_request() { REQUESTS_RECEIVED } else { REPLIES_RECEIVED });
                 Some(message)
@@ -306,6 +299,19 @@ impl Run<'_, '_> {
             self.interpreter.evaluate_template(template, &mut self.context, &mut prefix);
         }
         self.context.process.log_prefix = prefix;
+    }
+
+    #[cold]
+    fn turn_away(&mut self) {
+        self.context.count(REQUESTS_TURNED_AWAY);
+        self.answer_unasked(503, b"Server Is Stopping", b"Retry-After: 5\r\n");
+    }
+
+    /// Answers without the script.
+    fn answer_unasked(&mut self, status: u16, reason: &[u8], lines: &[u8]) {
+        if let Err(failure) = self.context.reply(status, reason, lines) {
+            self.context.log(Level::Info, format_args!("could not answer with {status}: {failure}"));
+        }
     }
 
     /// Only `drop` matters, and whether the message was handed on: every other end lets the message go on here.

@@ -219,7 +219,7 @@ mod tests {
         let mut stage = ScriptHarness::new(MODULES, &script);
         stage.receive(OPTIONS);
         assert_eq!(stage.count("mine.calls"), 1);
-        let rows = stage.loaded.registry.counters();
+        let rows = stage.loaded().registry.counters();
         assert_eq!(rows.last().map(|row| &*row.documentation), Some("counted by the script"));
     }
 

@@ -528,7 +528,7 @@ mod tests {
         let script = format!("loadmodule \"xlog.so\"\n{head}request_route {{ exit; }}");
         let stage = ScriptHarness::new(MODULES, &script);
         let expected = [(Level::Error, b"\x1b[0;36;41m".to_vec()), (Level::Warning, b"\x1b[0;35m".to_vec())];
-        assert_eq!(stage.loaded.registry.level_colours(), expected);
+        assert_eq!(stage.loaded().registry.level_colours(), expected);
     }
 
     #[test]

@@ -44,7 +44,8 @@ use crate::process::start::service_manager::ServiceManager;
 use crate::process::succession::reload::Reload;
 use crate::process::succession::successor::{Former, Succession};
 use crate::process::succession::upgrade::{Program, Upgrade};
-use crate::shm::{ProcessRow, WorkerStatistics};
+use crate::shm::{ProcessRow, Tended, WorkerStatistics};
+use crate::state::parts::Parts;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::log_write::write_where_room;
 use crate::sys::poll::{self, Interest};
@@ -231,7 +232,7 @@ impl Master {
             started_at_ns: self.current.heritage.started_at_ns,
             ..ProcessRow::default()
         };
-        self.current.heritage.processes.write(0, &row);
+        self.current.heritage.parts.processes.write(0, &row);
     }
 
     pub(super) fn say(&self, level: Level, text: std::fmt::Arguments<'_>) {
@@ -300,7 +301,7 @@ impl Master {
     /// Forks the child of this index, whose state is `Wanted`.
     pub(super) fn start(&mut self, index: usize) {
         let place = self.current.children[index].place;
-        if !self.current.heritage.outboxes.may_start(place) {
+        if !self.current.heritage.parts.outboxes.may_start(place) {
             // Somebody sends what its predecessor left, for a moment.
             self.tell_supervisor(index, Event::FailedToStart);
             return;
@@ -311,7 +312,7 @@ impl Master {
                 child::run(&self.current.heritage, &mut self.title, place)
             }
             Ok(Fork::Parent(process)) => {
-                self.current.children[index].was_forked(process, &self.current.heritage.processes);
+                self.current.children[index].was_forked(process, &self.current.heritage.parts.processes);
                 self.tell_supervisor(index, Event::Started);
             }
             Err(error) => {
@@ -341,7 +342,7 @@ impl Master {
     /// Everybody is told.
     pub(super) fn begin_to_serve(&mut self) {
         self.current.phase = Phase::Serving;
-        self.current.heritage.status.set_serving();
+        self.current.heritage.parts.status.set_serving();
         self.birth.succeeded();
         self.service_manager.ready(self.current.heritage.master.number() as u32, &self.current.status_text());
         let took_ms = self.started.elapsed().as_millis();
@@ -380,7 +381,7 @@ impl Master {
     }
 
     fn log_figures(&self) {
-        for group in 0..self.current.heritage.queues.group_count() {
+        for group in 0..self.current.heritage.parts.queues.group_count() {
             let f = self.current.heritage.group_figures(group);
             self.current.heritage.log.write(
                 &crate::telemetry::log::Line::of_core(Level::Notice),
@@ -438,7 +439,7 @@ impl Master {
             }
         }
         if !ours.is_empty() {
-            self.current.repair.wake_all();
+            self.current.heritage.parts.each().for_each(Tended::wake);
         }
         for (index, death) in ours {
             self.tell_supervisor(index, death);
@@ -448,13 +449,8 @@ impl Master {
 
     fn reap(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.current.children[index];
-        self.current.heritage.shared.locks.release_all(child.place);
-        if let Some(delayed) = &self.current.heritage.delay_queue {
-            delayed.release_slots_of(child.place);
-            // It may have died after it delayed a message and before it woke the timer.
-            delayed.wake();
-        }
-        self.current.heritage.outboxes.after_death(child.place);
+        let dead = self.current.heritage.owner(child.place);
+        self.current.heritage.parts.each().for_each(|part| part.after_death(dead));
         self.current.watchdog.forget(child.place);
         let is_worker = matches!(child.role, Role::Worker { .. });
         if matches!(self.current.phase, Phase::Stopping { step, .. } if step > 0 || !is_worker) {
@@ -464,7 +460,7 @@ impl Master {
         let process = child.process.take().unwrap_or(self.current.heritage.master);
         let heritage = &self.current.heritage;
         let remains = heritage.remains(&child.role, child.place);
-        let has_unsent = heritage.outboxes.waiting(child.place) > 0;
+        let has_unsent = heritage.parts.outboxes.waiting(child.place) > 0;
         let dead = Dead { place: child.place, role: &child.role, process, status, has_unsent, remains };
         let finding = self.current.repair.after_death(&dead);
         let obituary = Obituary {
@@ -481,15 +477,15 @@ impl Master {
             _ => Level::Error,
         };
         self.current.heritage.log.say(level, format_args!("{obituary}"));
-        child.has_died(status, &self.current.heritage.processes);
+        child.has_died(status, &self.current.heritage.parts.processes);
         if let Some(set_aside) = &finding.set_aside {
-            let Heritage { remembered, counters, .. } = &self.current.heritage;
+            let Parts { poison, counters, .. } = &self.current.heritage.parts;
             let (message, now_ns) = (&set_aside.message, monotonic_ns());
             match self.current.children[index].role {
-                Role::Worker { group, .. } => remembered.note(group, message, now_ns),
+                Role::Worker { group, .. } => poison.note(group, message, now_ns),
                 _ => {
                     counters.block(0).add(SET_ASIDE.0, 1);
-                    remembered.note_of_receivers(message, now_ns);
+                    poison.note_of_receivers(message, now_ns);
                 }
             }
         }
@@ -530,13 +526,13 @@ impl Master {
         for child in children.iter().filter(|child| child.is_ready) {
             let (Some(process), place) = (child.process, child.place) else { continue };
             let sight = match &child.role {
-                Role::Worker { group, .. } if heritage.status.is_held(u32::from(*group)) => {
+                Role::Worker { group, .. } if heritage.parts.status.is_held(u32::from(*group)) => {
                     // It waits for a former generation and looks lifeless.
                     watchdog.forget(place);
                     continue;
                 }
                 Role::Worker { group, index, .. } => sight(&repair.worker(*group, *index)),
-                _ => Sight::Counting { count: heritage.heartbeats.value(place, 0) },
+                _ => Sight::Counting { count: heritage.parts.heartbeats.value(place, 0) },
             };
             let Some(overdue) = watchdog.judge(place, &child.role, sight, now_ns) else { continue };
             let is_new = match (overdue, sight) {
@@ -626,7 +622,7 @@ impl Master {
                     && child.state.is_on_probation(now, &Patience::USUAL)
             };
             let count = self.current.children.iter().filter(is_degraded).count() as u64;
-            let before = self.current.heritage.status.degraded(group);
+            let before = self.current.heritage.parts.status.degraded(group);
             let (name, workers) = (&setting.name, setting.workers);
             match (before, count) {
                 (0, 1..) => self.say(
@@ -636,7 +632,7 @@ impl Master {
                 (1.., 0) => self.say(Level::Notice, format_args!("group {name} is no longer degraded")),
                 _ => {}
             }
-            self.current.heritage.status.set_degraded(group, count);
+            self.current.heritage.parts.status.set_degraded(group, count);
         }
     }
 

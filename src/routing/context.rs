@@ -18,7 +18,8 @@ use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
-use crate::sip::{Edits, Message, write};
+use crate::sip::uri::{Uri, UriError};
+use crate::sip::{Edits, Grammar, Message, write};
 
 use super::branches::Branches;
 use super::on_send::{Leaving, OnSend};
@@ -343,24 +344,6 @@ impl<'m> Context<'m> {
         self
     }
 
-    /// Lets go of the message: rooms go back to the process, pairs are forgotten.
-    #[inline]
-    pub fn finish(mut self) {
-        self.edits.clear();
-        self.reply_headers.clear();
-        self.branches.clear();
-        self.process.branches = std::mem::take(&mut self.branches);
-        self.process.edits = std::mem::take(&mut self.edits);
-        self.process.reply_headers = std::mem::take(&mut self.reply_headers);
-        if std::mem::take(&mut self.process.held_locks) > 0 {
-            self.process.ports.shared.locks.release_all(self.process.identity.index);
-        }
-        self.process.avps.clear();
-        self.process.xavps.clear();
-        self.process.xavus.clear();
-        self.process.xavis.clear();
-    }
-
     /// Where from, where to and when the message was received.
     pub fn envelope(&self) -> &Envelope {
         &self.datagram.envelope
@@ -394,6 +377,21 @@ impl<'m> Context<'m> {
     /// The Request-URI: changed by the script, or as received; `None` for a response.
     pub fn request_uri(&self) -> Option<&[u8]> {
         self.changed_request_uri().or(self.message.request_line().map(|line| line.uri))
+    }
+
+    /// The Request-URI in its parts; `None` for a response, and where it cannot be read.
+    pub fn parsed_request_uri(&self) -> Option<Uri<'_>> {
+        self.parse_uri(self.request_uri()?).ok()
+    }
+
+    /// Takes a URI apart by the grammar of this script, wherever the URI comes from.
+    pub fn parse_uri<'t>(&self, text: &'t [u8]) -> Result<Uri<'t>, UriError> {
+        self.message.parse_uri(text)
+    }
+
+    /// The grammar of this script.
+    pub fn grammar(&self) -> &Grammar {
+        self.message.grammar()
     }
 
     /// The Request-URI as changed by the script, if it was.
@@ -435,7 +433,7 @@ impl<'m> Context<'m> {
         let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
         write::message(&self.message, &self.edits, &mut text).map_err(|_| ChangesRefused::Broken)?;
         let text = room.get_or_init(|| text);
-        self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
         self.edits.clear();
         self.address_drafts = AddressDrafts::default();
         self.is_request_uri_changed = false;
@@ -445,9 +443,9 @@ impl<'m> Context<'m> {
     /// Makes another text the message in hand, as if it had been received. Edits are forgotten.
     pub fn replace_message(&mut self, text: &[u8]) -> Result<(), ChangesRefused> {
         let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
-        Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
         let text = room.get_or_init(|| text.to_vec());
-        self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
         self.edits.clear();
         self.address_drafts = AddressDrafts::default();
         self.is_request_uri_changed = false;
@@ -637,6 +635,27 @@ impl<'m> Context<'m> {
     }
 }
 
+/// Lets go of the message: buffers and locks go back to the process, pairs are forgotten.
+impl Drop for Context<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let process = &mut *self.process;
+        self.edits.clear();
+        self.reply_headers.clear();
+        self.branches.clear();
+        process.branches = std::mem::take(&mut self.branches);
+        process.edits = std::mem::take(&mut self.edits);
+        process.reply_headers = std::mem::take(&mut self.reply_headers);
+        if std::mem::take(&mut process.held_locks) > 0 {
+            process.ports.shared.locks.release_all(process.identity.index);
+        }
+        process.avps.clear();
+        process.xavps.clear();
+        process.xavus.clear();
+        process.xavis.clear();
+    }
+}
+
 /// Why changes could not be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangesRefused {
@@ -707,7 +726,6 @@ pub(crate) mod tests {
         let context = Context::new(datagram, message, Phase::PreRouting, &registry, &mut process);
         let mut context = context.with_rewrites(&rewrites);
         act(&mut context);
-        context.finish();
     }
 
     fn with_context(act: impl FnOnce(&mut Context<'_>)) {

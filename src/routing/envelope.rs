@@ -1,8 +1,4 @@
-//! One message as it came from the network, and the form in which its envelope travel through a ring.
-//!
-//! The ring carries three byte strings: these envelope ([`Envelope::encode`]) with, behind them, how a message
-//! that was begun elsewhere goes on ([`super::continuation`]); the message; and the extra value of the script (`xdata`). A worker reads all three as something a crashed process
-//! wrote: every field is checked when decoded.
+//! One message as it came from the network, and the form in which its envelope travels with it ([`super::work`]).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -32,18 +28,19 @@ pub struct Incoming<'a> {
     pub envelope: Envelope,
 }
 
-/// Why envelope could not be read back.
+/// An envelope could not be read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokenCircumstances;
+pub struct BrokenEnvelope;
 
 const ADDRESS_SIZE: usize = 19;
-/// Size of encoded envelope in bytes.
-pub const CIRCUMSTANCES_SIZE: usize = 2 * ADDRESS_SIZE + 2 + 1 + 8;
+/// Size of an encoded envelope in bytes.
+pub const ENVELOPE_SIZE: usize = 2 * ADDRESS_SIZE + 2 + 1 + 8;
 
 impl Envelope {
     /// The form that travels: addresses as family, 16 bytes and port, then listener, transport and time; big-endian.
-    pub fn encode(&self) -> [u8; CIRCUMSTANCES_SIZE] {
-        let mut out = [0; CIRCUMSTANCES_SIZE];
+    #[inline]
+    pub fn encode(&self) -> [u8; ENVELOPE_SIZE] {
+        let mut out = [0; ENVELOPE_SIZE];
         encode_address(&self.source, &mut out[..ADDRESS_SIZE]);
         encode_address(&self.destination, &mut out[ADDRESS_SIZE..2 * ADDRESS_SIZE]);
         let rest = &mut out[2 * ADDRESS_SIZE..];
@@ -53,22 +50,16 @@ impl Envelope {
         out
     }
 
-    /// Reads the form that travels, and gives what stands behind it.
-    pub fn decode_first(bytes: &[u8]) -> Result<(Envelope, &[u8]), BrokenCircumstances> {
-        let (own, rest) = bytes.split_at_checked(CIRCUMSTANCES_SIZE).ok_or(BrokenCircumstances)?;
-        Ok((Envelope::decode(own)?, rest))
-    }
-
     /// Reads the form that travels.
-    pub fn decode(bytes: &[u8]) -> Result<Envelope, BrokenCircumstances> {
-        let bytes: &[u8; CIRCUMSTANCES_SIZE] = bytes.try_into().map_err(|_| BrokenCircumstances)?;
+    #[inline]
+    pub fn decode(bytes: &[u8; ENVELOPE_SIZE]) -> Result<Envelope, BrokenEnvelope> {
         let rest = &bytes[2 * ADDRESS_SIZE..];
         Ok(Envelope {
             source: decode_address(&bytes[..ADDRESS_SIZE])?,
             destination: decode_address(&bytes[ADDRESS_SIZE..2 * ADDRESS_SIZE])?,
             listener: u16::from_be_bytes([rest[0], rest[1]]),
-            transport: Transport::from_byte(rest[2]).ok_or(BrokenCircumstances)?,
-            received_at_ns: u64::from_be_bytes(rest[3..].try_into().map_err(|_| BrokenCircumstances)?),
+            transport: Transport::from_byte(rest[2]).ok_or(BrokenEnvelope)?,
+            received_at_ns: u64::from_be_bytes(rest[3..].try_into().map_err(|_| BrokenEnvelope)?),
         })
     }
 }
@@ -87,12 +78,12 @@ fn encode_address(address: &SocketAddr, out: &mut [u8]) {
     out[17..19].copy_from_slice(&address.port().to_be_bytes());
 }
 
-fn decode_address(bytes: &[u8]) -> Result<SocketAddr, BrokenCircumstances> {
-    let octets: [u8; 16] = bytes[1..17].try_into().map_err(|_| BrokenCircumstances)?;
+fn decode_address(bytes: &[u8]) -> Result<SocketAddr, BrokenEnvelope> {
+    let octets: [u8; 16] = bytes[1..17].try_into().map_err(|_| BrokenEnvelope)?;
     let ip: IpAddr = match bytes[0] {
         4 => Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into(),
         6 => Ipv6Addr::from(octets).into(),
-        _ => return Err(BrokenCircumstances),
+        _ => return Err(BrokenEnvelope),
     };
     Ok(SocketAddr::new(ip, u16::from_be_bytes([bytes[17], bytes[18]])))
 }
@@ -117,10 +108,7 @@ mod tests {
             [("1.2.3.4:5060", "127.0.0.1:65535"), ("[2001:db8::1]:1", "[::1]:5060"), ("0.0.0.0:0", "[::]:0")]
         {
             let envelope = sample(source, destination);
-            let encoded = envelope.encode();
-            assert_eq!(Envelope::decode(&encoded), Ok(envelope));
-            let longer = [&encoded[..], b"more"].concat();
-            assert_eq!(Envelope::decode_first(&longer), Ok((envelope, &b"more"[..])));
+            assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
         }
     }
 
@@ -130,18 +118,15 @@ mod tests {
         let damaged = |index: usize, byte: u8| {
             let mut bytes = good;
             bytes[index] = byte;
-            bytes.to_vec()
+            bytes
         };
         let rows = [
-            ("empty", vec![]),
-            ("short", good[..CIRCUMSTANCES_SIZE - 1].to_vec()),
             ("family of source", damaged(0, 5)),
             ("family of destination", damaged(ADDRESS_SIZE, 0)),
             ("transport", damaged(2 * ADDRESS_SIZE + 2, 9)),
         ];
         for (what, bytes) in rows {
-            assert_eq!(Envelope::decode(&bytes), Err(BrokenCircumstances), "{what}");
-            assert_eq!(Envelope::decode_first(&bytes), Err(BrokenCircumstances), "{what}");
+            assert_eq!(Envelope::decode(&bytes), Err(BrokenEnvelope), "{what}");
         }
     }
 }

@@ -22,4 +22,5 @@ pub mod services;
 pub mod shared_values;
 pub mod stores;
 pub mod suspend;
+pub mod work;
 pub mod xavps;

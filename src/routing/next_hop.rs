@@ -13,6 +13,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use super::context::{Context, Target};
 use super::sending::RelayFailure;
 use crate::config::settings::{ListenerSetting, parse_address};
+use crate::sip::Grammar;
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::via::{Rport, Via};
 use crate::transport::endpoint::{Flow, Transport};
@@ -27,7 +28,7 @@ impl Context<'_> {
             Target::Host(host, port) => named(host, port.unwrap_or(DEFAULT_PORT))?,
             Target::NextHop => {
                 let uri = self.destination_uri().or(self.changed_request_uri()).unwrap_or(received_uri);
-                host_of_uri(uri)?
+                host_of_uri(uri, self.grammar())?
             }
         };
         self.flow_to_host(named)
@@ -35,7 +36,7 @@ impl Context<'_> {
 
     /// The flow to where a URI leads.
     pub(super) fn flow_to_uri(&mut self, uri: &[u8]) -> Result<Flow, RelayFailure> {
-        let named = host_of_uri(uri)?;
+        let named = host_of_uri(uri, self.grammar())?;
         self.flow_to_host(named)
     }
 
@@ -102,9 +103,9 @@ enum Named {
     Host(String, u16),
 }
 
-fn host_of_uri(text: &[u8]) -> Result<Named, RelayFailure> {
+fn host_of_uri(text: &[u8], grammar: &Grammar) -> Result<Named, RelayFailure> {
     let no_host = || RelayFailure::NoHost(text.escape_ascii().to_string());
-    let uri = Uri::parse(text).map_err(|_| no_host())?;
+    let uri = Uri::parse_within(text, grammar).map_err(|_| no_host())?;
     if uri.scheme == Scheme::Sips {
         return Err(RelayFailure::Transport("tls".to_string()));
     }
@@ -175,7 +176,11 @@ mod tests {
             ("sip:no_such_host..invalid", "could not resolve \"no_such_host..invalid\""),
         ];
         for (uri, expected) in rows {
-            assert_eq!(shown(host_of_uri(uri.as_bytes()).and_then(Named::resolve)), expected, "{uri}");
+            assert_eq!(
+                shown(host_of_uri(uri.as_bytes(), &Grammar::STRICT).and_then(Named::resolve)),
+                expected,
+                "{uri}"
+            );
         }
     }
 

@@ -181,7 +181,7 @@ mod tests {
             ("$ccp(limits.calls) $ccp(limits.none) $ccp(x) $ccp(core.debug)", "5 <null> <null> 3"),
             ("$af(name) $af(id)", "IPv4 2"),
             ("$msgbuf(0)$msgbuf(3)[$msgbuf(99999)][$msgbuf(x)]", "II[<null>][<null>]"),
-            ("$stat(rcv_requests) $stat(core.requests_received) $stat(nothing)", "0 0 <null>"),
+            ("$stat(rcv_requests) $stat(core.requests_received) $stat(nothing)", "1 1 <null>"),
         ];
         for (text, expected) in rows {
             assert_eq!(ScriptHarness::told(&[], head, "", text, INVITE), expected, "{text}");

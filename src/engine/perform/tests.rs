@@ -1,27 +1,21 @@
 //! The engine, run on messages in this process: what it sends, hands over, counts and logs.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::bindings::load::{LoadRequest, Root, load};
 use crate::bindings::module::{
     Argument, Complaint, Module, ModuleEntry, ModuleFunction, ModuleVariable, Outcome, Parameter,
     ParameterKind,
 };
 use crate::bindings::planning::Planning;
 use crate::bindings::variables::KeyRule;
+use crate::engine::harness::{ScriptHarness, Sent};
 use crate::routing::context::Target;
 use crate::routing::delegation::{Delegation, GroupIndex};
-use crate::routing::envelope::Envelope;
-use crate::routing::outgoing::{NotSent, Outgoing};
 use crate::state::value::answer;
-use crate::telemetry::counters::BROKEN_RECEIVED;
-use crate::telemetry::counters::{CounterId, OVERLOAD_TOLD};
-use crate::telemetry::log::Sink;
+use crate::telemetry::counters::{BROKEN_RECEIVED, CounterId, OVERLOAD_TOLD};
 use crate::telemetry::process_identity::ProcessKind;
-use crate::transport::endpoint::{Flow, Transport};
 
 /// A module with the little that these scripts need.
 struct Probe {
@@ -124,90 +118,15 @@ fn outcome(context: &mut Context<'_>, act: impl FnOnce(&mut Context<'_>) -> Resu
 
 static MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Probe>()];
 
-/// Group, message and extra value.
-type Delegated = (u16, Vec<u8>, Vec<u8>);
-
-/// Everything that leaves the process.
-#[derive(Default)]
-struct Traffic {
-    sent: RefCell<Vec<(u16, SocketAddr, String)>>,
-    delegated: RefCell<Vec<Delegated>>,
-    woken: RefCell<u32>,
-    is_full: RefCell<bool>,
-    counted: RefCell<HashMap<CounterId, u64>>,
-    log: Rc<RefCell<Vec<u8>>>,
-}
-
-struct Recorder(Rc<Traffic>);
-
-impl Outbox for Recorder {
-    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
-        let Outgoing { flow: Flow::Datagram { listener, to }, bytes } = *outgoing;
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        self.0.sent.borrow_mut().push((listener, to, text));
-        Ok(())
-    }
-}
-
-impl Delegate for Recorder {
-    fn delegate(
-        &mut self,
-        group: GroupIndex,
-        _: crate::shm::Placement,
-        datagram: &Incoming<'_>,
-        xdata: &[u8],
-    ) -> Delegation {
-        if *self.0.is_full.borrow() {
-            return Delegation::Full;
-        }
-        self.0.delegated.borrow_mut().push((group.0, datagram.bytes.to_vec(), xdata.to_vec()));
-        Delegation::Delegated
-    }
-
-    fn count_refused(&mut self, _: GroupIndex) {}
-
-    fn wake(&mut self) {
-        *self.0.woken.borrow_mut() += 1;
-    }
-}
-
-impl Count for Recorder {
-    fn add(&self, counter: CounterId, amount: u64) {
-        *self.0.counted.borrow_mut().entry(counter).or_default() += amount;
-    }
-
-    fn sum(&self, counter: CounterId) -> u64 {
-        self.0.counted.borrow().get(&counter).copied().unwrap_or(0)
-    }
-}
-
-struct Bench {
-    engine: Engine,
-    traffic: Rc<Traffic>,
-}
+/// The harness, with what it recorded left where it is.
+struct Bench(ScriptHarness);
 
 impl Bench {
     fn new(kind: ProcessKind, script: &str) -> Bench {
-        let head = "listen=udp:10.0.0.1:5060\nloadmodule \"probe.so\"\n";
-        let root = Root::Text { name: "t.cfg".to_string(), text: format!("{head}{script}").into_bytes() };
-        let loaded = load(LoadRequest::new(root, MODULES));
-        let loaded = loaded.unwrap_or_else(|rejected| panic!("{}", rejected.errors.concat()));
-        let traffic = Rc::new(Traffic::default());
-        let log = Log::new(Sink::Memory(traffic.log.clone()), Level::Info);
-        let process = ProcessIdentity { index: 1, pid: 4711, kind };
-        let recorder = || Box::new(Recorder(traffic.clone()));
-        let is_receiver = kind == ProcessKind::Receiver;
-        let engine = Engine::new(EngineParts {
-            shared: loaded.registry.shared_state(2).expect("memory"),
-            loaded: Rc::new(loaded),
-            outbox: recorder(),
-            delegate: is_receiver.then(|| recorder() as Box<dyn Delegate>),
-            counters: recorder(),
-            log: Rc::new(log),
-            process,
-            secret: Secret::new(*b"0123456789abcdef"),
-        });
-        Bench { engine, traffic }
+        let script = format!("listen=udp:10.0.0.1:5060\nloadmodule \"probe.so\"\n{script}");
+        let mut harness = ScriptHarness::of_kind(MODULES, &script, kind);
+        harness.source = "192.0.2.7:17070".parse().unwrap();
+        Bench(harness)
     }
 
     fn receiver(script: &str) -> Bench {
@@ -219,18 +138,18 @@ impl Bench {
     }
 
     fn receive(&mut self, text: &str) -> &mut Bench {
-        self.engine.receive(&datagram(text.as_bytes()));
+        self.0.receive(text);
         self
     }
 
-    fn process(&mut self, text: &str, xdata: &[u8]) -> &mut Bench {
-        self.engine.process(&datagram(text.as_bytes()), xdata, 0);
+    fn process(&mut self, text: &str, xdata: &[u8], earlier_attempts: u32) -> &mut Bench {
+        self.0.process(text, xdata, earlier_attempts);
         self
     }
 
     fn sent(&self) -> Vec<String> {
-        let shown = |(_, to, text): &(u16, SocketAddr, String)| format!("{to} {}", text.replace("\r\n", "|"));
-        self.traffic.sent.borrow().iter().map(shown).collect()
+        let shown = |sent: &Sent| format!("{} {}", sent.to, sent.text.replace("\r\n", "|"));
+        self.0.recorded.done.sent.borrow().iter().map(shown).collect()
     }
 
     fn statuses(&self) -> Vec<String> {
@@ -239,23 +158,12 @@ impl Bench {
     }
 
     fn count_of(&self, counter: CounterId) -> u64 {
-        self.traffic.counted.borrow().get(&counter).copied().unwrap_or(0)
+        self.0.recorded.sum(counter)
     }
 
     fn log(&self) -> String {
-        String::from_utf8_lossy(&self.traffic.log.borrow()).into_owned()
+        String::from_utf8_lossy(&self.0.log.borrow()).into_owned()
     }
-}
-
-fn datagram(bytes: &[u8]) -> Incoming<'_> {
-    let envelope = Envelope {
-        source: "192.0.2.7:17070".parse().unwrap(),
-        destination: "10.0.0.1:5060".parse().unwrap(),
-        listener: 0,
-        transport: Transport::Udp,
-        received_at_ns: 1_795_397_110_614_143_001,
-    };
-    Incoming { bytes, envelope }
 }
 
 fn request(method: &str) -> String {
@@ -372,17 +280,17 @@ fn a_delegated_message_goes_on_in_a_worker_with_its_extra_value() {
         event_route[core:pre-routing] { $kept(x) = \"to worker\"; if (delegate(\"calls\")) drop; }\n\
         request_route { if ($kept(x) == \"to worker\") answer(200); else answer(500); }";
     let mut receiver = Bench::receiver(script);
-    receiver.receive(&request("INVITE")).engine.after_batch();
-    assert_eq!((receiver.sent().len(), *receiver.traffic.woken.borrow()), (0, 1));
-    let delegated = receiver.traffic.delegated.borrow();
+    receiver.receive(&request("INVITE"));
+    assert_eq!((receiver.sent().len(), receiver.0.recorded.done.woken.get()), (0, 1));
+    let delegated = receiver.0.delegated();
     let (group, bytes, xdata) = &delegated[0];
     assert_eq!((*group, bytes.as_slice()), (0, request("INVITE").as_bytes()));
 
     let mut worker = Bench::worker(script);
-    worker.process(&request("INVITE"), xdata);
+    worker.process(&request("INVITE"), xdata, 0);
     assert_eq!(worker.statuses(), ["192.0.2.7:17070 SIP/2.0 200"]);
-    worker.process(&request("INVITE"), b"");
-    worker.process(&request("INVITE"), b"\x09broken");
+    worker.process(&request("INVITE"), b"", 0);
+    worker.process(&request("INVITE"), b"\x09broken", 0);
     assert_eq!(worker.statuses()[1..], ["192.0.2.7:17070 SIP/2.0 500", "192.0.2.7:17070 SIP/2.0 500"]);
     assert_eq!(worker.count_of(XDATA_BROKEN), 1);
 }
@@ -394,10 +302,10 @@ fn messages_are_delegated_only_in_pre_routing_and_only_once() {
     let mut receiver = Bench::receiver(script);
     receiver.receive(&request("INVITE"));
     let mut worker = Bench::worker(script);
-    worker.process(&request("INVITE"), b"");
+    worker.process(&request("INVITE"), b"", 0);
     for bench in [&receiver, &worker] {
         assert_eq!(bench.statuses(), ["192.0.2.7:17070 SIP/2.0 503"]);
-        assert!(bench.traffic.delegated.borrow().is_empty());
+        assert!(bench.0.recorded.done.delegated.borrow().is_empty());
     }
 }
 
@@ -406,7 +314,7 @@ fn a_full_group_leaves_the_message_here() {
     let script = "async_workers_group=\"name=calls;workers=1\"\n\
         event_route[core:pre-routing] { if (delegate(\"calls\")) drop; }\nrequest_route { answer(503); }";
     let mut bench = Bench::receiver(script);
-    *bench.traffic.is_full.borrow_mut() = true;
+    bench.0.answer.set(Delegation::Full);
     bench.receive(&request("INVITE"));
     assert_eq!(bench.statuses(), ["192.0.2.7:17070 SIP/2.0 503"]);
 }
@@ -595,7 +503,7 @@ fn a_flood_of_broken_messages_is_a_few_lines_of_log() {
 #[test]
 fn a_message_that_ended_workers_is_told() {
     let mut bench = Bench::worker("request_route { answer(200); }");
-    bench.engine.process(&datagram(request("OPTIONS").as_bytes()), b"", 1);
+    bench.process(&request("OPTIONS"), b"", 1);
     assert!(
         bench.log().contains("NOTICE: <core>: redelivered message, processes that died while handling it: 1"),
         "{}",

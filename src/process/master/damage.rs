@@ -78,7 +78,7 @@ impl Master {
         }
         let Some(words) = self.current.repair.damage() else { return };
         self.current.damage.note(self.current.heritage.generation);
-        self.current.heritage.counters.block(0).add(MEMORY_DAMAGED.0, 1);
+        self.current.heritage.parts.counters.block(0).add(MEMORY_DAMAGED.0, 1);
         self.say(
             Level::Alert,
             format_args!("queue memory is damaged ({words}): starting new processes with new memory"),

@@ -63,7 +63,7 @@ impl Generation {
     pub(in crate::process) fn new(heritage: Heritage, phase: Phase) -> Generation {
         let settings = heritage.loaded.settings();
         Generation {
-            repair: RepairShop::new(&heritage.queues),
+            repair: RepairShop::new(&heritage.parts.queues),
             watchdog: Watchdog::new(settings),
             scaling: Scaling::new(&settings.groups),
             overload: OverloadControl::new(&settings.groups),
@@ -98,7 +98,7 @@ impl Generation {
         if child.process.is_some() {
             return true;
         }
-        if self.heritage.outboxes.abandon(child.place) {
+        if self.heritage.parts.outboxes.abandon(child.place) {
             self.repair.wake_all();
             return false;
         }

@@ -101,7 +101,7 @@ impl Master {
     }
 
     fn fullness(&self, group: u32) -> u64 {
-        let figures = self.current.heritage.queues.group_statistics(group);
+        let figures = self.current.heritage.parts.queues.group_statistics(group);
         figures.depth.saturating_mul(100) / figures.capacity.max(1)
     }
 }

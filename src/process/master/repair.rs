@@ -12,6 +12,7 @@ use crate::process::roles::quarantine::SetAside;
 use crate::process::roles::receiver::envelope;
 use crate::process::roles::role::Role;
 use crate::routing::envelope::Envelope;
+use crate::routing::work::Work;
 use crate::shm::{Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired, WorkerStatistics};
 use crate::sys::clock::realtime_ns;
 use crate::sys::process::{ExitStatus, ProcessId};
@@ -284,7 +285,7 @@ fn set_aside(role: &Role, record: QuarantinedRecord, deaths: Vec<String>) -> Set
         Role::Worker { name, .. } => name.clone(),
         _ => String::new(),
     };
-    let (envelope, continuation) = Envelope::decode_first(&record.meta).ok().unzip();
+    let (envelope, continuation) = Work::split(&record.meta).ok().unzip();
     SetAside {
         group,
         envelope,
@@ -340,7 +341,8 @@ mod tests {
                 transport: Transport::Udp,
                 received_at_ns: 1,
             };
-            let meta = [&envelope.encode()[..], b"\x01\0\x06RESUME"].concat();
+            let mut meta = Vec::new();
+            Work::write_meta_of_resumed(&envelope, b"\x01\0\x06RESUME", &mut meta);
             let record = Record { meta: &meta, body, xdata: b"x", received_at_ns: 1 };
             self.queues.producer(0).push(0, &record).unwrap();
         }
@@ -423,7 +425,7 @@ mod tests {
 
         let mut colleague = scene.queues.consumer(0, 1);
         let delivery = colleague.next().unwrap();
-        assert_eq!((delivery.body(), delivery.attempts()), (&b"urgent"[..], 2));
+        assert_eq!((delivery.body(), delivery.earlier_attempts()), (&b"urgent"[..], 1));
         delivery.finish();
         assert!(scene.shop.is_drained(0) && scene.shop.hand_over(&Role::Control));
     }

@@ -114,7 +114,7 @@ impl Master {
         let mut sight = Sight {
             living: 0,
             busy: 0,
-            waiting: self.current.heritage.queues.group_statistics(u32::from(group)).depth,
+            waiting: self.current.heritage.parts.queues.group_statistics(u32::from(group)).depth,
         };
         for child in &self.current.children {
             let Role::Worker { group: own, index, .. } = child.role else { continue };

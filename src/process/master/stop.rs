@@ -10,12 +10,12 @@
 use std::time::{Duration, Instant};
 
 use super::damage;
-use super::generation::{Generation, Phase};
+use super::generation::Phase;
 use super::supervisor::{Event, State};
 use crate::process::master::child_slots::Child;
 use crate::process::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master};
 use crate::process::roles::role::{Role, STOP_STEP_COUNT};
-use crate::shm::DelayQueue;
+use crate::shm::Tended;
 use crate::sys::signal::Signal;
 use crate::telemetry::log::Level;
 
@@ -43,8 +43,8 @@ impl Master {
         self.say(Level::Notice, format_args!("{signal}: stopping, finishing accepted messages"));
         let is_started = self.current.phase != Phase::Starting;
         self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
-        self.current.heritage.status.set_stopping();
-        self.expire_all_delays();
+        self.current.heritage.parts.status.set_stopping();
+        self.expire_all();
         self.service_manager.stopping();
         self.give_up_reloading();
         self.give_up_upgrading();
@@ -60,7 +60,7 @@ impl Master {
             return;
         }
         self.is_stop_wanted = true;
-        self.expire_all_delays();
+        self.expire_all();
         self.say(Level::Notice, format_args!("{signal}: still finishing accepted messages"));
     }
 
@@ -84,7 +84,7 @@ impl Master {
         if step <= 1 {
             self.recall_the_timer();
         }
-        if step == 1 && self.is_somebody_waiting(since) {
+        if step == 1 && self.is_something_waiting(since) {
             // What fills their ring may be the reason.
             self.recall_workers();
             return;
@@ -104,7 +104,7 @@ impl Master {
         }
         let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
         // The last thing a worker did may have been to let something wait.
-        let is_left = step == 1 && self.is_somebody_waiting(since);
+        let is_left = step == 1 && self.is_something_waiting(since);
         if step < STOP_STEP_COUNT && !is_left && self.current.children.iter().all(is_over) {
             self.current.phase = Phase::Stopping { step: step + 1, since };
             self.go_on_stopping(step + 1, since);
@@ -116,27 +116,25 @@ impl Master {
     fn are_receivers_needed(&self, since: Instant) -> bool {
         let is_time_left = since.elapsed() < self.exit_timeout() / 2;
         let is_told = self.current.heritage.loaded.settings().is_stop_told
-            && self.current.heritage.status.is_stopping();
+            && self.current.heritage.parts.status.is_stopping();
         is_told && is_time_left && !self.current.repair.undone().is_empty()
     }
 
-    /// Whether messages wait until their time has come: workers are kept for them. Once half of the time is over that
-    /// leaving may take, their time has come.
-    fn is_somebody_waiting(&self, since: Instant) -> bool {
-        let Some(delayed) = &self.current.heritage.delay_queue else { return false };
-        if since.elapsed() >= self.exit_timeout() / 2 && !delayed.is_all_expired() {
-            delayed.expire_all();
+    /// Whether something accepted lies in shared memory until it is due: workers are kept for it. Once half of the time
+    /// is over that leaving may take, all of it is due.
+    fn is_something_waiting(&self, since: Instant) -> bool {
+        let parts = &self.current.heritage.parts;
+        if since.elapsed() >= self.exit_timeout() / 2 {
+            parts.each().for_each(Tended::expire_all);
         }
-        !delayed.is_empty()
+        !parts.each().all(Tended::is_drained)
     }
 
-    /// The server stops: for whatever waits, in this generation or in one before it, the time has come.
-    fn expire_all_delays(&self) {
+    /// The server stops: whatever waits is due now, in this generation and in those before it.
+    fn expire_all(&self) {
         let elders = self.elders.iter().map(|elder| &elder.heritage);
-        elders
-            .chain([&self.current.heritage])
-            .filter_map(|heritage| heritage.delay_queue.as_ref())
-            .for_each(DelayQueue::expire_all);
+        let heritages = elders.chain([&self.current.heritage]);
+        heritages.flat_map(|heritage| heritage.parts.each()).for_each(Tended::expire_all);
     }
 
     /// Receivers that died while they left may have read messages that nobody handled, or not sent all: their places are filled once more.
@@ -144,10 +142,9 @@ impl Master {
         for index in 0..self.current.children.len() {
             let child = &self.current.children[index];
             let Role::Receiver { producer, .. } = child.role else { continue };
-            let heritage = &self.current.heritage;
+            let parts = &self.current.heritage.parts;
             if child.state == State::Gone
-                && (heritage.receive_memory[producer as usize].has_left()
-                    || heritage.outboxes.waiting(child.place) > 0)
+                && (parts.inboxes[producer as usize].has_left() || parts.outboxes.waiting(child.place) > 0)
             {
                 self.tell_supervisor(index, Event::Recalled);
             }
@@ -162,7 +159,7 @@ impl Master {
                 |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
             let mut of_group = self.current.children.iter().filter(|child| is_of_group(child));
             let is_abandoned = of_group.clone().all(|child| !child.state.is_alive());
-            let has_unsent = |child: &Child| self.current.heritage.outboxes.waiting(child.place) > 0;
+            let has_unsent = |child: &Child| self.current.heritage.parts.outboxes.waiting(child.place) > 0;
             let is_done = self.current.repair.is_drained(group) && !of_group.any(has_unsent);
             if is_abandoned && !is_done {
                 self.recall_group(group);
@@ -172,8 +169,7 @@ impl Master {
 
     /// Without a timer nobody moves what waits: its place is filled as long as something does.
     fn recall_the_timer(&mut self) {
-        let Some(delayed) = &self.current.heritage.delay_queue else { return };
-        if delayed.is_empty() {
+        if self.current.heritage.parts.each().all(Tended::is_drained) {
             return;
         }
         for index in 0..self.current.children.len() {
@@ -203,19 +199,11 @@ impl Master {
                 format_args!("lost: {depth} messages queued for group {name}, and those being processed"),
             );
         }
-        let Generation { heritage, children, .. } = &self.current;
-        let unsent_count: u64 = children.iter().map(|child| heritage.outboxes.waiting(child.place)).sum();
-        if unsent_count > 0 {
-            status = EXIT_UNDONE;
-            self.say(Level::Error, format_args!("lost: {unsent_count} messages that were about to leave"));
-        }
-        let waiting_count = self.current.heritage.delay_queue.as_ref().map_or(0, DelayQueue::taken_count);
-        if waiting_count > 0 {
-            status = EXIT_UNDONE;
-            self.say(
-                Level::Error,
-                format_args!("lost: {waiting_count} delayed messages not yet queued for their group"),
-            );
+        for (count, what) in self.current.heritage.parts.each().map(Tended::unfinished) {
+            if count > 0 {
+                status = EXIT_UNDONE;
+                self.say(Level::Error, format_args!("lost: {count} {what}"));
+            }
         }
         self.kill_all(status);
     }

@@ -23,10 +23,11 @@ use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::{Envelope, Incoming};
-use crate::shm::{self, CounterBlock, Placement, Producer, PushError, Record};
+use crate::routing::work::Work;
+use crate::shm::{self, CounterBlock, InboxRoom, Placement, Producer, PushError, Record};
 use crate::state::poison::Known;
 use crate::sys::clock::{monotonic_ns, realtime_ns};
-use crate::sys::receive::{Inheritance, ReceiveBatch, ReceiveMemory, Received};
+use crate::sys::receive::{Inheritance, ReceiveBatch, Received};
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::process_identity::ProcessIdentity;
 use crate::telemetry::throttle::Throttle;
@@ -43,9 +44,9 @@ const BATCHES_PER_LOOK: u32 = 16;
 const DATAGRAM_SIZE_MAX: usize = 65_535;
 
 /// The memory one receiver reads into; made by the master.
-pub fn receive_memory(settings: &Settings) -> io::Result<ReceiveMemory> {
-    let size_max = settings.msg_recv_size_max as usize;
-    ReceiveMemory::create(c"sworker-received", BATCH_COUNT, size_max.min(DATAGRAM_SIZE_MAX))
+pub fn inbox_room(settings: &Settings, receivers: u32) -> InboxRoom {
+    let size = (settings.msg_recv_size_max as usize).min(DATAGRAM_SIZE_MAX);
+    InboxRoom { receivers, datagrams: BATCH_COUNT, size }
 }
 
 /// The life of a receiver.
@@ -55,15 +56,16 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
         .udp(listener)
         .ok_or_else(|| io::Error::other(format!("there is no listener {listener}")))?;
     let rules = heritage.places[process.index as usize].rules();
-    let mut delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count())
-        .with_waiting(WaitingDelegate::of(heritage, process.index));
-    let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.receive_memory[producer as usize]);
+    let mut delegate =
+        RingDelegate::new(heritage.parts.queues.producer(producer), heritage.parts.queues.group_count())
+            .with_waiting(WaitingDelegate::of(heritage, process.index));
+    let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.parts.inboxes[producer as usize]);
     tell_inheritance(&heritage.log, inheritance);
     let is_repeated = Rc::new(Cell::new(inheritance.is_first_begun));
     delegate.mark_repeated(Rc::clone(&is_repeated));
     let process_index = process.index;
     let engine = heritage.engine(process, Some(Box::new(delegate)));
-    let heartbeat = heritage.heartbeats.block(process_index);
+    let heartbeat = heritage.parts.heartbeats.block(process_index);
     let refusals = Throttle::default();
     let mut reader = Reader { heritage, engine, socket, listener, is_repeated, refusals, heartbeat };
     heritage.readiness.tell(process.index);
@@ -119,14 +121,16 @@ impl Reader<'_> {
 
     fn handle(&mut self, batch: &mut ReceiveBatch<'_>) {
         let received_at_ns = realtime_ns();
-        let is_stopping = self.heritage.status.is_stopping() && self.heritage.loaded.settings().is_stop_told;
+        let is_stopping =
+            self.heritage.parts.status.is_stopping() && self.heritage.loaded.settings().is_stop_told;
+        self.engine.turn_new_requests_away(is_stopping);
         while let Some(received) = batch.current() {
             batch.begin();
             self.beat();
             self.engine.set_followed(batch.is_followed());
             match envelope(&received, self.socket, self.listener, received_at_ns) {
                 Ok(envelope) => {
-                    self.receive(&Incoming { bytes: received.bytes, envelope }, is_stopping);
+                    self.receive(&Incoming { bytes: received.bytes, envelope });
                 }
                 Err(refusal) => tell(&self.heritage.log, &self.refusals, refusal, &received),
             }
@@ -136,9 +140,8 @@ impl Reader<'_> {
         self.engine.after_batch();
     }
 
-    fn receive(&mut self, datagram: &Incoming<'_>, is_stopping: bool) {
-        match self.heritage.remembered.known_to_receivers(datagram.bytes, monotonic_ns) {
-            Known::Not if is_stopping => self.engine.receive_while_stopping(datagram),
+    fn receive(&mut self, datagram: &Incoming<'_>) {
+        match self.heritage.parts.poison.known_to_receivers(datagram.bytes, monotonic_ns) {
             Known::Not => self.engine.receive(datagram),
             Known::Copy => self.engine.refuse_copy(datagram),
             Known::Unreadable => self.engine.count_copy(),
@@ -266,7 +269,7 @@ impl Delegate for RingDelegate {
         datagram: &Incoming<'_>,
         xdata: &[u8],
     ) -> Delegation {
-        let meta = datagram.envelope.encode();
+        let meta = Work::meta_of_message(&datagram.envelope);
         self.push(group, placement, &meta, datagram.bytes, xdata)
     }
 
@@ -276,9 +279,7 @@ impl Delegate for RingDelegate {
             return waiting.map_or(Delegation::NotHere, |waiting| waiting.suspend(group, placement, onward));
         }
         let Suspended { datagram, continuation, xdata, .. } = onward;
-        self.meta.clear();
-        self.meta.extend_from_slice(&datagram.envelope.encode());
-        self.meta.extend_from_slice(continuation);
+        Work::write_meta_of_resumed(&datagram.envelope, continuation, &mut self.meta);
         let meta = std::mem::take(&mut self.meta);
         let delegation = self.push(group, placement, &meta, datagram.bytes, xdata);
         self.meta = meta;
@@ -333,7 +334,7 @@ mod tests {
 
         let mut consumer = queues.consumer(1, 0);
         let delivery = consumer.next().unwrap();
-        assert_eq!(Envelope::decode(delivery.meta()), Ok(datagram(b"").envelope));
+        assert_eq!(Work::split(delivery.meta()), Ok((datagram(b"").envelope, &[][..])));
         assert_eq!((delivery.body(), delivery.xdata()), (&b"INVITE"[..], &b"x"[..]));
         assert!(queues.consumer(0, 0).next().is_none());
     }
@@ -349,9 +350,9 @@ mod tests {
         is_repeated.set(false);
         assert_eq!(hand_over(), Delegation::Delegated);
         let mut consumer = queues.consumer(0, 0);
-        for attempts in [2, 1] {
+        for attempts in [1, 0] {
             let delivery = consumer.next().unwrap();
-            assert_eq!(delivery.attempts(), attempts);
+            assert_eq!(delivery.earlier_attempts(), attempts);
             delivery.finish();
         }
     }

@@ -7,6 +7,7 @@
 use crate::process::heritage::Heritage;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::Incoming;
+use crate::routing::work::Work;
 use crate::shm::{DelaySender, Placement, PushError, Record};
 use crate::sys::clock::monotonic_ns;
 
@@ -20,10 +21,10 @@ pub struct WaitingDelegate {
 impl WaitingDelegate {
     /// The one of the process at this place; `None` where no module lets messages wait.
     pub fn of(heritage: &Heritage, place: u32) -> Option<WaitingDelegate> {
-        let delayed = heritage.delay_queue.as_ref()?;
+        let delayed = heritage.parts.delayed.as_ref()?;
         Some(WaitingDelegate {
             sender: delayed.sender(place),
-            group_count: heritage.queues.group_count(),
+            group_count: heritage.parts.queues.group_count(),
             meta: Vec::new(),
         })
     }
@@ -41,9 +42,7 @@ impl Delegate for WaitingDelegate {
         if onward.is_continued && !onward.delay.is_zero() && self.sender.is_all_expired() {
             return Delegation::Full;
         }
-        self.meta.clear();
-        self.meta.extend_from_slice(&onward.datagram.envelope.encode());
-        self.meta.extend_from_slice(onward.continuation);
+        Work::write_meta_of_resumed(&onward.datagram.envelope, onward.continuation, &mut self.meta);
         let now_ns = monotonic_ns();
         let record = Record {
             meta: &self.meta,
@@ -105,14 +104,14 @@ mod tests {
         }
         let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
         assert_eq!(other, Delegation::NotHere);
-        assert_eq!(scene.heritage.delay_queue.as_ref().unwrap().taken_count(), 2);
+        assert_eq!(scene.heritage.parts.delayed.as_ref().unwrap().taken_count(), 2);
     }
 
     #[test]
     fn while_the_server_stops_only_what_has_not_waited_is_taken() {
         let scene = scene();
         let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
-        scene.heritage.delay_queue.as_ref().unwrap().expire_all();
+        scene.heritage.parts.delayed.as_ref().unwrap().expire_all();
         let mut suspend = |delay, is_continued| {
             delegate.suspend(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
         };

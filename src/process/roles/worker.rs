@@ -13,12 +13,10 @@ use super::waiting::WaitingDelegate;
 use crate::config::settings::GroupSetting;
 use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
-use crate::routing::continuation::{BrokenContinuation, Continuation};
 use crate::routing::delegation::Delegate;
-use crate::routing::envelope::{Envelope, Incoming};
+use crate::routing::work::Work;
 use crate::shm::{Consumer, Delivery};
 use crate::sys::clock::monotonic_ns;
-use crate::telemetry::log::Level;
 use crate::telemetry::process_identity::ProcessIdentity;
 
 /// A wake is lost only with a process that is stopped while it is being woken. A colleague then finds the message after
@@ -35,14 +33,14 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     let delegate = WaitingDelegate::of(heritage, process.index);
     let mut engine =
         heritage.engine(process, delegate.map(|delegate| Box::new(delegate) as Box<dyn Delegate>));
-    let mut consumer = heritage.queues.consumer(u32::from(group), index);
+    let mut consumer = heritage.parts.queues.consumer(u32::from(group), index);
     let max_age_ns = max_age_ns(&heritage.loaded.settings().groups[usize::from(group)]);
     heritage.readiness.tell(process.index);
     loop {
         // Asked first: who is told to leave looks into the rings once more after that.
         let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));
         // Without a master nobody ends the wait for a former generation.
-        if !is_last_look && !is_orphaned(&rules) && heritage.status.is_held(u32::from(group)) {
+        if !is_last_look && !is_orphaned(&rules) && heritage.parts.status.is_held(u32::from(group)) {
             std::thread::sleep(HELD_PAUSE);
             follow_master(heritage, &rules);
             continue;
@@ -59,7 +57,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
 
 /// Without a master nobody tells a worker to come back, so it stays until the timer has moved everything.
 fn is_somebody_waiting(heritage: &Heritage) -> bool {
-    heritage.delay_queue.as_ref().is_some_and(|delayed| !delayed.is_empty())
+    heritage.parts.delayed.as_ref().is_some_and(|delayed| !delayed.is_empty())
 }
 
 /// What waited longer is not processed.
@@ -79,7 +77,7 @@ fn process_waiting(
 ) {
     while let Some(mut delivery) = consumer.next_after(&mut || engine.flush()) {
         // What workers died over is no longer a matter of waiting in the queue.
-        if delivery.attempts() == 1 && delivery.queued_ns() > max_age_ns {
+        if delivery.earlier_attempts() == 0 && delivery.queued_ns() > max_age_ns {
             delivery.expire();
             continue;
         }
@@ -91,39 +89,14 @@ fn process_waiting(
 }
 
 fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delivery: Delivery<'_>) {
-    match Envelope::decode_first(delivery.meta()) {
-        Ok((envelope, continuation)) => {
-            let datagram = Incoming { bytes: delivery.body(), envelope };
-            if heritage.remembered.knows(group, datagram.bytes, monotonic_ns) {
-                engine.refuse_copy(&datagram);
-                return delivery.finish();
-            }
-            process_datagram(engine, &datagram, continuation, delivery.xdata(), delivery.attempts() - 1);
+    match Work::decode(delivery.meta(), delivery.body(), delivery.xdata()) {
+        Ok(work) if heritage.parts.poison.knows(group, work.incoming().bytes, monotonic_ns) => {
+            engine.refuse_copy(work.incoming());
         }
-        Err(_) => heritage.log.say(
-            Level::Bug,
-            format_args!("cannot decode a delegated message of {} bytes", delivery.body().len()),
-        ),
+        Ok(work) => engine.perform(&work, delivery.earlier_attempts()),
+        Err(broken) => engine.pass_over(&broken),
     }
     delivery.finish();
-}
-
-/// From the beginning, or where another process left it.
-pub(in crate::process) fn process_datagram(
-    engine: &mut Engine,
-    datagram: &Incoming<'_>,
-    continuation: &[u8],
-    xdata: &[u8],
-    earlier_attempts: u32,
-) {
-    if continuation.is_empty() {
-        engine.process(datagram, xdata, earlier_attempts);
-        return;
-    }
-    match Continuation::decode(continuation) {
-        Ok(continuation) => engine.go_on(datagram, &continuation, xdata, earlier_attempts),
-        Err(BrokenContinuation) => engine.tell_broken_continuation(&datagram.envelope),
-    }
 }
 
 #[cfg(test)]
@@ -131,8 +104,9 @@ mod tests {
     use super::*;
     use crate::process::start::boot::tests::Scene;
     use crate::routing::delegation::Xdata;
+    use crate::routing::envelope::Envelope;
     use crate::shm::Record;
-    use crate::telemetry::counters::COPIES_REFUSED;
+    use crate::telemetry::counters::{COPIES_REFUSED, WORK_UNREADABLE};
     use crate::telemetry::process_identity::ProcessKind;
     use crate::transport::endpoint::Transport;
     use std::net::UdpSocket;
@@ -150,7 +124,7 @@ mod tests {
         let mut xdata = Vec::new();
         Xdata::Text(extra.as_bytes()).encode(&mut xdata);
         let record = Record { meta, body: body.as_bytes(), xdata: &xdata, received_at_ns: 1 };
-        scene.heritage.queues.producer(0).push(0, &record).unwrap();
+        scene.heritage.parts.queues.producer(0).push(0, &record).unwrap();
     }
 
     fn envelope(scene: &Scene, source: &UdpSocket) -> Envelope {
@@ -168,14 +142,16 @@ mod tests {
         let scene = Scene::new(SCRIPT);
         let source = UdpSocket::bind("127.0.0.1:0").unwrap();
         source.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let whole = envelope(&scene, &source).encode();
+        let whole = Work::meta_of_message(&envelope(&scene, &source));
         push(&scene, &whole, &source, "first");
         push(&scene, &whole[1..], &source, "broken");
+        let unknown_kind = [&[99], &whole[1..]].concat();
+        push(&scene, &unknown_kind, &source, "of a later program");
         push(&scene, &whole, &source, "second");
 
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
         let mut engine = scene.heritage.engine(process, None);
-        let mut consumer = scene.heritage.queues.consumer(0, 0);
+        let mut consumer = scene.heritage.parts.queues.consumer(0, 0);
         process_waiting(&scene.heritage, &mut engine, &mut consumer, 0, u64::MAX);
 
         for expected in ["first", "second"] {
@@ -184,8 +160,9 @@ mod tests {
             let text = String::from_utf8_lossy(&bytes[..size]);
             assert!(text.starts_with(&format!("SIP/2.0 200 {expected}\r\n")), "{text}");
         }
-        let figures = scene.heritage.queues.group_statistics(0);
-        assert_eq!((figures.depth, figures.processed), (0, 3));
+        let figures = scene.heritage.parts.queues.group_statistics(0);
+        assert_eq!((figures.depth, figures.processed), (0, 4));
+        assert_eq!(scene.heritage.parts.counters.sum(WORK_UNREADABLE.0), 2);
     }
 
     #[test]
@@ -193,12 +170,12 @@ mod tests {
         let scene = Scene::new(SCRIPT);
         let source = UdpSocket::bind("127.0.0.1:0").unwrap();
         source.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let whole = envelope(&scene, &source).encode();
+        let whole = Work::meta_of_message(&envelope(&scene, &source));
         push(&scene, &whole, &source, "copy");
         push(&scene, &whole, &source, "another");
-        let mut consumer = scene.heritage.queues.consumer(0, 0);
+        let mut consumer = scene.heritage.parts.queues.consumer(0, 0);
         let body = consumer.next().unwrap().body().to_vec();
-        scene.heritage.remembered.note(0, &body, monotonic_ns());
+        scene.heritage.parts.poison.note(0, &body, monotonic_ns());
 
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
         let mut engine = scene.heritage.engine(process, None);
@@ -210,6 +187,6 @@ mod tests {
             let text = String::from_utf8_lossy(&bytes[..size]);
             assert!(text.starts_with(expected), "{text}");
         }
-        assert_eq!(scene.heritage.counters.sum(COPIES_REFUSED.0), 1);
+        assert_eq!(scene.heritage.parts.counters.sum(COPIES_REFUSED.0), 1);
     }
 }

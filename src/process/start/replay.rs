@@ -12,11 +12,11 @@ use crate::bindings::load::Loaded;
 use crate::config::settings::GroupSetting;
 use crate::engine::perform::{Engine, EngineParts};
 use crate::process::roles::quarantine::SetAside;
-use crate::process::roles::worker::process_datagram;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex};
 use crate::routing::envelope::Incoming;
 use crate::routing::outbox::Outbox;
 use crate::routing::outgoing::{NotSent, Outgoing};
+use crate::routing::work::Work;
 use crate::shm::Placement;
 use crate::sip::branch::Secret;
 use crate::sys::process::ProcessId;
@@ -55,7 +55,10 @@ pub fn replay(
     let datagram = Incoming { bytes: &set_aside.message, envelope };
     match kind {
         ProcessKind::Receiver => engine.receive(&datagram),
-        _ => process_datagram(&mut engine, &datagram, &set_aside.continuation, &set_aside.xdata, 0),
+        _ => match Work::of_message(datagram, &set_aside.continuation, &set_aside.xdata) {
+            Ok(work) => engine.perform(&work, 0),
+            Err(broken) => engine.pass_over(&broken),
+        },
     }
     engine.stop();
     let events = kept.events.take();

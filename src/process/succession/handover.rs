@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::process::heritage::Heritage;
 use crate::sip::branch::Secret;
+use crate::state::parts::HandedPart;
 use crate::sys::inherit;
 use crate::sys::process::ProcessId;
 
@@ -45,6 +46,8 @@ pub struct Handover {
     pub listeners: Vec<(SocketAddr, OwnedFd)>,
     /// A script that came on standard input.
     pub script: Option<Vec<u8>>,
+    /// Shared memory that lives as long as the server.
+    pub parts: Vec<HandedPart>,
 }
 
 impl Handover {
@@ -86,6 +89,16 @@ impl Handover {
             let wish = row["wish"].as_str().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
             Ok((wish, take(&row["descriptor"])?))
         };
+        // Programs that hand none over do not name them.
+        let no_parts = Vec::new();
+        let parts = found["parts"].as_array().unwrap_or(&no_parts);
+        let part = |row: &Value| {
+            Ok(HandedPart {
+                name: row["name"].as_str().ok_or_else(broken)?.to_owned(),
+                layout: row["layout"].as_u64().ok_or_else(broken)?,
+                file: take(&row["descriptor"])?,
+            })
+        };
         let script = match &found["script"] {
             Value::Null => None,
             text => {
@@ -102,6 +115,7 @@ impl Handover {
             secret: Secret::new(key),
             commands: take(&found["commands"])?,
             listeners: rows.iter().map(listener).collect::<io::Result<_>>()?,
+            parts: parts.iter().map(part).collect::<io::Result<_>>()?,
         }))
     }
 }
@@ -130,7 +144,12 @@ pub(in crate::process) fn hand_over(
         let descriptor = inherit::keep(listener.as_fd())?;
         Ok(json!({"wish": listener.wish().to_string(), "descriptor": descriptor}))
     };
+    let part = |(name, layout, file): (String, u64, BorrowedFd<'_>)| {
+        Ok(json!({"name": name, "layout": layout, "descriptor": inherit::keep(file)?}))
+    };
+    let parts = heritage.parts.lasting.files().into_iter().map(part).collect::<io::Result<Vec<_>>>()?;
     let text = json!({
+        "parts": parts,
         "version": VERSION,
         "script": script.map(|text| BASE64.encode(text)),
         "predecessor": heritage.master.number(),

@@ -234,7 +234,7 @@ impl Master {
     fn go_on_taking_over(&mut self, since: Instant) {
         if self.current.children.iter().all(|child| child.is_ready) {
             self.current.phase = Phase::Serving;
-            self.current.heritage.status.set_serving();
+            self.current.heritage.parts.status.set_serving();
             if let Err(error) = self.current.heritage.statistics.take_name() {
                 self.say(Level::Error, format_args!("{error}"));
             }

@@ -297,7 +297,7 @@ pub struct Delivery<'a> {
     consumer: &'a mut Consumer,
     header: RecordHeader,
     parts: Parts,
-    attempts: u32,
+    earlier_attempts: u32,
     message_size: usize,
     started_at_ns: u64,
     is_measured: bool,
@@ -316,7 +316,7 @@ impl<'a> Delivery<'a> {
         if consumer.slept_unasked.is_some() {
             consumer.check_for_lost_wake(header.received_at_ns);
         }
-        let attempts = u32::from(consumer.slot.history().attempts) + 1;
+        let earlier_attempts = u32::from(consumer.slot.history().attempts);
         let is_measured = consumer.until_measured == 0;
         consumer.until_measured = if is_measured { MEASURE_PERIOD - 1 } else { consumer.until_measured - 1 };
         let started_at_ns = if is_measured { monotonic_ns() } else { monotonic_coarse_ns() };
@@ -328,7 +328,7 @@ impl<'a> Delivery<'a> {
             consumer,
             header,
             parts: header.parts(),
-            attempts,
+            earlier_attempts,
             message_size,
             started_at_ns,
             is_measured,
@@ -353,10 +353,10 @@ impl<'a> Delivery<'a> {
         &self.bytes()[self.parts.xdata.clone()]
     }
 
-    /// 1 for the first delivery; more when workers died over this message, which may then have been processed in
-    /// part: treat it like a retransmission.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
+    /// 0 for the first delivery; else how many processes died while handling this message, which may then have been
+    /// processed in part: treat it like a retransmission.
+    pub fn earlier_attempts(&self) -> u32 {
+        self.earlier_attempts
     }
 
     /// When the message was received, in monotonic nanoseconds.
@@ -430,7 +430,7 @@ mod tests {
                 assert_eq!(delivery.meta(), [lap; 3]);
                 assert_eq!(delivery.body(), [number; 700]);
                 assert_eq!(delivery.xdata(), [lap ^ number; 5]);
-                assert_eq!((delivery.attempts(), delivery.received_at_ns()), (1, 5));
+                assert_eq!((delivery.earlier_attempts(), delivery.received_at_ns()), (0, 5));
                 delivery.finish();
             }
             assert!(consumer.next().is_none());

@@ -31,9 +31,11 @@
 //! - An outbox is empty before its process waits. So nothing lies here for longer than its process is busy.
 //! - Places and sizes in an entry are checked before use: what cannot be true is passed over and counted.
 
+use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use crate::shm::memory::part::{Owner, Part, Tended};
 use crate::shm::memory::segment::{BytesPlace, Place, Plan, Segment, Shareable, Shared, SharedBytes};
 use crate::shm::memory::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::shm::proof::crash_point::{Point, pass};
@@ -106,6 +108,12 @@ const ABANDONED: u32 = 1;
 /// And the process behind it.
 const ADOPTED: u32 = 1 << 31;
 
+/// Where all outboxes are.
+pub(crate) struct OutboxesPlace {
+    planned: Vec<Option<Planned>>,
+    uses: Place<Use>,
+}
+
 struct Planned {
     progress: Place<Progress>,
     entries: Place<Entry>,
@@ -127,22 +135,53 @@ pub struct Outboxes {
     memory: Vec<Option<Memory>>,
 }
 
-impl Outboxes {
-    /// One for each process of which `has_one` says so.
-    pub fn create(has_one: impl Iterator<Item = bool>) -> io::Result<Outboxes> {
-        let mut plan = Plan::default();
-        let reserve = |has_one: bool| {
+impl Part for Outboxes {
+    const NAME: &'static CStr = c"sworker-outboxes";
+    /// For each process, whether it has one.
+    type Request = Vec<bool>;
+    type Place = OutboxesPlace;
+    type Error = io::Error;
+
+    fn reserve(has_one: &Vec<bool>, plan: &mut Plan) -> io::Result<OutboxesPlace> {
+        let mut reserve = |has_one: &bool| {
             has_one.then(|| Planned {
                 progress: plan.reserve(1),
                 entries: plan.reserve(BATCH_COUNT),
                 bytes: plan.reserve_bytes(ARENA_SIZE, ARENA_SIZE),
             })
         };
-        let planned: Vec<_> = has_one.map(reserve).collect();
-        let uses = plan.reserve(planned.len());
-        let segment = plan.create(c"sworker-outbox")?;
-        let memory = planned.into_iter().map(|planned| Some(Memory::create(&segment, planned?))).collect();
-        Ok(Outboxes { uses: segment.claim(uses), memory })
+        let planned: Vec<_> = has_one.iter().map(&mut reserve).collect();
+        Ok(OutboxesPlace { uses: plan.reserve(planned.len()), planned })
+    }
+
+    fn claim(place: OutboxesPlace, segment: &Segment) -> Outboxes {
+        let OutboxesPlace { planned, uses } = place;
+        let memory = planned.into_iter().map(|planned| Some(Memory::create(segment, planned?))).collect();
+        Outboxes { uses: segment.claim(uses), memory }
+    }
+}
+
+impl Tended for Outboxes {
+    /// What the dead process had adopted may be adopted once more.
+    fn after_death(&self, dead: Owner) {
+        // Outboxes are made for one generation, so the index alone names the process.
+        let process = u32::from(dead.index);
+        for (index, _) in (0..).zip(self.uses.iter()) {
+            let left = if self.waiting(index) > 0 { ABANDONED } else { OWN };
+            self.exchange(index, ADOPTED | process, left);
+        }
+    }
+
+    fn unfinished(&self) -> (u64, &'static str) {
+        let count = (0..self.uses.len() as u32).map(|process| self.waiting(process)).sum();
+        (count, "messages that were about to be sent")
+    }
+}
+
+impl Outboxes {
+    /// One for each process of which `has_one` says so.
+    pub fn create(has_one: impl Iterator<Item = bool>) -> io::Result<Outboxes> {
+        Self::make(&has_one.collect())
     }
 
     /// The outbox of this process, with what a dead predecessor left there; `None` where none was planned. There must be
@@ -174,14 +213,6 @@ impl Outboxes {
         mutant::START_BESIDE_ADOPTER
             || word.0.load(Ordering::Acquire) == OWN
             || self.exchange(process, ABANDONED, OWN)
-    }
-
-    /// For the master, after `waitpid`: what the dead process had adopted may be adopted once more.
-    pub fn after_death(&self, process: u32) {
-        for (index, _) in (0..).zip(self.uses.iter()) {
-            let left = if self.waiting(index) > 0 { ABANDONED } else { OWN };
-            self.exchange(index, ADOPTED | process, left);
-        }
     }
 
     /// An outbox that a dead process left and nobody else has adopted, for `process`, which flushes it and gives it back.
@@ -553,9 +584,9 @@ mod tests {
         assert!(!outboxes.may_start(SENDER) && outboxes.abandon(SENDER) && !outboxes.may_start(SENDER));
         // The adopter dies.
         drop(adopted);
-        outboxes.after_death(0);
+        outboxes.after_death(Owner::new(0, 0));
         assert!(!outboxes.may_start(SENDER), "another one has died");
-        outboxes.after_death(OTHER);
+        outboxes.after_death(Owner::new(0, OTHER));
         let mut adopted = outboxes.adopt(0).expect("abandoned once more");
         assert_eq!(flushed(&mut adopted.outbox, 1), ["left"]);
         adopted.give_back();
@@ -569,7 +600,7 @@ mod tests {
         put(&mut outboxes.attach(SENDER).unwrap(), "last");
         outboxes.abandon(SENDER);
         flushed(&mut outboxes.adopt(OTHER).unwrap().outbox, 32);
-        outboxes.after_death(OTHER);
+        outboxes.after_death(Owner::new(0, OTHER));
         assert!(outboxes.may_start(SENDER) && outboxes.adopt(0).is_none());
         assert!(outboxes.may_start(0) && outboxes.attach(0).is_none(), "this process sends nothing");
     }

@@ -5,7 +5,7 @@ use loom::thread;
 use super::check;
 use crate::shm::proof::crash_point::Point;
 use crate::shm::proof::crash_point::armed::run_until;
-use crate::shm::{Outboxes, Packet, SharedOutbox};
+use crate::shm::{Outboxes, Owner, Packet, SharedOutbox, Tended};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -146,7 +146,7 @@ fn death_of_an_adopter_loses_nothing() {
             let other = thread::spawn(move || colleague.adopt(COLLEAGUES[1]));
             // The other one may have been faster.
             run_until(Some(death), || world.adopt(COLLEAGUES[0]));
-            world.outboxes.after_death(COLLEAGUES[0]);
+            world.outboxes.after_death(Owner::new(0, COLLEAGUES[0]));
             other.join().expect("no panic");
             world.outboxes.abandon(SENDER);
             world.adopt(COLLEAGUES[1]);
