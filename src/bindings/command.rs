@@ -2,7 +2,6 @@
 
 use serde_json::Value as Json;
 
-use super::registry::Registry;
 use crate::script::host::ValueRef;
 use crate::state::live_settings::is_hidden;
 use crate::state::shared::SharedState;
@@ -94,8 +93,8 @@ impl CommandError {
 
 /// What a command of a module works on. It runs in the control process, where no message is in hand, and does not wait.
 pub struct CommandScope<'a> {
-    /// The names of the script.
-    pub registry: &'a Registry,
+    /// Names of the values that all processes share, by slot.
+    pub shared_names: &'a [String],
     /// Values that all processes share.
     pub shared: &'a SharedState,
     /// The process that runs the command.
@@ -105,7 +104,7 @@ pub struct CommandScope<'a> {
 impl CommandScope<'_> {
     /// The shared values (`$shv`) that the script names, with their slots.
     pub fn shared_values(&self) -> impl Iterator<Item = (u32, &str)> {
-        let names = self.registry.shared_names().iter().map(String::as_str);
+        let names = self.shared_names.iter().map(String::as_str);
         (0..).zip(names).filter(|(_, name)| !is_hidden(name))
     }
 

@@ -554,7 +554,7 @@ mod tests {
         let stage = ScriptHarness::new(MODULES, script);
         let registry = &stage.loaded().registry;
         let shared = registry.shared_state(2).expect("memory");
-        let scope = CommandScope { registry, shared: &shared, process_index: 1 };
+        let scope = CommandScope { shared_names: registry.shared_names(), shared: &shared, process_index: 1 };
         let run = |name: &str, given: Json| {
             let answer = registry.run_command(name, &scope, given.as_array().unwrap());
             answer.expect("there is this command").map_err(|fault| fault.message)

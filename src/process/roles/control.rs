@@ -298,7 +298,8 @@ impl Server for Figures<'_> {
 
     fn run_of_module(&self, name: &str, given: &[Value]) -> Option<Result<Value, CommandError>> {
         let (registry, shared) = (&self.heritage.loaded.registry, &self.heritage.shared);
-        let scope = CommandScope { registry, shared, process_index: self.place };
+        let shared_names = registry.shared_names();
+        let scope = CommandScope { shared_names, shared, process_index: self.place };
         registry.run_command(name, &scope, given)
     }
 
