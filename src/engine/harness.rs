@@ -301,6 +301,11 @@ pub fn check_tables<M: Module>() {
     for row in M::VARIABLES.iter().map(|entry| entry.row) {
         check_documentation("variable", row.name, row.documentation);
     }
+    M::EVENTS.iter().for_each(|row| check_documentation("event", row.name, row.documentation));
+    for row in M::COMMANDS.iter().map(|entry| entry.row) {
+        row.names().for_each(|name| check_documentation("command", name, row.documentation));
+        assert!(row.names().all(|name| name.starts_with(&format!("{}.", M::NAME))), "{}", row.name);
+    }
     for row in M::COUNTERS {
         check_documentation("counter", &row.name, &row.documentation);
         assert!(row.name.starts_with(&format!("{}.", M::NAME)), "{}", row.name);

@@ -85,16 +85,19 @@ struct Routes {
     pre_routing: Option<RouteId>,
     request: Option<RouteId>,
     reply: Option<RouteId>,
+    ack_absorbed: Option<RouteId>,
 }
 
 impl Engine {
     /// An engine for this process; modules are told that it begins.
     pub fn new(parts: EngineParts) -> Engine {
         let EngineParts { loaded, outbox, delegate, counters, log, shared, process, secret } = parts;
+        let event = loaded.registry.services().ack_absorbed;
         let routes = Routes {
             pre_routing: loaded.program.event_route("core:pre-routing"),
             request: loaded.program.request_route(),
             reply: loaded.program.reply_route(),
+            ack_absorbed: event.and_then(|event| loaded.program.event_route(event)),
         };
         log.set_process(process.index, process.pid);
         log.set_colours(loaded.registry.level_colours());
@@ -340,6 +343,9 @@ impl Run<'_, '_> {
     fn route_request(&mut self) {
         if self.is_ack_to_us() {
             self.context.count(ACKS_ABSORBED);
+            if let Some(route) = self.routes.ack_absorbed {
+                self.run(route);
+            }
             return;
         }
         let Some(route) = self.routes.request else {
