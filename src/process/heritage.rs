@@ -12,11 +12,12 @@ use crate::bindings::load::Loaded;
 use crate::config::settings::{FullPolicy, Order, Settings};
 use crate::engine::perform::{Engine, EngineParts};
 use crate::process::master::repair::Leftover;
-use crate::process::roles::outbound::ListenerOutbound;
+use crate::process::roles::outbox::{DirectOutbox, ProcessOutbox};
 use crate::process::roles::receiver;
 use crate::process::roles::role::Role;
 use crate::process::succession::reload_line::ReloadLine;
 use crate::routing::delegation::Delegate;
+use crate::routing::outbox::Outbox;
 use crate::shm::{
     CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, Owner, QueuePlan,
     StatisticsPublisher,
@@ -77,7 +78,7 @@ impl Heritage {
     pub fn engine(&self, process: ProcessIdentity, delegate: Option<Box<dyn Delegate>>) -> Engine {
         Engine::new(EngineParts {
             loaded: self.loaded.clone(),
-            outbound: Box::new(ListenerOutbound::new(self.listeners.clone())),
+            outbox: self.outbox(process.index),
             delegate,
             counters: Box::new(BlockCount {
                 own: self.parts.counters.block(process.index),
@@ -88,6 +89,15 @@ impl Heritage {
             process,
             secret: self.fixed.secret,
         })
+    }
+
+    fn outbox(&self, process: u32) -> Box<dyn Outbox> {
+        let (listeners, log) = (self.listeners.clone(), self.log.clone());
+        let counters = self.parts.counters.block(process);
+        match ProcessOutbox::attach(&self.parts.outboxes, process, listeners, counters, log) {
+            Some(outbox) => Box::new(outbox),
+            None => Box::new(DirectOutbox::new(self.listeners.clone())),
+        }
     }
 
     /// The process at this place, as the parts name it.
@@ -173,6 +183,11 @@ fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     }
 }
 
+/// Whether a process of this role handles messages, and so sends some.
+fn sends(role: &Role) -> bool {
+    matches!(role, Role::Receiver { .. } | Role::Worker { .. })
+}
+
 /// What all shared memory of a generation is to have room for.
 pub fn part_plan(loaded: &Loaded, places: &[Role], generation: u64) -> PartPlan {
     let (settings, registry) = (loaded.settings(), &loaded.registry);
@@ -181,6 +196,7 @@ pub fn part_plan(loaded: &Loaded, places: &[Role], generation: u64) -> PartPlan 
         queues: queue_plan(settings, places),
         processes: places.len() as u32,
         counters: registry.counters().len() as u32,
+        outboxes: places.iter().map(sends).collect(),
         delay_slots: registry.delayed_max(),
         inboxes: receiver::inbox_room(settings, receivers),
         value_names: registry.shared_names().to_vec(),

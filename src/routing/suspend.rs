@@ -75,6 +75,7 @@ impl Context<'_> {
         if !self.message.is_request() {
             return Err(NotHandedOn::NotARequest);
         }
+        self.flush_own();
         let placement = self.placement(group);
         let mut continuation = Vec::with_capacity(64);
         self.write_continuation(goal, &mut continuation)?;

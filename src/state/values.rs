@@ -118,6 +118,11 @@ pub(crate) fn hidden_name(name: &str) -> String {
     format!("{HIDDEN}{name}")
 }
 
+/// Whether a shared value has no name in the script.
+pub fn is_hidden(shared_name: &str) -> bool {
+    shared_name.starts_with(HIDDEN)
+}
+
 /// Whether a shared value is a setting, which begins anew with each script.
 pub(crate) fn is_setting(shared_name: &str) -> bool {
     shared_name.strip_prefix(HIDDEN).is_some_and(|name| name.contains('.'))

@@ -357,6 +357,11 @@ impl<'m> ReceiveBatch<'m> {
         (self.handled < self.received).then(|| self.memory.received(self.handled))
     }
 
+    /// Whether another message waits behind the current one.
+    pub fn is_followed(&self) -> bool {
+        self.handled + 1 < self.received
+    }
+
     /// The current message is in hand from now on: if this process dies, it may be the reason.
     pub fn begin(&self) {
         self.memory.progress().begun.store(self.handled as u32 + 1, Ordering::Release);

@@ -34,6 +34,7 @@ pub const UNUSED_ITEMS: &[(&str, &str)] = &[
     ("src/shm/delay/queue.rs: free_blocks", "tests/delay_kill.rs looks for what is lost"),
     ("src/shm/proof/crash_point.rs: OF_RINGS", "tests/ring_kill.rs goes through all of them"),
     ("src/shm/proof/crash_point.rs: OF_DELAYS", "tests/delay_kill.rs goes through all of them"),
+    ("src/shm/proof/crash_point.rs: OF_OUTBOXES", "tests/outbox_kill.rs goes through all of them"),
     ("src/shm/proof/crash_point.rs: point_of_exit_status", "the kill tests ask where a process ended"),
     ("src/shm/tables/table.rs: free_cell_count", "tests/table_kill.rs looks for what is lost"),
     ("src/state/parts.rs: Heartbeats", "the type of a field"),

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::child::{follow_master, is_asked_to_leave};
 use super::role::Role;
+use crate::bindings::command::{CommandError, CommandRow, CommandScope};
 use crate::bindings::module::ValueRef;
 use crate::control::commands::{GroupState, ListedProcess, Server};
 use crate::control::server::{CommandServer, ConnectionLimits};
@@ -289,6 +290,17 @@ impl Server for Figures<'_> {
 
     fn set_log_level(&self, level: i64) {
         self.heritage.log.set_level(Level::from_number(level));
+    }
+
+    fn module_commands(&self) -> Vec<&'static CommandRow> {
+        self.heritage.loaded.registry.commands().collect()
+    }
+
+    fn run_of_module(&self, name: &str, given: &[Value]) -> Option<Result<Value, CommandError>> {
+        let (registry, shared) = (&self.heritage.loaded.registry, &self.heritage.shared);
+        let shared_names = registry.shared_names();
+        let scope = CommandScope { shared_names, shared, process_index: self.place };
+        registry.run_command(name, &scope, given)
     }
 
     fn stop(&self) -> Result<(), String> {

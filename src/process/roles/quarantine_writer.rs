@@ -12,7 +12,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::child;
-use super::outbound::ListenerOutbound;
+use super::outbox::DirectOutbox;
 use super::quarantine::{Quarantine, SetAside};
 use super::role::Role;
 use crate::engine::perform::{Engine, EngineParts};
@@ -154,7 +154,7 @@ fn answer(heritage: &Heritage, set_aside: &SetAside, pid: u32) {
     let Some(envelope) = set_aside.envelope else { return };
     let mut engine = Engine::new(EngineParts {
         loaded: heritage.loaded.clone(),
-        outbound: Box::new(ListenerOutbound::new(heritage.listeners.clone())),
+        outbox: Box::new(DirectOutbox::new(heritage.listeners.clone())),
         delegate: None,
         counters: Box::new(CountNothing),
         log: heritage.log.clone(),
