@@ -52,8 +52,10 @@ pub use figures::histogram::Histogram;
 pub use figures::statistics::{
     GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsPublisher, StatisticsViewer,
 };
+#[cfg(not(loom))]
 pub(crate) use memory::part::{Lasting, Part};
 pub use memory::part::{Lifetime, Owner, Tended};
+#[cfg(not(loom))]
 pub(crate) use memory::segment::{Plan, Segment};
 pub use queue::consumer::{Consumer, Delivery};
 #[cfg(not(loom))]
