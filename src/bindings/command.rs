@@ -3,9 +3,9 @@
 use serde_json::Value as Json;
 
 use crate::script::host::ValueRef;
-use crate::state::live_settings::is_hidden;
 use crate::state::shared::SharedState;
 use crate::state::value::Value;
+use crate::state::values::is_hidden;
 
 /// One row: an event whose route is run.
 #[derive(Clone, Copy, Debug)]

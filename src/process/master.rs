@@ -226,10 +226,10 @@ impl Master {
 
     pub(super) fn note_master(&self) {
         let row = ProcessRow {
-            pid: self.current.heritage.master.number(),
+            pid: self.current.heritage.fixed.master.number(),
             role: Role::Master.rules().code,
             incarnation: 1,
-            started_at_ns: self.current.heritage.started_at_ns,
+            started_at_ns: self.current.heritage.fixed.started_at_ns,
             ..ProcessRow::default()
         };
         self.current.heritage.parts.processes.write(0, &row);
@@ -301,6 +301,11 @@ impl Master {
     /// Forks the child of this index, whose state is `Wanted`.
     pub(super) fn start(&mut self, index: usize) {
         let place = self.current.children[index].place;
+        if !self.current.heritage.parts.outboxes.may_start(place) {
+            // Somebody sends what its predecessor left, for a moment.
+            self.tell_supervisor(index, Event::FailedToStart);
+            return;
+        }
         match process::fork(&self.proof) {
             Ok(Fork::Child) => {
                 self.forget_others();
@@ -339,7 +344,8 @@ impl Master {
         self.current.phase = Phase::Serving;
         self.current.heritage.parts.status.set_serving();
         self.birth.succeeded();
-        self.service_manager.ready(self.current.heritage.master.number() as u32, &self.current.status_text());
+        self.service_manager
+            .ready(self.current.heritage.fixed.master.number() as u32, &self.current.status_text());
         let took_ms = self.started.elapsed().as_millis();
         self.say(
             Level::Notice,
@@ -452,10 +458,11 @@ impl Master {
             // Somebody else told it to leave, too, and it was faster than our word.
             child.state = State::Stopping;
         }
-        let process = child.process.take().unwrap_or(self.current.heritage.master);
+        let process = child.process.take().unwrap_or(self.current.heritage.fixed.master);
         let heritage = &self.current.heritage;
         let remains = heritage.remains(&child.role, child.place);
-        let dead = Dead { place: child.place, role: &child.role, process, status, remains };
+        let has_unsent = heritage.parts.outboxes.waiting(child.place) > 0;
+        let dead = Dead { place: child.place, role: &child.role, process, status, has_unsent, remains };
         let finding = self.current.repair.after_death(&dead);
         let obituary = Obituary {
             role: &child.role,
@@ -593,11 +600,8 @@ impl Master {
         self.end_the_overdue();
         for index in 0..self.current.children.len() {
             self.tell_supervisor(index, Event::TimePassed);
-            let child = &mut self.current.children[index];
-            if child.has_left_something {
-                // A successor that lives serves what its predecessor held; without one a colleague takes it.
-                child.has_left_something =
-                    child.process.is_none() && !self.current.repair.hand_over(&child.role);
+            if self.current.children[index].has_left_something {
+                self.current.children[index].has_left_something = !self.current.hand_over(index);
             }
         }
         match self.current.phase {

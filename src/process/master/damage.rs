@@ -77,7 +77,7 @@ impl Master {
             return;
         }
         let Some(words) = self.current.repair.damage() else { return };
-        self.current.damage.note(self.current.heritage.generation);
+        self.current.damage.note(self.current.heritage.fixed.generation);
         self.current.heritage.parts.counters.block(0).add(MEMORY_DAMAGED.0, 1);
         self.say(
             Level::Alert,

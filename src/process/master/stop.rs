@@ -137,12 +137,14 @@ impl Master {
         heritages.flat_map(|heritage| heritage.parts.each()).for_each(Tended::expire_all);
     }
 
-    /// Receivers that died while they left may have read messages that nobody handled: their places are filled once more.
+    /// Receivers that died while they left may have read messages that nobody handled, or not sent all: their places are filled once more.
     fn recall_receivers(&mut self) {
         for index in 0..self.current.children.len() {
             let child = &self.current.children[index];
             let Role::Receiver { producer, .. } = child.role else { continue };
-            if child.state == State::Gone && self.current.heritage.parts.inboxes[producer as usize].has_left()
+            let parts = &self.current.heritage.parts;
+            if child.state == State::Gone
+                && (parts.inboxes[producer as usize].has_left() || parts.outboxes.waiting(child.place) > 0)
             {
                 self.tell_supervisor(index, Event::Recalled);
             }
@@ -155,9 +157,11 @@ impl Master {
             let Role::Worker { group, .. } = self.current.children[index].role else { continue };
             let is_of_group =
                 |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
-            let is_abandoned =
-                self.current.children.iter().filter(|c| is_of_group(c)).all(|c| !c.state.is_alive());
-            if is_abandoned && !self.current.repair.is_drained(group) {
+            let mut of_group = self.current.children.iter().filter(|child| is_of_group(child));
+            let is_abandoned = of_group.clone().all(|child| !child.state.is_alive());
+            let has_unsent = |child: &Child| self.current.heritage.parts.outboxes.waiting(child.place) > 0;
+            let is_done = self.current.repair.is_drained(group) && !of_group.any(has_unsent);
+            if is_abandoned && !is_done {
                 self.recall_group(group);
             }
         }

@@ -165,7 +165,7 @@ impl Server for Figures<'_> {
     }
 
     fn started_at_s(&self) -> u64 {
-        self.heritage.started_at_ns / NS_PER_SECOND
+        self.heritage.fixed.started_at_ns / NS_PER_SECOND
     }
 
     fn now_s(&self) -> u64 {
@@ -206,7 +206,7 @@ impl Server for Figures<'_> {
     }
 
     fn generation(&self) -> (u64, u64) {
-        (self.heritage.generation, self.heritage.parts.status.draining_count())
+        (self.heritage.fixed.generation, self.heritage.parts.status.draining_count())
     }
 
     fn reload(&self) -> Result<String, String> {
@@ -304,7 +304,7 @@ impl Server for Figures<'_> {
     }
 
     fn stop(&self) -> Result<(), String> {
-        signal::send(self.heritage.master, Signal::SIGTERM)
+        signal::send(self.heritage.fixed.master, Signal::SIGTERM)
             .map_err(|error| format!("could not reach the master: {error}"))
     }
 }

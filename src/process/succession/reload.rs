@@ -239,7 +239,7 @@ impl Master {
                 self.say(Level::Error, format_args!("{error}"));
             }
             self.dismiss_draining();
-            let number = self.current.heritage.generation;
+            let number = self.current.heritage.fixed.generation;
             let words = format!("generation {number} serves after {} ms", since.elapsed().as_millis());
             self.finish_reload(Ok(words));
         } else if since.elapsed() > TAKE_OVER_TIMEOUT || self.current.is_start_hopeless() {
@@ -250,7 +250,7 @@ impl Master {
     /// The new generation does not come up: the old one, which never stopped serving, has its place back.
     fn fall_back(&mut self) {
         let Some(mut former) = self.elders.pop() else { return };
-        let number = self.current.heritage.generation;
+        let number = self.current.heritage.fixed.generation;
         mem::swap(&mut self.current, &mut former);
         former.heritage.statistics.unlink();
         self.elders.push(former);
