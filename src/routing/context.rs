@@ -9,14 +9,13 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use regex::bytes::Regex;
 
 use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
 use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
-use crate::shm::{Locking, Placement};
+use crate::shm::Placement;
 use crate::sip::branch::Secret;
 use crate::sip::uri::{Uri, UriError};
 use crate::sip::{Edits, Grammar, Message, write};
@@ -549,26 +548,6 @@ impl<'m> Context<'m> {
         {
             key.extend_from_slice(&number.to_be_bytes());
         }
-    }
-
-    /// Takes a lock that other processes respect, waiting at most so long. It is given back with the message.
-    pub fn lock(&mut self, index: u32, limit: Duration) -> Locking {
-        self.flush_own();
-        let own = self.process.identity.index;
-        let mut taken = self.process.ports.shared.locks.lock(own, index, Duration::ZERO);
-        if taken == Locking::Held && !limit.is_zero() {
-            self.flush();
-            taken = self.process.ports.shared.locks.lock(own, index, limit);
-        }
-        self.process.held_locks += u32::from(taken == Locking::Taken);
-        taken
-    }
-
-    /// Gives a lock back; false when this process does not have it.
-    pub fn unlock(&mut self, index: u32) -> bool {
-        let is_given_back = self.process.ports.shared.locks.unlock(self.process.identity.index, index);
-        self.process.held_locks -= u32::from(is_given_back);
-        is_given_back
     }
 
     /// Counts one more.

@@ -11,6 +11,7 @@ pub mod delegation;
 pub mod envelope;
 pub mod forward;
 pub mod host;
+pub mod locks;
 pub mod next_hop;
 pub mod on_send;
 pub mod outbox;

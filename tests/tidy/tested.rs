@@ -13,6 +13,7 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
     ("src/routing/forward.rs", "src/engine/perform/tests.rs"),
+    ("src/routing/locks.rs", "src/modules/cfgutils.rs"),
     ("src/routing/services.rs", "src/bindings/registry.rs"),
     ("src/routing/script_view.rs", "src/bindings/registry.rs"),
     ("src/routing/shared_values.rs", "src/bindings/variables/shared.rs"),

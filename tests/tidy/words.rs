@@ -41,7 +41,6 @@ pub const AWAY_FROM_HOME: &[(&str, &str)] = &[
     ("src/bindings/transformations/substitution.rs: thread_local!", "memory that is used again"),
     ("src/process/start/confinement.rs: SharedMapping::create", "asks what the system does with such memory"),
     ("src/shm/delay/queue.rs: Plan::default", "a segment of its own"),
-    ("src/shm/queue/outbox.rs: Plan::default", "a segment of its own"),
     ("src/shm/queue/queues.rs: Plan::default", "a segment of its own"),
     ("src/shm/tables/counter.rs: Plan::default", "a segment of its own"),
     ("src/shm/tables/lock_table.rs: Plan::default", "a segment of its own"),
