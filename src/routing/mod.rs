@@ -10,6 +10,7 @@ pub mod continuation;
 pub mod delegation;
 pub mod envelope;
 pub mod forward;
+pub mod hand_over;
 pub mod host;
 pub mod next_hop;
 pub mod on_send;
