@@ -12,10 +12,9 @@ use std::rc::Rc;
 
 use regex::bytes::Regex;
 
-use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
+use crate::script::host::{Place, Reading, Refusal, ValueRef};
 use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
-use crate::shm::Placement;
 use crate::sip::branch::Secret;
 use crate::sip::uri::{Uri, UriError};
 use crate::sip::{Edits, Grammar, Message};
@@ -25,18 +24,14 @@ use super::on_send::{Leaving, OnSend};
 use super::outbox::Egress;
 use super::stores::{AvpStore, VariableStore};
 use super::xavps::{Naming, XavpStore};
-use crate::config::settings::{FullPolicy, GroupSetting, Order, Settings};
-use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata, is_urgent};
+use crate::config::settings::Settings;
+use crate::routing::delegation::Delegate;
 use crate::routing::envelope::{Envelope, Incoming};
 use crate::state::shared::SharedState;
 use crate::telemetry::counters::{Count, CounterId, LOG_LINES_SUPPRESSED};
 use crate::telemetry::log::{Facility, Level, Line, Log, Origin};
 use crate::telemetry::process_identity::ProcessIdentity;
 use crate::telemetry::throttle::SourceThrottle;
-
-/// For a sender whose request found a full queue: what waits is done within a few seconds or not at all (RFC 3261
-/// 21.5.4).
-const RETRY_AFTER: &[u8] = b"Retry-After: 2\r\n";
 
 /// What evaluates `log_prefix` while the script runs: the script's own interpreter is busy then.
 struct PrefixRenewal {
@@ -116,8 +111,8 @@ pub struct ProcessState {
     branches: Branches,
     pub(super) request_uri: Vec<u8>,
     destination_uri: Vec<u8>,
-    xdata: Vec<u8>,
-    order_key: Vec<u8>,
+    pub(super) xdata: Vec<u8>,
+    pub(super) order_key: Vec<u8>,
 }
 
 /// The ways out of a process.
@@ -432,89 +427,6 @@ impl<'m> Context<'m> {
         &self.process.secret
     }
 
-    /// Index of the group of this name.
-    fn group_named(&self, name: &[u8]) -> Option<GroupIndex> {
-        let groups = &self.settings().groups;
-        groups.iter().position(|group| group.name.as_bytes() == name).map(|index| GroupIndex(index as u16))
-    }
-
-    /// The group an argument names: looked up when the script was loaded, or now.
-    pub fn group_of(&self, argument: &Argument<'_>) -> Option<GroupIndex> {
-        match argument {
-            Argument::Prepared(index, _) => u16::try_from(*index).ok().map(GroupIndex),
-            computed => self.group_named(computed.text()),
-        }
-    }
-
-    /// Hands the message to a group: the bytes as received, their envelope and `xdata`. When the queue is full and
-    /// the group says `full=reply`, a request is answered with 503 instead.
-    pub fn delegate(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
-        let delegation = self.hand_over(group, xdata);
-        self.refuse_if_full(group, delegation)
-    }
-
-    /// What a group with `full=reply` makes of a full queue.
-    pub(crate) fn refuse_if_full(&mut self, group: GroupIndex, delegation: Delegation) -> Delegation {
-        let policy = self.settings().groups.get(usize::from(group.0)).map(|group| group.full);
-        if delegation != Delegation::Full || policy != Some(FullPolicy::Reply) {
-            return delegation;
-        }
-        // What cannot be answered (an ACK, a reply) is the script's to decide about.
-        // Retry-After would stop the sender altogether (RFC 3261 21.5.4): not where it is told how much to keep back.
-        let is_told =
-            self.message.via(0).is_ok_and(|via| self.process.ports.shared.overload.due(&via).is_some());
-        if self.reply(503, b"", if is_told { b"" } else { RETRY_AFTER }).is_err() {
-            return Delegation::Full;
-        }
-        if let Some(delegate) = &mut self.process.ports.delegate {
-            delegate.count_refused(group);
-        }
-        Delegation::Refused
-    }
-
-    fn hand_over(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
-        self.flush_own();
-        let placement = self.placement(group);
-        let process = &mut *self.process;
-        match &mut process.ports.delegate {
-            Some(delegate) if self.phase == Phase::PreRouting && !process.identity.is_worker() => {
-                process.xdata.clear();
-                xdata.encode(&mut process.xdata);
-                delegate.delegate(group, placement, &self.datagram, &process.xdata)
-            }
-            _ => Delegation::NotHere,
-        }
-    }
-
-    /// Where the message waits: by its key in a group that keeps order, first in one that has priority.
-    pub(crate) fn placement(&mut self, group: GroupIndex) -> Placement {
-        match self.settings().groups.get(usize::from(group.0)) {
-            Some(setting) if setting.order != Order::None => {
-                let mut key = std::mem::take(&mut self.process.order_key);
-                key.clear();
-                self.read_order_key(group, setting, &mut key);
-                let placement = Placement::Keyed(self.process.secret.hash(&key));
-                self.process.order_key = key;
-                placement
-            }
-            Some(setting) if setting.has_priority && is_urgent(&self.message) => Placement::Urgent,
-            _ => Placement::Usual,
-        }
-    }
-
-    /// Messages without a key are all of one key.
-    fn read_order_key(&self, group: GroupIndex, setting: &GroupSetting, key: &mut Vec<u8>) {
-        if setting.order == Order::CallId {
-            key.extend_from_slice(self.message.call_id().unwrap_or_default());
-        }
-        let places = &self.script.services().order_keys;
-        if let Some(Some(place)) = places.get(usize::from(group.0))
-            && let Reading::Integer(number) = self.read(place.place(), key)
-        {
-            key.extend_from_slice(&number.to_be_bytes());
-        }
-    }
-
     /// Counts one more.
     pub fn count(&self, counter: CounterId) {
         self.process.count(counter);
@@ -681,14 +593,6 @@ pub(crate) mod tests {
             assert_eq!(context.destination_uri(), Some(&b"sip:10.0.0.1"[..]));
             context.set_destination_uri(None);
             assert_eq!(context.destination_uri(), None);
-        });
-    }
-
-    #[test]
-    fn nothing_is_delegated_where_nobody_takes_it() {
-        with_context(|context| {
-            assert_eq!(context.delegate(GroupIndex(0), Xdata::Absent), Delegation::NotHere);
-            assert_eq!(context.group_named(b"calls"), None);
         });
     }
 }

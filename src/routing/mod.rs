@@ -11,6 +11,7 @@ pub mod continuation;
 pub mod delegation;
 pub mod envelope;
 pub mod forward;
+pub mod hand_over;
 pub mod host;
 pub mod locks;
 pub mod next_hop;
