@@ -6,10 +6,9 @@
 //!
 //! A generation begins with an empty memory: under another script the message gets another chance.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::io;
 
-use crate::shm::{CounterBlock, Counters};
+use crate::shm::{CounterBlock, Counters, fingerprint};
 
 /// In place of a group, for messages that ended their receivers ...
 const NO_GROUP: u16 = u16::MAX;
@@ -101,10 +100,7 @@ fn key_of(place: u32) -> u32 {
 }
 
 fn key(group: u16, message: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u16(group);
-    hasher.write(message);
-    hasher.finish()
+    fingerprint(&[&group.to_be_bytes(), message])
 }
 
 #[cfg(test)]

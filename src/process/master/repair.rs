@@ -5,7 +5,6 @@
 //! that has ended too many processes.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::obituary::Occupation;
 use crate::process::roles::quarantine::SetAside;
@@ -13,7 +12,9 @@ use crate::process::roles::receiver::envelope;
 use crate::process::roles::role::Role;
 use crate::routing::envelope::Envelope;
 use crate::routing::work::Work;
-use crate::shm::{Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired, WorkerStatistics};
+use crate::shm::{
+    Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired, WorkerStatistics, fingerprint,
+};
 use crate::sys::clock::realtime_ns;
 use crate::sys::process::{ExitStatus, ProcessId};
 use crate::sys::receive::{InHand, ReceiveMemory, Received};
@@ -143,12 +144,12 @@ impl RepairShop {
         match remains.memory.after_death(blame == Blame::Message, RECEIVERS_PER_MESSAGE) {
             InHand::Nothing => Finding::NOTHING,
             InHand::Again { message, deaths } => {
-                self.remember(fingerprint(&message), dead.in_words());
+                self.remember(fingerprint_of_received(&message), dead.in_words());
                 let occupation = Occupation::Message { attempts: deaths, is_started: true };
                 Finding { occupation, set_aside: None }
             }
             InHand::PassedOver { message, deaths } => {
-                let fingerprint = fingerprint(&message);
+                let fingerprint = fingerprint_of_received(&message);
                 let set_aside = SetAside {
                     group: String::new(),
                     envelope: remains.envelope(&message),
@@ -294,11 +295,9 @@ fn set_aside(role: &Role, record: QuarantinedRecord, deaths: Vec<String>) -> Set
 }
 
 /// The same for every copy of a message from one sender.
-fn fingerprint(message: &Received<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    message.source.hash(&mut hasher);
-    hasher.write(message.bytes);
-    hasher.finish()
+fn fingerprint_of_received(message: &Received<'_>) -> u64 {
+    let source = message.source.map_or_else(String::new, |source| source.to_string());
+    fingerprint(&[source.as_bytes(), message.bytes])
 }
 
 fn in_words(nanoseconds: u64) -> String {
@@ -308,7 +307,9 @@ fn in_words(nanoseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::roles::quarantine::Quarantine;
     use crate::shm::{GroupPlan, QueuePlan, Record};
+    use crate::state::poison::PoisonCache;
     use crate::transport::endpoint::Transport;
 
     const CRASH: ExitStatus = ExitStatus::Killed { signal: 11, core_dumped: false };
@@ -387,6 +388,32 @@ mod tests {
         assert_eq!(set_aside.deaths.len(), 2);
         assert!(set_aside.deaths.iter().all(|death| death.contains("SIGSEGV")), "{:?}", set_aside.deaths);
         assert!(scene.shop.is_drained(0) && scene.shop.undone().is_empty());
+    }
+
+    /// The file of a message, the memory of copies and a replay mean the same message.
+    #[test]
+    fn what_is_set_aside_is_found_again_by_its_file_and_its_copies() {
+        let folder = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::in_run_directory(folder.path());
+        let known = PoisonCache::create().unwrap();
+        let mut fingerprints = Vec::new();
+        for message in [&b"poison"[..], b"other"] {
+            let mut scene = scene();
+            scene.push(message);
+            scene.take_and_die(0, CRASH);
+            let set_aside = scene.take_and_die(0, CRASH).set_aside.expect("it ended two workers");
+            known.note(0, &set_aside.message, 1);
+            let path = quarantine.keep(&set_aside).unwrap();
+            // What a replay reads.
+            let replayed = SetAside::decode(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!(replayed, set_aside);
+            let name = path.to_string_lossy().into_owned();
+            assert!(name.ends_with(&format!("-{:016x}.sip", replayed.fingerprint)), "{name}");
+            assert!(known.knows(0, &replayed.message, || 1) && replayed.message == message);
+            fingerprints.push(replayed.fingerprint);
+        }
+        assert_ne!(fingerprints[0], fingerprints[1]);
+        assert!(!known.knows(0, b"third", || 1));
     }
 
     #[test]
