@@ -11,8 +11,8 @@
 //!  old: control leaves, receivers leave, rings are drained     the new one leaves in the same way
 //! ```
 //!
-//! When the memory of the one that serves is found damaged ([`crate::process::master::damage`]), the script that runs takes the same way
-//! without a check.
+//! When the queue memory of the generation that serves is damaged ([`crate::process::master::damage`]), the master takes
+//! the same steps with the script that runs: it was checked before, so there is no check.
 //!
 //! **Invariant:** whoever reads a socket first owns the message, and finishes it in the rings of its own generation.
 
@@ -125,7 +125,7 @@ impl Master {
         if is_upgrading || self.reload.is_under_way() || !is_possible {
             return;
         }
-        if self.current.damage.is_renewal_due() {
+        if self.current.damage.take_due_renewal() {
             self.begin_renewal();
         } else if self.reload.is_wanted {
             self.begin_reload();
@@ -198,7 +198,7 @@ impl Master {
         self.try_to_take_over(renewed);
     }
 
-    /// The same script in new memory, with new processes: what the present ones share is damaged.
+    /// The script that runs in a new generation, because the queue memory of the present one is damaged.
     fn begin_renewal(&mut self) {
         self.service_manager.reloading();
         self.reload.under_way = Some(UnderWay { asked: Vec::new(), began: Instant::now(), check: None });
