@@ -45,7 +45,7 @@ mod tests {
     /// Files in a quarantine outlive the program that wrote them.
     #[test]
     fn numbers_stay_the_same_from_version_to_version() {
-        assert_eq!(fingerprint(&[b"INVITE", b"sip:a@b"]), 0);
+        assert_eq!(fingerprint(&[b"INVITE", b"sip:a@b"]), 0x3608_fd3d_7389_d534);
         // Of the published test vectors of FNV-1a.
         for (text, expected) in [("", 0x811c_9dc5), ("a", 0xe40c_292c), ("foobar", 0xbf9c_f968)] {
             assert_eq!(fnv1a(text.as_bytes()), expected, "{text}");

@@ -13,8 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::generation::Phase;
-use crate::process::master::Master;
+use super::generation::{Generation, Phase};
 use crate::telemetry::counters::MEMORY_DAMAGED;
 use crate::telemetry::log::Level;
 
@@ -74,15 +73,15 @@ impl Damage {
     }
 }
 
-impl Master {
+impl Generation {
     /// Checks the memory of the generation that serves, when a check is due.
     pub(in crate::process) fn look_for_damage(&mut self) {
-        if self.current.phase != Phase::Serving || !self.current.damage.is_look_due() {
+        if self.phase != Phase::Serving || !self.damage.is_look_due() {
             return;
         }
-        let Some(words) = self.current.repair.damage() else { return };
-        self.current.damage.note(self.current.heritage.generation);
-        self.current.heritage.counters.block(0).add(MEMORY_DAMAGED.0, 1);
+        let Some(words) = self.repair.damage() else { return };
+        self.damage.note(self.heritage.generation);
+        self.heritage.counters.block(0).add(MEMORY_DAMAGED.0, 1);
         self.say(
             Level::Alert,
             format_args!("queue memory is damaged ({words}): starting new processes with new memory"),

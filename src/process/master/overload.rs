@@ -10,9 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::generation::Phase;
+use super::generation::{Generation, Phase};
 use crate::config::settings::GroupSetting;
-use crate::process::master::Master;
 use crate::state::overload::VALIDITY_MS;
 use crate::telemetry::log::Level;
 
@@ -68,21 +67,21 @@ fn next(percent: u64, fullness: u64) -> u64 {
     }
 }
 
-impl Master {
+impl Generation {
     /// One look at the groups that have a say, when it is time, and a new word.
     pub(in crate::process) fn control_overload(&mut self) {
         let now = Instant::now();
-        let control = &self.current.overload;
-        if control.watched.is_empty() || self.current.phase != Phase::Serving || now < control.next_look {
+        let control = &self.overload;
+        if control.watched.is_empty() || self.phase != Phase::Serving || now < control.next_look {
             return;
         }
         let fullness = control.watched.iter().map(|group| self.fullness(*group)).max().unwrap_or(0);
         let (before, after) = (control.percent, next(control.percent, fullness));
-        self.current.overload.next_look = now + TOLD_EVERY;
-        self.current.overload.percent = after;
+        self.overload.next_look = now + TOLD_EVERY;
+        self.overload.percent = after;
         if after > 0 || before > 0 {
             // Said anew each time: a word that is not repeated does not hold for long.
-            self.current.heritage.shared.overload.tell(after as u8);
+            self.heritage.shared.overload.tell(after as u8);
         }
         match (before, after) {
             (0, 1..) => self.say(
@@ -101,7 +100,7 @@ impl Master {
     }
 
     fn fullness(&self, group: u32) -> u64 {
-        let figures = self.current.heritage.queues.group_statistics(group);
+        let figures = self.heritage.queues.group_statistics(group);
         figures.depth.saturating_mul(100) / figures.capacity.max(1)
     }
 }

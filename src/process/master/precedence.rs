@@ -1,4 +1,4 @@
-//! Order across a reload: what a former generation accepted for a group comes before what the new one accepts for it.
+//! Order across a reload: what an earlier generation accepted for a group comes before what the new one accepts for it.
 //!
 //! ```text
 //!  former   receivers ... gone │ ring of calls ▒▒▒░ ... empty │
@@ -38,12 +38,12 @@ impl Sight<'_> {
 }
 
 impl Master {
-    /// For the generation that is about to be forked: who keeps order waits for those before.
+    /// For the generation that is about to be forked: groups that keep order wait for the generations before.
     pub(in crate::process) fn hold_back_the_ordered(&self) {
         let is_known = |name: &str| {
-            self.elders
-                .iter()
-                .any(|elder| elder.heritage.loaded.settings().groups.iter().any(|group| group.name == name))
+            self.draining.iter().any(|earlier| {
+                earlier.heritage.loaded.settings().groups.iter().any(|group| group.name == name)
+            })
         };
         for (group, setting) in (0..).zip(&self.current.heritage.loaded.settings().groups) {
             if setting.order != Order::None && is_known(&setting.name) {
@@ -52,19 +52,19 @@ impl Master {
         }
     }
 
-    /// In each turn: whoever waits for nobody any more begins.
+    /// In each turn: a group whose earlier generations have finished begins.
     pub(in crate::process) fn let_go_in_order(&self) {
         let current = Sight {
             heritage: &self.current.heritage,
             repair: &self.current.repair,
             children: &self.current.children,
         };
-        let elders = self.elders.iter().map(|elder| Sight {
-            heritage: &elder.heritage,
-            repair: &elder.repair,
-            children: &elder.children,
+        let draining = self.draining.iter().map(|earlier| Sight {
+            heritage: &earlier.heritage,
+            repair: &earlier.repair,
+            children: &earlier.children,
         });
-        let all: Vec<Sight<'_>> = elders.chain([current]).collect();
+        let all: Vec<Sight<'_>> = draining.chain([current]).collect();
         for one in &all {
             let earlier = all.iter().filter(|other| other.heritage.generation < one.heritage.generation);
             release(one.heritage, earlier);

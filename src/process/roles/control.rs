@@ -41,7 +41,7 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let mut next_publication = Instant::now();
     let mut is_published = true;
     let heartbeat = heritage.heartbeats.block(place);
-    heritage.readiness.tell(place);
+    heritage.channel.tell_ready(place);
     while !is_asked_to_leave(&rules) {
         heartbeat.add(0, 1);
         follow_master(heritage, &rules);
@@ -213,7 +213,7 @@ impl Server for Figures<'_> {
         self.request_count.set(number);
         // Two control processes never ask under one number: that of their process is part of it.
         let number = (ProcessId::own().number() as u64) << 32 | u64::from(number);
-        self.heritage.reload_line.ask(number, RELOAD_TIMEOUT)
+        self.heritage.channel.reload(number, RELOAD_TIMEOUT)
     }
 
     fn counters(&self) -> Vec<(String, u64)> {

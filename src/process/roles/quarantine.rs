@@ -245,7 +245,7 @@ impl Quarantine {
                 break;
             }
             match fs::remove_file(path) {
-                // Another undertaker makes room, too, and was faster.
+                // Another quarantine writer makes room, too, and was faster.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
             }

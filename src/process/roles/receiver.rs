@@ -66,7 +66,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
     let heartbeat = heritage.heartbeats.block(process_index);
     let refusals = Throttle::default();
     let mut reader = Reader { heritage, engine, socket, listener, is_repeated, refusals, heartbeat };
-    heritage.readiness.tell(process.index);
+    heritage.channel.tell_ready(process.index);
 
     let mut batch_count = 0_u32;
     while !is_asked_to_leave(&rules) {

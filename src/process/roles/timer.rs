@@ -28,7 +28,7 @@ pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
     let delayed = heritage.delay_queue.as_ref().ok_or_else(|| io::Error::other("there is no delay queue"))?;
     let mut scheduler = delayed.scheduler(heritage.queues.producer(producer));
     let heartbeat = heritage.heartbeats.block(place);
-    heritage.readiness.tell(place);
+    heritage.channel.tell_ready(place);
     loop {
         heartbeat.add(0, 1);
         // Asked first: who is told to leave looks once more after that.

@@ -34,7 +34,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
         heritage.engine(process, delegate.map(|delegate| Box::new(delegate) as Box<dyn Delegate>));
     let mut consumer = heritage.queues.consumer(u32::from(group), index);
     let max_age_ns = max_age_ns(&heritage.loaded.settings().groups[usize::from(group)]);
-    heritage.readiness.tell(process.index);
+    heritage.channel.tell_ready(process.index);
     loop {
         // Asked first: who is told to leave looks into the rings once more after that.
         let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));

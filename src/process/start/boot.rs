@@ -30,8 +30,9 @@ use crate::config::settings::Settings;
 use crate::config::sources::Reading;
 use crate::flows::{self, ReportForm};
 use crate::modules;
+use crate::process::channel::Channel;
 use crate::process::heritage;
-use crate::process::heritage::{Heritage, Readiness};
+use crate::process::heritage::Heritage;
 use crate::process::master;
 use crate::process::master::{Beginning, Master};
 use crate::process::roles::control::internals;
@@ -40,7 +41,6 @@ use crate::process::roles::role::Role;
 use crate::process::start::pid_file::{NumberFile, Predecessor};
 use crate::process::start::published_names::Names;
 use crate::process::succession::handover::Handover;
-use crate::process::succession::reload_line::ReloadLine;
 use crate::process::succession::successor::Succession;
 use crate::process::succession::upgrade::Program;
 use crate::shm::proof::failpoint;
@@ -577,8 +577,7 @@ fn share(
         shared: loaded.registry.shared_state(count).map_err(step("make shared memory for values"))?,
         remembered: PoisonCache::create().map_err(step("make shared memory for quarantined messages"))?,
         processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,
-        readiness: Readiness::new().map_err(step("create the socket pair for ready processes"))?,
-        reload_line: ReloadLine::new().map_err(step("create the socket pair for reloads"))?,
+        channel: Channel::new().map_err(step("create the socket pair of the processes"))?,
         commands: fixed.commands,
         generation: fixed.generation,
         statistics: publish()?,
