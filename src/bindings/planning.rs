@@ -37,17 +37,6 @@ impl Planning<'_> {
         self.registry.services_mut()
     }
 
-    /// The counter of a row of this module.
-    ///
-    /// # Panics
-    /// When no row has this name: a mistake of the module's author, seen by its first test.
-    pub fn counter(&self, name: &str) -> CounterId {
-        match self.registry.counter(name) {
-            Some(counter) => counter,
-            None => panic!("no counter row is named {name}"),
-        }
-    }
-
     /// The server begins with this value of `$shv(name)`.
     pub fn begin_with_shared(&mut self, name: &[u8], value: Value) {
         self.registry.begin_with_shared(name, value);

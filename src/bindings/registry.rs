@@ -11,10 +11,7 @@ use crate::routing::script_view::{NotTransformed, ScriptView};
 use regex::bytes::Regex;
 use std::collections::HashMap;
 
-use crate::script::ast::RouteKind;
-use crate::script::catalog::{
-    Advice, Complaint, FunctionId, ParameterKind, Remark, RouteSet, TransformationId, VariableHandle, Yields,
-};
+use crate::script::catalog::{Complaint, FunctionId, FunctionRow, Remark, TransformationId, VariableHandle};
 use crate::script::check::compile_shown_template;
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
 use crate::script::program::{CompiledTemplate, Program};
@@ -22,7 +19,7 @@ use crate::script::program::{CompiledTemplate, Program};
 use super::functions::{self, Function};
 use super::module::{Loaded, ModuleEntry};
 use super::transformations::{self, Transformation};
-use super::variables::{self, Key, KeyRule, Subject, Variable};
+use super::variables::{self, Key, KeyRule, Subject, Variable, VariableRow};
 use crate::bindings::keywords;
 use crate::config::settings::listen::Resolver;
 use crate::config::settings::{Draft, GroupSetting, Overrides, Settings};
@@ -30,6 +27,7 @@ use crate::routing::context::Context;
 use crate::routing::continuation::Interruption;
 use crate::routing::services::Scope;
 use crate::routing::services::Services;
+use crate::sip::Grammar;
 use crate::state::live_settings::LiveSetting;
 use crate::telemetry::counters;
 use crate::telemetry::counters::{CounterId, CounterRow};
@@ -90,13 +88,10 @@ struct ModuleSlot {
     instance: Option<Box<dyn Loaded>>,
 }
 
+/// A function and where its code is.
+#[derive(Clone, Copy)]
 struct FunctionTarget {
-    name: &'static str,
-    aliases: &'static [&'static str],
-    parameters: &'static [ParameterKind],
-    routes: RouteSet,
-    advice: Advice,
-    has_call_site: bool,
+    row: &'static FunctionRow,
     code: FunctionCode,
 }
 
@@ -106,13 +101,10 @@ enum FunctionCode {
     Module { module: usize, function: usize },
 }
 
+/// A variable and where its code is.
+#[derive(Clone, Copy)]
 struct VariableTarget {
-    name: &'static str,
-    aliases: &'static [&'static str],
-    key: KeyRule,
-    yields: Yields,
-    scope: Scope,
-    is_writable: bool,
+    row: &'static VariableRow,
     code: VariableCode,
 }
 
@@ -152,8 +144,15 @@ impl Registry {
             services: Services::default(),
             counters: counters::CORE.to_vec(),
             script_counter_count: 0,
-            functions: functions::TABLES.iter().copied().flatten().map(FunctionTarget::of_core).collect(),
-            variables: core_variables.map(VariableTarget::of_core).collect(),
+            functions: functions::TABLES
+                .iter()
+                .copied()
+                .flatten()
+                .map(|entry| FunctionTarget { row: &entry.row, code: FunctionCode::Core(entry) })
+                .collect(),
+            variables: core_variables
+                .map(|entry| VariableTarget { row: &entry.row, code: VariableCode::Core(entry) })
+                .collect(),
             transformations: transformations::TABLES.iter().copied().flatten().collect(),
             regexes: Vec::new(),
             keys: Vec::new(),
@@ -281,7 +280,7 @@ impl Registry {
 
     /// How long what a variable holds lives.
     pub fn scope_of(&self, variable: VariableHandle) -> Scope {
-        self.variables.get(variable.id as usize).map_or(Scope::Message, |target| target.scope)
+        self.variables.get(variable.id as usize).map_or(Scope::Message, |target| target.row.scope)
     }
 }
 
@@ -345,7 +344,7 @@ impl ScriptView for Registry {
 
     fn read(&self, context: &Context<'_>, place: Place<'_>, out: &mut Vec<u8>) -> Reading {
         let Some(target) = self.variables.get(place.variable.id as usize) else { return Reading::Null };
-        let Some(key) = self.key_of(target.key, &place) else { return Reading::Null };
+        let Some(key) = self.key_of(target.row.key, &place) else { return Reading::Null };
         let subject = Subject { key, position: place.position };
         match target.code {
             VariableCode::Core(row) => (row.read)(context, &subject, out),
@@ -362,14 +361,14 @@ impl ScriptView for Registry {
         let Some(target) = self.variables.get(place.variable.id as usize) else {
             return refuse("there is no such variable");
         };
-        let Some(key) = self.key_of(target.key, &place) else {
-            return Err(Refusal(format!("${} has no such part", target.name)));
+        let Some(key) = self.key_of(target.row.key, &place) else {
+            return Err(Refusal(format!("${} has no such part", target.row.name)));
         };
         let subject = Subject { key, position: place.position };
         match target.code {
             VariableCode::Core(row) => match row.write {
                 Some(write) => write(context, &subject, value),
-                None => Err(Refusal(format!("${} cannot be assigned", target.name))),
+                None => Err(Refusal(format!("${} cannot be assigned", target.row.name))),
             },
             VariableCode::Module { module, variable } => match self.module(module) {
                 Some(instance) => instance.write(variable, context, &subject, value),
@@ -385,6 +384,7 @@ impl ScriptView for Registry {
         id: TransformationId,
         input: ValueRef<'_>,
         arguments: &[Argument<'_>],
+        grammar: &Grammar,
         out: &mut Vec<u8>,
     ) -> Result<Reading, NotTransformed> {
         let Some(row) = self.transformations.get(id.0 as usize) else { return Ok(Reading::Null) };
@@ -392,7 +392,7 @@ impl ScriptView for Registry {
             return Ok(Reading::Null);
         }
         let size = out.len();
-        (row.apply)(input, arguments, out).map_err(|unfit| {
+        row.apply.to(input, arguments, grammar, out).map_err(|unfit| {
             out.truncate(size);
             NotTransformed { name: row.name, reason: unfit.0.to_string() }
         })
@@ -415,69 +415,13 @@ impl Registry {
         }
         match rule {
             KeyRule::None => Some(Key::None),
-            KeyRule::Text | KeyRule::Path => Some(Key::Text(place.key)),
+            KeyRule::Text | KeyRule::PairName | KeyRule::Path => Some(Key::Text(place.key)),
             KeyRule::OptionalText => {
                 Some(if place.key.is_empty() { Key::None } else { Key::Text(place.key) })
             }
             KeyRule::Word(words) => words.iter().position(|word| word.as_bytes() == place.key).map(Key::Word),
             KeyRule::Slot | KeyRule::Shared => None,
         }
-    }
-}
-
-/// In `onsend_route` the message is on its way already: of the core, only flags, log lines and what to do with the
-/// connection can still be asked for.
-const ONSEND_FUNCTIONS: [&str; 8] = [
-    "isflagset",
-    "log",
-    "resetflag",
-    "setflag",
-    "set_forward_close",
-    "set_forward_no_connect",
-    "set_reply_close",
-    "set_reply_no_connect",
-];
-
-fn routes_of_core(row: &Function) -> RouteSet {
-    match ONSEND_FUNCTIONS.contains(&row.name) {
-        true => row.routes,
-        false => RouteSet(row.routes.0 & !RouteSet::of(&[RouteKind::OnSend]).0),
-    }
-}
-
-impl FunctionTarget {
-    fn of_core(row: &'static Function) -> FunctionTarget {
-        FunctionTarget {
-            name: row.name,
-            aliases: row.aliases,
-            parameters: row.parameters,
-            routes: routes_of_core(row),
-            advice: row.advice,
-            has_call_site: false,
-            code: FunctionCode::Core(row),
-        }
-    }
-
-    fn is_named(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
-    }
-}
-
-impl VariableTarget {
-    fn of_core(row: &'static Variable) -> VariableTarget {
-        VariableTarget {
-            name: row.name,
-            aliases: row.aliases,
-            key: row.key,
-            yields: row.yields,
-            scope: row.scope,
-            is_writable: row.write.is_some(),
-            code: VariableCode::Core(row),
-        }
-    }
-
-    fn is_named(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
     }
 }
 

@@ -45,6 +45,7 @@ mod test {
 
     use super::*;
     use crate::script::host::{Argument, Reading, ValueRef};
+    use crate::sip::Grammar;
 
     /// Applies the row `name` to text.
     pub(crate) fn check(name: &str, input: &str, arguments: &[&str], expected: &str) {
@@ -59,7 +60,7 @@ mod test {
         let arguments: Vec<_> =
             arguments.iter().map(|text| Argument::Value(ValueRef::Text(text.as_bytes()))).collect();
         let mut out = Vec::new();
-        let answer = match (row.apply)(input, &arguments, &mut out) {
+        let answer = match row.apply.to(input, &arguments, &Grammar::STRICT, &mut out) {
             Err(_) | Ok(Reading::Null) => "<null>".to_owned(),
             Ok(Reading::Integer(number)) => number.to_string(),
             Ok(Reading::Text) => String::from_utf8_lossy(&out).into_owned(),

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sip::leniency::Octets;
+use crate::sip::Grammar;
 use crate::sip::validate::Repeated;
 use crate::telemetry::log::{Destination, Engine, Facility, Level};
 use crate::transport::endpoint::Transport;
@@ -210,10 +210,8 @@ pub struct Settings {
     pub check_via: bool,
     /// Answer requests that no script can be run on, instead of leaving them.
     pub answers_broken_requests: bool,
-    /// What the hosts of URIs may have beside the grammar.
-    pub octets_in_hosts: Octets,
-    /// The same for names of header fields (`hdr_name_extra_chars`).
-    pub octets_in_header_names: Octets,
+    /// By which messages and the texts of the script are read (`uri_host_extra_chars`, `hdr_name_extra_chars`).
+    pub grammar: Grammar,
     /// How fields are treated that may be there once.
     pub repeated_fields: Repeated,
     /// Directories modules are looked for in; kept for what prints them.
@@ -283,8 +281,7 @@ impl Default for Settings {
             is_reply_shown_on_send: false,
             check_via: false,
             answers_broken_requests: false,
-            octets_in_hosts: Octets::default(),
-            octets_in_header_names: Octets::default(),
+            grammar: Grammar::STRICT,
             repeated_fields: Repeated::Refused,
             module_path: Vec::new(),
         }

@@ -12,7 +12,7 @@ use crate::sip::message::{Limits, ParseErrorKind};
 use crate::sip::validate::{
     Fault, Repeated, ValidationRules, check_framing, check_readable, check_readable_with,
 };
-use crate::sip::{Message, ParseError};
+use crate::sip::{Grammar, Message, ParseError};
 use crate::telemetry::counters::{BROKEN_ANSWERED, BROKEN_RECEIVED};
 use crate::telemetry::log::{Level, Line};
 
@@ -31,8 +31,14 @@ const SHOWN_SIZE_MAX: usize = 80;
 /// A message the script can be run on. Where broken requests are answered, those are found here too that would
 /// otherwise be found when the script replies to them or sends them on.
 #[inline]
-pub(crate) fn parse(bytes: &[u8], repeated: Repeated, answers: bool) -> Result<Message<'_>, Broken<'_>> {
-    let message = Message::parse(bytes).map_err(|error| unparsed(bytes, error, answers))?;
+pub(crate) fn parse<'d>(
+    bytes: &'d [u8],
+    grammar: &Grammar,
+    repeated: Repeated,
+    answers: bool,
+) -> Result<Message<'d>, Broken<'d>> {
+    let message = Message::parse_within(bytes, &Limits::DEFAULT, grammar)
+        .map_err(|error| unparsed(bytes, grammar, error, answers))?;
     let checked = check_readable_with(&message, repeated)
         .and_then(|()| if answers { check_framing(&message) } else { Ok(()) });
     match checked {
@@ -43,12 +49,12 @@ pub(crate) fn parse(bytes: &[u8], repeated: Repeated, answers: bool) -> Result<M
 
 /// What is above a limit is read all the same for who would answer it.
 #[cold]
-fn unparsed(bytes: &[u8], error: ParseError, answers: bool) -> Broken<'_> {
+fn unparsed<'d>(bytes: &'d [u8], grammar: &Grammar, error: ParseError, answers: bool) -> Broken<'d> {
     use ParseErrorKind::{HeaderTooLarge, TooManyHeaders, TooManyVias};
     if !answers || !matches!(error.kind, HeaderTooLarge | TooManyHeaders | TooManyVias) {
         return Broken::Unreadable(error);
     }
-    match Message::parse_within(bytes, &Limits::WIDEST) {
+    match Message::parse_within(bytes, &Limits::WIDEST, grammar) {
         Ok(message) if check_readable(&message).is_ok() => {
             Broken::Message(Box::new(message), Fault::AboveLimit(error.kind))
         }
@@ -117,11 +123,12 @@ mod tests {
         let good = "OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>\r\n\
             Call-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
         let bytes = good.replacen(from, to, 1);
-        let shown = |answers: bool| match parse(bytes.as_bytes(), Repeated::Refused, answers) {
-            Ok(_) => "fine".to_string(),
-            Err(Broken::Unreadable(error)) => error.kind.to_string(),
-            Err(Broken::Message(_, fault)) => fault.to_string(),
-        };
+        let shown =
+            |answers: bool| match parse(bytes.as_bytes(), &Grammar::STRICT, Repeated::Refused, answers) {
+                Ok(_) => "fine".to_string(),
+                Err(Broken::Unreadable(error)) => error.kind.to_string(),
+                Err(Broken::Message(_, fault)) => fault.to_string(),
+            };
         assert_eq!((shown(false).as_str(), shown(true).as_str()), (by_default, answered), "{to:?}");
     }
 

@@ -22,6 +22,7 @@ use crate::script::host::{Place, Position, Reading};
 use crate::shm::Placement;
 use crate::sip::Message;
 use crate::sip::branch::Secret;
+use crate::sip::message::Limits;
 use crate::telemetry::counters::{Count, CounterId};
 use crate::telemetry::log::{Level, Log, Sink};
 use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
@@ -216,7 +217,8 @@ impl ScriptHarness {
     /// Reads a variable as it stands before any route: `None` for null. Integers are shown as `123`.
     pub fn read(&mut self, written: &str, message: &str) -> Option<String> {
         let incoming = Incoming { bytes: message.as_bytes(), envelope: self.envelope() };
-        let parsed = Message::parse(incoming.bytes).expect("the message can be parsed");
+        let grammar = &self.loaded().settings().grammar;
+        let parsed = Message::parse_within(incoming.bytes, &Limits::DEFAULT, grammar).expect("a message");
         let (name, key, position) = split(written);
         let Engine { loaded, state, .. } = &mut self.engine;
         state.message_number += 1;
@@ -289,14 +291,16 @@ pub fn check_tables<M: Module>() {
         names.push(format!("{kind} {name}"));
     };
     check_documentation("module", M::NAME, M::DOCUMENTATION);
-    for row in M::FUNCTIONS {
-        for name in row.aliases.iter().chain([&row.name]) {
+    for row in M::FUNCTIONS.iter().map(|entry| entry.row) {
+        for name in row.names() {
             let count = row.parameters.len();
             check_documentation("function", &format!("{name} with {count}"), row.documentation);
         }
     }
     M::PARAMETERS.iter().for_each(|row| check_documentation("parameter", row.name, row.documentation));
-    M::VARIABLES.iter().for_each(|row| check_documentation("variable", row.name, row.documentation));
+    for row in M::VARIABLES.iter().map(|entry| entry.row) {
+        check_documentation("variable", row.name, row.documentation);
+    }
     for row in M::COUNTERS {
         check_documentation("counter", &row.name, &row.documentation);
         assert!(row.name.starts_with(&format!("{}.", M::NAME)), "{}", row.name);

@@ -35,7 +35,6 @@ use crate::script::host::ValueRef;
 use crate::script::interpreter::{Interpreter, Verdict};
 use crate::script::program::RouteId;
 use crate::sip::branch::{Secret, ToTag};
-use crate::sip::leniency::{allow_in_header_names, allow_in_hosts};
 use crate::sip::{Message, Method};
 use crate::state::shared::SharedState;
 use crate::telemetry::counters::{
@@ -99,8 +98,6 @@ impl Engine {
         };
         log.set_process(process.index, process.pid);
         log.set_colours(loaded.registry.level_colours());
-        allow_in_hosts(loaded.settings().octets_in_hosts);
-        allow_in_header_names(loaded.settings().octets_in_header_names);
         loaded.registry.start(&process);
         let ports = Ports { outbound, delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ports, secret, loaded.registry.first_variables());
@@ -240,7 +237,8 @@ impl Engine {
         }
         self.state.message_number = self.state.message_number.wrapping_add(1);
         let settings = self.loaded.settings();
-        match broken::parse(datagram.bytes, settings.repeated_fields, settings.answers_broken_requests) {
+        let (repeated, answers) = (settings.repeated_fields, settings.answers_broken_requests);
+        match broken::parse(datagram.bytes, &settings.grammar, repeated, answers) {
             Ok(message) => {
                 self.state.count(if message.is_request() { REQUESTS_RECEIVED } else { REPLIES_RECEIVED });
                 Some(message)

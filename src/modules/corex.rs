@@ -23,8 +23,7 @@ impl Module for Corex {
     const DOCUMENTATION: &'static str = "small functions that extend the core";
     const FUNCTIONS: &'static [Row] = &[
         Row::new("has_ruri_user", "true when the Request-URI has a user part", &[], |_, context, _| {
-            let uri = context.request_uri().map(Uri::parse);
-            matches!(uri, Some(Ok(uri)) if uri.user.is_some()).into()
+            context.parsed_request_uri().is_some_and(|uri| uri.user.is_some()).into()
         }),
         Row::new("has_user_agent", "true when User-Agent is there and not empty", &[], |_, context, _| {
             let agent = context.message.header(HeaderId::UserAgent);
@@ -55,7 +54,7 @@ impl Module for Corex {
             TEXT,
             |_, context, arguments| {
                 let written = [b"sip:", arguments[0].text()].concat();
-                let sent = match Uri::parse(&written) {
+                let sent = match context.parse_uri(&written) {
                     Ok(Uri { host: Some(host), port, .. }) => context
                         .send_as_received(Target::Host(host, port))
                         .map_err(|failure| failure.to_string()),

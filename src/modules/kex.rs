@@ -8,7 +8,6 @@ use crate::bindings::module::{
 };
 use crate::bindings::preparation::Preparation;
 use crate::routing::context::Context;
-use crate::sip::uri::Uri;
 use crate::sip::uri_draft::is_uri_octet;
 use crate::telemetry::log::Level;
 
@@ -190,9 +189,9 @@ fn print_to_variable(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'
 fn is_myself(_: &Kex, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let written = arguments[0].text();
     let as_host = [b"sip:", written].concat();
-    let uri = match Uri::parse(written) {
+    let uri = match context.parse_uri(written) {
         Ok(uri) if uri.host.is_some() => Ok(uri),
-        _ => Uri::parse(&as_host),
+        _ => context.parse_uri(&as_host),
     };
     match uri {
         Ok(uri) => context.settings().is_myself(uri.host.unwrap_or_default(), uri.port.unwrap_or(0)).into(),

@@ -8,6 +8,8 @@ pub mod cfgutils;
 pub mod corex;
 pub mod counters;
 pub mod ctl;
+#[cfg(test)]
+mod grammar_tests;
 pub mod jsonrpcs;
 pub mod kex;
 pub mod maxfwd;

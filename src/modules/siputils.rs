@@ -169,8 +169,8 @@ impl Module for SipUtils {
             "is_uri_user_e164",
             "true when the user part of the URI is + and 3 to 15 digits",
             TEXT,
-            |_, _, arguments| {
-                let uri = Uri::parse(arguments[0].text());
+            |_, context, arguments| {
+                let uri = context.parse_uri(arguments[0].text());
                 uri.is_ok_and(|uri| uri.user.is_some_and(is_e164)).into()
             },
         ),
@@ -178,8 +178,9 @@ impl Module for SipUtils {
             "is_uri",
             "true when the text is a URI with a host, or a tel URI",
             TEXT,
-            |_, _, arguments| {
-                Uri::parse(arguments[0].text())
+            |_, context, arguments| {
+                context
+                    .parse_uri(arguments[0].text())
                     .is_ok_and(|uri| uri.host.is_some() || uri.user.is_some())
                     .into()
             },
@@ -221,15 +222,17 @@ impl Module for SipUtils {
             "cmp_uri",
             "true when two URIs are equal (RFC 3261 19.1.4)",
             TWO_TEXTS,
-            |_, _, arguments| {
-                compare(arguments, |one, other| is_same_place(one, other) && is_same_params(one, other))
+            |_, context, arguments| {
+                compare(context.grammar(), arguments, |one, other| {
+                    is_same_place(one, other) && is_same_params(one, other)
+                })
             },
         ),
         ModuleFunction::new(
             "cmp_aor",
             "true when user and host of two URIs are equal",
             TWO_TEXTS,
-            |_, _, arguments| compare(arguments, is_same_place),
+            |_, context, arguments| compare(context.grammar(), arguments, is_same_place),
         ),
         Row::new(
             "cmp_hdr_name",
@@ -264,7 +267,7 @@ impl Module for SipUtils {
             "removes a parameter from the Request-URI",
             TEXT,
             |_, context, arguments| {
-                let Some(Ok(uri)) = context.request_uri().map(Uri::parse) else { return Outcome::FALSE };
+                let Some(uri) = context.parsed_request_uri() else { return Outcome::FALSE };
                 match without_param(&uri, arguments[0].text()) {
                     Some(changed) => {
                         let replaced = replace_request_uri(context, &changed);
@@ -301,13 +304,13 @@ impl Module for SipUtils {
             "is_gruu",
             "1 when the Request-URI is a public GRUU, 2 for a temporary one",
             &[],
-            |_, context, _| gruu_kind(context.request_uri().unwrap_or_default()),
+            |_, context, _| gruu_kind(context.parsed_request_uri()),
         ),
         Row::new(
             "is_gruu",
             "1 when a URI is a public GRUU, 2 for a temporary one",
             TEXT,
-            |_, _, arguments| gruu_kind(arguments[0].text()),
+            |_, context, arguments| gruu_kind(context.parse_uri(arguments[0].text()).ok()),
         ),
         Row::new("is_supported", "true when Supported lists this option", TEXT, |_, context, arguments| {
             let wanted = arguments[0].text();
@@ -352,7 +355,7 @@ impl Module for SipUtils {
             &[],
             |module, context, _| {
                 let identity = module.identity_of(context);
-                Uri::parse(&identity).is_ok_and(|uri| uri.user.is_some_and(is_e164)).into()
+                context.parse_uri(&identity).is_ok_and(|uri| uri.user.is_some_and(is_e164)).into()
             },
         )
         .routes(RouteSet::REQUEST),
@@ -485,14 +488,14 @@ impl SipUtils {
     }
 
     fn get_uri_param(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
-        let Some(Ok(uri)) = context.request_uri().map(Uri::parse) else { return Outcome::FALSE };
+        let Some(uri) = context.parsed_request_uri() else { return Outcome::FALSE };
         let Some(param) = uri.params.find(arguments[0].text()) else { return Outcome::FALSE };
         let value = param.text().unwrap_or_default().to_vec();
         store(context, "get_uri_param", &arguments[1], &value)
     }
 
     fn tel_to_sip_stored(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
-        let Ok(uri) = Uri::parse(arguments[0].text()) else {
+        let Ok(uri) = context.parse_uri(arguments[0].text()) else {
             return outcome(context, "tel2sip", Err("this is not a URI"));
         };
         let (Scheme::Tel, Some(number)) = (uri.scheme, uri.user) else { return Outcome(2) };
@@ -520,7 +523,7 @@ impl SipUtils {
     }
 
     fn tel_to_sip(&self, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
-        let Some(Ok(uri)) = context.request_uri().map(Uri::parse) else { return Outcome::FALSE };
+        let Some(uri) = context.parsed_request_uri() else { return Outcome::FALSE };
         let (Scheme::Tel, Some(number)) = (uri.scheme, uri.user) else { return Outcome::TRUE };
         let changed = sip_of_tel(number, &uri, arguments[0].text());
         let replaced = replace_request_uri(context, &changed);
@@ -563,7 +566,7 @@ fn is_first_hop(context: &Context<'_>, rule: SourceRule) -> bool {
         return message.vias().count() == 1;
     }
     let route = message.addresses(HeaderId::RecordRoute).next().and_then(Result::ok);
-    let Some(Ok(uri)) = route.map(|route| Uri::parse(route.uri)) else { return false };
+    let Some(Ok(uri)) = route.map(|route| message.parse_uri(route.uri)) else { return false };
     let host = uri.host.unwrap_or_default();
     let source = context.envelope().source;
     let came_from_it =
@@ -581,10 +584,7 @@ fn is_e164(text: &[u8]) -> bool {
 }
 
 fn with_request_uri(context: &Context<'_>, holds: impl FnOnce(&Uri<'_>) -> bool) -> Outcome {
-    match context.request_uri().map(Uri::parse) {
-        Some(Ok(uri)) => holds(&uri).into(),
-        _ => Outcome::FALSE,
-    }
+    context.parsed_request_uri().is_some_and(|uri| holds(&uri)).into()
 }
 
 #[cfg(test)]

@@ -8,23 +8,21 @@ use std::fmt;
 use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::bindings::planning::Planning;
 use crate::routing::context::Context;
 use crate::sip::{Method, Status};
-use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::counters::{CounterRow, ModuleCounter, ModuleCounters, module_counters};
 use crate::telemetry::log::Level;
 
 /// Module `sl`.
 pub struct Stateless {
     default_status: Status,
     default_reason: Vec<u8>,
-    counters: Option<Counters>,
+    counters: ModuleCounters,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Counters {
-    sent: CounterId,
-    failed: CounterId,
+module_counters! {
+    Sent = "sl.sent", "answers sent without state";
+    Failed = "sl.failed", "answers that could not be sent";
 }
 
 const STATUS_REASON: &[ParameterKind] = &[ParameterKind::Integer, ParameterKind::Text];
@@ -64,23 +62,18 @@ impl Module for Stateless {
         .alias(&["send_reply_error"])
         .routes(RouteSet::REQUEST),
     ];
-    const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("sl.sent", "answers sent without state"),
-        CounterRow::new("sl.failed", "answers that could not be sent"),
-    ];
+    const COUNTERS: &'static [CounterRow] = Counter::ROWS;
 
     fn new() -> Self {
         Stateless {
             default_status: Status::SERVER_INTERNAL_ERROR,
             default_reason: Vec::new(),
-            counters: None,
+            counters: ModuleCounters::default(),
         }
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
-        self.counters =
-            Some(Counters { sent: planning.counter("sl.sent"), failed: planning.counter("sl.failed") });
-        Ok(())
+    fn number_counters(&mut self, counters: ModuleCounters) {
+        self.counters = counters;
     }
 }
 
@@ -114,7 +107,7 @@ impl Stateless {
         let reason = if reason.is_empty() { status.reason().as_bytes() } else { reason };
         match context.reply(status.code(), reason, b"") {
             Ok(()) => {
-                self.count(context, |counters| counters.sent);
+                context.count(self.counters.id(Counter::Sent));
                 Outcome::TRUE
             }
             Err(failure) => self.fail(context, format_args!("{failure}")),
@@ -122,15 +115,9 @@ impl Stateless {
     }
 
     fn fail(&self, context: &Context<'_>, reason: fmt::Arguments<'_>) -> Outcome {
-        self.count(context, |counters| counters.failed);
+        context.count(self.counters.id(Counter::Failed));
         context.log(Level::Error, format_args!("could not reply: {reason}"));
         Outcome::FALSE
-    }
-
-    fn count(&self, context: &Context<'_>, which: impl Fn(&Counters) -> CounterId) {
-        if let Some(counters) = &self.counters {
-            context.count(which(counters));
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! A child takes from here what its role needs and never makes shared memory or listening sockets of its own.
 
-use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -13,18 +12,18 @@ use crate::engine::perform::{Engine, EngineParts};
 use crate::process::channel::Channel;
 use crate::process::master::repair::Leftover;
 use crate::process::roles::outbound::ListenerOutbound;
+use crate::process::roles::receiver;
 use crate::process::roles::role::Role;
 use crate::routing::delegation::Delegate;
 use crate::shm::{
-    CounterBlock, Counters, DelayQueue, GroupPlan, GroupStatistics, Lanes, Overflow, ProcessTable, QueuePlan,
-    Queues, StatisticsPublisher,
+    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, Owner, QueuePlan,
+    StatisticsPublisher,
 };
 use crate::sip::branch::Secret;
-use crate::state::poison::PoisonCache;
+use crate::state::overload::is_told;
+use crate::state::parts::{PartPlan, Parts};
 use crate::state::shared::SharedState;
-use crate::state::status::ServerStatus;
 use crate::sys::process::ProcessId;
-use crate::sys::receive::ReceiveMemory;
 use crate::telemetry::counters::{Count, CounterId};
 use crate::telemetry::log::Log;
 use crate::telemetry::process_identity::ProcessIdentity;
@@ -38,28 +37,14 @@ pub struct Heritage {
     pub log: Rc<Log>,
     /// All sockets messages come by and leave by.
     pub listeners: Rc<Listeners>,
-    /// The rings between receivers and workers.
-    pub queues: Queues,
-    /// Delayed messages, if a module delays any.
-    pub delay_queue: Option<DelayQueue>,
-    /// What each receiver reads into, by the number of its producer.
-    pub receive_memory: Vec<ReceiveMemory>,
-    /// One number for each place, which goes up while its process moves; workers are watched by their queues instead.
-    pub heartbeats: Counters,
-    /// A block of counters for each place.
-    pub counters: Counters,
-    /// What earlier generations counted, and whether this one is to begin nothing new.
-    pub status: ServerStatus,
+    /// All shared memory.
+    pub parts: Parts,
     /// On which children and the master talk.
     pub channel: Channel,
     /// One more for each reload.
     pub generation: u64,
     /// Values and locks that scripts of all processes share.
     pub shared: SharedState,
-    /// Messages that were set aside lately.
-    pub remembered: PoisonCache,
-    /// Who lives, by place.
-    pub processes: ProcessTable,
     /// What viewers see.
     pub statistics: StatisticsPublisher,
     /// Where commands are asked.
@@ -84,8 +69,8 @@ impl Heritage {
             outbound: Box::new(ListenerOutbound::new(self.listeners.clone())),
             delegate,
             counters: Box::new(BlockCount {
-                own: self.counters.block(process.index),
-                all: self.counters.clone(),
+                own: self.parts.counters.block(process.index),
+                all: self.parts.counters.clone(),
             }),
             log: self.log.clone(),
             shared: self.shared.clone(),
@@ -94,18 +79,23 @@ impl Heritage {
         })
     }
 
+    /// The process at this place, as the parts name it.
+    pub fn owner(&self, place: u32) -> Owner {
+        Owner::new(self.generation, place)
+    }
+
     /// What the process at this place had read, if it was a receiver.
     pub fn remains(&self, role: &Role, place: u32) -> Option<Leftover<'_>> {
         let Role::Receiver { producer, listener, .. } = *role else { return None };
         let socket = self.listeners.udp(listener)?;
-        let memory = self.receive_memory.get(producer as usize)?;
-        Some(Leftover { memory, socket, listener, heartbeat: self.heartbeats.value(place, 0) })
+        let memory = self.parts.inboxes.get(producer as usize)?;
+        Some(Leftover { memory, socket, listener, heartbeat: self.parts.heartbeats.value(place, 0) })
     }
 
     /// Figures of a group, and what earlier generations counted for it.
     pub fn group_figures(&self, group: u32) -> GroupStatistics {
-        let mut figures = self.queues.group_statistics(group);
-        self.status.add_to(group, &mut figures);
+        let mut figures = self.parts.queues.group_statistics(group);
+        self.parts.status.add_to(group, &mut figures);
         figures
     }
 }
@@ -172,10 +162,21 @@ pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     }
 }
 
-/// Room for what each receiver reads.
-pub fn receive_memory(settings: &Settings, places: &[Role]) -> io::Result<Vec<ReceiveMemory>> {
-    let receivers = places.iter().filter(|role| matches!(role, Role::Receiver { .. }));
-    receivers.map(|_| crate::process::roles::receiver::receive_memory(settings)).collect()
+/// What all shared memory of a generation is to have room for.
+pub fn part_plan(loaded: &Loaded, places: &[Role], generation: u64) -> PartPlan {
+    let (settings, registry) = (loaded.settings(), &loaded.registry);
+    let receivers = places.iter().filter(|role| matches!(role, Role::Receiver { .. })).count() as u32;
+    PartPlan {
+        queues: queue_plan(settings, places),
+        processes: places.len() as u32,
+        counters: registry.counters().len() as u32,
+        delay_slots: registry.delayed_max(),
+        inboxes: receiver::inbox_room(settings, receivers),
+        value_names: registry.shared_names().to_vec(),
+        locks: registry.lock_count(),
+        tells_overload: is_told(&settings.groups),
+        generation,
+    }
 }
 
 #[cfg(test)]
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_a_place_and_receivers_are_numbered_through() {
+    fn every_process_has_a_place_and_receivers_are_numbered_through() {
         let titles: Vec<_> = places(&settings(), 0).iter().map(ToString::to_string).collect();
         assert_eq!(
             titles,
@@ -239,6 +240,5 @@ mod tests {
         let places = places(&settings(), 8);
         assert!(places.contains(&Role::Timer { producer: 3 }), "{places:?}");
         assert_eq!(queue_plan(&settings(), &places).producers, 4);
-        assert_eq!(receive_memory(&settings(), &places).unwrap().len(), 3);
     }
 }

@@ -215,7 +215,7 @@ impl Master {
             started_at_ns: self.current.heritage.started_at_ns,
             ..ProcessRow::default()
         };
-        self.current.heritage.processes.write(0, &row);
+        self.current.heritage.parts.processes.write(0, &row);
     }
 
     pub(super) fn say(&self, level: Level, text: fmt::Arguments<'_>) {
@@ -336,7 +336,7 @@ impl Master {
     }
 
     /// For a child that was just forked: what belongs to other generations and to other programs is let go, memory and
-    /// descriptors alike. Somebody may wait for their end.
+    /// descriptors alike. Another program may wait for their end.
     fn keep_only(&mut self, which: usize) {
         if let Some(own) = self.draining.get_mut(which) {
             mem::swap(&mut self.current, own);
@@ -349,10 +349,10 @@ impl Master {
 
     // Start.
 
-    /// This program serves, and all who wait for that are told.
+    /// This program serves: the process that waits for it and the service manager are told.
     pub(super) fn begin_to_serve(&mut self) {
         self.current.phase = Phase::Serving;
-        self.current.heritage.status.set_serving();
+        self.current.heritage.parts.status.set_serving();
         self.birth.succeeded();
         self.service_manager.ready(self.current.heritage.master.number() as u32, &self.current.status_text());
         let took_ms = self.started.elapsed().as_millis();

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! **Invariant:** all shared memory and sockets exist before the first fork.
-//! **Invariant:** the master has one thread, takes no lock a child can hold, waits for nobody without a deadline.
+//! **Invariant:** the master has one thread, takes no lock a child can hold, never waits without a deadline.
 
 pub mod channel;
 pub mod heritage;

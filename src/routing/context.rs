@@ -18,7 +18,8 @@ use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
 use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
-use crate::sip::{Edits, Message, write};
+use crate::sip::uri::{Uri, UriError};
+use crate::sip::{Edits, Grammar, Message, write};
 
 use super::branches::Branches;
 use super::on_send::{Leaving, OnSend};
@@ -375,6 +376,21 @@ impl<'m> Context<'m> {
         self.changed_request_uri().or(self.message.request_line().map(|line| line.uri))
     }
 
+    /// The Request-URI in its parts; `None` for a response, and where it cannot be read.
+    pub fn parsed_request_uri(&self) -> Option<Uri<'_>> {
+        self.parse_uri(self.request_uri()?).ok()
+    }
+
+    /// Takes a URI apart by the grammar of this script, wherever the URI comes from.
+    pub fn parse_uri<'t>(&self, text: &'t [u8]) -> Result<Uri<'t>, UriError> {
+        self.message.parse_uri(text)
+    }
+
+    /// The grammar of this script.
+    pub fn grammar(&self) -> &Grammar {
+        self.message.grammar()
+    }
+
     /// The Request-URI as changed by the script, if it was.
     pub fn changed_request_uri(&self) -> Option<&[u8]> {
         self.is_request_uri_changed.then_some(self.process.request_uri.as_slice())
@@ -414,7 +430,7 @@ impl<'m> Context<'m> {
         let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
         write::message(&self.message, &self.edits, &mut text).map_err(|_| ChangesRefused::Broken)?;
         let text = room.get_or_init(|| text);
-        self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
         self.edits.clear();
         self.address_drafts = AddressDrafts::default();
         self.is_request_uri_changed = false;
@@ -424,9 +440,9 @@ impl<'m> Context<'m> {
     /// Makes another text the message in hand, as if it had been received. Edits are forgotten.
     pub fn replace_message(&mut self, text: &[u8]) -> Result<(), ChangesRefused> {
         let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
-        Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
         let text = room.get_or_init(|| text.to_vec());
-        self.message = Message::parse(text).map_err(|_| ChangesRefused::Broken)?;
+        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
         self.edits.clear();
         self.address_drafts = AddressDrafts::default();
         self.is_request_uri_changed = false;

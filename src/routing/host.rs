@@ -23,7 +23,7 @@ impl Host for Context<'_> {
         arguments: &[Argument<'_>],
         out: &mut Vec<u8>,
     ) -> Reading {
-        match self.script().transform(transformation, input, arguments, out) {
+        match self.script().transform(transformation, input, arguments, self.grammar(), out) {
             Ok(reading) => reading,
             Err(refused) => {
                 self.log(

@@ -19,7 +19,7 @@ use crate::sip::uri::{Scheme, Uri};
 use crate::sip::validate::{self, Fault, ValidationRules};
 use crate::sip::via::{Rport, Via, ViaStamp};
 use crate::sip::write::{self, Response};
-use crate::sip::{Edits, HeaderError, HeaderId, Method, Status};
+use crate::sip::{Edits, Grammar, HeaderError, HeaderId, Method, Status};
 
 use super::context::{Context, Target};
 use crate::config::settings::{ListenerSetting, parse_address};
@@ -274,7 +274,7 @@ impl Context<'_> {
 
     /// Sends any bytes to where a URI leads.
     pub fn send_bytes(&mut self, uri: &[u8], bytes: &[u8]) -> Result<(), RelayFailure> {
-        let to = address_of_uri(uri)?;
+        let to = address_of_uri(uri, self.grammar())?;
         let listener = self.listener_to(to)?;
         self.send(listener, to, bytes)
     }
@@ -285,7 +285,7 @@ impl Context<'_> {
             Target::Host(host, port) => resolve(host, port.unwrap_or(DEFAULT_PORT)),
             Target::NextHop => {
                 let uri = self.destination_uri().or(self.changed_request_uri()).unwrap_or(received_uri);
-                address_of_uri(uri)
+                address_of_uri(uri, self.grammar())
             }
         }
     }
@@ -421,9 +421,9 @@ fn reply_target(via: &Via<'_>) -> Result<SocketAddr, RelayFailure> {
     Ok(SocketAddr::new(address, port))
 }
 
-fn address_of_uri(text: &[u8]) -> Result<SocketAddr, RelayFailure> {
+fn address_of_uri(text: &[u8], grammar: &Grammar) -> Result<SocketAddr, RelayFailure> {
     let no_host = || RelayFailure::NoHost(text.escape_ascii().to_string());
-    let uri = Uri::parse(text).map_err(|_| no_host())?;
+    let uri = Uri::parse_within(text, grammar).map_err(|_| no_host())?;
     if uri.scheme == Scheme::Sips {
         return Err(RelayFailure::Transport("tls".to_string()));
     }
@@ -483,7 +483,7 @@ mod tests {
             ("sip:no_such_host..invalid", "could not resolve \"no_such_host..invalid\""),
         ];
         for (uri, expected) in rows {
-            assert_eq!(shown(address_of_uri(uri.as_bytes())), expected, "{uri}");
+            assert_eq!(shown(address_of_uri(uri.as_bytes(), &Grammar::STRICT)), expected, "{uri}");
         }
     }
 

@@ -7,6 +7,7 @@ use crate::config::settings::Settings;
 use crate::script::catalog::{FunctionId, TransformationId};
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
 use crate::script::program::CompiledTemplate;
+use crate::sip::Grammar;
 use crate::state::live_settings::LiveSetting;
 use crate::telemetry::counters::CounterId;
 
@@ -43,6 +44,7 @@ pub trait ScriptView {
         id: TransformationId,
         input: ValueRef<'_>,
         arguments: &[Argument<'_>],
+        grammar: &Grammar,
         out: &mut Vec<u8>,
     ) -> Result<Reading, NotTransformed>;
 

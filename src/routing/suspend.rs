@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::script::host::{Reading, ValueRef};
 use crate::sip::validate::{check_framing, check_readable_with};
-use crate::sip::{Message, write};
+use crate::sip::write;
 
 use super::context::Context;
 use super::continuation::{CarriedFlags, Continuation, ContinuationWriter, Resume, TooLong};
@@ -23,7 +23,7 @@ use crate::routing::delegation::{Delegation, GroupIndex, Suspended, Xdata};
 use crate::routing::envelope::Incoming;
 
 /// The counter row under which is shown how many messages wait now: read from where they wait, not counted.
-pub const WAITING_COUNT: &str = "async.waiting";
+pub use crate::shm::DELAYED_COUNT as WAITING_COUNT;
 
 /// Why a message could not be handed on; it is still here, and ours to process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl Context<'_> {
         write::message(&self.message, &self.edits, &mut text).map_err(|_| NotHandedOn::Broken)?;
         let settings = self.settings();
         let (answers, repeated) = (settings.answers_broken_requests, settings.repeated_fields);
-        let is_whole = Message::parse(&text).is_ok_and(|message| {
+        let is_whole = self.message.parse_alike(&text).is_ok_and(|message| {
             check_readable_with(&message, repeated).is_ok() && (!answers || check_framing(&message).is_ok())
         });
         if is_whole { Ok(text) } else { Err(NotHandedOn::Broken) }

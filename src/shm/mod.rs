@@ -44,7 +44,7 @@ mod queue;
 #[cfg(not(loom))]
 mod tables;
 
-pub use delay::queue::{DELAY_SLOTS_MAX, DelayQueue, DelayQueueError};
+pub use delay::queue::{DELAY_SLOTS_MAX, DELAYED_COUNT, DelayQueue, DelayQueueError, DelayRoom};
 pub use delay::scheduler::{Scheduler, Sweep};
 pub use delay::sender::DelaySender;
 pub use figures::histogram::Histogram;
@@ -53,7 +53,12 @@ pub use figures::statistics::{
     GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsPublisher, StatisticsViewer,
 };
 pub use fingerprint::{fingerprint, fnv1a};
+pub(crate) use memory::part::{Lasting, Part};
+pub use memory::part::{Lifetime, Owner, Tended};
+pub(crate) use memory::segment::{Plan, Segment};
 pub use queue::consumer::{Consumer, Delivery};
+#[cfg(not(loom))]
+pub use queue::inboxes::{InboxRoom, Inboxes};
 pub use queue::producer::{Placement, Producer};
 pub use queue::queue_figures::{GroupStatistics, WorkerState, WorkerStatistics};
 pub use queue::queues::{GroupPlan, Lanes, Overflow, QueuePlan, Queues, ShmError};
@@ -63,8 +68,12 @@ pub use queue::ring::PushError;
 #[cfg(not(loom))]
 pub use tables::counter::{CounterBlock, Counters};
 #[cfg(not(loom))]
+pub(crate) use tables::counter::{CounterPlace, CounterRoom};
+#[cfg(not(loom))]
 pub use tables::lock_table::{LockTable, Locking};
 #[cfg(not(loom))]
 pub use tables::process_table::{ProcessRow, ProcessTable};
 #[cfg(not(loom))]
-pub use tables::table::{SHARED_TEXT_SIZE_MAX, SharedInput, SharedReading, TableError, ValueTable};
+pub use tables::table::{
+    SHARED_TEXT_SIZE_MAX, SharedInput, SharedReading, TableError, ValueRoom, ValueTable,
+};

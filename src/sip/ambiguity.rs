@@ -11,7 +11,7 @@ use super::message::Message;
 /// Checks the text that was written for a message, whose header lines were meant to end at an offset.
 pub(super) fn check(original: &Message<'_>, written: &[u8], headers_end: usize) -> Result<(), EditError> {
     let refuse = |reason| Err(EditError::Ambiguous(reason));
-    let Ok(made) = Message::parse(written) else {
+    let Ok(made) = original.parse_alike(written) else {
         return refuse("the message could not be read any more");
     };
     if made.leading_size() > 0 || made.is_request() != original.is_request() || has_new_fault(original, &made)

@@ -20,18 +20,19 @@
 use super::cseq::CSeq;
 pub use super::error::{HeaderError, ParseError, ParseErrorKind};
 use super::find::find;
+use super::grammar::Grammar;
 use super::header::HeaderId;
 use super::index::{
     HEADER_COUNT_MAX, HEADER_SIZE_MAX, HeaderEntry, HeaderIndex, empty_line_size, is_continuation, read_line,
     trim_name,
 };
-use super::leniency::is_header_name;
 use super::list::ListValues;
 use super::method::Method;
 use super::name_addr::{NameAddr, NameAddrs};
 use super::octets::{count_while, decimal, is_space};
 pub use super::start_line::{RequestLine, StartLine, StartLineFault, StatusLine};
 use super::status::Status;
+use super::uri::{Uri, UriError};
 use super::via::{Via, ViaError, Vias};
 use std::ops::Range;
 
@@ -47,6 +48,7 @@ pub struct Message<'a> {
     headers_end: usize,
     body_start: usize,
     has_broken_line: bool,
+    grammar: Grammar,
     identity: Identity<'a>,
 }
 
@@ -99,7 +101,7 @@ const VIA_SIZE_MIN: usize = 8;
 
 impl Limits {
     /// What [`Message::parse`] allows.
-    const DEFAULT: Limits = Limits {
+    pub const DEFAULT: Limits = Limits {
         message_size_max: 16 << 20,
         header_count_max: 4096,
         header_size_max: 32_768,
@@ -116,18 +118,19 @@ impl Limits {
 }
 
 impl<'a> Message<'a> {
-    /// Indexes a message. Line ends, zeros and white space before the start line are passed over.
+    /// Indexes a message, by the grammar of RFC 3261. Line ends, zeros and white space before the start line are
+    /// passed over.
     #[inline]
     pub fn parse(received: &'a [u8]) -> Result<Self, ParseError> {
-        Self::parse_within(received, &Limits::DEFAULT)
+        Self::parse_within(received, &Limits::DEFAULT, &Grammar::STRICT)
     }
 
-    /// Indexes a message under other limits.
+    /// Indexes a message under other limits, by a grammar that may allow more.
     ///
     /// A message is too big to be moved about: this becomes a part of the caller, so that it is built there, and the
     /// work is done in two functions that do not.
     #[inline]
-    pub fn parse_within(received: &'a [u8], limits: &Limits) -> Result<Self, ParseError> {
+    pub fn parse_within(received: &'a [u8], limits: &Limits, grammar: &Grammar) -> Result<Self, ParseError> {
         let start = read_start(received, limits)?;
         let mut message = Message {
             bytes: start.bytes,
@@ -138,6 +141,7 @@ impl<'a> Message<'a> {
             headers_end: start.bytes.len(),
             body_start: start.bytes.len(),
             has_broken_line: false,
+            grammar: *grammar,
             identity: Identity::UNREAD,
         };
         message.read_headers(limits)?;
@@ -170,7 +174,9 @@ impl<'a> Message<'a> {
                 }
                 HeaderId::Via => via_count += 1,
                 // The names of the table are tokens.
-                HeaderId::Other => self.has_broken_line |= !is_header_name(&text[..line.name_size]),
+                HeaderId::Other => {
+                    self.has_broken_line |= !self.grammar.is_header_name(&text[..line.name_size])
+                }
                 _ => {}
             }
             if self.index.len() >= header_count_max {
@@ -200,6 +206,21 @@ impl<'a> Message<'a> {
     #[inline]
     fn value_of(&self, id: HeaderId) -> Option<&'a [u8]> {
         self.index.first_value(id).map(|span| &self.bytes[span])
+    }
+
+    /// Indexes another text by the grammar of this message.
+    pub fn parse_alike<'b>(&self, text: &'b [u8]) -> Result<Message<'b>, ParseError> {
+        Message::parse_within(text, &Limits::DEFAULT, &self.grammar)
+    }
+
+    /// Takes a URI apart by the grammar of this message, wherever the URI comes from.
+    pub fn parse_uri<'b>(&self, text: &'b [u8]) -> Result<Uri<'b>, UriError> {
+        Uri::parse_within(text, &self.grammar)
+    }
+
+    /// The grammar that the message was read by.
+    pub fn grammar(&self) -> &Grammar {
+        &self.grammar
     }
 
     /// The start line.
@@ -358,7 +379,7 @@ impl<'a> Message<'a> {
         if !self.has_broken_line {
             return None;
         }
-        self.headers().find(|header| !is_header_name(header.name))
+        self.headers().find(|header| !self.grammar.is_header_name(header.name))
     }
 
     /// All values of Via from the top, over all lines.
@@ -713,7 +734,9 @@ mod tests {
             Limits { message_size_max: 80, header_count_max: 3, header_size_max: 20, via_count_max: 2 };
         let check = |headers: &str, expected: Option<ParseErrorKind>| {
             let bytes = format!("A b SIP/2.0\r\n{headers}\r\n");
-            let found = Message::parse_within(bytes.as_bytes(), &limits).err().map(|error| error.kind);
+            let found = Message::parse_within(bytes.as_bytes(), &limits, &Grammar::STRICT)
+                .err()
+                .map(|error| error.kind);
             assert_eq!(found, expected, "{headers:?}");
         };
         check("A: 1\r\nA: 1\r\nA: 1\r\n", None);

@@ -14,7 +14,8 @@
 //! copied and, up to 64 headers, nothing is allocated. Values are parsed when asked for. Only a message without
 //! a usable start line fails to parse: everything else can be answered, and [`validate`] says how.
 //!
-//! **Invariant:** no I/O, no clock, no randomness; addresses, ports and secret keys come as arguments.
+//! **Invariant:** no I/O, no clock, no randomness; addresses, ports, secret keys and what a script allows
+//! beside the grammar come as arguments.
 //! **Invariant:** nothing from the network panics, and no accessor hands out an empty value as if it were one.
 //! **Invariant:** no sequence of edits makes a message that others read as another one than was meant.
 //! **Invariant:** every pass over a message is linear in its size; header, Via and header-size counts have limits.
@@ -27,9 +28,9 @@ pub mod edit;
 mod error;
 mod find;
 pub mod framing;
+pub mod grammar;
 pub mod header;
 mod index;
-pub mod leniency;
 pub mod list;
 pub mod message;
 pub mod method;
@@ -47,6 +48,7 @@ pub mod via;
 pub mod write;
 
 pub use edit::Edits;
+pub use grammar::Grammar;
 pub use header::HeaderId;
 pub use message::{Header, HeaderError, Message, ParseError};
 pub use method::Method;

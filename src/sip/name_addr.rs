@@ -6,7 +6,6 @@ use super::find::{find, find_or_end};
 use super::list::find_comma;
 use super::octets::{quoted_length, trim, trim_end, trim_start};
 use super::params::Params;
-use super::uri::{Uri, UriError};
 use std::fmt;
 
 /// One address of From, To, Contact, Route and the like.
@@ -65,11 +64,6 @@ impl<'a> NameAddr<'a> {
     /// The non-empty value of the `tag` parameter (RFC 3261 19.3).
     pub fn tag(&self) -> Option<&'a [u8]> {
         self.params.text(b"tag")
-    }
-
-    /// The URI in its parts.
-    pub fn parse_uri(&self) -> Result<Uri<'a>, UriError> {
-        Uri::parse(self.uri)
     }
 
     /// Whether it is the wildcard `*` (RFC 3261 10.2.2).

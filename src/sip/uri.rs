@@ -6,7 +6,7 @@
 //!  scheme    user    password     host     port      params       headers
 //! ```
 
-use super::leniency;
+use super::grammar::Grammar;
 use super::octets::{address, host_length, is_host_octet, is_space, port};
 use super::params::Params;
 use std::fmt;
@@ -70,8 +70,13 @@ pub enum UriError {
 }
 
 impl<'a> Uri<'a> {
-    /// Takes a URI apart.
+    /// Takes a URI apart, by the grammar of RFC 3261.
     pub fn parse(raw: &'a [u8]) -> Result<Self, UriError> {
+        Self::parse_within(raw, &Grammar::STRICT)
+    }
+
+    /// Takes a URI apart, by a grammar that may allow more.
+    pub fn parse_within(raw: &'a [u8], grammar: &Grammar) -> Result<Self, UriError> {
         if raw.is_empty() {
             return Err(UriError::Empty);
         }
@@ -92,7 +97,7 @@ impl<'a> Uri<'a> {
             headers: None,
         };
         match scheme {
-            Scheme::Sip | Scheme::Sips => parse_sip(opaque, rest),
+            Scheme::Sip | Scheme::Sips => parse_sip(opaque, rest, grammar),
             Scheme::Tel => parse_tel(opaque, rest),
             Scheme::Urn | Scheme::Other(_) => Ok(opaque),
         }
@@ -136,14 +141,14 @@ fn split_scheme(raw: &[u8]) -> Result<(&[u8], &[u8]), UriError> {
     if fits { Ok((scheme, rest)) } else { Err(UriError::Scheme) }
 }
 
-fn parse_sip<'a>(mut uri: Uri<'a>, rest: &'a [u8]) -> Result<Uri<'a>, UriError> {
+fn parse_sip<'a>(mut uri: Uri<'a>, rest: &'a [u8], grammar: &Grammar) -> Result<Uri<'a>, UriError> {
     let mut rest = rest;
     // The user part may hold `;` and `?` (RFC 4475 3.1.1.9); nothing after it may hold an unescaped `@`.
     if let Some(at) = memchr::memchr(b'@', rest) {
         (uri.user, uri.password) = split_user(&rest[..at])?;
         rest = &rest[at + 1..];
     }
-    let host_end = host_end(rest).ok_or(UriError::Host)?;
+    let host_end = host_end(rest, grammar).ok_or(UriError::Host)?;
     uri.host = Some(&rest[..host_end]);
     if rest[0] == b'[' && uri.address().is_none() {
         return Err(UriError::Host);
@@ -161,13 +166,13 @@ fn parse_sip<'a>(mut uri: Uri<'a>, rest: &'a [u8]) -> Result<Uri<'a>, UriError> 
 }
 
 /// Where the host ends that `rest` begins with.
-fn host_end(rest: &[u8]) -> Option<usize> {
+fn host_end(rest: &[u8], grammar: &Grammar) -> Option<usize> {
     let usual = host_length(rest);
     match usual.and_then(|end| rest.get(end)) {
         None if usual.is_some() => usual,
         Some(b':' | b';' | b'?') => usual,
         _ if rest.first() == Some(&b'[') => usual,
-        _ => leniency::host_length(rest).or(usual),
+        _ => grammar.host_length(rest).or(usual),
     }
 }
 

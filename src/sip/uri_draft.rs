@@ -1,11 +1,11 @@
 //! A URI about to be written again with some of its parts replaced, as scripts do to the Request-URI.
 //!
 //! ```
+//! use sworker::sip::Grammar;
 //! use sworker::sip::uri_draft::UriDraft;
-//! use sworker::sip::uri::Uri;
 //!
-//! let uri = Uri::parse(b"sip:bob:secret@example.com:5070;transport=tcp")?;
-//! let mut draft = UriDraft::new(&uri);
+//! let uri = b"sip:bob:secret@example.com:5070;transport=tcp";
+//! let mut draft = UriDraft::parse(uri, &Grammar::STRICT)?;
 //! draft.set_user(b"+49", b"30123")?;
 //! assert_eq!(draft.to_bytes(), b"sip:+4930123:secret@example.com:5070;transport=tcp");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -13,7 +13,8 @@
 
 use std::fmt;
 
-use crate::sip::uri::{Scheme, Uri};
+use super::grammar::Grammar;
+use super::uri::{Scheme, Uri, UriError};
 
 /// The parts of a URI, each as it will be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub struct UriDraft {
     port: Option<u16>,
     params: Vec<u8>,
     headers: Option<Vec<u8>>,
+    grammar: Grammar,
 }
 
 /// Why a part cannot be replaced.
@@ -44,9 +46,10 @@ pub enum UnfitPart {
 }
 
 impl UriDraft {
-    /// The parts of `uri`.
-    pub fn new(uri: &Uri<'_>) -> UriDraft {
-        UriDraft {
+    /// The parts of a URI; `grammar` also says what a new host may have.
+    pub fn parse(text: &[u8], grammar: &Grammar) -> Result<UriDraft, UriError> {
+        let uri = Uri::parse_within(text, grammar)?;
+        Ok(UriDraft {
             scheme: uri.scheme_text.to_vec(),
             has_host: matches!(uri.scheme, Scheme::Sip | Scheme::Sips),
             user: uri.user.unwrap_or_default().to_vec(),
@@ -55,7 +58,8 @@ impl UriDraft {
             port: uri.port,
             params: uri.params.raw().to_vec(),
             headers: uri.headers.map(<[u8]>::to_vec),
-        }
+            grammar: *grammar,
+        })
     }
 
     /// The user part; empty when there is none.
@@ -108,7 +112,7 @@ impl UriDraft {
             return Err(UnfitPart::NoSuchPart);
         }
         let text = [b"sip:", written].concat();
-        let uri = Uri::parse(&text).map_err(|_| UnfitPart::Host)?;
+        let uri = Uri::parse_within(&text, &self.grammar).map_err(|_| UnfitPart::Host)?;
         let is_plain = uri.user.is_none() && uri.params.raw().is_empty() && uri.headers.is_none();
         if !is_plain || (keeps_port && uri.port.is_some()) {
             return Err(UnfitPart::Host);
@@ -218,8 +222,7 @@ mod tests {
         change: impl Fn(&mut UriDraft) -> Result<(), UnfitPart>,
         expected: Result<&str, UnfitPart>,
     ) {
-        let parsed = Uri::parse(uri.as_bytes()).unwrap();
-        let mut draft = UriDraft::new(&parsed);
+        let mut draft = UriDraft::parse(uri.as_bytes(), &Grammar::STRICT).unwrap();
         assert_eq!(draft.to_bytes(), uri.as_bytes(), "unchanged");
         let changed = change(&mut draft).map(|()| String::from_utf8(draft.to_bytes()).unwrap());
         assert_eq!(changed.as_deref().map_err(|error| *error), expected, "{uri}");

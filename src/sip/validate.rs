@@ -9,7 +9,7 @@ use super::message::{HeaderError, Message, ParseErrorKind, StartLineFault};
 use super::method::Method;
 use super::params::Params;
 use super::status::Status;
-use super::uri::{Uri, UriError};
+use super::uri::UriError;
 use super::via::ViaError;
 use std::fmt;
 
@@ -230,7 +230,7 @@ pub fn check_cseq_method(message: &Message<'_>) -> Result<(), Fault> {
 /// The Request-URI can be read and its scheme is one of ours.
 pub fn check_request_uri(message: &Message<'_>, rules: &ValidationRules<'_>) -> Result<(), Fault> {
     let Some(line) = message.request_line() else { return Ok(()) };
-    match Uri::parse(line.uri) {
+    match message.parse_uri(line.uri) {
         Ok(uri) if rules.allows_scheme(uri.scheme_text) => Ok(()),
         Ok(_) => Err(Fault::Scheme),
         Err(error) => Err(Fault::RequestUri(error)),

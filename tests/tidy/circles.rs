@@ -64,11 +64,6 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
         &["src/control/commands.rs", "src/control/counter_commands.rs", "src/control/setting_commands.rs"],
         "a table, and the files of its rows",
     ),
-    (&["src/flows/parser.rs", "src/flows/parser_condition.rs"], "a parser in two files"),
-    (
-        &["src/flows/peer.rs", "src/flows/runner.rs", "src/flows/server.rs", "src/flows/watch.rs"],
-        "a run, and those that take part in it",
-    ),
     (&["src/modules/pv.rs", "src/modules/pv/structured.rs"], "a table, and the files of its rows"),
     (
         &["src/modules/siputils.rs", "src/modules/siputils/charging.rs", "src/modules/siputils/contact.rs"],
@@ -93,7 +88,7 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
             "src/process/roles/control.rs",
             "src/process/roles/receiver.rs",
             "src/process/roles/timer.rs",
-            "src/process/roles/waiting.rs",
+            "src/process/roles/delaying.rs",
             "src/process/roles/worker.rs",
         ],
         "what children inherit, and what each role makes of it",

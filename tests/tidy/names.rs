@@ -16,8 +16,6 @@ pub const SHARED_NAMES: &[(&str, &str)] = &[
     ("2 Place", "in a script, in a segment"),
     ("2 Program", "a file on disk, a compiled script"),
     ("2 Reading", "of a source, of a variable"),
-    ("2 Report", "of a load, of a part of the command line"),
-    ("2 Request", "of an operator, of the runner of flows"),
     ("2 Severity", "of a diagnostic, of a log line"),
     ("2 Subject", "of a variable, of a diagnostic"),
     ("2 Target", "of a branch, of a message"),

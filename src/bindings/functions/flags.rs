@@ -1,6 +1,6 @@
 //! Message flags: `setflag`, `resetflag`, `isflagset`.
 
-use crate::script::catalog::{Complaint, ParameterKind};
+use crate::script::catalog::{Complaint, ParameterKind, RouteSet};
 use crate::script::host::{Argument, Outcome};
 
 use super::super::preparation::Preparation;
@@ -14,6 +14,7 @@ pub const FUNCTIONS: &[Function] = &[
         context.flags |= mask;
         Outcome::TRUE
     })
+    .routes(RouteSet::ANY)
     .prepare(prepare_flag),
     Function::new(
         "resetflag",
@@ -25,8 +26,10 @@ pub const FUNCTIONS: &[Function] = &[
             Outcome::TRUE
         },
     )
+    .routes(RouteSet::ANY)
     .prepare(prepare_flag),
     Function::new("isflagset", "true when flag 0…31 or a named one is set on the message", FLAG, is_flag_set)
+        .routes(RouteSet::ANY)
         .prepare(prepare_flag),
 ];
 

@@ -1,6 +1,6 @@
 //! What belongs to no message: `log`, and the functions of other servers that this one refuses.
 
-use crate::script::catalog::{Complaint, ParameterKind};
+use crate::script::catalog::{Complaint, ParameterKind, RouteSet};
 use crate::script::host::{Argument, Outcome};
 
 use super::super::preparation::{Preparation, complaint};
@@ -15,7 +15,8 @@ pub const FUNCTIONS: &[Function] = &[
         "writes text to the log as an error",
         &[ParameterKind::Shown],
         |context, arguments| write(context, Level::Error, arguments[0]),
-    ),
+    )
+    .routes(RouteSet::ANY),
     Function::new(
         "log",
         "writes text to the log at a level: a number or a word such as L_INFO",
@@ -25,6 +26,7 @@ pub const FUNCTIONS: &[Function] = &[
             None => Outcome::FALSE,
         },
     )
+    .routes(RouteSet::ANY)
     .prepare(prepare_level),
     Function::new("exec", "refused: waiting for the program would block the process", PROGRAM, refused)
         .prepare(refuse_exec),

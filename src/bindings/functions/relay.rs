@@ -6,7 +6,6 @@
 
 use crate::script::catalog::{Complaint, ParameterKind, RouteSet};
 use crate::script::host::{Argument, Outcome};
-use crate::sip::uri::Uri;
 
 use super::super::preparation::{Preparation, complaint};
 use super::super::variables::network::listener_at;
@@ -92,20 +91,24 @@ pub const FUNCTIONS: &[Function] = &[
         "accepted: there is no connection to open for datagrams",
         &[],
         accept,
-    ),
+    )
+    .routes(RouteSet::ANY),
     Function::new(
         "set_reply_no_connect",
         "accepted: there is no connection to open for datagrams",
         &[],
         accept,
-    ),
+    )
+    .routes(RouteSet::ANY),
     Function::new(
         "set_forward_close",
         "accepted: there is no connection to close for datagrams",
         &[],
         accept,
-    ),
-    Function::new("set_reply_close", "accepted: there is no connection to close for datagrams", &[], accept),
+    )
+    .routes(RouteSet::ANY),
+    Function::new("set_reply_close", "accepted: there is no connection to close for datagrams", &[], accept)
+        .routes(RouteSet::ANY),
     Function::new("force_tcp_alias", "accepted: there is no connection to name for datagrams", &[], accept)
         .alias(&["add_tcp_alias"]),
     Function::new("force_tcp_alias", "accepted: there is no connection to name for datagrams", PORT, accept)
@@ -162,9 +165,9 @@ fn port_of(argument: &Argument<'_>) -> Result<u16, ()> {
 }
 
 fn part_of_request_uri(context: &Context<'_>) -> (Vec<u8>, Option<u16>) {
-    match context.request_uri().map(Uri::parse) {
-        Some(Ok(uri)) => (uri.host.unwrap_or_default().to_vec(), uri.port),
-        _ => (Vec::new(), None),
+    match context.parsed_request_uri() {
+        Some(uri) => (uri.host.unwrap_or_default().to_vec(), uri.port),
+        None => (Vec::new(), None),
     }
 }
 
@@ -230,7 +233,7 @@ fn force_send_socket(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> O
 fn set_advertised_address(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let host = arguments[0].text();
     let uri = [b"sip:", host].concat();
-    let is_host = Uri::parse(&uri).is_ok_and(|uri| uri.host == Some(host));
+    let is_host = context.parse_uri(&uri).is_ok_and(|uri| uri.host == Some(host));
     if !is_host {
         let host = host.escape_ascii();
         context.log(Level::Error, format_args!("set_advertised_address: \"{host}\" is not a host"));

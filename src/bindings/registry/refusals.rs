@@ -1,10 +1,11 @@
 //! What is said about a name that is not here: a typing mistake with what is near, a module that is not loaded, or
 //! one that is not here yet.
 
-use crate::script::catalog::{Complaint, Refused, Remark};
+use crate::script::catalog::{Complaint, FunctionRow, Refused, Remark};
 
-use super::super::module::{FunctionSummary, ModuleEntry};
+use super::super::module::ModuleEntry;
 use super::super::preparation::complaint;
+use super::super::variables::VariableRow;
 use super::Registry;
 use super::catalog::{EVENTS, module_name};
 use crate::bindings::keywords;
@@ -30,7 +31,7 @@ impl Registry {
             Refused::ModulePattern(pattern) => return self.absent_in_pattern(pattern),
             // What a module of ours has too is not absent: that module is not loaded.
             Refused::Function(name) if self.entry_with(name, names_of_functions).is_some() => None,
-            Refused::Variable(name) if self.entry_with(name, |entry| (entry.variables)()).is_some() => None,
+            Refused::Variable(name) if self.entry_with(name, names_of_variables).is_some() => None,
             Refused::Function(name) => unsupported::module_of_function(name),
             Refused::Variable(name) => unsupported::module_of_variable(name),
         };
@@ -64,7 +65,8 @@ impl Registry {
 impl Registry {
     pub(super) fn unknown_word(&self, name: &str) -> Complaint {
         let known = keywords::WORDS.iter().map(|word| word.name);
-        let is_variable = self.variables.iter().any(|target| target.is_named(name) && !target.is_word());
+        let is_variable =
+            self.variables.iter().any(|target| target.row.is_named(name) && !target.row.is_word());
         let help = match is_variable {
             true => Some(format!("a variable begins with $: ${name}")),
             false => suggestion(name, known),
@@ -82,8 +84,8 @@ impl Registry {
     }
 
     pub(super) fn wrong_count(&self, name: &str, argument_count: usize) -> Complaint {
-        let of_name = self.functions.iter().filter(|target| target.is_named(name));
-        let mut counts: Vec<usize> = of_name.map(|target| target.parameters.len()).collect();
+        let of_name = self.functions.iter().filter(|target| target.row.is_named(name));
+        let mut counts: Vec<usize> = of_name.map(|target| target.row.parameters.len()).collect();
         counts.sort_unstable();
         counts.dedup();
         let shown: Vec<String> = counts.iter().map(usize::to_string).collect();
@@ -99,7 +101,7 @@ impl Registry {
         if let Some(module) = unsupported::module_of_function(name) {
             return unsupported::not_here_yet(&format!("function {name}() (module \"{module}\")"));
         }
-        let known = self.functions.iter().map(|target| target.name);
+        let known = self.functions.iter().map(|target| target.row.name);
         let help = suggestion(name, known).or_else(|| self.near_in_others(name));
         Complaint { message: format!("unknown function {name}()"), help }
     }
@@ -113,13 +115,14 @@ impl Registry {
     }
 
     pub(super) fn unknown_variable(&self, name: &str) -> Complaint {
-        if let Some(entry) = self.entry_with(name, |entry| (entry.variables)()) {
+        if let Some(entry) = self.entry_with(name, names_of_variables) {
             return not_loaded(&format!("variable ${name}"), entry);
         }
         if let Some(module) = unsupported::module_of_variable(name) {
             return unsupported::not_here_yet(&format!("variable ${name} (module \"{module}\")"));
         }
-        let known = self.variables.iter().filter(|target| !target.is_word()).map(|target| target.name);
+        let known =
+            self.variables.iter().map(|target| target.row).filter(|row| !row.is_word()).map(|row| row.name);
         let known = std::iter::once("null").chain(known);
         let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let help = match nearest(name, known) {
@@ -146,8 +149,11 @@ impl Registry {
 }
 
 fn names_of_functions(entry: &ModuleEntry) -> Vec<&'static str> {
-    let names = |row: FunctionSummary| std::iter::once(row.name).chain(row.aliases.iter().copied());
-    (entry.functions)().into_iter().flat_map(names).collect()
+    (entry.functions)().into_iter().flat_map(FunctionRow::names).collect()
+}
+
+fn names_of_variables(entry: &ModuleEntry) -> Vec<&'static str> {
+    (entry.variables)().into_iter().flat_map(VariableRow::names).collect()
 }
 
 fn not_loaded(what: &str, entry: &ModuleEntry) -> Complaint {

@@ -1,6 +1,7 @@
 //! Class `urialias`: where a URI leads, in the form that parameters `alias` carry it: `10.0.0.1~5060~1`.
 
 use crate::script::host::{Argument, Reading, ValueRef};
+use crate::sip::Grammar;
 use crate::sip::uri::{Scheme, Uri};
 use crate::state::value::answer_display;
 
@@ -11,7 +12,7 @@ type Answer = Result<Reading, Unfit>;
 
 /// The table.
 pub const TRANSFORMATIONS: &[Transformation] = &[
-    Transformation::new(
+    Transformation::of_uri(
         "urialias.encode",
         "host, port and number of the transport of a URI: host~port~1",
         encode,
@@ -22,9 +23,9 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
 /// Transports by their numbers.
 const TRANSPORTS: [(&str, u32); 6] = [("udp", 1), ("tcp", 2), ("tls", 3), ("sctp", 4), ("ws", 5), ("wss", 6)];
 
-fn encode(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
+fn encode(input: ValueRef<'_>, _: &[Argument<'_>], grammar: &Grammar, out: &mut Vec<u8>) -> Answer {
     on_text(input, |text| {
-        let uri = Uri::parse(text).map_err(|_| Unfit("text is not a uri"))?;
+        let uri = Uri::parse_within(text, grammar).map_err(|_| Unfit("text is not a uri"))?;
         let host = uri.host.ok_or(Unfit("the uri has no host"))?;
         let is_secure = uri.scheme == Scheme::Sips;
         let name = uri.transport().unwrap_or(if is_secure { b"tls" } else { b"udp" });

@@ -3,6 +3,7 @@
 use crate::script::host::{Argument, Reading, ValueRef};
 use crate::sip::list::ListValues;
 use crate::sip::name_addr::NameAddr;
+use crate::sip::uri::Uri;
 use crate::state::value::answer_text;
 
 use super::input::on_text;
@@ -24,18 +25,16 @@ pub const TRANSFORMATIONS: &[Transformation] = &[
         part(input, out, |address| address.display)
     }),
     Transformation::new("tobody.tag", "tag", |input, _, out| part(input, out, |address| address.tag())),
-    Transformation::new("tobody.user", "user part of the URI", |input, _, out| {
-        part(input, out, |address| address.parse_uri().ok()?.user)
+    Transformation::of_uri("tobody.user", "user part of the URI", |input, _, grammar, out| {
+        part(input, out, |address| Uri::parse_within(address.uri, grammar).ok()?.user)
     }),
-    Transformation::new("tobody.host", "host of the URI", |input, _, out| {
-        part(input, out, |address| address.parse_uri().ok()?.host)
+    Transformation::of_uri("tobody.host", "host of the URI", |input, _, grammar, out| {
+        part(input, out, |address| Uri::parse_within(address.uri, grammar).ok()?.host)
     }),
     Transformation::new("tobody.params", "parameters after the URI", |input, _, out| {
         part(input, out, |address| address.params.raw().strip_prefix(b";"))
     }),
 ];
-
-type Part = for<'a> fn(&NameAddr<'a>) -> Option<&'a [u8]>;
 
 /// `nameaddr`: of a list such as Contact or Route the first one.
 fn in_list(input: ValueRef<'_>, apply: impl FnOnce(&NameAddr<'_>) -> Answer) -> Answer {
@@ -53,11 +52,19 @@ fn alone(input: ValueRef<'_>, apply: impl FnOnce(&NameAddr<'_>) -> Answer) -> An
     })
 }
 
-fn part_in_list(input: ValueRef<'_>, out: &mut Vec<u8>, part: Part) -> Answer {
+fn part_in_list(
+    input: ValueRef<'_>,
+    out: &mut Vec<u8>,
+    part: impl for<'a> Fn(&NameAddr<'a>) -> Option<&'a [u8]>,
+) -> Answer {
     in_list(input, |address| Ok(answer_text(part(address).unwrap_or_default(), out)))
 }
 
-fn part(input: ValueRef<'_>, out: &mut Vec<u8>, part: Part) -> Answer {
+fn part(
+    input: ValueRef<'_>,
+    out: &mut Vec<u8>,
+    part: impl for<'a> Fn(&NameAddr<'a>) -> Option<&'a [u8]>,
+) -> Answer {
     alone(input, |address| Ok(answer_text(part(address).unwrap_or_default(), out)))
 }
 

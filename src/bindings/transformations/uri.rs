@@ -1,6 +1,7 @@
 //! Class `uri`: parts of a URI. What a URI does not have is empty text; what is not a URI yields nothing.
 
 use crate::script::host::{Argument, Reading, ValueRef};
+use crate::sip::Grammar;
 use crate::sip::uri::{Scheme, Uri};
 use crate::state::value::{answer_display, answer_text};
 
@@ -11,53 +12,78 @@ type Answer = Result<Reading, Unfit>;
 
 /// The table.
 pub const TRANSFORMATIONS: &[Transformation] = &[
-    Transformation::new("uri.user", "user part", |input, _, out| part(input, out, |uri| uri.subscriber())),
-    Transformation::new("uri.host", "host", |input, _, out| part(input, out, |uri| uri.host)),
-    Transformation::new("uri.domain", "host", |input, _, out| part(input, out, |uri| uri.host)),
-    Transformation::new("uri.passwd", "password", |input, _, out| part(input, out, |uri| uri.password)),
-    Transformation::new("uri.port", "port as written", port),
-    Transformation::new("uri.params", "all parameters", |input, _, out| {
-        part(input, out, |uri| Some(params(uri)))
+    Transformation::of_uri("uri.user", "user part", |input, _, grammar, out| {
+        part(input, grammar, out, |uri| uri.subscriber())
     }),
-    Transformation::new("uri.param", "value of a parameter", parameter).arguments(1, 1),
-    Transformation::new("uri.rmparam", "the URI without a parameter", without_parameter).arguments(1, 1),
-    Transformation::new("uri.headers", "headers after the question mark", |input, _, out| {
-        part(input, out, |uri| uri.headers)
+    Transformation::of_uri("uri.host", "host", |input, _, grammar, out| {
+        part(input, grammar, out, |uri| uri.host)
     }),
-    Transformation::new("uri.transport", "value of transport", |input, _, out| {
-        named(input, out, b"transport")
+    Transformation::of_uri("uri.domain", "host", |input, _, grammar, out| {
+        part(input, grammar, out, |uri| uri.host)
     }),
-    Transformation::new("uri.ttl", "value of ttl", |input, _, out| named(input, out, b"ttl")),
-    Transformation::new("uri.uparam", "value of user", |input, _, out| named(input, out, b"user")),
-    Transformation::new("uri.maddr", "value of maddr", |input, _, out| named(input, out, b"maddr")),
-    Transformation::new("uri.method", "value of method", |input, _, out| named(input, out, b"method")),
-    Transformation::new("uri.lr", "value of lr", |input, _, out| named(input, out, b"lr")),
-    Transformation::new("uri.r2", "value of r2", |input, _, out| named(input, out, b"r2")),
-    Transformation::new("uri.scheme", "scheme", |input, _, out| {
-        part(input, out, |uri| Some(uri.scheme_text))
+    Transformation::of_uri("uri.passwd", "password", |input, _, grammar, out| {
+        part(input, grammar, out, |uri| uri.password)
     }),
-    Transformation::new("uri.duri", "scheme, host, port and transport: where to send to", |input, _, out| {
-        rebuilt(input, out, &[Part::Host, Part::Port, Part::Transport])
+    Transformation::of_uri("uri.port", "port as written", port),
+    Transformation::of_uri("uri.params", "all parameters", |input, _, grammar, out| {
+        part(input, grammar, out, |uri| Some(params(uri)))
     }),
-    Transformation::new("uri.saor", "scheme, user and host: the address of record", |input, _, out| {
-        rebuilt(input, out, &[Part::User, Part::Host])
+    Transformation::of_uri("uri.param", "value of a parameter", parameter).arguments(1, 1),
+    Transformation::of_uri("uri.rmparam", "the URI without a parameter", without_parameter).arguments(1, 1),
+    Transformation::of_uri("uri.headers", "headers after the question mark", |input, _, grammar, out| {
+        part(input, grammar, out, |uri| uri.headers)
     }),
-    Transformation::new("uri.suri", "scheme, user, host, port and transport", |input, _, out| {
-        rebuilt(input, out, &[Part::User, Part::Host, Part::Port, Part::Transport])
+    Transformation::of_uri("uri.transport", "value of transport", |input, _, grammar, out| {
+        named(input, grammar, out, b"transport")
     }),
-    Transformation::new("uri.tosocket", "proto:host:port", to_socket),
+    Transformation::of_uri("uri.ttl", "value of ttl", |input, _, grammar, out| {
+        named(input, grammar, out, b"ttl")
+    }),
+    Transformation::of_uri("uri.uparam", "value of user", |input, _, grammar, out| {
+        named(input, grammar, out, b"user")
+    }),
+    Transformation::of_uri("uri.maddr", "value of maddr", |input, _, grammar, out| {
+        named(input, grammar, out, b"maddr")
+    }),
+    Transformation::of_uri("uri.method", "value of method", |input, _, grammar, out| {
+        named(input, grammar, out, b"method")
+    }),
+    Transformation::of_uri("uri.lr", "value of lr", |input, _, grammar, out| {
+        named(input, grammar, out, b"lr")
+    }),
+    Transformation::of_uri("uri.r2", "value of r2", |input, _, grammar, out| {
+        named(input, grammar, out, b"r2")
+    }),
+    Transformation::of_uri("uri.scheme", "scheme", |input, _, grammar, out| {
+        part(input, grammar, out, |uri| Some(uri.scheme_text))
+    }),
+    Transformation::of_uri(
+        "uri.duri",
+        "scheme, host, port and transport: where to send to",
+        |input, _, grammar, out| rebuilt(input, grammar, out, &[Part::Host, Part::Port, Part::Transport]),
+    ),
+    Transformation::of_uri(
+        "uri.saor",
+        "scheme, user and host: the address of record",
+        |input, _, grammar, out| rebuilt(input, grammar, out, &[Part::User, Part::Host]),
+    ),
+    Transformation::of_uri("uri.suri", "scheme, user, host, port and transport", |input, _, grammar, out| {
+        rebuilt(input, grammar, out, &[Part::User, Part::Host, Part::Port, Part::Transport])
+    }),
+    Transformation::of_uri("uri.tosocket", "proto:host:port", to_socket),
 ];
 
-fn on_uri(input: ValueRef<'_>, apply: impl FnOnce(&Uri<'_>) -> Answer) -> Answer {
-    on_text(input, |text| apply(&Uri::parse(text).map_err(|_| Unfit("text is not a uri"))?))
+fn on_uri(input: ValueRef<'_>, grammar: &Grammar, apply: impl FnOnce(&Uri<'_>) -> Answer) -> Answer {
+    on_text(input, |text| apply(&Uri::parse_within(text, grammar).map_err(|_| Unfit("text is not a uri"))?))
 }
 
 fn part(
     input: ValueRef<'_>,
+    grammar: &Grammar,
     out: &mut Vec<u8>,
     part: impl for<'a> Fn(&Uri<'a>) -> Option<&'a [u8]>,
 ) -> Answer {
-    on_uri(input, |uri| Ok(answer_text(part(uri).unwrap_or_default(), out)))
+    on_uri(input, grammar, |uri| Ok(answer_text(part(uri).unwrap_or_default(), out)))
 }
 
 fn params<'a>(uri: &Uri<'a>) -> &'a [u8] {
@@ -65,24 +91,34 @@ fn params<'a>(uri: &Uri<'a>) -> &'a [u8] {
     raw.strip_prefix(b";").unwrap_or(raw)
 }
 
-fn port(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
-    on_uri(input, |uri| match uri.port {
+fn port(input: ValueRef<'_>, _: &[Argument<'_>], grammar: &Grammar, out: &mut Vec<u8>) -> Answer {
+    on_uri(input, grammar, |uri| match uri.port {
         Some(port) => Ok(answer_display(port, out)),
         None => Ok(Reading::Text),
     })
 }
 
-fn named(input: ValueRef<'_>, out: &mut Vec<u8>, name: &[u8]) -> Answer {
-    on_uri(input, |uri| Ok(answer_text(uri.params.text(name).unwrap_or_default(), out)))
+fn named(input: ValueRef<'_>, grammar: &Grammar, out: &mut Vec<u8>, name: &[u8]) -> Answer {
+    on_uri(input, grammar, |uri| Ok(answer_text(uri.params.text(name).unwrap_or_default(), out)))
 }
 
-fn parameter(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
-    on_argument(arguments, 0, |name| named(input, out, name))
+fn parameter(
+    input: ValueRef<'_>,
+    arguments: &[Argument<'_>],
+    grammar: &Grammar,
+    out: &mut Vec<u8>,
+) -> Answer {
+    on_argument(arguments, 0, |name| named(input, grammar, out, name))
 }
 
-fn without_parameter(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
+fn without_parameter(
+    input: ValueRef<'_>,
+    arguments: &[Argument<'_>],
+    grammar: &Grammar,
+    out: &mut Vec<u8>,
+) -> Answer {
     on_argument(arguments, 0, |name| {
-        on_uri(input, |uri| {
+        on_uri(input, grammar, |uri| {
             let tail_size = uri.params.raw().len() + uri.headers.map_or(0, |headers| headers.len() + 1);
             out.extend_from_slice(&uri.raw[..uri.raw.len() - tail_size]);
             for param in uri.params.iter().filter(|param| !param.is_named(name)) {
@@ -107,8 +143,8 @@ enum Part {
     Transport,
 }
 
-fn rebuilt(input: ValueRef<'_>, out: &mut Vec<u8>, parts: &[Part]) -> Answer {
-    on_uri(input, |uri| {
+fn rebuilt(input: ValueRef<'_>, grammar: &Grammar, out: &mut Vec<u8>, parts: &[Part]) -> Answer {
+    on_uri(input, grammar, |uri| {
         let host = uri.host.ok_or(Unfit("uri has no host"))?;
         out.extend_from_slice(uri.scheme_text);
         out.push(b':');
@@ -138,8 +174,8 @@ fn rebuilt(input: ValueRef<'_>, out: &mut Vec<u8>, parts: &[Part]) -> Answer {
     })
 }
 
-fn to_socket(input: ValueRef<'_>, _: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
-    on_uri(input, |uri| {
+fn to_socket(input: ValueRef<'_>, _: &[Argument<'_>], grammar: &Grammar, out: &mut Vec<u8>) -> Answer {
+    on_uri(input, grammar, |uri| {
         let host = uri.host.ok_or(Unfit("uri has no host"))?;
         let is_secure = uri.scheme == Scheme::Sips;
         out.extend_from_slice(uri.transport().unwrap_or(if is_secure { b"tls" } else { b"udp" }));

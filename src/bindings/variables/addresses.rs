@@ -9,7 +9,6 @@ use crate::script::catalog::Yields;
 use crate::script::host::{Reading, Refusal, ValueRef};
 use crate::sip::HeaderId;
 use crate::sip::name_addr::NameAddr;
-use crate::sip::uri::Uri;
 
 use super::Variable;
 use crate::routing::context::Context;
@@ -76,11 +75,11 @@ fn uri<'m>(context: &Context<'m>, id: HeaderId) -> Option<&'m [u8]> {
 }
 
 fn user<'m>(context: &Context<'m>, id: HeaderId) -> Option<&'m [u8]> {
-    Uri::parse(uri(context, id)?).ok()?.subscriber()
+    context.parse_uri(uri(context, id)?).ok()?.subscriber()
 }
 
 fn host<'m>(context: &Context<'m>, id: HeaderId) -> Option<&'m [u8]> {
-    Uri::parse(uri(context, id)?).ok()?.host
+    context.parse_uri(uri(context, id)?).ok()?.host
 }
 
 fn size(text: Option<&[u8]>) -> Reading {
@@ -118,9 +117,8 @@ fn change_uri(
     change: impl FnOnce(&mut UriDraft) -> Result<(), UnfitPart>,
 ) -> Result<(), Refusal> {
     let current = pending_uri(context, id)?;
-    let uri =
-        Uri::parse(&current).map_err(|error| Refusal(format!("{} cannot be changed: {error}", id.name())))?;
-    let mut draft = UriDraft::new(&uri);
+    let mut draft = UriDraft::parse(&current, context.grammar())
+        .map_err(|error| Refusal(format!("{} cannot be changed: {error}", id.name())))?;
     change(&mut draft).map_err(|error| Refusal(error.to_string()))?;
     replace_uri(context, id, &draft.to_bytes())
 }

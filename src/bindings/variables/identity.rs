@@ -100,7 +100,7 @@ fn split_username(username: &[u8]) -> (&[u8], &[u8]) {
 
 fn account(context: &Context<'_>, out: &mut Vec<u8>, append: fn(&Uri<'_>, &mut Vec<u8>)) -> Reading {
     let Ok(from) = context.message.from() else { return Reading::Null };
-    match from.parse_uri() {
+    match context.parse_uri(from.uri) {
         Ok(uri) => {
             append(&uri, out);
             Reading::Text
@@ -118,7 +118,7 @@ fn answer_uri(context: &Context<'_>, id: HeaderId, out: &mut Vec<u8>) -> Reading
 }
 
 fn preferred<'m>(context: &Context<'m>) -> Option<Uri<'m>> {
-    Uri::parse(first(context, HeaderId::PPreferredIdentity)?.uri).ok()
+    context.parse_uri(first(context, HeaderId::PPreferredIdentity)?.uri).ok()
 }
 
 fn diversion(context: &Context<'_>, parameter: &[u8], out: &mut Vec<u8>) -> Reading {

@@ -18,25 +18,31 @@ pub const VARIABLES: &[Variable] = &[
     })
     .alias(&["ruri"])
     .writable(write_uri),
-    Variable::new("rU", "user part of the Request-URI", |context, _, out| user(context.request_uri(), out))
-        .alias(&["ruri.user"])
-        .writable(write_user),
-    Variable::new("rd", "host of the Request-URI", |context, _, out| host(context.request_uri(), out))
-        .alias(&["ruri.domain"])
-        .writable(write_host),
+    Variable::new("rU", "user part of the Request-URI", |context, _, out| {
+        user(context, context.request_uri(), out)
+    })
+    .alias(&["ruri.user"])
+    .writable(write_user),
+    Variable::new("rd", "host of the Request-URI", |context, _, out| {
+        host(context, context.request_uri(), out)
+    })
+    .alias(&["ruri.domain"])
+    .writable(write_host),
     Variable::new("rp", "port of the Request-URI, else the default of its transport", |context, _, _| {
-        port(context.request_uri())
+        port(context, context.request_uri())
     })
     .writable(write_port),
     Variable::new(
         "rP",
         "transport of the Request-URI as written, else the default of its scheme",
-        |context, _, out| transport(context.request_uri(), out),
+        |context, _, out| transport(context, context.request_uri(), out),
     ),
-    Variable::new("rz", "scheme of the Request-URI", |context, _, out| scheme(context.request_uri(), out)),
+    Variable::new("rz", "scheme of the Request-URI", |context, _, out| {
+        scheme(context, context.request_uri(), out)
+    }),
     Variable::new("rul", "size of the Request-URI", |context, _, _| size(context.request_uri())),
     Variable::new("rUl", "size of the user part of the Request-URI; null in replies", |context, _, _| {
-        user_size(context.request_uri())
+        user_size(context, context.request_uri())
     }),
     Variable::new(
         "du",
@@ -46,33 +52,35 @@ pub const VARIABLES: &[Variable] = &[
     .alias(&["duri"])
     .writable(write_destination),
     Variable::new("dd", "host of the destination URI", |context, _, out| {
-        host(context.destination_uri(), out)
+        host(context, context.destination_uri(), out)
     }),
     Variable::new("dp", "port of the destination URI, else the default of its transport", |context, _, _| {
-        port(context.destination_uri())
+        port(context, context.destination_uri())
     }),
     Variable::new(
         "dP",
         "transport of the destination URI, else the default of its scheme",
-        |context, _, out| transport(context.destination_uri(), out),
+        |context, _, out| transport(context, context.destination_uri(), out),
     ),
     Variable::new("ou", "Request-URI as received", |context, _, out| {
         answer_optional(original_uri(context), out)
     })
     .alias(&["ouri"]),
     Variable::new("oU", "user part of the Request-URI as received", |context, _, out| {
-        user(original_uri(context), out)
+        user(context, original_uri(context), out)
     }),
     Variable::new("od", "host of the Request-URI as received", |context, _, out| {
-        host(original_uri(context), out)
+        host(context, original_uri(context), out)
     }),
-    Variable::new("op", "port of the Request-URI as received", |context, _, _| port(original_uri(context))),
+    Variable::new("op", "port of the Request-URI as received", |context, _, _| {
+        port(context, original_uri(context))
+    }),
     Variable::new("oP", "transport of the Request-URI as received", |context, _, out| {
-        transport(original_uri(context), out)
+        transport(context, original_uri(context), out)
     }),
     Variable::new("oul", "size of the Request-URI as received", |context, _, _| size(original_uri(context))),
     Variable::new("oUl", "size of the user part of the Request-URI as received", |context, _, _| {
-        user_size(original_uri(context))
+        user_size(context, original_uri(context))
     }),
     Variable::new("nh", "next hop: u URI, U user, d host, p port, P transport", next_hop)
         .key(KeyRule::Word(NEXT_HOP_WORDS)),
@@ -92,9 +100,8 @@ pub fn change_request_uri(
     change: impl FnOnce(&mut UriDraft) -> Result<(), UnfitPart>,
 ) -> Result<(), Refusal> {
     let current = context.request_uri().ok_or_else(no_request)?;
-    let uri = Uri::parse(current)
+    let mut draft = UriDraft::parse(current, context.grammar())
         .map_err(|error| Refusal(format!("the request-uri cannot be changed: {error}")))?;
-    let mut draft = UriDraft::new(&uri);
     change(&mut draft).map_err(|error| Refusal(error.to_string()))?;
     context.set_request_uri(&draft.to_bytes());
     Ok(())
@@ -138,36 +145,36 @@ fn original_uri<'m>(context: &Context<'m>) -> Option<&'m [u8]> {
     context.message.request_line().map(|line| line.uri)
 }
 
-fn parsed(uri: Option<&[u8]>) -> Option<Uri<'_>> {
-    Uri::parse(uri?).ok()
+fn parsed<'t>(context: &Context<'_>, uri: Option<&'t [u8]>) -> Option<Uri<'t>> {
+    context.parse_uri(uri?).ok()
 }
 
-fn user(uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
-    answer_optional(parsed(uri).and_then(|uri| uri.subscriber()), out)
+fn user(context: &Context<'_>, uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
+    answer_optional(parsed(context, uri).and_then(|uri| uri.subscriber()), out)
 }
 
-fn user_size(uri: Option<&[u8]>) -> Reading {
+fn user_size(context: &Context<'_>, uri: Option<&[u8]>) -> Reading {
     match uri {
         Some(uri) => Reading::Integer(
-            parsed(Some(uri)).and_then(|uri| uri.subscriber()).map_or(0, |user| user.len() as i64),
+            parsed(context, Some(uri)).and_then(|uri| uri.subscriber()).map_or(0, |user| user.len() as i64),
         ),
         None => Reading::Null,
     }
 }
 
-fn host(uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
-    answer_optional(parsed(uri).and_then(|uri| uri.host), out)
+fn host(context: &Context<'_>, uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
+    answer_optional(parsed(context, uri).and_then(|uri| uri.host), out)
 }
 
-fn port(uri: Option<&[u8]>) -> Reading {
-    match parsed(uri) {
+fn port(context: &Context<'_>, uri: Option<&[u8]>) -> Reading {
+    match parsed(context, uri) {
         Some(uri) => Reading::Integer(i64::from(uri.port.unwrap_or_else(|| default_port(&uri)))),
         None => Reading::Null,
     }
 }
 
-fn transport(uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
-    match parsed(uri) {
+fn transport(context: &Context<'_>, uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
+    match parsed(context, uri) {
         Some(uri) => answer_text(uri.transport().unwrap_or(default_transport(&uri)), out),
         None => Reading::Null,
     }
@@ -177,8 +184,8 @@ fn default_transport(uri: &Uri<'_>) -> &'static [u8] {
     if uri.scheme == Scheme::Sips { b"TLS" } else { b"UDP" }
 }
 
-fn scheme(uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
-    let Some(uri) = parsed(uri) else { return Reading::Null };
+fn scheme(context: &Context<'_>, uri: Option<&[u8]>, out: &mut Vec<u8>) -> Reading {
+    let Some(uri) = parsed(context, uri) else { return Reading::Null };
     out.extend(uri.scheme_text.iter().map(u8::to_ascii_lowercase));
     Reading::Text
 }
@@ -196,10 +203,10 @@ fn next_hop(context: &Context<'_>, subject: &Subject<'_>, out: &mut Vec<u8>) -> 
     let uri = context.destination_uri().or_else(|| context.request_uri());
     match word {
         "u" => answer_optional(uri, out),
-        "U" => user(uri, out),
-        "d" => host(uri, out),
-        "p" => port(uri),
-        _ => transport(uri, out),
+        "U" => user(context, uri, out),
+        "d" => host(context, uri, out),
+        "p" => port(context, uri),
+        _ => transport(context, uri, out),
     }
 }
 

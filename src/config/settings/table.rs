@@ -6,13 +6,13 @@
 use super::draft::{Draft, PORT, TLS_PORT};
 use super::group::QUEUE_MAX;
 use super::reading::{
-    Unfit, engine, facility, flag, header, level, number, port, shown, text, type_of_service,
+    Unfit, engine, facility, flag, header, level, number, port, quoted, shown, text, type_of_service,
 };
 use super::{PROCESSES_MAX, Settings};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
 use crate::script::suggest::{listed, suggestion};
-use crate::sip::leniency::Octets;
+use crate::sip::grammar::Octets;
 use crate::sip::validate::Repeated;
 use crate::telemetry::log::Level;
 
@@ -24,6 +24,8 @@ pub struct GlobalRow {
     pub documentation: &'static str,
     /// What it takes and what it does.
     pub kind: Kind,
+    /// The default of a special one, as a script would write it.
+    default: Option<fn(&Settings) -> Option<String>>,
 }
 
 /// What a parameter takes and where it goes.
@@ -74,28 +76,19 @@ impl GlobalRow {
     /// The default value, as a script would write it; empty without one.
     pub fn default_value(&self) -> Option<String> {
         let mut settings = Settings::default();
-        let quoted = |text: &str| format!("\"{text}\"");
         match &self.kind {
             Kind::Flag(field) => Some(if *field(&mut settings) { "yes" } else { "no" }.to_string()),
             Kind::Number { field, .. } => Some(field(&mut settings).to_string()),
             Kind::Text(field) => field(&mut settings).as_deref().map(quoted),
             Kind::Level(field) => Some(field(&mut settings).number().to_string()),
-            Kind::Special(_) => match self.names[0] {
-                "port" => Some(PORT.to_string()),
-                "tls_port_no" => Some(TLS_PORT.to_string()),
-                "workdir" => Some(quoted(&settings.workdir)),
-                "rundir" => Some(quoted(&settings.rundir)),
-                "server_id" => Some(settings.server_id.to_string()),
-                "log_facility" => Some(settings.log_facility.name()),
-                "log_engine_type" => Some("\"standard\"".to_string()),
-                "sip_parser_log" => settings.sip_parser_log.map(|level| level.number().to_string()),
-                "server_header" => Some(quoted(&String::from_utf8_lossy(&settings.server_header))),
-                "user_agent_header" => Some(quoted(&String::from_utf8_lossy(&settings.user_agent_header))),
-                "cfgengine" => Some("\"native\"".to_string()),
-                _ => None,
-            },
+            Kind::Special(_) => self.default.and_then(|default| default(&settings)),
             Kind::Ignored { .. } => None,
         }
+    }
+
+    const fn default(mut self, default: fn(&Settings) -> Option<String>) -> GlobalRow {
+        self.default = Some(default);
+        self
     }
 
     /// Checks a value and puts it where it belongs.
@@ -123,7 +116,7 @@ const fn flag_row(
     documentation: &'static str,
     field: fn(&mut Settings) -> &mut bool,
 ) -> GlobalRow {
-    GlobalRow { names, documentation, kind: Kind::Flag(field) }
+    GlobalRow { names, documentation, kind: Kind::Flag(field), default: None }
 }
 
 const fn number_row(
@@ -132,7 +125,7 @@ const fn number_row(
     (least, most): (u32, u32),
     field: fn(&mut Settings) -> &mut u32,
 ) -> GlobalRow {
-    GlobalRow { names, documentation, kind: Kind::Number { least, most, field } }
+    GlobalRow { names, documentation, kind: Kind::Number { least, most, field }, default: None }
 }
 
 const fn text_row(
@@ -140,7 +133,7 @@ const fn text_row(
     documentation: &'static str,
     field: fn(&mut Settings) -> &mut Option<String>,
 ) -> GlobalRow {
-    GlobalRow { names, documentation, kind: Kind::Text(field) }
+    GlobalRow { names, documentation, kind: Kind::Text(field), default: None }
 }
 
 const fn special(
@@ -148,7 +141,7 @@ const fn special(
     documentation: &'static str,
     set: fn(&mut Draft, &Constant) -> Result<Option<String>, Unfit>,
 ) -> GlobalRow {
-    GlobalRow { names, documentation, kind: Kind::Special(set) }
+    GlobalRow { names, documentation, kind: Kind::Special(set), default: None }
 }
 
 const fn ignored(names: &'static [&'static str], why: &'static str) -> GlobalRow {
@@ -164,12 +157,12 @@ const fn ignored_anything(names: &'static [&'static str], why: &'static str) -> 
 }
 
 const fn ignored_kind(names: &'static [&'static str], takes: Takes, why: &'static str) -> GlobalRow {
-    GlobalRow { names, documentation: why, kind: Kind::Ignored { takes, silent_when: None } }
+    GlobalRow { names, documentation: why, kind: Kind::Ignored { takes, silent_when: None }, default: None }
 }
 
 const fn silent_when(value: i64, names: &'static [&'static str], why: &'static str) -> GlobalRow {
     let kind = Kind::Ignored { takes: Takes::Number, silent_when: Some(value) };
-    GlobalRow { names, documentation: why, kind }
+    GlobalRow { names, documentation: why, kind, default: None }
 }
 
 const MEMORY: &str = "memory comes from the system, there are no pools to tune";
@@ -222,11 +215,13 @@ pub static GLOBALS: &[GlobalRow] = &[
     special(&["port"], "port of listen sockets without one", |draft, value| {
         draft.port = port(value)?;
         Ok(None)
-    }),
+    })
+    .default(|_| Some(PORT.to_string())),
     special(&["tls_port_no"], "port of tls listen sockets without one", |draft, value| {
         draft.tls_port = port(value)?;
         Ok(None)
-    }),
+    })
+    .default(|_| Some(TLS_PORT.to_string())),
     special(&["alias", "domain"], "host names of this server", |draft, value| {
         each(value, &mut |one| Ok(draft.add_alias(&text(one)?).map(|()| None)?))
     }),
@@ -278,7 +273,8 @@ pub static GLOBALS: &[GlobalRow] = &[
     special(&["log_facility"], "syslog facility", |draft, value| {
         draft.settings.log_facility = facility(value)?;
         Ok(None)
-    }),
+    })
+    .default(|s| Some(s.log_facility.name())),
     text_row(&["log_name"], "name in syslog lines", |s| &mut s.log_name),
     special(
         &["log_prefix"],
@@ -300,13 +296,15 @@ pub static GLOBALS: &[GlobalRow] = &[
             draft.settings.log_engine = engine(value)?;
             Ok(None)
         },
-    ),
+    )
+    .default(|_| Some(quoted("standard"))),
     text_row(&["log_engine_data"], "path of the socket of syslog or the journal", |s| &mut s.log_engine_data),
     ignored(&["corelog", "core_log"], "lines of the core have their own levels"),
     special(&["sip_parser_log"], "level of lines about messages that are not SIP", |draft, value| {
         draft.settings.sip_parser_log = Some(level(value)?);
         Ok(None)
-    }),
+    })
+    .default(|s| s.sip_parser_log.map(|level| level.number().to_string())),
     ignored(&["sip_parser_log_oneline"], "a broken message is always logged in one line"),
     special(
         &["sip_parser_mode"],
@@ -384,7 +382,8 @@ pub static GLOBALS: &[GlobalRow] = &[
     special(&["server_header"], "that header field, with its name", |draft, value| {
         draft.settings.server_header = header(value)?;
         Ok(None)
-    }),
+    })
+    .default(|s| Some(quoted(&String::from_utf8_lossy(&s.server_header)))),
     special(
         &["user_agent_header"],
         "the header field that names this server in its own requests, with its name",
@@ -392,7 +391,8 @@ pub static GLOBALS: &[GlobalRow] = &[
             d.settings.user_agent_header = header(v)?;
             Ok(None)
         },
-    ),
+    )
+    .default(|s| Some(quoted(&String::from_utf8_lossy(&s.user_agent_header)))),
     flag_row(&["force_rport", "add_rport"], "send every reply to the source port of its request", |s| {
         &mut s.force_rport
     }),
@@ -404,7 +404,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         &["uri_host_extra_chars"],
         "characters that hosts of URIs may have beside letters, digits, ., - and _",
         |draft, value| {
-            draft.settings.octets_in_hosts = octets(value, Octets::beside_a_host, "a host")?;
+            draft.settings.grammar.in_hosts = octets(value, Octets::beside_a_host, "a host")?;
             Ok(None)
         },
     ),
@@ -413,7 +413,7 @@ pub static GLOBALS: &[GlobalRow] = &[
         "characters that names of header fields may have beside those of a token",
         |draft, value| {
             let octets = octets(value, Octets::beside_a_header_name, "the name of a header field")?;
-            draft.settings.octets_in_header_names = octets;
+            draft.settings.grammar.in_header_names = octets;
             Ok(None)
         },
     ),
@@ -428,7 +428,8 @@ pub static GLOBALS: &[GlobalRow] = &[
             reason: format!("routes in \"{other}\" are not run here"),
             help: Some("only native ones are: write cfgengine \"native\"".to_string()),
         }),
-    }),
+    })
+    .default(|_| Some(quoted("native"))),
     // Streams.
     silent_when(1, &["disable_tcp"], STREAMS),
     silent_when(0, &["enable_tls", "tls_enable"], TLS),
@@ -531,10 +532,14 @@ pub static GLOBALS: &[GlobalRow] = &[
     text_row(&["user", "uid"], "user to run as", |s| &mut s.user),
     text_row(&["group", "gid"], "group to run as", |s| &mut s.group),
     text_row(&["chroot"], "root directory of all processes (chroot)", |s| &mut s.chroot),
+    special(&["loadpath", "mpath"], "directory of modules; accepted, modules are built in", |_, value| {
+        text(value).map(|_| None)
+    }),
     special(&["workdir", "wdir"], "working directory", |draft, value| {
         draft.settings.workdir = text(value)?;
         Ok(None)
-    }),
+    })
+    .default(|s| Some(quoted(&s.workdir))),
     special(
         &["rundir", "run_dir"],
         "directory for sockets and files of the running server",
@@ -542,14 +547,16 @@ pub static GLOBALS: &[GlobalRow] = &[
             draft.settings.rundir = text(value)?;
             Ok(None)
         },
-    ),
+    )
+    .default(|s| Some(quoted(&s.rundir))),
     special(&["server_id"], "number of this server among others", |draft, value| match value {
         Constant::Number(number) => {
             draft.settings.server_id = *number;
             Ok(None)
         }
         _ => Err("takes a number".into()),
-    }),
+    })
+    .default(|s| Some(s.server_id.to_string())),
     number_row(&["exit_timeout", "ser_kill_timeout"], "maximum seconds for a stop", (1, 86_400), |s| {
         &mut s.exit_timeout_s
     }),
@@ -601,7 +608,7 @@ impl Takes {
 
 impl Kind {
     const fn row(self, names: &'static [&'static str], documentation: &'static str) -> GlobalRow {
-        GlobalRow { names, documentation, kind: self }
+        GlobalRow { names, documentation, kind: self, default: None }
     }
 }
 

@@ -11,9 +11,9 @@ use crate::bindings::functions::outcome;
 use crate::bindings::module::{Argument, Outcome};
 use crate::bindings::variables::request::replace_request_uri;
 use crate::routing::context::Context;
-use crate::sip::HeaderId;
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::uri_draft::is_uri_octet;
+use crate::sip::{Grammar, HeaderId};
 
 use super::SipUtils;
 use super::uris::without_param;
@@ -23,23 +23,23 @@ type Refused = &'static str;
 
 pub(super) fn encode(module: &SipUtils, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let (prefix, host) = (arguments[0].text(), arguments[1].text());
-    let rewritten = rewrite_contacts(context, |uri| encoded(uri, prefix, host, module.separator));
+    let rewritten = rewrite_contacts(context, |uri, _| encoded(uri, prefix, host, module.separator));
     outcome(context, "encode_contact", rewritten)
 }
 
 pub(super) fn decode_header(module: &SipUtils, context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {
-    let rewritten = rewrite_contacts(context, |uri| decoded(uri, module.separator));
+    let rewritten = rewrite_contacts(context, |uri, grammar| decoded(uri, grammar, module.separator));
     outcome(context, "decode_contact_header", rewritten)
 }
 
 pub(super) fn decode_request(module: &SipUtils, context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {
-    rewrite_request(context, "decode_contact", |uri| decoded(uri, module.separator))
+    rewrite_request(context, "decode_contact", |uri, grammar| decoded(uri, grammar, module.separator))
 }
 
 pub(super) fn encode_param(_: &SipUtils, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let (name, address) = (arguments[0].text(), arguments[1].text());
-    let rewritten = rewrite_contacts(context, |uri| {
-        if Uri::parse(address).is_err() || !is_param_name(name) {
+    let rewritten = rewrite_contacts(context, |uri, grammar| {
+        if Uri::parse_within(address, grammar).is_err() || !is_param_name(name) {
             return Err("a name and a sip URI are needed");
         }
         let value = BASE64URL_NOPAD.encode(uri.raw);
@@ -50,7 +50,7 @@ pub(super) fn encode_param(_: &SipUtils, context: &mut Context<'_>, arguments: &
 
 pub(super) fn decode_param(_: &SipUtils, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let name = arguments[0].text();
-    let rewritten = rewrite_contacts(context, |uri| decoded_param(uri, name));
+    let rewritten = rewrite_contacts(context, |uri, grammar| decoded_param(uri, grammar, name));
     outcome(context, "contact_param_decode", rewritten)
 }
 
@@ -60,20 +60,20 @@ pub(super) fn decode_request_param(
     arguments: &[Argument<'_>],
 ) -> Outcome {
     let name = arguments[0].text();
-    rewrite_request(context, "contact_param_decode_uri", |uri| decoded_param(uri, name))
+    rewrite_request(context, "contact_param_decode_uri", |uri, grammar| decoded_param(uri, grammar, name))
 }
 
 pub(super) fn remove_param(_: &SipUtils, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     let name = arguments[0].text();
     let rewritten =
-        rewrite_contacts(context, |uri| Ok(without_param(uri, name).unwrap_or_else(|| uri.raw.to_vec())));
+        rewrite_contacts(context, |uri, _| Ok(without_param(uri, name).unwrap_or_else(|| uri.raw.to_vec())));
     outcome(context, "contact_param_rm", rewritten)
 }
 
 /// Puts another URI in the place of each one of the Contact header fields; display names and parameters stay.
 fn rewrite_contacts(
     context: &mut Context<'_>,
-    rewrite: impl Fn(&Uri<'_>) -> Result<Vec<u8>, Refused>,
+    rewrite: impl Fn(&Uri<'_>, &Grammar) -> Result<Vec<u8>, Refused>,
 ) -> Result<(), String> {
     let mut changes = Vec::new();
     for address in context.message.addresses(HeaderId::Contact) {
@@ -81,8 +81,8 @@ fn rewrite_contacts(
         if address.is_wildcard() {
             continue;
         }
-        let uri = address.parse_uri().map_err(|error| error.to_string())?;
-        let written = rewrite(&uri)?;
+        let uri = context.parse_uri(address.uri).map_err(|error| error.to_string())?;
+        let written = rewrite(&uri, context.grammar())?;
         let span = context.message.span_of(address.uri).ok_or("the Contact was changed already")?;
         // What stands without brackets needs them, or its parameters would be those of the header field.
         let is_in_brackets = span.start > 0 && context.message.bytes()[span.start - 1] == b'<';
@@ -100,11 +100,11 @@ fn rewrite_contacts(
 fn rewrite_request(
     context: &mut Context<'_>,
     name: &str,
-    rewrite: impl Fn(&Uri<'_>) -> Result<Vec<u8>, Refused>,
+    rewrite: impl Fn(&Uri<'_>, &Grammar) -> Result<Vec<u8>, Refused>,
 ) -> Outcome {
     let current = context.request_uri().unwrap_or_default().to_vec();
-    let rewritten = Uri::parse(&current).map_err(|error| error.to_string());
-    let rewritten = rewritten.and_then(|uri| rewrite(&uri).map_err(str::to_string));
+    let rewritten = context.parse_uri(&current).map_err(|error| error.to_string());
+    let rewritten = rewritten.and_then(|uri| rewrite(&uri, context.grammar()).map_err(str::to_string));
     let done =
         rewritten.and_then(|written| replace_request_uri(context, &written).map_err(|refusal| refusal.0));
     outcome(context, name, done)
@@ -132,7 +132,7 @@ fn encoded(uri: &Uri<'_>, prefix: &[u8], place: &[u8], separator: u8) -> Result<
 }
 
 /// The URI that was encoded by [`encoded`].
-fn decoded(uri: &Uri<'_>, separator: u8) -> Result<Vec<u8>, Refused> {
+fn decoded(uri: &Uri<'_>, grammar: &Grammar, separator: u8) -> Result<Vec<u8>, Refused> {
     let parts: Vec<&[u8]> = uri.user.unwrap_or_default().split(|&byte| byte == separator).collect();
     let [_, user, password, host, port, transport] = parts.as_slice() else {
         return Err("this is not the URI of an encoded contact");
@@ -148,19 +148,20 @@ fn decoded(uri: &Uri<'_>, separator: u8) -> Result<Vec<u8>, Refused> {
     part(if user.is_empty() { b"" } else { b"@" }, host);
     part(b":", port);
     part(b";transport=", transport);
-    whole_uri(written)
+    whole_uri(written, grammar)
 }
 
-fn decoded_param(uri: &Uri<'_>, name: &[u8]) -> Result<Vec<u8>, Refused> {
+fn decoded_param(uri: &Uri<'_>, grammar: &Grammar, name: &[u8]) -> Result<Vec<u8>, Refused> {
     let value = uri.params.text(name).ok_or("the URI has no such parameter")?;
     let bare = value.len() - value.iter().rev().take_while(|&&byte| byte == b'=').count();
     let decoded = BASE64URL_NOPAD.decode(&value[..bare]);
-    whole_uri(decoded.map_err(|_| "the parameter is not base64url")?)
+    whole_uri(decoded.map_err(|_| "the parameter is not base64url")?, grammar)
 }
 
 /// Whatever came from outside is a URI before it becomes part of a message.
-fn whole_uri(written: Vec<u8>) -> Result<Vec<u8>, Refused> {
-    let is_whole = Uri::parse(&written).is_ok() && written.iter().all(|&byte| is_uri_octet(byte));
+fn whole_uri(written: Vec<u8>, grammar: &Grammar) -> Result<Vec<u8>, Refused> {
+    let is_whole =
+        Uri::parse_within(&written, grammar).is_ok() && written.iter().all(|&byte| is_uri_octet(byte));
     if is_whole { Ok(written) } else { Err("the decoded text is not a URI") }
 }
 

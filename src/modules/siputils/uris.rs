@@ -3,6 +3,7 @@
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{Argument, Outcome, ValueRef};
 use crate::routing::context::Context;
+use crate::sip::Grammar;
 use crate::sip::uri::Uri;
 use crate::sip::uri_draft::{UnfitPart, UriDraft};
 
@@ -29,8 +30,8 @@ pub(super) fn change_uri(
     let Argument::Place(place) = arguments[0] else { return Outcome::FALSE };
     let mut current = Vec::new();
     context.read(place, &mut current);
-    let changed = Uri::parse(&current).map_err(|error| error.to_string()).and_then(|uri| {
-        let mut draft = UriDraft::new(&uri);
+    let draft = UriDraft::parse(&current, context.grammar()).map_err(|error| error.to_string());
+    let changed = draft.and_then(|mut draft| {
         change(&mut draft, arguments[1].text()).map_err(|unfit| unfit.to_string())?;
         Ok(draft.to_bytes())
     });
@@ -59,16 +60,21 @@ pub(super) fn without_param(uri: &Uri<'_>, name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A public GRUU names its instance, a temporary one only has the parameter (RFC 5627 3).
-pub(super) fn gruu_kind(uri: &[u8]) -> Outcome {
-    match Uri::parse(uri).ok().and_then(|uri| uri.params.find(b"gr")) {
+pub(super) fn gruu_kind(uri: Option<Uri<'_>>) -> Outcome {
+    match uri.and_then(|uri| uri.params.find(b"gr")) {
         Some(param) if param.text().is_some() => Outcome(1),
         Some(_) => Outcome(2),
         None => Outcome::FALSE,
     }
 }
 
-pub(super) fn compare(arguments: &[Argument<'_>], is_same: fn(&Uri<'_>, &Uri<'_>) -> bool) -> Outcome {
-    match (Uri::parse(arguments[0].text()), Uri::parse(arguments[1].text())) {
+pub(super) fn compare(
+    grammar: &Grammar,
+    arguments: &[Argument<'_>],
+    is_same: fn(&Uri<'_>, &Uri<'_>) -> bool,
+) -> Outcome {
+    let uri = |index: usize| Uri::parse_within(arguments[index].text(), grammar);
+    match (uri(0), uri(1)) {
         (Ok(one), Ok(other)) => is_same(&one, &other).into(),
         _ => Outcome::FALSE,
     }
@@ -117,7 +123,7 @@ mod tests {
         ];
         for (one, other, expected) in rows {
             let text = |text: &'static str| Argument::Value(ValueRef::Text(text.as_bytes()));
-            let outcome = compare(&[text(one), text(other)], |one, other| {
+            let outcome = compare(&Grammar::STRICT, &[text(one), text(other)], |one, other| {
                 is_same_place(one, other) && is_same_params(one, other)
             });
             assert_eq!(outcome == Outcome::TRUE, expected, "{one} and {other}");

@@ -81,7 +81,7 @@ impl Generation {
         }
         let Some(words) = self.repair.damage() else { return };
         self.damage.note(self.heritage.generation);
-        self.heritage.counters.block(0).add(MEMORY_DAMAGED.0, 1);
+        self.heritage.parts.counters.block(0).add(MEMORY_DAMAGED.0, 1);
         self.say(
             Level::Alert,
             format_args!("queue memory is damaged ({words}): starting new processes with new memory"),

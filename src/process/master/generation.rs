@@ -62,7 +62,7 @@ impl Generation {
     pub(in crate::process) fn new(heritage: Heritage, phase: Phase) -> Generation {
         let settings = heritage.loaded.settings();
         Generation {
-            repair: RepairShop::new(&heritage.queues),
+            repair: RepairShop::new(&heritage.parts.queues),
             watchdog: Watchdog::new(settings),
             scaling: Scaling::new(&settings.groups),
             overload: OverloadControl::new(&settings.groups),

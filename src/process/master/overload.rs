@@ -25,7 +25,7 @@ const LOW_PERCENT: u64 = 25;
 const STEP_UP_MAX: u64 = 25;
 const STEP_UP_MIN: u64 = 5;
 const STEP_DOWN: u64 = 5;
-/// Some always come through, or nobody would hear that it is over.
+/// Some requests always come, or no neighbour would hear that the overload is over.
 const PERCENT_MAX: u64 = 95;
 
 const _: () = assert!(TOLD_EVERY.as_millis() * 2 < VALIDITY_MS as u128);
@@ -100,7 +100,7 @@ impl Generation {
     }
 
     fn fullness(&self, group: u32) -> u64 {
-        let figures = self.heritage.queues.group_statistics(group);
+        let figures = self.heritage.parts.queues.group_statistics(group);
         figures.depth.saturating_mul(100) / figures.capacity.max(1)
     }
 }

@@ -86,7 +86,7 @@ impl Finding {
 /// So many receivers may end because of one message, as with `attempts=` of a group.
 const RECEIVERS_PER_MESSAGE: u32 = 2;
 
-/// Of so many messages the deaths are remembered; who floods this has other worries.
+/// Of so many messages the deaths are remembered; a flood of such messages is a worse problem than a list that is cut.
 const MESSAGES_REMEMBERED_MAX: usize = 1024;
 
 impl RepairShop {
@@ -167,7 +167,7 @@ impl RepairShop {
         }
     }
 
-    /// Whoever was ended for being too slow was so because of its message, if that is still the one in its hands.
+    /// A process that was killed for being too slow was so because of its message, if that is still the one in its hands.
     fn blame(&mut self, dead: &Dead<'_>, mark: u64, earlier_attempts: u32) -> Blame {
         match self.condemned.remove(&dead.place) {
             Some(condemned) if condemned == mark => Blame::Message,
@@ -205,7 +205,7 @@ impl RepairShop {
 
     fn remember(&mut self, fingerprint: u64, death: String) {
         if self.deaths.len() == MESSAGES_REMEMBERED_MAX && !self.deaths.contains_key(&fingerprint) {
-            // Nearly all of them were processed long ago by a successor, which nobody tells us.
+            // Nearly all of them were processed long ago by a successor, of which the master hears nothing.
             self.deaths.clear();
         }
         self.deaths.entry(fingerprint).or_default().push(death);
@@ -259,7 +259,7 @@ impl RepairShop {
 }
 
 /// A kill from outside says nothing about the message, until it happens over and over: then it may be the kernel that
-/// kills whoever takes this message, for want of memory.
+/// kills each process that takes this message, for want of memory.
 fn blame(status: ExitStatus, earlier_attempts: u32) -> Blame {
     const OUTSIDE: [i32; 3] = [Signal::SIGKILL as i32, Signal::SIGTERM as i32, Signal::SIGALRM as i32];
     match status {

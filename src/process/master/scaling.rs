@@ -110,7 +110,7 @@ impl Generation {
         let mut sight = Sight {
             living: 0,
             busy: 0,
-            waiting: self.heritage.queues.group_statistics(u32::from(group)).depth,
+            waiting: self.heritage.parts.queues.group_statistics(u32::from(group)).depth,
         };
         for child in &self.children {
             let Role::Worker { group: own, index, .. } = child.role else { continue };

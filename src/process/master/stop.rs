@@ -15,7 +15,7 @@ use super::supervisor::{Event, Milliseconds, State};
 use crate::process::master::child_slots::Child;
 use crate::process::master::{EXIT_NOT_STARTED, EXIT_ORDERLY, EXIT_UNDONE, Master};
 use crate::process::roles::role::{Role, STOP_STEP_COUNT};
-use crate::shm::DelayQueue;
+use crate::shm::Tended;
 use crate::sys::signal::Signal;
 use crate::telemetry::log::Level;
 
@@ -36,15 +36,15 @@ impl Master {
         }
         self.has_stop_signal = true;
         if self.succession.is_some() {
-            // Another program serves: nobody is told to go elsewhere.
+            // Another program serves: no sender is told to go elsewhere.
             self.give_up_start(&format!("{signal} before this program was ready"));
             return;
         }
         self.say(Level::Notice, format_args!("{signal}: stopping, finishing accepted messages"));
         let is_started = self.current.phase != Phase::Starting;
         self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
-        self.current.heritage.status.set_stopping();
-        self.expire_all_delays();
+        self.current.heritage.parts.status.set_stopping();
+        self.expire_all();
         self.service_manager.stopping();
         self.give_up_reloading();
         self.give_up_upgrading();
@@ -60,15 +60,15 @@ impl Master {
             return;
         }
         self.has_stop_signal = true;
-        self.expire_all_delays();
+        self.expire_all();
         self.say(Level::Notice, format_args!("{signal}: still finishing accepted messages"));
     }
 
-    /// The server stops: all delayed messages are due, in every generation.
-    fn expire_all_delays(&self) {
+    /// The server stops: everything that is delayed is due now, in every generation.
+    fn expire_all(&self) {
         self.generations()
-            .filter_map(|generation| generation.heritage.delay_queue.as_ref())
-            .for_each(DelayQueue::expire_all);
+            .flat_map(|generation| generation.heritage.parts.each())
+            .for_each(Tended::expire_all);
     }
 
     /// The exit status of the server, when no process of it is left.
@@ -99,7 +99,7 @@ impl Generation {
         if step <= 1 {
             self.recall_the_timer(now);
         }
-        if step == 1 && self.are_messages_delayed(since) {
+        if step == 1 && self.is_something_waiting(since) {
             // What fills their ring may be the reason.
             self.recall_workers(now);
             return;
@@ -119,7 +119,7 @@ impl Generation {
         }
         let is_over = |child: &Child| child.role.rules().stop_step != step || child.state == State::Gone;
         // The last thing a worker did may have been to let something wait.
-        let is_left = step == 1 && self.are_messages_delayed(since);
+        let is_left = step == 1 && self.is_something_waiting(since);
         if step < STOP_STEP_COUNT && !is_left && self.children.iter().all(is_over) {
             self.phase = Phase::Stopping { step: step + 1, since };
             self.go_on_stopping(step + 1, since, now);
@@ -131,26 +131,27 @@ impl Generation {
     /// read by the next one.
     fn are_receivers_needed(&self, since: Instant) -> bool {
         let is_time_left = since.elapsed() < self.exit_timeout() / 2;
-        let is_told = self.heritage.loaded.settings().is_stop_told && self.heritage.status.is_stopping();
+        let is_told =
+            self.heritage.loaded.settings().is_stop_told && self.heritage.parts.status.is_stopping();
         is_told && is_time_left && !self.repair.undone().is_empty()
     }
 
-    /// Whether delayed messages are there, for which workers are kept. Once half of the time is over that a stop may take,
-    /// they are due.
-    fn are_messages_delayed(&self, since: Instant) -> bool {
-        let Some(delayed) = &self.heritage.delay_queue else { return false };
-        if since.elapsed() >= self.exit_timeout() / 2 && !delayed.is_all_expired() {
-            delayed.expire_all();
+    /// Whether something accepted lies in shared memory until it is due: workers are kept for it. Once half of the time
+    /// is over that a stop may take, all of it is due.
+    fn is_something_waiting(&self, since: Instant) -> bool {
+        let parts = &self.heritage.parts;
+        if since.elapsed() >= self.exit_timeout() / 2 {
+            parts.each().for_each(Tended::expire_all);
         }
-        !delayed.is_empty()
+        !parts.each().all(Tended::is_drained)
     }
 
-    /// Receivers that died while they left may have read messages that nobody handled: they are started once more.
+    /// Receivers that died while they left may have read messages that no process handled: they are started once more.
     fn recall_receivers(&mut self, now: Milliseconds) {
         for index in 0..self.children.len() {
             let child = &self.children[index];
             let Role::Receiver { producer, .. } = child.role else { continue };
-            if child.state == State::Gone && self.heritage.receive_memory[producer as usize].has_left() {
+            if child.state == State::Gone && self.heritage.parts.inboxes[producer as usize].has_left() {
                 self.tell_supervisor(index, Event::Recalled, now);
             }
         }
@@ -171,8 +172,7 @@ impl Generation {
 
     /// Without the timer no delayed message becomes due: it is started again as long as there are any.
     fn recall_the_timer(&mut self, now: Milliseconds) {
-        let Some(delayed) = &self.heritage.delay_queue else { return };
-        if delayed.is_empty() {
+        if self.heritage.parts.each().all(Tended::is_drained) {
             return;
         }
         for index in 0..self.children.len() {
@@ -201,13 +201,11 @@ impl Generation {
                 format_args!("lost: {depth} messages queued for group {name}, and those being processed"),
             );
         }
-        let waiting_count = self.heritage.delay_queue.as_ref().map_or(0, DelayQueue::taken_count);
-        if waiting_count > 0 {
-            status = EXIT_UNDONE;
-            self.say(
-                Level::Error,
-                format_args!("lost: {waiting_count} delayed messages not yet queued for their group"),
-            );
+        for (count, what) in self.heritage.parts.each().map(Tended::unfinished) {
+            if count > 0 {
+                status = EXIT_UNDONE;
+                self.say(Level::Error, format_args!("lost: {count} {what}"));
+            }
         }
         self.kill_all(status);
     }
@@ -276,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_comes_when_nobody_is_left_or_nobody_more_can_be_ended() {
+    fn the_end_comes_when_no_process_is_left_or_none_can_be_killed() {
         let now = Instant::now();
         let long_ago = now.checked_sub(END_TIMEOUT).unwrap();
         let check = |phase, living_count, is_quarantine_idle, expected| {

@@ -19,10 +19,10 @@ use super::repair::{Dead, Finding};
 use super::stop::GRACE;
 use super::supervisor::{self, Action, Event, Milliseconds, RestartPolicy, State};
 use super::watchdog::{Overdue, Sight};
-use crate::process::heritage::Heritage;
 use crate::process::roles::child;
 use crate::process::roles::role::Role;
-use crate::shm::WorkerStatistics;
+use crate::shm::{Tended, WorkerStatistics};
+use crate::state::parts::Parts;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::process::{DeadChild, ExitStatus, ProcessId};
 use crate::sys::signal::Signal;
@@ -77,7 +77,7 @@ impl Generation {
 
     /// The master has forked this child.
     pub(in crate::process) fn was_forked(&mut self, index: usize, process: ProcessId, now: Milliseconds) {
-        self.children[index].was_forked(process, &self.heritage.processes);
+        self.children[index].was_forked(process, &self.heritage.parts.processes);
         self.tell_supervisor(index, Event::Started, now);
     }
 
@@ -100,7 +100,7 @@ impl Generation {
             }
         }
         if !ours.is_empty() {
-            self.repair.wake_all();
+            self.heritage.parts.each().for_each(Tended::wake);
         }
         for (index, death) in ours {
             self.tell_supervisor(index, death, now);
@@ -110,12 +110,8 @@ impl Generation {
 
     fn reap(&mut self, index: usize, status: ExitStatus) {
         let child = &mut self.children[index];
-        self.heritage.shared.locks.release_all(child.place);
-        if let Some(delayed) = &self.heritage.delay_queue {
-            delayed.release_slots_of(child.place);
-            // It may have died after it delayed a message and before it woke the timer.
-            delayed.wake();
-        }
+        let dead = self.heritage.owner(child.place);
+        self.heritage.parts.each().for_each(|part| part.after_death(dead));
         self.watchdog.forget(child.place);
         let is_worker = matches!(child.role, Role::Worker { .. });
         if matches!(self.phase, Phase::Stopping { step, .. } if step > 0 || !is_worker) {
@@ -141,20 +137,20 @@ impl Generation {
             _ => Level::Error,
         };
         self.heritage.log.say(level, format_args!("{obituary}"));
-        child.has_died(status, &self.heritage.processes);
+        child.has_died(status, &self.heritage.parts.processes);
         self.set_aside(index, finding);
     }
 
     /// From now on copies of a message that is set aside are refused, and it is written to the quarantine.
     fn set_aside(&mut self, index: usize, finding: Finding) {
         let Some(set_aside) = finding.set_aside else { return };
-        let Heritage { remembered, counters, .. } = &self.heritage;
+        let Parts { poison, counters, .. } = &self.heritage.parts;
         let (message, now_ns) = (&set_aside.message, monotonic_ns());
         match self.children[index].role {
-            Role::Worker { group, .. } => remembered.note(group, message, now_ns),
+            Role::Worker { group, .. } => poison.note(group, message, now_ns),
             _ => {
                 counters.block(0).add(SET_ASIDE.0, 1);
-                remembered.note_of_receivers(message, now_ns);
+                poison.note_of_receivers(message, now_ns);
             }
         }
         if !self.quarantine_queue.add(set_aside) {
@@ -173,13 +169,13 @@ impl Generation {
         for child in children.iter().filter(|child| child.is_ready) {
             let (Some(process), place) = (child.process, child.place) else { continue };
             let sight = match &child.role {
-                Role::Worker { group, .. } if heritage.status.is_held(u32::from(*group)) => {
+                Role::Worker { group, .. } if heritage.parts.status.is_held(u32::from(*group)) => {
                     // It waits for an earlier generation and looks lifeless.
                     watchdog.forget(place);
                     continue;
                 }
                 Role::Worker { group, index, .. } => sight(&repair.worker(*group, *index)),
-                _ => Sight::Counting { count: heritage.heartbeats.value(place, 0) },
+                _ => Sight::Counting { count: heritage.parts.heartbeats.value(place, 0) },
             };
             let Some(overdue) = watchdog.judge(place, &child.role, sight, now_ns) else { continue };
             let is_new = match (overdue, sight) {
@@ -267,7 +263,7 @@ impl Generation {
                     && child.state.is_on_probation(now, &RestartPolicy::USUAL)
             };
             let count = self.children.iter().filter(is_degraded).count() as u64;
-            let before = self.heritage.status.degraded(group);
+            let before = self.heritage.parts.status.degraded(group);
             let (name, workers) = (&setting.name, setting.workers);
             match (before, count) {
                 (0, 1..) => self.say(
@@ -277,13 +273,13 @@ impl Generation {
                 (1.., 0) => self.say(Level::Notice, format_args!("group {name} is no longer degraded")),
                 _ => {}
             }
-            self.heritage.status.set_degraded(group, count);
+            self.heritage.parts.status.set_degraded(group, count);
         }
     }
 
     /// Logs the figures of every group.
     pub(in crate::process) fn log_figures(&self) {
-        for group in 0..self.heritage.queues.group_count() {
+        for group in 0..self.heritage.parts.queues.group_count() {
             let f = self.heritage.group_figures(group);
             self.heritage.log.write(
                 &Line::of_core(Level::Notice),

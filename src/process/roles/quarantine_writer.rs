@@ -4,7 +4,7 @@
 //!  master: after a death ─► QuarantineQueue ──fork──► quarantine writer: file ─► 500 to the sender ─► gone
 //! ```
 //!
-//! The message has ended every process that touched it. So the one that reads it now is nobody else's: when it dies,
+//! The message has ended every process that touched it. So the process that reads it now does nothing else: when it dies,
 //! hangs on a disk or meets the same mistake, nothing is lost but its own work. The master only forks and reaps.
 
 use std::collections::VecDeque;

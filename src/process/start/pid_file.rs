@@ -1,7 +1,7 @@
 //! Files that hold a number of this server, such as its pid file.
 //!
 //! A file appears whole or not at all: it is written beside its place and takes it by a rename. In a directory where
-//! this user may make no file, one that is there already (given to the user by whoever began as root) is overwritten.
+//! this user may make no file, one that is there already (given to the user by a program that began as root) is overwritten.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -103,7 +103,7 @@ impl NumberFile {
         Ok(())
     }
 
-    /// The number is in its file again, whoever wrote there since.
+    /// The number is in its file again, whatever wrote there since.
     pub fn take_back(&mut self) -> Result<(), String> {
         let mut again = NumberFile::prepare(&self.path, self.number)?;
         again.take()?;
@@ -171,7 +171,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-/// Who reads meanwhile finds digits, and at no time nothing.
+/// A program that reads meanwhile finds digits, and at no time nothing.
 fn overwrite(file: &mut File, number: i32) -> io::Result<()> {
     let text = format!("{number}\n");
     file.write_all(text.as_bytes())?;

@@ -1,7 +1,7 @@
 //! By what others find this server: pid file, socket for commands, published figures.
 //!
 //! Of a server and the program that takes over from it one owns all of them at any time. The successor prepares its own
-//! beside those of its predecessor and takes them when it serves; who owns none removes none.
+//! beside those of its predecessor and takes them when it serves; a program that owns none removes none.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Of a server that nobody was before; it has them.
+    /// Of a server without a predecessor; it has them.
     pub fn taken(files: Vec<NumberFile>, command_socket: PathBuf) -> Names {
         Names { files, command_socket, are_ours: true }
     }
@@ -67,10 +67,10 @@ impl Names {
         self.files.iter_mut().for_each(NumberFile::leave);
     }
 
-    /// Nobody is to find us any more. Of names that are not ours nothing is changed.
+    /// No other program is to find us any more. Of names that are not ours nothing is changed.
     pub fn remove(self, figures: &StatisticsPublisher) {
         if self.are_ours {
-            // Whoever may not remove it leaves it: a socket nobody listens to is replaced at the next start.
+            // A program that may not remove it leaves it: a socket without a listener is replaced at the next start.
             let _ = fs::remove_file(&self.command_socket);
         }
         if self.are_ours || !figures.has_name() {

@@ -227,7 +227,7 @@ impl Master {
     fn go_on_taking_over(&mut self, since: Instant) {
         if self.current.is_ready() {
             self.current.phase = Phase::Serving;
-            self.current.heritage.status.set_serving();
+            self.current.heritage.parts.status.set_serving();
             if let Err(error) = self.current.heritage.statistics.take_name() {
                 self.say(Level::Error, format_args!("{error}"));
             }
@@ -290,8 +290,8 @@ impl Master {
     }
 }
 
-/// The life of the helper: everything that can be wrong with the script is told here, and whatever happens to the one
-/// that reads it happens to nobody else. Of a good one is told what was read.
+/// The life of the helper: everything that can be wrong with the script is told here, and whatever happens to the process
+/// that reads it happens to no other. Of a good one is told what was read.
 fn check(heritage: &Heritage, script: &ScriptSource, mut report: &File) -> ! {
     for usual in [Signal::SIGCHLD, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGPIPE] {
         let _ = signal::restore_default(usual);

@@ -104,7 +104,7 @@ impl Succession {
     /// Nothing will come of it, for this reason.
     pub fn give_up(&self, reason: &str) {
         let end = reason.floor_char_boundary(REASON_SIZE_MAX);
-        // Who cannot be told sees us leave.
+        // A predecessor that cannot be told sees us leave.
         let _ = (&self.line).write(&reason.as_bytes()[..end]);
     }
 
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn long_reasons_are_cut_and_nobody_waits() {
+    fn long_reasons_are_cut_and_no_program_waits() {
         let (mut predecessor, succession) = line();
         let reason = "ä".repeat(REASON_SIZE_MAX);
         succession.give_up(&reason);

@@ -364,7 +364,7 @@ impl Master {
         self.current.stop_control(self.now());
     }
 
-    /// The server stops: nobody is to come after it.
+    /// The server stops: no program is to come after it.
     pub(in crate::process) fn give_up_upgrading(&mut self) {
         let timeout = self.current.exit_timeout() + LEAVE_TIMEOUT;
         self.upgrade.is_requested = false;

@@ -3,6 +3,8 @@
 pub(in crate::shm) mod arena;
 pub(in crate::shm) mod consumer;
 pub(in crate::shm) mod event_count;
+#[cfg(not(loom))]
+pub(in crate::shm) mod inboxes;
 pub(in crate::shm) mod producer;
 pub(in crate::shm) mod queue_figures;
 pub(in crate::shm) mod queues;

@@ -1,15 +1,16 @@
-//! Octets that a script lets in where the grammar has none (`uri_host_extra_chars`, `hdr_name_extra_chars`).
+//! What a script allows beside the grammar of RFC 3261 (`uri_host_extra_chars`, `hdr_name_extra_chars`).
 //!
-//! **Invariant:** it is set once, before the first message of a process. Everything that reads a URI would have to
-//! carry it along otherwise; it is looked at only where a host or the name of a header field is not as the grammar has it.
-
-use std::cell::Cell;
+//! A message keeps the grammar it was read by. Whoever reads the text of a script takes that of the message in hand.
 
 use super::octets::{count_while, is_host_octet, is_token, is_token_octet};
 
-thread_local! {
-    static IN_HOSTS: Cell<Octets> = const { Cell::new(Octets::NONE) };
-    static IN_HEADER_NAMES: Cell<Octets> = const { Cell::new(Octets::NONE) };
+/// What may stand where the grammar of RFC 3261 does not have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grammar {
+    /// Octets that hosts of URIs may have, too.
+    pub in_hosts: Octets,
+    /// Octets that names of header fields may have, too.
+    pub in_header_names: Octets,
 }
 
 /// A set of octets of ASCII.
@@ -45,40 +46,35 @@ impl Octets {
     }
 }
 
-/// From now on hosts of URIs may have these octets, too.
-pub fn allow_in_hosts(octets: Octets) {
-    IN_HOSTS.set(octets);
-}
+impl Grammar {
+    /// That of RFC 3261, with nothing beside it.
+    pub const STRICT: Grammar = Grammar { in_hosts: Octets::NONE, in_header_names: Octets::NONE };
 
-/// From now on names of header fields may have these octets, too.
-pub fn allow_in_header_names(octets: Octets) {
-    IN_HEADER_NAMES.set(octets);
-}
+    /// A name that a header field may have.
+    #[inline]
+    pub(super) fn is_header_name(&self, name: &[u8]) -> bool {
+        is_token(name) || self.is_allowed_header_name(name)
+    }
 
-/// A name that a header field may have.
-#[inline]
-pub(super) fn is_header_name(name: &[u8]) -> bool {
-    is_token(name) || is_allowed_header_name(name)
-}
+    #[cold]
+    fn is_allowed_header_name(&self, name: &[u8]) -> bool {
+        !name.is_empty()
+            && name.iter().all(|&octet| is_token_octet(octet) || self.in_header_names.holds(octet))
+    }
 
-#[cold]
-fn is_allowed_header_name(name: &[u8]) -> bool {
-    let allowed = IN_HEADER_NAMES.get();
-    !name.is_empty() && name.iter().all(|&octet| is_token_octet(octet) || allowed.holds(octet))
-}
-
-/// The size of the name of a host with what is allowed beside the grammar; `None` where none is or it changes nothing.
-#[cold]
-pub(super) fn host_length(text: &[u8]) -> Option<usize> {
-    let allowed = IN_HOSTS.get();
-    let size = count_while(text, |octet| is_host_octet(octet) || allowed.holds(octet));
-    (allowed != Octets::NONE && size > 0).then_some(size)
+    /// The size of the name of a host with what is allowed beside the grammar; `None` where that changes nothing.
+    #[cold]
+    pub(super) fn host_length(&self, text: &[u8]) -> Option<usize> {
+        let size = count_while(text, |octet| is_host_octet(octet) || self.in_hosts.holds(octet));
+        (self.in_hosts != Octets::NONE && size > 0).then_some(size)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sip::Message;
+    use crate::sip::message::Limits;
     use crate::sip::uri::{Uri, UriError};
 
     #[test]
@@ -94,26 +90,31 @@ mod tests {
 
     #[test]
     fn names_of_header_fields_have_what_is_allowed_and_nothing_else() {
-        let is_whole = |name: &str| {
+        let is_whole = |name: &str, grammar: &Grammar| {
             let text = format!("OPTIONS sip:b SIP/2.0\r\n{name}: x\r\n\r\n");
-            Message::parse(text.as_bytes()).is_ok_and(|message| message.broken_line().is_none())
+            Message::parse_within(text.as_bytes(), &Limits::DEFAULT, grammar)
+                .is_ok_and(|message| message.broken_line().is_none())
         };
-        assert!(is_whole("X-Y") && !is_whole("X@Y") && !is_whole(""));
-        allow_in_header_names(Octets::beside_a_header_name(b"@").unwrap());
+        let strict = Grammar::STRICT;
+        assert!(is_whole("X-Y", &strict) && !is_whole("X@Y", &strict) && !is_whole("", &strict));
+        let in_header_names = Octets::beside_a_header_name(b"@").unwrap();
+        let grammar = Grammar { in_header_names, ..strict };
         for (name, expected) in
             [("X@Y", true), ("@", true), ("X", true), ("X<Y", false), ("X Y", false), ("", false)]
         {
-            assert_eq!(is_whole(name), expected, "{name}");
+            assert_eq!(is_whole(name, &grammar), expected, "{name}");
         }
-        allow_in_header_names(Octets::NONE);
     }
 
     #[test]
     fn hosts_of_uris_have_what_is_allowed_and_nothing_else() {
-        let host = |text: &'static str| Uri::parse(text.as_bytes()).map(|uri| uri.host.unwrap_or_default());
-        assert_eq!(host("sip:a@my$host"), Err(UriError::Trailing));
-        assert_eq!(host("sip:$"), Err(UriError::Host));
-        allow_in_hosts(Octets::beside_a_host(b"$").unwrap());
+        let strict = |text: &'static str| Uri::parse(text.as_bytes()).map(|uri| uri.host.unwrap_or_default());
+        assert_eq!(strict("sip:a@my$host"), Err(UriError::Trailing));
+        assert_eq!(strict("sip:$"), Err(UriError::Host));
+        let grammar = Grammar { in_hosts: Octets::beside_a_host(b"$").unwrap(), ..Grammar::STRICT };
+        let host = |text: &'static str| {
+            Uri::parse_within(text.as_bytes(), &grammar).map(|uri| uri.host.unwrap_or_default())
+        };
         for (text, expected) in [
             ("sip:a@my$host", Ok(&b"my$host"[..])),
             ("sip:$:5070;lr", Ok(b"$")),
@@ -126,7 +127,5 @@ mod tests {
         ] {
             assert_eq!(host(text), expected, "{text}");
         }
-        allow_in_hosts(Octets::NONE);
-        assert_eq!(host("sip:a@my$host"), Err(UriError::Trailing));
     }
 }
