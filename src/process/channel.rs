@@ -23,7 +23,7 @@ pub type Outcome = Result<String, String>;
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+pub enum ChannelMessage {
     /// The child at this place is ready.
     Ready {
         /// Its place.
@@ -55,28 +55,32 @@ const TEXT_SIZE_MAX: usize = 60_000;
 /// How long a child waits for room to send.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Message {
+impl ChannelMessage {
     fn encode(&self) -> Vec<u8> {
         let (kind, number, text) = match self {
-            Message::Ready { place } => (READY, u64::from(*place), ""),
-            Message::ReloadRequest { number } => (RELOAD_REQUEST, *number, ""),
-            Message::ReloadResult { number, outcome: Ok(text) } => (RELOAD_SUCCEEDED, *number, text.as_str()),
-            Message::ReloadResult { number, outcome: Err(text) } => (RELOAD_FAILED, *number, text.as_str()),
+            ChannelMessage::Ready { place } => (READY, u64::from(*place), ""),
+            ChannelMessage::ReloadRequest { number } => (RELOAD_REQUEST, *number, ""),
+            ChannelMessage::ReloadResult { number, outcome: Ok(text) } => {
+                (RELOAD_SUCCEEDED, *number, text.as_str())
+            }
+            ChannelMessage::ReloadResult { number, outcome: Err(text) } => {
+                (RELOAD_FAILED, *number, text.as_str())
+            }
         };
         let text = &text.as_bytes()[..text.floor_char_boundary(TEXT_SIZE_MAX)];
         [&[kind][..], &number.to_ne_bytes(), text].concat()
     }
 
-    fn decode(bytes: &[u8]) -> Option<Message> {
+    fn decode(bytes: &[u8]) -> Option<ChannelMessage> {
         let (kind, rest) = bytes.split_first()?;
         let (number, text) = rest.split_first_chunk()?;
         let number = u64::from_ne_bytes(*number);
         let words = || String::from_utf8_lossy(text).into_owned();
         match (*kind, text.is_empty()) {
-            (READY, true) => Some(Message::Ready { place: u32::try_from(number).ok()? }),
-            (RELOAD_REQUEST, true) => Some(Message::ReloadRequest { number }),
-            (RELOAD_SUCCEEDED, _) => Some(Message::ReloadResult { number, outcome: Ok(words()) }),
-            (RELOAD_FAILED, _) => Some(Message::ReloadResult { number, outcome: Err(words()) }),
+            (READY, true) => Some(ChannelMessage::Ready { place: u32::try_from(number).ok()? }),
+            (RELOAD_REQUEST, true) => Some(ChannelMessage::ReloadRequest { number }),
+            (RELOAD_SUCCEEDED, _) => Some(ChannelMessage::ReloadResult { number, outcome: Ok(words()) }),
+            (RELOAD_FAILED, _) => Some(ChannelMessage::ReloadResult { number, outcome: Err(words()) }),
             _ => None,
         }
     }
@@ -101,17 +105,19 @@ impl Channel {
     /// For the child at this place: it is ready. A message that cannot be sent is no reason to fail: a master that reads
     /// nothing for so long supervises nothing either.
     pub fn tell_ready(&self, place: u32) {
-        let _ = self.send(&Message::Ready { place }, Instant::now() + SEND_TIMEOUT);
+        let _ = self.send(&ChannelMessage::Ready { place }, Instant::now() + SEND_TIMEOUT);
     }
 
     /// For the control process: asks for a reload under this number and waits for its result.
     pub fn reload(&self, number: u64, timeout: Duration) -> Outcome {
         let deadline = Instant::now() + timeout;
-        self.send(&Message::ReloadRequest { number }, deadline)
+        self.send(&ChannelMessage::ReloadRequest { number }, deadline)
             .map_err(|error| format!("could not reach the master: {error}"))?;
         loop {
             match receive(&self.children) {
-                Ok(Some(Message::ReloadResult { number: of, outcome })) if of == number => return outcome,
+                Ok(Some(ChannelMessage::ReloadResult { number: of, outcome })) if of == number => {
+                    return outcome;
+                }
                 Ok(_) => continue,
                 Err(error) if is_temporary(&error) => {}
                 Err(error) => return Err(format!("no answer from the master: {error}")),
@@ -124,7 +130,7 @@ impl Channel {
         }
     }
 
-    fn send(&self, message: &Message, deadline: Instant) -> io::Result<()> {
+    fn send(&self, message: &ChannelMessage, deadline: Instant) -> io::Result<()> {
         let bytes = message.encode();
         loop {
             match self.children.send(&bytes) {
@@ -138,7 +144,7 @@ impl Channel {
     }
 
     /// For the master: the next message of a child. Never waits.
-    pub fn receive(&self) -> Option<Message> {
+    pub fn receive(&self) -> Option<ChannelMessage> {
         loop {
             match receive(&self.master) {
                 Ok(Some(message)) => return Some(message),
@@ -152,15 +158,15 @@ impl Channel {
 
     /// For the master: what became of the request of this number. A control process that reads nothing misses it.
     pub fn answer(&self, number: u64, outcome: &Outcome) {
-        let message = Message::ReloadResult { number, outcome: outcome.clone() };
+        let message = ChannelMessage::ReloadResult { number, outcome: outcome.clone() };
         let _ = self.master.send(&message.encode());
     }
 }
 
-fn receive(end: &UnixDatagram) -> io::Result<Option<Message>> {
+fn receive(end: &UnixDatagram) -> io::Result<Option<ChannelMessage>> {
     let mut bytes = vec![0; HEAD_SIZE + TEXT_SIZE_MAX];
     let size = end.recv(&mut bytes)?;
-    Ok(Message::decode(&bytes[..size]))
+    Ok(ChannelMessage::decode(&bytes[..size]))
 }
 
 fn is_temporary(error: &io::Error) -> bool {
@@ -183,17 +189,17 @@ mod tests {
     #[test]
     fn messages_are_read_as_they_were_written_and_nothing_else_is_one() {
         let outcomes = [Ok("done".to_owned()), Ok(String::new()), Err("a mistake\n".to_owned())];
-        let results = outcomes.map(|outcome| Message::ReloadResult { number: u64::MAX, outcome });
-        let others = [Message::Ready { place: u32::MAX }, Message::ReloadRequest { number: 7 }];
+        let results = outcomes.map(|outcome| ChannelMessage::ReloadResult { number: u64::MAX, outcome });
+        let others = [ChannelMessage::Ready { place: u32::MAX }, ChannelMessage::ReloadRequest { number: 7 }];
         for message in results.into_iter().chain(others) {
-            assert_eq!(Message::decode(&message.encode()), Some(message));
+            assert_eq!(ChannelMessage::decode(&message.encode()), Some(message));
         }
-        let request = Message::ReloadRequest { number: 7 }.encode();
+        let request = ChannelMessage::ReloadRequest { number: 7 }.encode();
         let too_large = [&[READY][..], &u64::MAX.to_ne_bytes()].concat();
         let unknown = [&[9][..], &request[1..]].concat();
         for bytes in [&b""[..], b"\x01", &request[..8], &[&request[..], b"x"].concat(), &too_large, &unknown]
         {
-            assert_eq!(Message::decode(bytes), None, "{bytes:?}");
+            assert_eq!(ChannelMessage::decode(bytes), None, "{bytes:?}");
         }
     }
 
@@ -207,7 +213,7 @@ mod tests {
             channel.children.send(b"").unwrap();
         }
         let heard: Vec<_> = (0..4).map(|_| channel.receive()).collect();
-        let ready = |place| Some(Message::Ready { place });
+        let ready = |place| Some(ChannelMessage::Ready { place });
         assert_eq!(heard, [ready(7), ready(0), ready(u32::MAX), None]);
     }
 
@@ -215,13 +221,13 @@ mod tests {
     fn a_child_waits_for_room_instead_of_losing_its_message() {
         let channel = Channel::new().unwrap();
         let mut sent = 0_u32;
-        while channel.children.send(&Message::Ready { place: sent }.encode()).is_ok() {
+        while channel.children.send(&ChannelMessage::Ready { place: sent }.encode()).is_ok() {
             sent += 1;
         }
         std::thread::scope(|scope| {
             scope.spawn(|| channel.tell_ready(u32::MAX));
             let mut heard = Vec::new();
-            while heard.last() != Some(&Message::Ready { place: u32::MAX }) {
+            while heard.last() != Some(&ChannelMessage::Ready { place: u32::MAX }) {
                 assert!(poll::wait_for(channel.as_fd(), Interest::Read, SEND_TIMEOUT).unwrap(), "{heard:?}");
                 heard.extend(channel.receive());
             }
@@ -237,7 +243,7 @@ mod tests {
         assert_eq!(channel.reload(7, SHORT), Err("a mistake".to_owned()));
         channel.answer(8, &Ok("done".to_owned()));
         assert_eq!(channel.reload(8, SHORT), Ok("done".to_owned()));
-        let request = |number| Some(Message::ReloadRequest { number });
+        let request = |number| Some(ChannelMessage::ReloadRequest { number });
         assert_eq!([channel.receive(), channel.receive(), channel.receive()], [request(7), request(8), None]);
     }
 

@@ -34,7 +34,7 @@ use std::mem;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::channel::Message;
+use super::channel::ChannelMessage;
 use super::heritage::Heritage;
 use crate::process::master::generation::{Generation, Phase};
 use crate::process::master::supervisor::Milliseconds;
@@ -268,10 +268,10 @@ impl Master {
         for generation in self.generations_mut() {
             while let Some(message) = generation.heritage.channel.receive() {
                 match message {
-                    Message::Ready { place } => generation.note_ready(place),
-                    Message::ReloadRequest { number } => reloads.push(number),
+                    ChannelMessage::Ready { place } => generation.note_ready(place),
+                    ChannelMessage::ReloadRequest { number } => reloads.push(number),
                     // Only the master sends this.
-                    Message::ReloadResult { .. } => {}
+                    ChannelMessage::ReloadResult { .. } => {}
                 }
             }
         }

@@ -92,7 +92,7 @@ impl RouteSet {
     /// Every kind.
     pub const ANY: RouteSet = RouteSet(u16::MAX);
     /// Every kind but `onsend_route`, where the message is on its way already.
-    pub const BEFORE_SENDING: RouteSet = RouteSet(u16::MAX & !RouteSet::of(&[RouteKind::OnSend]).0);
+    pub const BEFORE_SENDING: RouteSet = RouteSet(!RouteSet::of(&[RouteKind::OnSend]).0);
     /// `request_route`, routes called from it and event routes.
     pub const REQUEST: RouteSet = RouteSet::of(&[RouteKind::Request, RouteKind::Named, RouteKind::Event]);
     /// `reply_route` and `onreply_route[X]`.

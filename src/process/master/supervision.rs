@@ -310,6 +310,55 @@ impl Generation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bindings::load::{self, LoadRequest, Root};
+    use crate::modules;
+    use crate::process::start::boot::{self, tests::Scene};
+
+    #[test]
+    fn receivers_are_forked_when_all_others_are_ready_and_again_whenever_they_die() {
+        let script = "listen=udp:127.0.0.1:0\nchildren=1\nasync_workers_group=\"name=calls;workers=1;queue=16\"\n\
+                      request_route { exit; }\n";
+        let scene = Scene::new(script);
+        let root = Root::Text { name: "test.cfg".to_owned(), text: script.into() };
+        let loaded = load::load(LoadRequest::new(root, modules::MODULES)).ok().unwrap();
+        let heritage = boot::renew(loaded, &scene.heritage, &[]).unwrap();
+        let mut generation = Generation::new(heritage, Phase::Starting);
+        let check = |generation: &Generation, expected: &[&str]| {
+            let indexes = (0..generation.children.len()).filter(|index| generation.is_to_be_forked(*index));
+            let names: Vec<_> = indexes.map(|index| generation.children[index].role.rules().name).collect();
+            assert_eq!(names, expected, "{:?}", generation.phase);
+        };
+        let (receiver, worker, control) = (0, 1, 2);
+        check(&generation, &["worker", "control"]);
+        for index in [worker, control] {
+            generation.was_forked(index, ProcessId::own(), 0);
+            check(&generation, if index == worker { &["control"] } else { &[] });
+        }
+        for place in [2, 3] {
+            check(&generation, &[]);
+            generation.note_ready(place);
+        }
+        check(&generation, &["receiver"]);
+        // A start that is interrupted begins to receive nothing.
+        generation.phase = Phase::Stopping { step: 0, since: std::time::Instant::now() };
+        check(&generation, &[]);
+        generation.phase = Phase::Starting;
+        generation.was_forked(receiver, ProcessId::own(), 0);
+        generation.note_ready(1);
+        assert!(generation.is_ready());
+        generation.phase = Phase::Serving;
+        generation.tell_supervisor(receiver, Event::Died, 60_000);
+        check(&generation, &["receiver"]);
+        // A death that follows soon, and a fork that fails, wait for their time.
+        generation.was_forked(receiver, ProcessId::own(), 60_000);
+        generation.tell_supervisor(receiver, Event::Died, 60_001);
+        check(&generation, &[]);
+        generation.tell_supervisor(receiver, Event::TimePassed, 60_011);
+        check(&generation, &["receiver"]);
+        generation.fork_failed(receiver, &io::Error::other("no memory"), 60_012);
+        check(&generation, &[]);
+        generation.heritage.statistics.unlink();
+    }
 
     #[test]
     fn a_kill_and_a_shortage_come_from_outside() {
