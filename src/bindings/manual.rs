@@ -167,6 +167,8 @@ pub struct ModuleManual {
     variables: Vec<Entry>,
     transformations: Vec<Entry>,
     counters: Vec<Entry>,
+    events: Vec<&'static str>,
+    commands: Vec<&'static str>,
 }
 
 impl ModuleManual {
@@ -182,6 +184,8 @@ impl ModuleManual {
             variables: M::VARIABLES.iter().map(|entry| variable_entry(&entry.row, &owner)).collect(),
             transformations: M::TRANSFORMATIONS.iter().map(|row| transformation_entry(row, &owner)).collect(),
             counters: M::COUNTERS.iter().map(counter).collect(),
+            events: M::EVENTS.iter().map(|row| row.name).collect(),
+            commands: M::COMMANDS.iter().map(|entry| entry.row.name).collect(),
         }
     }
 
@@ -198,6 +202,11 @@ impl ModuleManual {
             names.sort_unstable();
             names.dedup();
             lines.push(format!("{kind}: {}", names.join(", ")));
+        }
+        for (kind, names) in [("events", &self.events), ("commands", &self.commands)] {
+            if !names.is_empty() {
+                lines.push(format!("{kind}: {}", names.join(", ")));
+            }
         }
         Entry {
             names: vec![self.name.to_string()],

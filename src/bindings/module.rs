@@ -30,11 +30,14 @@
 
 use std::fmt;
 
+use serde_json::Value as Json;
+
 // What modules need of the language; they import it from here and do not know the room `script`.
 pub use crate::script::ast::RouteKind;
 pub use crate::script::catalog::{Advice, Complaint, Constant, FunctionRow, ParameterKind, RouteSet, Yields};
 pub use crate::script::host::{Argument, Outcome, Place, Position, Reading, Refusal, ValueRef};
 
+use super::command::{CommandEntry, CommandError, CommandRow, CommandScope, EventRow};
 use super::functions::FunctionEntry;
 use super::manual::ModuleManual;
 use super::planning::Planning;
@@ -61,6 +64,10 @@ pub trait Module: Sized + 'static {
     const TRANSFORMATIONS: &'static [Transformation] = &[];
     /// What it counts.
     const COUNTERS: &'static [CounterRow] = &[];
+    /// Events whose routes run because of it.
+    const EVENTS: &'static [EventRow] = &[];
+    /// Commands that operators can give where it is loaded.
+    const COMMANDS: &'static [ModuleCommand<Self>] = &[];
 
     /// The module with every parameter at its default.
     fn new() -> Self;
@@ -80,6 +87,11 @@ pub trait Module: Sized + 'static {
     /// A process ends in order.
     fn stop(&self) {}
 }
+
+/// Runs a command of a module.
+pub type ModuleCommandCall<M> = fn(&M, &CommandScope<'_>, &[Json]) -> Result<Json, CommandError>;
+/// One row: a command of a module, named `module.command`.
+pub type ModuleCommand<M> = CommandEntry<ModuleCommandCall<M>>;
 
 /// Calls a function of a module.
 pub type ModuleCall<M> = fn(&M, &mut Context<'_>, &[Argument<'_>]) -> Outcome;
@@ -186,6 +198,8 @@ pub struct ModuleEntry {
     pub(crate) functions: fn() -> Vec<&'static FunctionRow>,
     /// Its variables.
     pub(crate) variables: fn() -> Vec<&'static VariableRow>,
+    /// Its events.
+    pub(crate) events: &'static [EventRow],
     /// Its tables, for the manual.
     pub(crate) manual: fn() -> ModuleManual,
 }
@@ -199,6 +213,7 @@ impl ModuleEntry {
             create: || Box::new(M::new()),
             functions: function_rows::<M>,
             variables: variable_rows::<M>,
+            events: M::EVENTS,
             manual: || ModuleManual::of::<M>(),
         }
     }
@@ -227,6 +242,14 @@ pub(crate) trait Loaded {
     fn parameters(&self) -> Vec<&'static str>;
     fn transformations(&self) -> &'static [Transformation];
     fn counters(&self) -> &'static [CounterRow];
+    fn events(&self) -> &'static [EventRow];
+    fn commands(&self) -> Vec<&'static CommandRow>;
+    fn run_command(
+        &self,
+        command: usize,
+        scope: &CommandScope<'_>,
+        given: &[Json],
+    ) -> Result<Json, CommandError>;
     fn number_counters(&mut self, counters: ModuleCounters);
     fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Complaint>;
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint>;
@@ -279,6 +302,23 @@ impl<M: Module> Loaded for M {
 
     fn counters(&self) -> &'static [CounterRow] {
         M::COUNTERS
+    }
+
+    fn events(&self) -> &'static [EventRow] {
+        M::EVENTS
+    }
+
+    fn commands(&self) -> Vec<&'static CommandRow> {
+        M::COMMANDS.iter().map(|entry| &entry.row).collect()
+    }
+
+    fn run_command(
+        &self,
+        command: usize,
+        scope: &CommandScope<'_>,
+        given: &[Json],
+    ) -> Result<Json, CommandError> {
+        (M::COMMANDS[command].call)(self, scope, given)
     }
 
     fn number_counters(&mut self, counters: ModuleCounters) {

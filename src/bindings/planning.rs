@@ -9,8 +9,8 @@ use super::variables::constants::append_colours;
 use crate::config::settings::{GroupSetting, Settings};
 use crate::routing::services::Services;
 pub use crate::shm::DELAY_SLOTS_MAX;
-use crate::state::live_settings::hidden_name;
 use crate::state::value::Value;
+use crate::state::values::hidden_name;
 use crate::telemetry::counters::{CounterId, CounterRow};
 use crate::telemetry::log::Level;
 

@@ -9,6 +9,7 @@
 
 use crate::routing::script_view::{NotTransformed, ScriptView};
 use regex::bytes::Regex;
+use serde_json::Value as Json;
 use std::collections::HashMap;
 
 use crate::script::catalog::{Complaint, FunctionId, FunctionRow, Remark, TransformationId, VariableHandle};
@@ -16,6 +17,7 @@ use crate::script::check::compile_shown_template;
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
 use crate::script::program::{CompiledTemplate, Program};
 
+use super::command::{CORE_EVENTS, CommandError, CommandRow, CommandScope, EventRow};
 use super::functions::{self, Function};
 use super::module::{Loaded, ModuleEntry};
 use super::transformations::{self, Transformation};
@@ -56,6 +58,7 @@ pub struct Registry {
     functions: Vec<FunctionTarget>,
     variables: Vec<VariableTarget>,
     transformations: Vec<&'static Transformation>,
+    events: Vec<EventRow>,
     regexes: Vec<Regex>,
     keys: Vec<StoredKey>,
     memory: NameMemory,
@@ -154,6 +157,7 @@ impl Registry {
                 .map(|entry| VariableTarget { row: &entry.row, code: VariableCode::Core(entry) })
                 .collect(),
             transformations: transformations::TABLES.iter().copied().flatten().collect(),
+            events: CORE_EVENTS.to_vec(),
             regexes: Vec::new(),
             keys: Vec::new(),
             memory: NameMemory::default(),
@@ -276,6 +280,26 @@ impl Registry {
     /// A process ends in order: every module is told.
     pub fn stop(&self) {
         self.modules.iter().filter_map(|module| module.instance.as_ref()).for_each(|one| one.stop());
+    }
+
+    /// Commands of the loaded modules.
+    pub fn commands(&self) -> impl Iterator<Item = &'static CommandRow> {
+        self.modules.iter().filter_map(|module| module.instance.as_ref()).flat_map(|one| one.commands())
+    }
+
+    /// Runs a command of a loaded module; `None` when none has it.
+    pub fn run_command(
+        &self,
+        name: &str,
+        scope: &CommandScope<'_>,
+        given: &[Json],
+    ) -> Option<Result<Json, CommandError>> {
+        let has_it = |module: &ModuleSlot| {
+            let instance = module.instance.as_deref()?;
+            let command = instance.commands().iter().position(|row| row.is_named(name))?;
+            Some(instance.run_command(command, scope, given))
+        };
+        self.modules.iter().find_map(has_it)
     }
 
     /// How long what a variable holds lives.

@@ -28,7 +28,7 @@ use crate::config::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_
 use crate::routing::context::Context;
 use crate::routing::continuation::Resume;
 use crate::routing::delegation::GroupIndex;
-use crate::routing::suspend::{NotHandedOn, WAITING_COUNT};
+use crate::routing::suspend::{DELAYED_COUNT, NotHandedOn};
 use crate::telemetry::counters::{CounterRow, ModuleCounter, ModuleCounters, module_counters};
 use crate::telemetry::log::Level;
 use crate::telemetry::throttle::Throttle;
@@ -50,7 +50,7 @@ pub struct Async {
 module_counters! {
     Suspended = "async.handed_on", "requests suspended";
     Delayed = "async.delayed", "requests suspended with a delay";
-    Waiting = WAITING_COUNT, "requests waiting now (a gauge)";
+    Waiting = DELAYED_COUNT, "requests waiting now (a gauge)";
     Full = "async.full", "requests not suspended because the queue was full, or the memory of waiting requests was";
     TooLarge = "async.too_large", "requests not suspended because they are larger than a queue record";
     UnknownGroup = "async.unknown_group", "requests not suspended because there is no such worker group";

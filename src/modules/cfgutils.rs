@@ -319,6 +319,7 @@ impl CfgUtils {
             return Outcome::FALSE;
         }
         context.count(self.counters.id(Counter::Waited));
+        context.flush();
         std::thread::sleep(time.min(WAIT_MAX));
         Outcome::TRUE
     }

@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use crate::bindings::command::EventRow;
 use crate::bindings::module::{
     Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
+use crate::bindings::planning::Planning;
 use crate::routing::context::Context;
 use crate::sip::{Method, Status};
 use crate::telemetry::counters::{CounterRow, ModuleCounter, ModuleCounters, module_counters};
@@ -25,6 +27,7 @@ module_counters! {
     Failed = "sl.failed", "answers that could not be sent";
 }
 
+const ACK_FILTERED: &str = "sl:filtered-ack";
 const STATUS_REASON: &[ParameterKind] = &[ParameterKind::Integer, ParameterKind::Text];
 
 impl Module for Stateless {
@@ -63,6 +66,10 @@ impl Module for Stateless {
         .routes(RouteSet::REQUEST),
     ];
     const COUNTERS: &'static [CounterRow] = Counter::ROWS;
+    const EVENTS: &'static [EventRow] = &[EventRow {
+        name: ACK_FILTERED,
+        documentation: "an ACK to a negative reply of this server has come, which no other route sees",
+    }];
 
     fn new() -> Self {
         Stateless {
@@ -74,6 +81,11 @@ impl Module for Stateless {
 
     fn number_counters(&mut self, counters: ModuleCounters) {
         self.counters = counters;
+    }
+
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        planning.services().ack_absorbed = Some(ACK_FILTERED);
+        Ok(())
     }
 }
 
@@ -216,6 +228,28 @@ mod tests {
             "loadmodule \"sl.so\"\nreply_route { sl_send_reply(\"200\", \"OK\"); }\nrequest_route { exit; }",
         );
         assert!(mistakes.contains("sl_send_reply"), "{mistakes}");
+    }
+
+    #[test]
+    fn the_event_of_an_ack_that_ends_here_is_run() {
+        let script = "loadmodule \"sl.so\"\nrequest_route { sl_send_reply(\"404\", \"\"); log(2, \"@@request@@\"); }\n\
+            event_route[sl:filtered-ack] { log(2, \"@@$rm $ci@@\"); }\n";
+        let mut stage = ScriptHarness::new(MODULES, script);
+        assert!(stage.loaded().remarks.is_empty(), "{:?}", stage.loaded().remarks);
+        stage.receive(&REQUEST.replace("OPTIONS", "INVITE"));
+        let sent = stage.sent_one().text;
+        let to = sent.lines().find(|line| line.starts_with("To:")).unwrap();
+        stage.log();
+        stage.receive(&REQUEST.replace("OPTIONS", "ACK").replace("To: <sip:bob@c.com>", to));
+        let log = stage.log();
+        assert!(log.contains("@@ACK c1@@") && !log.contains("@@request@@"), "{log}");
+        assert_eq!(stage.count("core.acks_absorbed"), 1);
+        let without = ScriptHarness::new(
+            MODULES,
+            &script.replace("loadmodule \"sl.so\"\n", "").replace("sl_send_reply(\"404\", \"\");", ""),
+        );
+        let remarks = without.loaded().remarks.concat();
+        assert!(remarks.contains("module \"sl\" is not loaded"), "{remarks}");
     }
 
     #[test]

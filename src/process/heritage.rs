@@ -11,10 +11,11 @@ use crate::config::settings::{FullPolicy, Order, Settings};
 use crate::engine::perform::{Engine, EngineParts};
 use crate::process::channel::Channel;
 use crate::process::master::repair::Leftover;
-use crate::process::roles::outbound::ListenerOutbound;
+use crate::process::roles::outbox::{DirectOutbox, ProcessOutbox};
 use crate::process::roles::receiver;
 use crate::process::roles::role::Role;
 use crate::routing::delegation::Delegate;
+use crate::routing::outbox::Outbox;
 use crate::shm::{
     CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, Owner, QueuePlan,
     StatisticsPublisher,
@@ -41,8 +42,6 @@ pub struct Heritage {
     pub parts: Parts,
     /// On which children and the master talk.
     pub channel: Channel,
-    /// One more for each reload.
-    pub generation: u64,
     /// Values and locks that scripts of all processes share.
     pub shared: SharedState,
     /// What viewers see.
@@ -53,6 +52,15 @@ pub struct Heritage {
     pub places: Vec<Role>,
     /// Directory for what exists while the server runs.
     pub run_directory: PathBuf,
+    /// What does not change while the generation lives.
+    pub fixed: Fixed,
+}
+
+/// What does not change while a generation lives; most of it holds for the server.
+#[derive(Clone)]
+pub struct Fixed {
+    /// One more for each reload and each upgrade.
+    pub generation: u64,
     /// Makes branches and tags, the same in every process.
     pub secret: Secret,
     /// The process that supervises all others.
@@ -66,7 +74,7 @@ impl Heritage {
     pub fn engine(&self, process: ProcessIdentity, delegate: Option<Box<dyn Delegate>>) -> Engine {
         Engine::new(EngineParts {
             loaded: self.loaded.clone(),
-            outbound: Box::new(ListenerOutbound::new(self.listeners.clone())),
+            outbox: self.outbox(process.index),
             delegate,
             counters: Box::new(BlockCount {
                 own: self.parts.counters.block(process.index),
@@ -75,13 +83,22 @@ impl Heritage {
             log: self.log.clone(),
             shared: self.shared.clone(),
             process,
-            secret: self.secret,
+            secret: self.fixed.secret,
         })
+    }
+
+    fn outbox(&self, process: u32) -> Box<dyn Outbox> {
+        let (listeners, log) = (self.listeners.clone(), self.log.clone());
+        let counters = self.parts.counters.block(process);
+        match ProcessOutbox::attach(&self.parts.outboxes, process, listeners, counters, log) {
+            Some(outbox) => Box::new(outbox),
+            None => Box::new(DirectOutbox::new(self.listeners.clone())),
+        }
     }
 
     /// The process at this place, as the parts name it.
     pub fn owner(&self, place: u32) -> Owner {
-        Owner::new(self.generation, place)
+        Owner::new(self.fixed.generation, place)
     }
 
     /// What the process at this place had read, if it was a receiver.
@@ -141,7 +158,7 @@ pub fn places(settings: &Settings, delayed_max: u32) -> Vec<Role> {
 }
 
 /// What the queues must have room for.
-pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
+fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     let is_producer = |role: &&Role| matches!(role, Role::Receiver { .. } | Role::Timer { .. });
     let group = |setting: &crate::config::settings::GroupSetting| GroupPlan {
         attempts_max: setting.attempts,
@@ -162,6 +179,11 @@ pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     }
 }
 
+/// Whether a process of this role handles messages, and so sends some.
+fn sends(role: &Role) -> bool {
+    matches!(role, Role::Receiver { .. } | Role::Worker { .. })
+}
+
 /// What all shared memory of a generation is to have room for.
 pub fn part_plan(loaded: &Loaded, places: &[Role], generation: u64) -> PartPlan {
     let (settings, registry) = (loaded.settings(), &loaded.registry);
@@ -170,6 +192,7 @@ pub fn part_plan(loaded: &Loaded, places: &[Role], generation: u64) -> PartPlan 
         queues: queue_plan(settings, places),
         processes: places.len() as u32,
         counters: registry.counters().len() as u32,
+        outboxes: places.iter().map(sends).collect(),
         delay_slots: registry.delayed_max(),
         inboxes: receiver::inbox_room(settings, receivers),
         value_names: registry.shared_names().to_vec(),

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use super::channel::ChannelMessage;
 use super::heritage::Heritage;
 use crate::process::master::generation::{Generation, Phase};
-use crate::process::master::supervisor::Milliseconds;
+use crate::process::master::supervisor::{Event, Milliseconds};
 use crate::process::roles::child;
 use crate::process::roles::quarantine_writer;
 use crate::process::roles::role::Role;
@@ -209,10 +209,10 @@ impl Master {
 
     pub(super) fn note_master(&self) {
         let row = ProcessRow {
-            pid: self.current.heritage.master.number(),
+            pid: self.current.heritage.fixed.master.number(),
             role: Role::Master.rules().code,
             incarnation: 1,
-            started_at_ns: self.current.heritage.started_at_ns,
+            started_at_ns: self.current.heritage.fixed.started_at_ns,
             ..ProcessRow::default()
         };
         self.current.heritage.parts.processes.write(0, &row);
@@ -296,6 +296,10 @@ impl Master {
     }
 
     fn fork_child(&mut self, which: usize, index: usize, now: Milliseconds) {
+        if !self.generation(which).may_start(index) {
+            self.generation(which).tell_supervisor(index, Event::FailedToStart, now);
+            return;
+        }
         match process::fork(&self.proof) {
             Ok(Fork::Child) => {
                 self.keep_only(which);
@@ -354,7 +358,8 @@ impl Master {
         self.current.phase = Phase::Serving;
         self.current.heritage.parts.status.set_serving();
         self.birth.succeeded();
-        self.service_manager.ready(self.current.heritage.master.number() as u32, &self.current.status_text());
+        self.service_manager
+            .ready(self.current.heritage.fixed.master.number() as u32, &self.current.status_text());
         let took_ms = self.started.elapsed().as_millis();
         self.say(
             Level::Notice,

@@ -1,7 +1,7 @@
 //! The message in hand: what functions and variables work on.
 //!
 //! A context lives for one message in one process. What outlives it (script variables, buffers, the ways out) is
-//! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::relay`].
+//! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::reply`] and [`super::forward`].
 
 use super::script_view::ScriptView;
 use crate::script::program::{CompiledTemplate, Program};
@@ -23,7 +23,7 @@ use crate::sip::{Edits, Grammar, Message, write};
 
 use super::branches::Branches;
 use super::on_send::{Leaving, OnSend};
-use super::outbound::Outbound;
+use super::outbox::Egress;
 use super::stores::{AvpStore, VariableStore};
 use super::xavps::{Naming, XavpStore};
 use crate::config::settings::{FullPolicy, GroupSetting, Order, Settings};
@@ -124,7 +124,7 @@ pub struct ProcessState {
 /// The ways out of a process.
 pub struct Ports {
     /// Sends messages.
-    pub outbound: Box<dyn Outbound>,
+    pub egress: Egress,
     /// Hands messages to groups; only receivers have it.
     pub delegate: Option<Box<dyn Delegate>>,
     /// Counts.
@@ -280,6 +280,8 @@ pub struct Context<'m> {
     /// What outlives the message.
     pub process: &'m mut ProcessState,
     pub(crate) forward_count: u32,
+    /// Something was put into the outbox for this message, and may lie there.
+    pub(super) has_put: bool,
     pub(crate) leaving: Option<Leaving>,
     script: &'m dyn ScriptView,
     settings: &'m Settings,
@@ -325,6 +327,7 @@ impl<'m> Context<'m> {
             is_settled: false,
             process,
             forward_count: 0,
+            has_put: false,
             leaving: None,
             script,
             settings,
@@ -506,6 +509,7 @@ impl<'m> Context<'m> {
     }
 
     fn hand_over(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
+        self.flush_own();
         let placement = self.placement(group);
         let process = &mut *self.process;
         match &mut process.ports.delegate {
@@ -549,7 +553,13 @@ impl<'m> Context<'m> {
 
     /// Takes a lock that other processes respect, waiting at most so long. It is given back with the message.
     pub fn lock(&mut self, index: u32, limit: Duration) -> Locking {
-        let taken = self.process.ports.shared.locks.lock(self.process.identity.index, index, limit);
+        self.flush_own();
+        let own = self.process.identity.index;
+        let mut taken = self.process.ports.shared.locks.lock(own, index, Duration::ZERO);
+        if taken == Locking::Held && !limit.is_zero() {
+            self.flush();
+            taken = self.process.ports.shared.locks.lock(own, index, limit);
+        }
         self.process.held_locks += u32::from(taken == Locking::Taken);
         taken
     }
@@ -669,10 +679,10 @@ impl std::error::Error for ChangesRefused {}
 #[cfg(test)]
 pub(crate) mod tests {
     use std::cell::RefCell;
-    use std::io;
 
     use super::*;
     use crate::config::settings::listen::SystemResolver;
+    use crate::routing::outgoing::{NotSent, Outgoing};
     use crate::telemetry::counters::CountNothing;
     use crate::telemetry::log::Sink;
     use crate::telemetry::process_identity::ProcessKind;
@@ -680,8 +690,8 @@ pub(crate) mod tests {
 
     struct Nowhere;
 
-    impl Outbound for Nowhere {
-        fn send(&mut self, _: u16, _: SocketAddr, _: &[u8]) -> io::Result<()> {
+    impl crate::routing::outbox::Outbox for Nowhere {
+        fn send(&mut self, _: &Outgoing<'_>) -> Result<(), NotSent> {
             Ok(())
         }
     }
@@ -693,7 +703,7 @@ pub(crate) mod tests {
         let resolver = Box::new(SystemResolver);
         let registry = crate::bindings::registry::Registry::new(&[], Default::default(), resolver);
         let ports = Ports {
-            outbound: Box::new(Nowhere),
+            egress: Egress::new(Box::new(Nowhere)),
             delegate: None,
             counters: Box::new(CountNothing),
             log: Rc::new(Log::new(Sink::Memory(kept), Level::Debug)),

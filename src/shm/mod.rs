@@ -11,6 +11,8 @@
 //!  slot       the message a worker holds
 //!  event_count  sleeping and waking
 //!
+//!  Outboxes ── SharedOutbox                 what a process sends, until the kernel has taken it
+//!
 //!  DelayQueue ── DelaySender · Scheduler   delayed messages, on their way into the rings
 //!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
@@ -59,6 +61,7 @@ pub(crate) use memory::segment::{Plan, Segment};
 pub use queue::consumer::{Consumer, Delivery};
 #[cfg(not(loom))]
 pub use queue::inboxes::{InboxRoom, Inboxes};
+pub use queue::outbox::{Adopted, BATCH_COUNT, Outboxes, Packet, Pending, PutError, SharedOutbox};
 pub use queue::producer::{Placement, Producer};
 pub use queue::queue_figures::{GroupStatistics, WorkerState, WorkerStatistics};
 pub use queue::queues::{GroupPlan, Lanes, Overflow, QueuePlan, Queues, ShmError};

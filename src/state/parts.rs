@@ -25,7 +25,7 @@ use super::status::{ServerStatus, StatusRoom};
 use super::values::{SettingTable, carried, count_of_settings, room_of_values};
 use crate::shm::{
     CounterPlace, CounterRoom, Counters, DelayQueue, DelayRoom, InboxRoom, Inboxes, Lasting, Lifetime,
-    LockTable, Part, Plan, ProcessTable, QueuePlan, Queues, Segment, Tended, ValueTable,
+    LockTable, Outboxes, Part, Plan, ProcessTable, QueuePlan, Queues, Segment, Tended, ValueTable,
 };
 
 /// What the parts of a generation are to have room for.
@@ -41,6 +41,8 @@ pub struct PartPlan {
     pub delay_slots: u32,
     /// What receivers read into.
     pub inboxes: InboxRoom,
+    /// For each process, whether it sends messages.
+    pub outboxes: Vec<bool>,
     /// Names of the values that scripts share.
     pub value_names: Vec<String>,
     /// Locks of scripts.
@@ -175,6 +177,8 @@ parts! {
         delayed: Option<DelayQueue> = |plan| (plan.delay_slots > 0).then(|| DelayRoom::of(plan.delay_slots));
         /// What each receiver reads into, by the number of its producer.
         inboxes: Inboxes = |plan| plan.inboxes;
+        /// What receivers and workers send, until the kernel has taken it.
+        outboxes: Outboxes = |plan| plan.outboxes;
         /// Locks of scripts.
         locks: LockTable = |plan| plan.locks;
         /// Settings that change while the server runs.
@@ -294,6 +298,7 @@ mod tests {
             counters: 40,
             delay_slots: 4,
             inboxes: InboxRoom { receivers: 1, datagrams: 4, size: 1000 },
+            outboxes: vec![false, true],
             value_names: vec!["a".to_owned(), "\0my.limit".to_owned()],
             locks: 3,
             tells_overload: true,

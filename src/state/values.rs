@@ -14,7 +14,6 @@ use std::rc::Rc;
 
 use md5::{Digest, Md5};
 
-use super::live_settings::is_setting;
 use crate::shm::{
     Owner, Part, Plan, Segment, SharedInput, SharedReading, TableError, Tended, ValueRoom, ValueTable,
 };
@@ -107,6 +106,24 @@ impl SharedValues {
 /// What a name is called in memory that another program may read: the same in every program.
 fn key(name: &str) -> u128 {
     u128::from_be_bytes(Md5::digest(name).into())
+}
+
+/// No name of a script's own shared value begins like this.
+const HIDDEN: char = '\0';
+
+/// What the slot of a setting, or of anything else that is not the script's own, is called.
+pub(crate) fn hidden_name(name: &str) -> String {
+    format!("{HIDDEN}{name}")
+}
+
+/// Whether a shared value has no name in the script.
+pub fn is_hidden(shared_name: &str) -> bool {
+    shared_name.starts_with(HIDDEN)
+}
+
+/// Whether a shared value is a setting, which begins anew with each script.
+pub(crate) fn is_setting(shared_name: &str) -> bool {
+    shared_name.strip_prefix(HIDDEN).is_some_and(|name| name.contains('.'))
 }
 
 /// How many settings a script has, and how many other shared values.
@@ -271,5 +288,11 @@ mod tests {
             assert_eq!(part.free_cell_count(), free, "a value is none that is left behind");
         }
         assert_eq!((number(&values, 0), number(&values, 1)), (1, 1));
+    }
+
+    #[test]
+    fn settings_are_told_from_what_scripts_share() {
+        assert!(is_setting(&hidden_name("my.limit")));
+        assert!(!is_setting("my.limit") && !is_setting(&hidden_name("gflags")));
     }
 }

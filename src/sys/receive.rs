@@ -20,7 +20,6 @@
 //! - The pointers in the headers are for the kernel alone: each reader writes its own before its first call, and so
 //!   does the process that looks at what a dead one left.
 
-use std::ffi::CStr;
 use std::io;
 use std::mem::{align_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -99,12 +98,13 @@ impl ReceiveMemory {
     }
 
     /// Room for `count` datagrams of at most `size` bytes in memory of their own.
-    pub fn create(name: &CStr, count: usize, size: usize) -> io::Result<ReceiveMemory> {
+    #[cfg(test)]
+    pub(crate) fn create(name: &std::ffi::CStr, count: usize, size: usize) -> io::Result<ReceiveMemory> {
         let mapping = SharedMapping::create(name, Self::size_of(count, size)?)?;
         Ok(Self::inside(Arc::new(mapping), 0, count, size))
     }
 
-    /// The same in a part of a mapping that has no other use, from `offset` on.
+    /// Room for `count` datagrams of at most `size` bytes in a part of a mapping that has no other use, from `offset` on.
     ///
     /// # Panics
     /// When it does not lie in the mapping, or `offset` is no multiple of two cache lines.
@@ -355,6 +355,11 @@ impl<'m> ReceiveBatch<'m> {
     /// The next message to handle; none when the batch is done with.
     pub fn current(&self) -> Option<Received<'_>> {
         (self.handled < self.received).then(|| self.memory.received(self.handled))
+    }
+
+    /// Whether another message waits behind the current one.
+    pub fn is_followed(&self) -> bool {
+        self.handled + 1 < self.received
     }
 
     /// The current message is in hand from now on: if this process dies, it may be the reason.

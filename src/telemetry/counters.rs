@@ -144,6 +144,7 @@ core_counters! {
     23 SET_ASIDE "core.set_aside" "messages quarantined because receivers died while handling them; those of workers count for \
          their group";
     24 WORK_UNREADABLE "core.work_unreadable" "records of queues passed over because they are damaged or of an unknown kind";
+    25 SENDS_TAKEN_OVER "core.sends_taken_over" "messages sent for a process that died before it could";
 }
 
 #[cfg(test)]

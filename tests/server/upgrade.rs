@@ -136,6 +136,12 @@ fn two_programs_write_the_same_shared_values_side_by_side() {
     server.signal(Signal::SIGUSR2);
     server.wait_for_log("serves: finishing accepted messages");
     let successor = named_master(&server);
+    // Until then what is new may be accepted by the one that leaves.
+    wait_until("the receivers of the former program are gone", SOON, || {
+        !processes::children(server.master())
+            .into_iter()
+            .any(|pid| processes::title(pid).contains("receiver"))
+    });
     let mut sums: Vec<i64> = (0..10).map(|index| sum(&server, &format!("{index}.new"))).collect();
     assert_eq!(sums, (1..=10).collect::<Vec<_>>());
     workers.into_iter().for_each(processes::thaw);

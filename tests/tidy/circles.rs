@@ -35,10 +35,6 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
         "what modules bring, and where it is registered",
     ),
     (
-        &["src/bindings/registry/catalog.rs", "src/bindings/registry/refusals.rs"],
-        "what is refused is reported with what there is",
-    ),
-    (
         &[
             "src/bindings/variables.rs",
             "src/bindings/variables/addresses.rs",

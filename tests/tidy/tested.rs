@@ -12,7 +12,7 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
-    ("src/routing/outbound.rs", "src/engine/perform/tests.rs"),
+    ("src/routing/forward.rs", "src/engine/perform/tests.rs"),
     ("src/routing/services.rs", "src/bindings/registry.rs"),
     ("src/routing/script_view.rs", "src/bindings/registry.rs"),
     ("src/routing/shared_values.rs", "src/bindings/variables/shared.rs"),
@@ -27,6 +27,7 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/shm/memory/sync.rs", "src/shm/proof/model.rs"),
     ("src/shm/proof/model.rs", "scripts/loom"),
     ("src/shm/proof/model/delay.rs", "scripts/loom"),
+    ("src/shm/proof/model/outbox.rs", "scripts/loom"),
     ("src/shm/proof/mutant.rs", "scripts/loom"),
 ];
 

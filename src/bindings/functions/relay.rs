@@ -12,7 +12,7 @@ use super::super::variables::network::listener_at;
 use super::super::variables::request::parse_port;
 use super::Function;
 use crate::routing::context::{Context, Target};
-use crate::routing::relay::RelayFailure;
+use crate::routing::sending::RelayFailure;
 use crate::telemetry::log::Level;
 
 /// The table.

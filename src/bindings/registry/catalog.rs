@@ -15,7 +15,6 @@ use super::super::module::Loaded;
 use super::super::preparation::{Preparation, complaint};
 use super::super::variables::{KeyRule, structured};
 use super::finish::GROUP_PARAMETER;
-use super::refusals::unknown_event;
 use super::{FunctionCode, FunctionTarget, ModuleSlot, Registry, StoredKey, VariableCode, VariableTarget};
 use crate::bindings::keywords;
 use crate::bindings::unsupported;
@@ -27,9 +26,6 @@ use regex::Regex;
 
 /// Longest name of a variable or key that is kept.
 const KEY_SIZE_MAX: usize = 1024;
-
-/// Events that run a route here.
-pub(super) const EVENTS: &[&str] = &["core:pre-routing"];
 
 /// `$sel(a.b)` is the select `@a.b`.
 const SELECT_VARIABLE: &str = "sel";
@@ -234,8 +230,8 @@ impl Catalog for Registry {
             self.declared_routes.push(name.to_string());
         }
         match kind {
-            RouteKind::Event if EVENTS.contains(&name) => Ok(None),
-            RouteKind::Event => unknown_event(name),
+            RouteKind::Event if self.events.iter().any(|event| event.name == name) => Ok(None),
+            RouteKind::Event => self.unknown_event(name),
             _ => Ok(None),
         }
     }
@@ -286,6 +282,7 @@ impl Registry {
             self.variables.push(VariableTarget { row, code });
         }
         self.transformations.extend(instance.transformations());
+        self.events.extend_from_slice(instance.events());
         instance.number_counters(ModuleCounters::behind(self.counters.len()));
         self.counters.extend_from_slice(instance.counters());
         self.modules.push(ModuleSlot { name: instance.name(), instance: Some(instance) });

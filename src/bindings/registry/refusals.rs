@@ -7,7 +7,7 @@ use super::super::module::ModuleEntry;
 use super::super::preparation::complaint;
 use super::super::variables::VariableRow;
 use super::Registry;
-use super::catalog::{EVENTS, module_name};
+use super::catalog::module_name;
 use crate::bindings::keywords;
 use crate::bindings::unsupported;
 use crate::script::suggest::{listed, nearest, suggestion};
@@ -163,15 +163,22 @@ fn not_loaded(what: &str, entry: &ModuleEntry) -> Complaint {
     )
 }
 
-/// An event that runs nothing: known elsewhere, near to one that is known, or of somebody's own making.
-pub(super) fn unknown_event(name: &str) -> Result<Option<Remark>, Complaint> {
-    let remark = || Ok(Some(Remark(format!("event_route[{name}] is not run here"))));
-    if unsupported::is_event(name) {
-        return remark();
-    }
-    match suggestion(name, EVENTS.iter().copied()) {
-        None => remark(),
-        help => Err(Complaint { message: format!("no event is called \"{name}\""), help }),
+impl Registry {
+    /// An event that runs nothing: of a module that is not loaded, known elsewhere, near to one that is known, or of
+    /// somebody's own making.
+    pub(super) fn unknown_event(&self, name: &str) -> Result<Option<Remark>, Complaint> {
+        let remark = |why: &str| Ok(Some(Remark(format!("event_route[{name}] is not run here{why}"))));
+        let has_it = |entry: &&ModuleEntry| entry.events.iter().any(|event| event.name == name);
+        if let Some(entry) = self.others().find(has_it) {
+            return remark(&format!(": module \"{}\" is not loaded", entry.name));
+        }
+        if unsupported::is_event(name) {
+            return remark("");
+        }
+        match suggestion(name, self.events.iter().map(|event| event.name)) {
+            None => remark(""),
+            help => Err(Complaint { message: format!("no event is called \"{name}\""), help }),
+        }
     }
 }
 
@@ -213,9 +220,17 @@ mod tests {
 
     #[test]
     fn events_that_run_nothing_are_told() {
-        assert!(unknown_event("core:pre-rounting").unwrap_err().help.unwrap().contains("core:pre-routing"));
+        let registry = registry();
+        assert!(
+            registry
+                .unknown_event("core:pre-rounting")
+                .unwrap_err()
+                .help
+                .unwrap()
+                .contains("core:pre-routing")
+        );
         for name in ["xhttp:request", "mine:own"] {
-            assert!(unknown_event(name).unwrap().unwrap().0.contains(name));
+            assert!(registry.unknown_event(name).unwrap().unwrap().0.contains(name));
         }
     }
 }

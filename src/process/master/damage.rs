@@ -80,7 +80,7 @@ impl Generation {
             return;
         }
         let Some(words) = self.repair.damage() else { return };
-        self.damage.note(self.heritage.generation);
+        self.damage.note(self.heritage.fixed.generation);
         self.heritage.parts.counters.block(0).add(MEMORY_DAMAGED.0, 1);
         self.say(
             Level::Alert,

@@ -12,7 +12,7 @@ impl Master {
     pub(in crate::process) fn begin_to_drain(&mut self) {
         let now = self.now();
         for generation in self.draining.iter_mut().filter(|generation| !generation.is_stopping()) {
-            let number = generation.heritage.generation;
+            let number = generation.heritage.fixed.generation;
             generation.say(
                 Level::Notice,
                 format_args!("generation {number} is draining: it finishes accepted messages and exits"),
@@ -45,7 +45,7 @@ impl Master {
         self.reload.status = self.reload.status.max(status);
         self.reload.totals.add(&drained.heritage);
         self.reload.totals.forget_waiting();
-        let number = drained.heritage.generation;
+        let number = drained.heritage.fixed.generation;
         drop(drained);
         self.say(Level::Notice, format_args!("generation {number} has ended"));
         self.write_totals();

@@ -94,6 +94,21 @@ impl Generation {
         self.children.iter().any(|child| child.has_left_something)
     }
 
+    /// Gives what a dead child left to others. A replacement that runs takes it itself; without one, other processes take
+    /// it: first they send what lies in its outbox, then a worker of its group processes the message that it held. Whether
+    /// nothing is left.
+    pub(super) fn hand_over(&mut self, index: usize) -> bool {
+        let child = &self.children[index];
+        if child.process.is_some() {
+            return true;
+        }
+        if self.heritage.parts.outboxes.abandon(child.place) {
+            self.repair.wake_all();
+            return false;
+        }
+        self.repair.hand_over(&child.role)
+    }
+
     /// How many processes there are, this one included.
     pub(in crate::process) fn process_count(&self) -> usize {
         1 + self.children.iter().filter(|child| child.process.is_some()).count()
@@ -101,7 +116,7 @@ impl Generation {
 
     /// The state of the server in one line.
     pub(in crate::process) fn status_text(&self) -> String {
-        let (count, generation) = (self.process_count(), self.heritage.generation);
+        let (count, generation) = (self.process_count(), self.heritage.fixed.generation);
         format!("serving: {count} processes, generation {generation}")
     }
 }

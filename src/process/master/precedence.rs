@@ -66,7 +66,8 @@ impl Master {
         });
         let all: Vec<Sight<'_>> = draining.chain([current]).collect();
         for one in &all {
-            let earlier = all.iter().filter(|other| other.heritage.generation < one.heritage.generation);
+            let earlier =
+                all.iter().filter(|other| other.heritage.fixed.generation < one.heritage.fixed.generation);
             release(one.heritage, earlier);
         }
     }

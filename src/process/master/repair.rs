@@ -41,6 +41,8 @@ pub struct Dead<'a> {
     pub process: ProcessId,
     /// How it ended.
     pub status: ExitStatus,
+    /// Something that it was to send lies in its outbox.
+    pub has_unsent: bool,
     /// What it had read, if it was a receiver.
     pub remains: Option<Leftover<'a>>,
 }
@@ -133,7 +135,10 @@ impl RepairShop {
                 let before = self.worker(*group, *index);
                 let blame = self.blame(dead, before.started_at_ns, before.attempts);
                 let is_started = before.started_at_ns != 0;
-                let repaired = self.repair.worker_died(u32::from(*group), *index, blame);
+                let repaired = match dead.has_unsent {
+                    true => self.repair.worker_died_with_unsent(u32::from(*group), *index, blame),
+                    false => self.repair.worker_died(u32::from(*group), *index, blame),
+                };
                 self.finding(dead, repaired, is_started)
             }
         }
@@ -216,7 +221,8 @@ impl RepairShop {
         self.repair.wake_all();
     }
 
-    /// Gives what a dead worker held to its colleagues, as its successor will not come soon. Whether nothing is left.
+    /// Gives what a dead worker held to its colleagues, as its successor will not come soon. Whether nothing is left. What
+    /// it was to send has left.
     pub fn hand_over(&mut self, role: &Role) -> bool {
         match role {
             Role::Worker { group, index, .. } => {
@@ -362,7 +368,14 @@ mod tests {
     }
 
     fn reap(shop: &mut RepairShop, role: &Role, status: ExitStatus) -> Finding {
-        shop.after_death(&Dead { place: PLACE, role, process: ProcessId::own(), status, remains: None })
+        shop.after_death(&Dead {
+            place: PLACE,
+            role,
+            process: ProcessId::own(),
+            status,
+            has_unsent: false,
+            remains: None,
+        })
     }
 
     fn worker(index: u32) -> Role {

@@ -146,12 +146,15 @@ impl Generation {
         !parts.each().all(Tended::is_drained)
     }
 
-    /// Receivers that died while they left may have read messages that no process handled: they are started once more.
+    /// Receivers that died while they left may have read messages that no process handled, or not sent all: they are started once more.
     fn recall_receivers(&mut self, now: Milliseconds) {
         for index in 0..self.children.len() {
             let child = &self.children[index];
             let Role::Receiver { producer, .. } = child.role else { continue };
-            if child.state == State::Gone && self.heritage.parts.inboxes[producer as usize].has_left() {
+            let parts = &self.heritage.parts;
+            if child.state == State::Gone
+                && (parts.inboxes[producer as usize].has_left() || parts.outboxes.waiting(child.place) > 0)
+            {
                 self.tell_supervisor(index, Event::Recalled, now);
             }
         }
@@ -163,8 +166,11 @@ impl Generation {
             let Role::Worker { group, .. } = self.children[index].role else { continue };
             let is_of_group =
                 |child: &Child| matches!(child.role, Role::Worker { group: other, .. } if other == group);
-            let is_abandoned = self.children.iter().filter(|c| is_of_group(c)).all(|c| !c.state.is_alive());
-            if is_abandoned && !self.repair.is_drained(group) {
+            let mut of_group = self.children.iter().filter(|child| is_of_group(child));
+            let is_abandoned = of_group.clone().all(|child| !child.state.is_alive());
+            let has_unsent = |child: &Child| self.heritage.parts.outboxes.waiting(child.place) > 0;
+            let is_done = self.repair.is_drained(group) && !of_group.any(has_unsent);
+            if is_abandoned && !is_done {
                 self.recall_group(group, now);
             }
         }

@@ -75,6 +75,11 @@ impl Generation {
         matches!(child.state, State::Wanted { .. }) && (!is_first_receiver || is_its_time())
     }
 
+    /// Whether it can be forked at once: for a moment others may still send what its predecessor left.
+    pub(in crate::process) fn may_start(&self, index: usize) -> bool {
+        self.heritage.parts.outboxes.may_start(self.children[index].place)
+    }
+
     /// The master has forked this child.
     pub(in crate::process) fn was_forked(&mut self, index: usize, process: ProcessId, now: Milliseconds) {
         self.children[index].was_forked(process, &self.heritage.parts.processes);
@@ -118,10 +123,11 @@ impl Generation {
             // Another program sent its signal to leave, too, and the child was faster than the master's signal.
             child.state = State::Stopping;
         }
-        let process = child.process.take().unwrap_or(self.heritage.master);
+        let process = child.process.take().unwrap_or(self.heritage.fixed.master);
         let heritage = &self.heritage;
         let remains = heritage.remains(&child.role, child.place);
-        let dead = Dead { place: child.place, role: &child.role, process, status, remains };
+        let has_unsent = heritage.parts.outboxes.waiting(child.place) > 0;
+        let dead = Dead { place: child.place, role: &child.role, process, status, has_unsent, remains };
         let finding = self.repair.after_death(&dead);
         let obituary = Obituary {
             role: &child.role,
@@ -239,10 +245,10 @@ impl Generation {
         self.kill_overdue();
         for index in 0..self.children.len() {
             self.tell_supervisor(index, Event::TimePassed, now);
-            let child = &mut self.children[index];
-            // A successor processes what its predecessor held; without one another worker takes it.
+            let child = &self.children[index];
+            // One that is wanted takes what its predecessor left itself.
             if child.has_left_something && !matches!(child.state, State::Wanted { .. }) {
-                child.has_left_something = child.process.is_none() && !self.repair.hand_over(&child.role);
+                self.children[index].has_left_something = !self.hand_over(index);
             }
         }
         match self.phase {

@@ -101,7 +101,7 @@ pub fn is_asked_to_leave(rules: &Rules) -> bool {
 /// the master died before the kernel knew of the request, or forgot it: an orphan sends itself what the kernel would have sent.
 /// Each role asks now and then in its loop; it costs one system call.
 pub fn follow_master(heritage: &Heritage, rules: &Rules) {
-    if ProcessId::parent() != heritage.master && signal::times_caught(rules.orphaned) == 0 {
+    if ProcessId::parent() != heritage.fixed.master && signal::times_caught(rules.orphaned) == 0 {
         // To oneself it cannot fail.
         let _ = signal::send(ProcessId::own(), rules.orphaned);
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::child::{follow_master, is_asked_to_leave};
 use super::role::Role;
+use crate::bindings::command::{CommandError, CommandRow, CommandScope};
 use crate::bindings::module::ValueRef;
 use crate::control::commands::{GroupState, ListedProcess, Server};
 use crate::control::server::{CommandServer, ConnectionLimits};
@@ -164,7 +165,7 @@ impl Server for Figures<'_> {
     }
 
     fn started_at_s(&self) -> u64 {
-        self.heritage.started_at_ns / NS_PER_SECOND
+        self.heritage.fixed.started_at_ns / NS_PER_SECOND
     }
 
     fn now_s(&self) -> u64 {
@@ -205,7 +206,7 @@ impl Server for Figures<'_> {
     }
 
     fn generation(&self) -> (u64, u64) {
-        (self.heritage.generation, self.heritage.parts.status.draining_count())
+        (self.heritage.fixed.generation, self.heritage.parts.status.draining_count())
     }
 
     fn reload(&self) -> Result<String, String> {
@@ -291,8 +292,19 @@ impl Server for Figures<'_> {
         self.heritage.log.set_level(Level::from_number(level));
     }
 
+    fn module_commands(&self) -> Vec<&'static CommandRow> {
+        self.heritage.loaded.registry.commands().collect()
+    }
+
+    fn run_of_module(&self, name: &str, given: &[Value]) -> Option<Result<Value, CommandError>> {
+        let (registry, shared) = (&self.heritage.loaded.registry, &self.heritage.shared);
+        let shared_names = registry.shared_names();
+        let scope = CommandScope { shared_names, shared, process_index: self.place };
+        registry.run_command(name, &scope, given)
+    }
+
     fn stop(&self) -> Result<(), String> {
-        signal::send(self.heritage.master, Signal::SIGTERM)
+        signal::send(self.heritage.fixed.master, Signal::SIGTERM)
             .map_err(|error| format!("could not reach the master: {error}"))
     }
 }

@@ -68,6 +68,7 @@ mod tests {
     use super::*;
     use crate::process::start::boot::tests::Scene;
     use crate::routing::envelope::Envelope;
+    use crate::shm::Tended;
     use crate::transport::endpoint::Transport;
     use std::time::Duration;
 
@@ -104,7 +105,7 @@ mod tests {
         }
         let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
         assert_eq!(other, Delegation::NotHere);
-        assert_eq!(scene.heritage.parts.delayed.as_ref().unwrap().taken_count(), 2);
+        assert_eq!(scene.heritage.parts.delayed.as_ref().unwrap().unfinished().0, 2);
     }
 
     #[test]

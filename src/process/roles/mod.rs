@@ -3,7 +3,7 @@
 pub mod child;
 pub mod control;
 pub mod delaying;
-pub mod outbound;
+pub mod outbox;
 pub mod quarantine;
 pub mod quarantine_writer;
 pub mod receiver;

@@ -12,7 +12,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::child;
-use super::outbound::ListenerOutbound;
+use super::outbox::DirectOutbox;
 use super::quarantine::{Quarantine, SetAside};
 use super::role::Role;
 use crate::engine::perform::{Engine, EngineParts};
@@ -120,7 +120,7 @@ pub fn run(heritage: &Heritage, title: &mut Title, set_aside: &SetAside) -> ! {
 /// Dies with the master and gives up what a worker gives up: it handles the very message that ended others.
 fn settle(heritage: &Heritage, group: &str) -> io::Result<()> {
     session::set_parent_death_signal(Signal::SIGKILL)?;
-    if ProcessId::parent() != heritage.master {
+    if ProcessId::parent() != heritage.fixed.master {
         return Err(io::Error::other("the master is gone"));
     }
     signal::unblock_all()?;
@@ -154,13 +154,13 @@ fn answer(heritage: &Heritage, set_aside: &SetAside, pid: u32) {
     let Some(envelope) = set_aside.envelope else { return };
     let mut engine = Engine::new(EngineParts {
         loaded: heritage.loaded.clone(),
-        outbound: Box::new(ListenerOutbound::new(heritage.listeners.clone())),
+        outbox: Box::new(DirectOutbox::new(heritage.listeners.clone())),
         delegate: None,
         counters: Box::new(CountNothing),
         log: heritage.log.clone(),
         shared: heritage.shared.clone(),
         process: ProcessIdentity { index: 0, pid, kind: ProcessKind::Worker { group: 0 } },
-        secret: heritage.secret,
+        secret: heritage.fixed.secret,
     });
     engine.answer_with(500, &Incoming { bytes: &set_aside.message, envelope });
 }

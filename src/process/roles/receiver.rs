@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Messages are read into memory that outlives this process (see `sys::receive`): what a killed receiver had read and
-//! not handled, its successor handles first.
+//! not handled, its successor handles first. What is sent for a message lies in the receiver's outbox before the message is
+//! done with, and leaves before the receiver waits for the next batch.
 
 use std::cell::Cell;
 use std::io;
@@ -23,7 +24,7 @@ use crate::process::heritage::Heritage;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::{Envelope, Incoming};
 use crate::routing::work::Work;
-use crate::shm::{CounterBlock, InboxRoom, Placement, Producer, PushError, Record};
+use crate::shm::{self, CounterBlock, InboxRoom, Placement, Producer, PushError, Record};
 use crate::state::poison::Known;
 use crate::sys::clock::{monotonic_ns, realtime_ns};
 use crate::sys::receive::{Inheritance, ReceiveBatch, Received};
@@ -33,8 +34,8 @@ use crate::telemetry::throttle::Throttle;
 use crate::transport::endpoint::Transport;
 use crate::transport::udp::UdpListener;
 
-/// Datagrams read by one call.
-const BATCH_COUNT: usize = 16;
+/// Datagrams read by one call: as many as leave by one.
+const BATCH_COUNT: usize = shm::BATCH_COUNT;
 
 /// A busy receiver looks after its master once in so many batches; an idle one when its wait is over.
 const BATCHES_PER_LOOK: u32 = 16;
@@ -81,6 +82,8 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
             }
             Err(error) if is_temporary(&error) => {
                 reader.beat();
+                // What a dead process left is to be sent, even if nothing comes.
+                reader.engine.flush();
                 follow_master(heritage, &rules);
             }
             Err(error) => return Err(error),
@@ -124,6 +127,7 @@ impl Reader<'_> {
         while let Some(received) = batch.current() {
             batch.begin();
             self.beat();
+            self.engine.set_followed(batch.is_followed());
             match envelope(&received, self.socket, self.listener, received_at_ns) {
                 Ok(envelope) => {
                     self.receive(&Incoming { bytes: received.bytes, envelope });

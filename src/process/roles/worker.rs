@@ -1,8 +1,9 @@
 //! A worker: takes one message at a time from the rings of its group and lets the engine process it.
 //!
-//! The message stays in the worker's slot until [`Delivery::finish`], which comes after everything the script did.
-//! A worker that dies before that leaves it to its successor, so what was accepted is processed; the price is that an effect
-//! may happen twice when a worker is killed between effect and `finish`.
+//! The message stays in the worker's slot until [`Delivery::finish`], which comes after everything the script did: what it
+//! sent lies in the worker's outbox then, or has left. A worker that dies before that leaves the message to its successor,
+//! so what was accepted is processed; the price is that an effect may happen twice when a worker is killed between effect
+//! and `finish`. The outbox is empty before the worker sleeps, and before it gives back a shard of a group with order.
 
 use std::io;
 use std::time::Duration;
@@ -74,14 +75,17 @@ fn process_waiting(
     group: u16,
     max_age_ns: u64,
 ) {
-    while let Some(delivery) = consumer.next() {
+    while let Some(mut delivery) = consumer.next_after(&mut || engine.flush()) {
         // What workers died over is no longer a matter of waiting in the queue.
         if delivery.earlier_attempts() == 0 && delivery.queued_ns() > max_age_ns {
             delivery.expire();
             continue;
         }
+        engine.set_followed(delivery.is_followed());
         process_delivery(heritage, engine, group, delivery);
+        engine.flush_old();
     }
+    engine.flush();
 }
 
 fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delivery: Delivery<'_>) {

@@ -31,7 +31,7 @@ use crate::flows::{self, ReportForm};
 use crate::modules;
 use crate::process::channel::Channel;
 use crate::process::heritage;
-use crate::process::heritage::Heritage;
+use crate::process::heritage::{Fixed, Heritage};
 use crate::process::master;
 use crate::process::master::{Beginning, Master};
 use crate::process::roles::control::internals;
@@ -357,7 +357,7 @@ pub(in crate::process) fn renew(
 ) -> Result<Heritage, StartError> {
     let settings = loaded.settings();
     let log = Rc::new(log(settings)?);
-    log.set_process(0, present.master.number() as u32);
+    log.set_process(0, present.fixed.master.number() as u32);
     for remark in &loaded.remarks {
         log.say_lines(Level::Warning, remark);
     }
@@ -374,14 +374,9 @@ pub(in crate::process) fn renew(
     let places = heritage::places(settings, loaded.registry.delayed_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
     let commands = present.commands.try_clone().map_err(step("share the control socket"))?;
-    let generation = present.generation + 1;
-    let fixed = Fixed {
-        commands,
-        run_directory: present.run_directory.clone(),
-        secret: present.secret,
-        started_at_ns: present.started_at_ns,
-        generation,
-    };
+    let fixed = Fixed { generation: present.fixed.generation + 1, ..present.fixed.clone() };
+    let generation = fixed.generation;
+    let kept = Kept { commands, run_directory: present.run_directory.clone(), fixed };
     let name = instance::name(&present.run_directory);
     // The present generation publishes under the name until this one serves.
     let publish = || {
@@ -391,7 +386,7 @@ pub(in crate::process) fn renew(
     let lasting = |plan: &PartPlan, log: &Log| {
         plan.carry(&present.parts.lasting, &mut |text| log.say(Level::Notice, format_args!("{text}")))
     };
-    share(loaded, log, listeners, places, fixed, lasting, publish)
+    share(loaded, log, listeners, places, kept, lasting, publish)
 }
 
 /// Names of settings that differ and are decided once for the life of a server.
@@ -516,7 +511,8 @@ fn make_heritage(
         // The socket for commands is ours: no other server works in this directory.
         Quarantine::in_run_directory(&run_directory).sweep();
     }
-    let fixed = Fixed { commands, run_directory, secret, started_at_ns: realtime_ns(), generation };
+    let fixed = Fixed { generation, secret, master: ProcessId::own(), started_at_ns: realtime_ns() };
+    let kept = Kept { commands, run_directory, fixed };
     let publish = || {
         let publish = if is_successor { StatisticsPublisher::prepare } else { StatisticsPublisher::create };
         publish(&name, generation, group_count, place_count).map_err(StartError::Statistics)
@@ -529,7 +525,7 @@ fn make_heritage(
         }
         None => plan.make_lasting(),
     };
-    share(loaded, log, listeners, places, fixed, lasting, publish)
+    share(loaded, log, listeners, places, kept, lasting, publish)
 }
 
 /// What a program before this one left.
@@ -556,12 +552,10 @@ impl Handed {
 }
 
 /// What stays the same from one generation to the next, but for its number.
-struct Fixed {
+struct Kept {
     commands: UnixListener,
     run_directory: PathBuf,
-    secret: Secret,
-    started_at_ns: u64,
-    generation: u64,
+    fixed: Fixed,
 }
 
 /// The shared memory of one generation.
@@ -570,28 +564,25 @@ fn share(
     log: Rc<Log>,
     listeners: Listeners,
     places: Vec<Role>,
-    fixed: Fixed,
+    kept: Kept,
     lasting: impl FnOnce(&PartPlan, &Log) -> Result<LastingParts, PartError>,
     publish: impl FnOnce() -> Result<StatisticsPublisher, StartError>,
 ) -> Result<Heritage, StartError> {
-    let plan = heritage::part_plan(&loaded, &places, fixed.generation);
+    let plan = heritage::part_plan(&loaded, &places, kept.fixed.generation);
     let parts = plan.make(lasting(&plan, &log).map_err(StartError::Parts)?).map_err(StartError::Parts)?;
     Ok(Heritage {
-        shared: shared_state(&loaded, &parts, fixed.generation)
+        shared: shared_state(&loaded, &parts, kept.fixed.generation)
             .map_err(step("set the first shared values"))?,
         parts,
         channel: Channel::new().map_err(step("create the socket pair of the processes"))?,
-        commands: fixed.commands,
-        generation: fixed.generation,
+        commands: kept.commands,
         statistics: publish()?,
         loaded: Rc::new(loaded),
         log,
         listeners: Rc::new(listeners),
         places,
-        run_directory: fixed.run_directory,
-        secret: fixed.secret,
-        master: ProcessId::own(),
-        started_at_ns: fixed.started_at_ns,
+        run_directory: kept.run_directory,
+        fixed: kept.fixed,
     })
 }
 
@@ -635,7 +626,7 @@ fn prepare_process(
     let mut title = Title::take_over(proof).map_err(step("prepare the title"))?;
     // A title that cannot be shown is a flaw and no reason not to serve.
     let _ = title.show(&format!("sworkerd: {}", Role::Master), Role::Master.rules().short_name);
-    heritage.log.set_process(0, heritage.master.number() as u32);
+    heritage.log.set_process(0, heritage.fixed.master.number() as u32);
     signal::block(&master::SIGNALS).map_err(step("block signals"))?;
     // A successor is born with the root and the user that its predecessor chose.
     if !is_successor {
@@ -684,7 +675,7 @@ fn become_user(heritage: &Heritage, identity: &Identity, names: &Names) -> Resul
 
 /// What an operator wants to see at a start.
 fn report(heritage: &Heritage, attachment: Attachment) {
-    let text = report_text(heritage.loaded.settings(), &heritage.places, heritage.master, attachment);
+    let text = report_text(heritage.loaded.settings(), &heritage.places, heritage.fixed.master, attachment);
     // The other end may be closed; then the text is of no use.
     let mut out = io::stdout().lock();
     let _ = io::Write::write_all(&mut out, text.as_bytes());
@@ -779,8 +770,8 @@ pub(in crate::process) mod tests {
             "listen=udp:127.0.0.1:0\nchildren=2\nasync_workers_group=\"name=calls;workers=3;queue=64\"\n\
              request_route { exit; }\n",
         );
-        let Heritage { loaded, places, master, .. } = &scene.heritage;
-        let text = report_text(loaded.settings(), places, *master, Attachment::Foreground);
+        let Heritage { loaded, places, fixed, .. } = &scene.heritage;
+        let text = report_text(loaded.settings(), places, fixed.master, Attachment::Foreground);
         let address = scene.heritage.listeners.udp(0).unwrap().address();
         assert_ne!(address.port(), 0);
         for line in [
@@ -791,6 +782,6 @@ pub(in crate::process) mod tests {
         ] {
             assert!(text.contains(&line), "no {line:?} in\n{text}");
         }
-        assert!(!report_text(loaded.settings(), places, *master, Attachment::Daemon).contains("Try it"));
+        assert!(!report_text(loaded.settings(), places, fixed.master, Attachment::Daemon).contains("Try it"));
     }
 }

@@ -232,7 +232,7 @@ impl Master {
                 self.say(Level::Error, format_args!("{error}"));
             }
             self.begin_to_drain();
-            let number = self.current.heritage.generation;
+            let number = self.current.heritage.fixed.generation;
             let words = format!("generation {number} serves after {} ms", since.elapsed().as_millis());
             self.finish_reload(Ok(words));
         } else if since.elapsed() > TAKE_OVER_TIMEOUT || self.current.is_start_hopeless() {
@@ -244,7 +244,7 @@ impl Master {
     fn fall_back(&mut self) {
         let Some(previous) = self.draining.pop() else { return };
         let failed = mem::replace(&mut self.current, previous);
-        let number = failed.heritage.generation;
+        let number = failed.heritage.fixed.generation;
         failed.heritage.statistics.unlink();
         self.draining.push(failed);
         self.begin_to_drain();

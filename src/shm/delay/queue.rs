@@ -178,7 +178,7 @@ impl DelayQueue {
     }
 
     /// How many slots are taken.
-    pub fn taken_count(&self) -> u64 {
+    fn taken_count(&self) -> u64 {
         self.slots.iter().filter(|slot| !slot.is_free()).count() as u64
     }
 
@@ -221,7 +221,7 @@ impl DelayQueue {
     }
 
     /// Frees the slots that a dead process was filling: it had delayed nothing. For the master, after `waitpid`.
-    pub fn release_slots_of(&self, process: u32) {
+    fn release_slots_of(&self, process: u32) {
         let filling = DelayState::filling(process);
         for index in 0..self.slots.len() {
             if self.slots[index].state() == filling {

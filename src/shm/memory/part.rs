@@ -91,6 +91,14 @@ pub(crate) trait Part: Sized {
         Ok(Self::claim(place, &segment))
     }
 
+    /// The part in memory that another program made for the same room; `None` when it was planned in another way.
+    fn claim_planned_alike(room: &Self::Request, segment: &Segment) -> Result<Option<Self>, Self::Error> {
+        let mut plan = Plan::default();
+        let place = Self::reserve(room, &mut plan)?;
+        let is_alike = plan.size()? == segment.size();
+        Ok(is_alike.then(|| Self::claim(place, segment)))
+    }
+
     /// The bytes of that memory.
     fn planned_size(request: &Self::Request) -> Result<u64, Self::Error> {
         let mut plan = Plan::default();

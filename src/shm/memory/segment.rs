@@ -111,6 +111,12 @@ mod real {
             self.0.prefault()
         }
 
+        /// What stands at the start, in memory that another program has planned; `None` when it has no room for that.
+        pub(crate) fn first<T: Shareable>(&self) -> Option<Shared<T>> {
+            let place = Plan::default().reserve(1);
+            (size_of::<T>() <= self.size()).then(|| self.claim(place))
+        }
+
         /// Memory that the program before this one made for its successors.
         pub(crate) fn adopt(file: File) -> io::Result<Segment> {
             Ok(Segment(Arc::new(SharedMapping::adopt(file)?)))
@@ -294,6 +300,10 @@ mod modelled {
     pub(crate) type Shared<T> = Arc<[T]>;
 
     impl Segment {
+        pub(crate) fn size(&self) -> usize {
+            0
+        }
+
         pub(crate) fn claim<T: Shareable>(&self, place: Place<T>) -> Shared<T> {
             (0..place.count).map(|_| T::default()).collect()
         }

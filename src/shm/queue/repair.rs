@@ -108,18 +108,31 @@ impl Repair {
     /// # Panics
     /// When the plan has no such group or worker.
     pub fn worker_died(&self, group: u32, worker: u32, blame: Blame) -> Repaired {
+        let repaired = self.worker_died_with_unsent(group, worker, blame);
+        self.free_shard(group, worker);
+        repaired
+    }
+
+    /// After the death of a worker that has not sent all it was to send: nobody else goes on with its shard.
+    ///
+    /// # Panics
+    /// When the plan has no such group or worker.
+    pub fn worker_died_with_unsent(&self, group: u32, worker: u32, blame: Blame) -> Repaired {
         let group = &self.groups[group as usize];
         group.events.forget(worker);
         group.repair_figures[0].worker_deaths.add(1);
         let slot = &group.slots[worker as usize];
         Self::finish_claim(group, slot, worker);
-        let repaired =
-            if slot.word().is_empty() { Repaired::Nothing } else { Self::judge(group, slot, blame) };
+        if slot.word().is_empty() { Repaired::Nothing } else { Self::judge(group, slot, blame) }
+    }
+
+    /// Gives back the shard of a dead and repaired worker.
+    fn free_shard(&self, group: u32, worker: u32) {
+        let group = &self.groups[group as usize];
         // While the message is to be delivered again, no other worker may take its shard.
-        if slot.word().is_empty() || mutant::SHARD_FREED_TOO_EARLY {
+        if group.slots[worker as usize].word().is_empty() || mutant::SHARD_FREED_TOO_EARLY {
             group.shards.forget(worker);
         }
-        repaired
     }
 
     /// Counts a worker that is about to be ended because it has worked on one message for too long.
@@ -178,7 +191,8 @@ impl Repair {
         }
     }
 
-    /// Gives the message of a dead and repaired worker, which will not be forked again soon, to the other workers.
+    /// Gives the message of a dead and repaired worker, which will not be forked again soon, to the other workers, and its
+    /// shard with it. What it was to send has left.
     ///
     /// # Panics
     /// When the plan has no such group or worker.
@@ -186,6 +200,7 @@ impl Repair {
         let queue = Arc::clone(&self.groups[group as usize]);
         let slot = &queue.slots[worker as usize];
         if slot.word().is_empty() {
+            queue.shards.forget(worker);
             return Adoption::Nothing;
         }
         // SAFETY: the worker is dead; the slot is held, and no other process empties it.

@@ -226,16 +226,10 @@ impl Lasting for ValueTable {
     fn adopt(file: File) -> io::Result<ValueTable> {
         let segment = Segment::adopt(file)?;
         let broken = || io::Error::other("the shared values are not in the form this program knows");
-        let mut plan = Plan::default();
-        let header: Shared<Header> = segment.claim(plan.reserve(1));
+        let header: Shared<Header> = segment.first().ok_or_else(broken)?;
         let number = |cell: &AtomicU64| u32::try_from(cell.load(Ordering::Relaxed)).map_err(|_| broken());
         let room = ValueRoom { slots: number(&header[0].slots)?, writers: number(&header[0].writers)? };
-        let mut plan = Plan::default();
-        let place = Self::reserve(&room, &mut plan)?;
-        if plan.size()? != segment.size() {
-            return Err(broken());
-        }
-        Ok(Self::claim(place, &segment))
+        Self::claim_planned_alike(&room, &segment)?.ok_or_else(broken)
     }
 }
 
