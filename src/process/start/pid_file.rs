@@ -245,15 +245,15 @@ mod tests {
     fn who_gives_up_before_its_turn_has_changed_nothing_and_who_was_succeeded_removes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pid");
-        let mut former = taken(&path, 42);
+        let mut predecessor = taken(&path, 42);
 
         drop(NumberFile::prepare(&path, 43).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "42\n");
 
         // The same number: a process group is handed on.
         let successor = taken(&path, 42);
-        former.leave();
-        drop(former);
+        predecessor.leave();
+        drop(predecessor);
         assert_eq!(names(folder.path()), ["pid"]);
         drop(successor);
         assert!(!path.exists());

@@ -94,16 +94,16 @@ mod tests {
         let file = |number| vec![NumberFile::prepare(&path, number).unwrap()];
         let named = || fs::read_to_string(&path).unwrap_or_default();
 
-        let mut former = Names::taken(file(1), socket.clone());
-        assert_eq!(former.take(figures), Vec::<String>::new());
+        let mut predecessor = Names::taken(file(1), socket.clone());
+        assert_eq!(predecessor.take(figures), Vec::<String>::new());
         drop(Names::prepared(file(2), socket.clone()));
         Names::prepared(file(2), socket.clone()).remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("1\n", true));
 
         let mut successor = Names::prepared(file(2), socket.clone());
         successor.take(figures);
-        former.leave();
-        former.remove(figures);
+        predecessor.leave();
+        predecessor.remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("2\n", true));
         fs::write(&path, "3\n").unwrap();
         assert_eq!(successor.take_back(), Vec::<String>::new());

@@ -43,7 +43,7 @@ impl ServiceManager {
 
     /// One that tells nothing.
     #[cfg(test)]
-    fn nobody() -> ServiceManager {
+    fn absent() -> ServiceManager {
         ServiceManager { socket: None, watchdog: None, next_ping: Instant::now() }
     }
 
@@ -164,12 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_does_not_read_holds_up_nobody() {
+    fn a_manager_that_does_not_read_does_not_hold_up_the_master() {
         let (_manager, server) = scene(None);
         (0..10_000).for_each(|_| server.status("once more"));
-        let mut nobody = ServiceManager::nobody();
-        nobody.ready(1, "");
-        nobody.ping(true);
-        assert_eq!(nobody.pause(), None);
+        let mut absent = ServiceManager::absent();
+        absent.ready(1, "");
+        absent.ping(true);
+        assert_eq!(absent.pause(), None);
     }
 }

@@ -4,6 +4,7 @@
 //! The variable [`VARIABLE`] holds the number of that file's descriptor. It counts only when there is such a file, and it
 //! was written by this very process before it became another program: a program that finds an old value in its environment
 //! starts as usual. Which process is the parent by now says nothing, as a predecessor may die at any moment.
+//! The keys of the file keep their names (`heir`, `wish`), because programs of other versions read it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
