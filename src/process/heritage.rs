@@ -98,7 +98,7 @@ impl Heritage {
 
     /// The process at this place, as the parts name it.
     pub fn owner(&self, place: u32) -> Owner {
-        Owner::new(self.fixed.generation, place)
+        self.shared.values.owner(place)
     }
 
     /// What the process at this place had read, if it was a receiver.

@@ -3,23 +3,22 @@
 //! A context lives for one message in one process. What outlives it (script variables, buffers, the ways out) is
 //! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::reply`] and [`super::forward`].
 
+use super::changes::Rewrites;
 use super::script_view::ScriptView;
 use crate::script::program::{CompiledTemplate, Program};
-use std::cell::OnceCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use regex::bytes::Regex;
 
 use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
 use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
-use crate::shm::{Locking, Placement};
+use crate::shm::Placement;
 use crate::sip::branch::Secret;
 use crate::sip::uri::{Uri, UriError};
-use crate::sip::{Edits, Grammar, Message, write};
+use crate::sip::{Edits, Grammar, Message};
 
 use super::branches::Branches;
 use super::on_send::{Leaving, OnSend};
@@ -115,7 +114,7 @@ pub struct ProcessState {
     edits: Edits,
     reply_headers: Vec<u8>,
     branches: Branches,
-    request_uri: Vec<u8>,
+    pub(super) request_uri: Vec<u8>,
     destination_uri: Vec<u8>,
     xdata: Vec<u8>,
     order_key: Vec<u8>,
@@ -229,12 +228,6 @@ impl ProcessState {
     }
 }
 
-/// Texts that messages rewritten by [`Context::apply_changes`] stand on; as many as a message may be rewritten times.
-pub type Rewrites = [OnceCell<Vec<u8>>];
-
-/// How often a message may be rewritten.
-pub const REWRITES_MAX: usize = 4;
-
 /// The message in hand.
 pub struct Context<'m> {
     /// Bytes as received, and envelope.
@@ -285,8 +278,8 @@ pub struct Context<'m> {
     pub(crate) leaving: Option<Leaving>,
     script: &'m dyn ScriptView,
     settings: &'m Settings,
-    rewrites: &'m Rewrites,
-    is_request_uri_changed: bool,
+    pub(super) rewrites: &'m Rewrites,
+    pub(super) is_request_uri_changed: bool,
     is_destination_set: bool,
 }
 
@@ -423,35 +416,6 @@ impl<'m> Context<'m> {
         self.is_destination_set = uri.is_some();
     }
 
-    /// Writes the message with its edits and reads it anew, so that variables show the changed one. The
-    /// Request-URI as changed by the script is part of it.
-    pub fn apply_changes(&mut self) -> Result<(), ChangesRefused> {
-        if let Some(uri) = self.is_request_uri_changed.then(|| self.process.request_uri.clone()) {
-            self.edits.set_request_uri(&self.message, &uri).map_err(|_| ChangesRefused::Broken)?;
-        }
-        let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
-        let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
-        write::message(&self.message, &self.edits, &mut text).map_err(|_| ChangesRefused::Broken)?;
-        let text = room.get_or_init(|| text);
-        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
-        self.edits.clear();
-        self.address_drafts = AddressDrafts::default();
-        self.is_request_uri_changed = false;
-        Ok(())
-    }
-
-    /// Makes another text the message in hand, as if it had been received. Edits are forgotten.
-    pub fn replace_message(&mut self, text: &[u8]) -> Result<(), ChangesRefused> {
-        let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
-        self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
-        let text = room.get_or_init(|| text.to_vec());
-        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
-        self.edits.clear();
-        self.address_drafts = AddressDrafts::default();
-        self.is_request_uri_changed = false;
-        Ok(())
-    }
-
     /// Reads a variable (an `Argument::Place`, or one looked up by `Planning::place`); text is appended to `out`.
     pub fn read(&self, place: Place<'_>, out: &mut Vec<u8>) -> Reading {
         self.script.read(self, place, out)
@@ -551,26 +515,6 @@ impl<'m> Context<'m> {
         }
     }
 
-    /// Takes a lock that other processes respect, waiting at most so long. It is given back with the message.
-    pub fn lock(&mut self, index: u32, limit: Duration) -> Locking {
-        self.flush_own();
-        let own = self.process.identity.index;
-        let mut taken = self.process.ports.shared.locks.lock(own, index, Duration::ZERO);
-        if taken == Locking::Held && !limit.is_zero() {
-            self.flush();
-            taken = self.process.ports.shared.locks.lock(own, index, limit);
-        }
-        self.process.held_locks += u32::from(taken == Locking::Taken);
-        taken
-    }
-
-    /// Gives a lock back; false when this process does not have it.
-    pub fn unlock(&mut self, index: u32) -> bool {
-        let is_given_back = self.process.ports.shared.locks.unlock(self.process.identity.index, index);
-        self.process.held_locks -= u32::from(is_given_back);
-        is_given_back
-    }
-
     /// Counts one more.
     pub fn count(&self, counter: CounterId) {
         self.process.count(counter);
@@ -656,30 +600,11 @@ impl Drop for Context<'_> {
     }
 }
 
-/// Why changes could not be applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangesRefused {
-    /// The message was rewritten [`REWRITES_MAX`] times already.
-    TooOften,
-    /// The changed text is no message.
-    Broken,
-}
-
-impl fmt::Display for ChangesRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ChangesRefused::TooOften => write!(f, "changes were applied {REWRITES_MAX} times already"),
-            ChangesRefused::Broken => f.write_str("the changed message cannot be parsed"),
-        }
-    }
-}
-
-impl std::error::Error for ChangesRefused {}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::cell::RefCell;
 
+    use super::super::changes::REWRITES_MAX;
     use super::*;
     use crate::config::settings::listen::SystemResolver;
     use crate::routing::outgoing::{NotSent, Outgoing};
@@ -687,6 +612,7 @@ pub(crate) mod tests {
     use crate::telemetry::log::Sink;
     use crate::telemetry::process_identity::ProcessKind;
     use crate::transport::endpoint::Transport;
+    use std::cell::OnceCell;
 
     struct Nowhere;
 
@@ -696,7 +622,8 @@ pub(crate) mod tests {
         }
     }
 
-    const REQUEST: &[u8] = b"BYE sip:bob@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nX: one\r\n\r\n";
+    pub(crate) const REQUEST: &[u8] =
+        b"BYE sip:bob@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nX: one\r\n\r\n";
 
     /// A context in a receiver without any settings, its log written to `kept`.
     pub(crate) fn with_context_logging_to(kept: Rc<RefCell<Vec<u8>>>, act: impl FnOnce(&mut Context<'_>)) {
@@ -754,21 +681,6 @@ pub(crate) mod tests {
             assert_eq!(context.destination_uri(), Some(&b"sip:10.0.0.1"[..]));
             context.set_destination_uri(None);
             assert_eq!(context.destination_uri(), None);
-        });
-    }
-
-    #[test]
-    fn applied_changes_become_the_message() {
-        with_context(|context| {
-            context.set_request_uri(b"sip:eve@h");
-            context.edits.remove_named(&context.message, b"X");
-            assert_eq!(context.apply_changes(), Ok(()));
-            assert_eq!(context.message.request_line().unwrap().uri, b"sip:eve@h");
-            assert!(context.message.header_named(b"X", 0).is_none() && context.edits.is_empty());
-            // What is delegated is what came from the network.
-            assert_eq!(context.datagram.bytes, REQUEST);
-            let applied = (0..REWRITES_MAX).map(|_| context.apply_changes()).collect::<Vec<_>>();
-            assert_eq!(applied.last(), Some(&Err(ChangesRefused::TooOften)));
         });
     }
 

@@ -16,11 +16,13 @@
 //!  DelayQueue ── DelaySender · Scheduler   delayed messages, on their way into the rings
 //!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
-//!  ValueTable                         values that any process may write: a head that is swapped, cells of one writer
+//!  ValueTable                         values that any process may write: a head that is swapped, cells from a pool
 //!  fingerprint                        tells messages apart
 //!  LockTable                          locks that name their owner, and are taken from a dead one
 //!  StatisticsPublisher · …Viewer      figures under a name, for programs that look from outside
 //! ```
+//!
+//! What is a `Part` of the server is made by the list in `state::parts`.
 //!
 //! **Invariants**
 //! - No pointer, reference or function lives in shared memory.

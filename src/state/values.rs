@@ -24,7 +24,7 @@ pub struct SharedValues {
     values: ValueTable,
     settings: SettingTable,
     places: Rc<[Place]>,
-    generation: u64,
+    owner_generation: u64,
 }
 
 /// Where a value of the script is.
@@ -55,7 +55,8 @@ impl SharedValues {
             Ok(Place { is_setting: false, is_new, slot })
         };
         let places = names.iter().map(place).collect::<io::Result<_>>()?;
-        Ok(SharedValues { places, values, settings, generation })
+        let owner_generation = values.number_generation();
+        Ok(SharedValues { places, values, settings, owner_generation })
     }
 
     /// Whether the value of this slot is still what it was when the memory was made: it is to begin.
@@ -98,8 +99,9 @@ impl SharedValues {
         Ok((if place.is_setting { &self.settings.0 } else { &self.values }, place.slot))
     }
 
-    fn owner(&self, process: u32) -> Owner {
-        Owner::new(self.generation, process)
+    /// The process of this index, as what it holds names it.
+    pub fn owner(&self, process: u32) -> Owner {
+        Owner::new(self.owner_generation, process)
     }
 }
 
@@ -248,6 +250,8 @@ mod tests {
         let second = of(&["\0gflags", "c", "b", "\0my.limit"], &table, 1);
         assert_eq!([0, 1, 2, 3].map(|slot| second.is_new(slot)), [false, true, false, true]);
         assert_eq!([0, 1, 2, 3].map(|slot| number(&second, slot)), [4, 0, 3, 0]);
+        assert_ne!(first.owner(1), second.owner(1));
+        assert_ne!(of(&["b"], &table, 1).owner(1), second.owner(1), "one that is called as another was");
         // Both write, and both see it.
         assert_eq!((first.add(0, 2, 10), second.change(0, 2, |number| number * 2)), (Ok(13), Ok(26)));
         assert_eq!((number(&first, 2), number(&first, 1)), (26, 2));
@@ -284,7 +288,7 @@ mod tests {
         values.write(2, 1, SharedInput::Integer(1)).expect("room");
         for part in [&values.settings.0, &values.values] {
             let free = part.free_cell_count();
-            part.after_death(Owner::new(3, 2));
+            part.after_death(values.owner(2));
             assert_eq!(part.free_cell_count(), free, "a value is none that is left behind");
         }
         assert_eq!((number(&values, 0), number(&values, 1)), (1, 1));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  SIGUSR2 ─► fork ─► exec the program of the same path, with the same words
-//!                        │ sockets, the socket for commands, the key of tags: kept open, named in a hand-over
+//!                        │ sockets, the socket for commands, shared values: kept open, named in a hand-over
 //!                        ▼
 //!              an ordinary start, but nothing is bound; old and new read the same sockets
 //!                        ▼ all of it is ready: "yours"        ▼ it gives up, ends, or takes too long

@@ -38,14 +38,14 @@ impl fmt::Display for Lifetime {
 /// masters, so the index of a process alone does not name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The lowest bits of the number of its generation.
+    /// A number that its generation has alone.
     pub generation: u16,
     /// Its index in that generation.
     pub index: u16,
 }
 
 impl Owner {
-    /// The process of this index.
+    /// The process of this index; of the number of its generation the lowest bits count.
     pub fn new(generation: u64, index: u32) -> Owner {
         Owner { generation: generation as u16, index: index as u16 }
     }

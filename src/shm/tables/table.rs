@@ -109,6 +109,8 @@ struct Header {
     writers: AtomicU64,
     /// Names that are known.
     name_count: AtomicU64,
+    /// Generations that have come.
+    generation_count: AtomicU64,
 }
 
 /// A name, as 128 bits, and the generation that brought it.
@@ -292,6 +294,12 @@ impl ValueTable {
         // Release: who sees the count sees the name. A master killed before it has named nothing.
         self.header().name_count.store(slot + 1, Ordering::Release);
         Some((slot as u32, true))
+    }
+
+    /// A number for a generation that no other one has, whatever they are called: two programs that come one after the
+    /// other, and the first of which failed, count the same.
+    pub fn number_generation(&self) -> u64 {
+        self.header().generation_count.fetch_add(1, Ordering::Relaxed)
     }
 
     fn known_names(&self) -> &[Name] {
