@@ -22,6 +22,7 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
     ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
     ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
+    ("src/process/master/draining.rs", "tests/server/reload.rs"),
     // The protocol of the queue: models of every interleaving, and real processes that are killed.
     ("src/shm/queue/event_count.rs", "src/shm/proof/model.rs"),
     ("src/shm/queue/queue_figures.rs", "src/shm/queue/queues.rs"),
