@@ -177,7 +177,7 @@ fn names(server: &dyn Server) -> Vec<&'static str> {
 }
 
 fn unknown(server: &dyn Server, method: &str) -> CommandError {
-    CommandError::unknown_method(method, nearest(method, names(server).into_iter()))
+    CommandError::unknown_method(method, nearest(method, names(server)))
 }
 
 /// A level, as a number or as its text.

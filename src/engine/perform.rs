@@ -22,7 +22,8 @@ use std::rc::Rc;
 
 use super::broken;
 use crate::bindings::load::Loaded;
-use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX};
+use crate::routing::changes::REWRITES_MAX;
+use crate::routing::context::{Context, Phase, Ports, ProcessState};
 use crate::routing::continuation::{Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
 use crate::routing::envelope::Incoming;

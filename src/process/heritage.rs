@@ -2,20 +2,18 @@
 //!
 //! A child takes from here what its role needs and never makes shared memory or listening sockets of its own.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::bindings::load::Loaded;
 use crate::config::settings::{FullPolicy, Order, Settings};
 use crate::engine::perform::{Engine, EngineParts};
+use crate::process::channel::Channel;
 use crate::process::master::repair::Leftover;
 use crate::process::roles::outbox::{DirectOutbox, ProcessOutbox};
 use crate::process::roles::receiver;
 use crate::process::roles::role::Role;
-use crate::process::succession::reload_line::ReloadLine;
 use crate::routing::delegation::Delegate;
 use crate::routing::outbox::Outbox;
 use crate::shm::{
@@ -42,16 +40,14 @@ pub struct Heritage {
     pub listeners: Rc<Listeners>,
     /// All shared memory.
     pub parts: Parts,
-    /// On which control and master talk about reloads.
-    pub reload_line: ReloadLine,
+    /// On which children and the master talk.
+    pub channel: Channel,
     /// Values and locks that scripts of all processes share.
     pub shared: SharedState,
     /// What viewers see.
     pub statistics: StatisticsPublisher,
     /// Where commands are asked.
     pub commands: UnixListener,
-    /// Through which children say that they are ready.
-    pub readiness: Readiness,
     /// What runs at each place; the first one is the master.
     pub places: Vec<Role>,
     /// Directory for what exists while the server runs.
@@ -206,48 +202,6 @@ pub fn part_plan(loaded: &Loaded, places: &[Role], generation: u64) -> PartPlan 
     }
 }
 
-/// A line on which each child tells the number of its place when it is ready. One word is one datagram, so a child that
-/// tells nonsense spoils nobody else's word, and the master never waits for the rest of one.
-#[derive(Debug)]
-pub struct Readiness {
-    master: UnixDatagram,
-    children: UnixDatagram,
-}
-
-impl Readiness {
-    /// Makes the line.
-    pub fn new() -> io::Result<Readiness> {
-        let (master, children) = UnixDatagram::pair()?;
-        master.set_nonblocking(true)?;
-        Ok(Readiness { master, children })
-    }
-
-    /// For the child of this place: it is ready. What cannot be told is no reason to fail.
-    pub fn tell(&self, place: u32) {
-        let _ = self.children.send(&place.to_ne_bytes());
-    }
-
-    /// For the master: who became ready, if somebody did. Never waits.
-    pub fn hear(&self) -> Option<u32> {
-        loop {
-            // One byte more: a longer word is none.
-            let mut word = [0; size_of::<u32>() + 1];
-            match self.master.recv(&mut word) {
-                Ok(4) => return Some(u32::from_ne_bytes([word[0], word[1], word[2], word[3]])),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return None,
-            }
-        }
-    }
-}
-
-impl AsFd for Readiness {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.master.as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_a_place_and_receivers_are_numbered_through() {
+    fn every_process_has_a_place_and_receivers_are_numbered_through() {
         let titles: Vec<_> = places(&settings(), 0).iter().map(ToString::to_string).collect();
         assert_eq!(
             titles,
@@ -309,18 +263,5 @@ mod tests {
         let places = places(&settings(), 8);
         assert!(places.contains(&Role::Timer { producer: 3 }), "{places:?}");
         assert_eq!(queue_plan(&settings(), &places).producers, 4);
-    }
-
-    #[test]
-    fn who_is_ready_is_heard_in_order_and_nonsense_is_passed_over() {
-        let readiness = Readiness::new().unwrap();
-        assert_eq!(readiness.hear(), None);
-        for place in [7, 0, u32::MAX] {
-            readiness.tell(place);
-            readiness.children.send(b"a").unwrap();
-            readiness.children.send(b"nonsense").unwrap();
-        }
-        let heard: Vec<_> = (0..4).map(|_| readiness.hear()).collect();
-        assert_eq!(heard, [Some(7), Some(0), Some(u32::MAX), None]);
     }
 }

@@ -17,6 +17,7 @@
 //!
 //!  Counters · ProcessTable            blocks and rows with one writer each, inherited by all
 //!  ValueTable                         values that any process may write: a head that is swapped, cells from a pool
+//!  fingerprint                        tells messages apart
 //!  LockTable                          locks that name their owner, and are taken from a dead one
 //!  StatisticsPublisher · …Viewer      figures under a name, for programs that look from outside
 //! ```
@@ -26,10 +27,12 @@
 //! **Invariants**
 //! - No pointer, reference or function lives in shared memory.
 //! - All of it exists before the first fork; nothing grows.
-//! - What is read from shared memory is looked at as something a crashed process wrote: offsets and lengths are
-//!   checked before use, and what cannot be true is counted and skipped.
-//! - Every process runs the same program and keeps the protocol; what is excluded is harm by processes that die, at any
-//!   instruction, not by ones with a false identity.
+//! - Every process runs the same program and keeps the protocol, and may die at any instruction of it. All that such a
+//!   death leaves is put in order in place: by the master ([`Repair`]) or by the successor of the dead process.
+//! - What contradicts the protocol all the same, by a bug or by broken memory, is not repaired in place. Offsets and
+//!   lengths are checked before use, so that it harms no process; a record that cannot be true is counted and skipped;
+//!   and for the memory of the queues [`Repair::is_sound`] and that count tell the master, which starts a new
+//!   generation of processes with new memory.
 //! - No process waits for another, and what a dead one held is named by words that carry its index.
 //!
 //! A group has one **lane** of rings, or two (urgent messages first), or one for each of its shards: then the messages
@@ -38,6 +41,7 @@
 
 mod delay;
 mod figures;
+mod fingerprint;
 mod memory;
 pub mod proof;
 mod queue;
@@ -52,6 +56,7 @@ pub use figures::histogram::Histogram;
 pub use figures::statistics::{
     GroupFigures, ProcessFigures, Snapshot, StatisticsError, StatisticsPublisher, StatisticsViewer,
 };
+pub use fingerprint::{fingerprint, fnv1a};
 #[cfg(not(loom))]
 pub(crate) use memory::part::{Lasting, Part};
 pub use memory::part::{Lifetime, Owner, Tended};

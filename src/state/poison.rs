@@ -7,10 +7,11 @@
 //! A generation begins with an empty memory: under another script the message gets another chance.
 
 use std::ffi::CStr;
-use std::hash::{DefaultHasher, Hasher};
 use std::io;
 
-use crate::shm::{CounterBlock, CounterPlace, CounterRoom, Counters, Part, Plan, Segment, Tended};
+use crate::shm::{
+    CounterBlock, CounterPlace, CounterRoom, Counters, Part, Plan, Segment, Tended, fingerprint,
+};
 
 /// In place of a group, for messages that ended their receivers ...
 const NO_GROUP: u16 = u16::MAX;
@@ -119,10 +120,7 @@ fn key_of(place: u32) -> u32 {
 }
 
 fn key(group: u16, message: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u16(group);
-    hasher.write(message);
-    hasher.finish()
+    fingerprint(&[&group.to_be_bytes(), message])
 }
 
 #[cfg(test)]

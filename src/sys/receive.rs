@@ -408,7 +408,7 @@ fn destination(header: &libc::msghdr) -> Option<IpAddr> {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
             match ((*message).cmsg_level, (*message).cmsg_type) {
-                // The kernel writes none such; a reader that went wild may have.
+                // The kernel writes none such; damaged memory may hold one.
                 _ if (*message).cmsg_len > header.msg_controllen => return None,
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let found = libc::CMSG_DATA(message).cast::<libc::in_pktinfo>().read_unaligned();

@@ -87,7 +87,7 @@ fn during_a_reload_each_generation_has_a_delay_queue() {
     caller.send(&caller.bytes(&Request::new("OPTIONS", "delayed")));
     wait_until("it is delayed", SOON, || server.counter("async.waiting") == 1);
     server.ask_control(&["core.reload"]);
-    // The former generation finishes what it accepted in memory of its own.
+    // The previous generation finishes what it accepted in memory of its own.
     assert!(shared() >= before + queue, "{} bytes of two generations, {before} of one", shared());
     assert_eq!(caller.receive().status(), 200);
     server.wait_for_log("generation 0 has ended");

@@ -247,7 +247,7 @@ fn successor(server: &Server) -> Option<i32> {
 }
 
 #[test]
-fn what_an_heir_accepted_is_finished_when_it_has_to_leave() {
+fn what_a_successor_accepted_is_finished_when_it_has_to_leave() {
     let server = Server::on(&answered_by_workers(2, 2, 1024)).of_its_own_program().start();
     replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     let stage = Cell::new((0, 300));
@@ -283,7 +283,7 @@ fn what_an_heir_accepted_is_finished_when_it_has_to_leave() {
 }
 
 #[test]
-fn an_heir_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
+fn a_successor_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     server.signal(Signal::SIGUSR2);
@@ -299,7 +299,7 @@ fn an_heir_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
 }
 
 #[test]
-fn an_heir_whose_predecessor_died_before_it_began_takes_its_place() {
+fn a_successor_whose_predecessor_died_before_it_began_takes_its_place() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     let parent = "$(cut -d' ' -f4 /proc/$$/stat)";
     let words = format!("kill -KILL $PPID\nwhile [ \"{parent}\" = \"$PPID\" ]; do :; done");
@@ -316,7 +316,7 @@ fn an_heir_whose_predecessor_died_before_it_began_takes_its_place() {
 }
 
 /// A program that says it is ready, is told that everything is its own, and does this instead of taking it.
-fn heir_that_does_not_take(words: &str) -> String {
+fn successor_that_does_not_take(words: &str) -> String {
     format!(
         "#!/bin/bash\nline=$(grep -o '\"line\":[0-9]*' /proc/self/fd/$SWORKER_HANDOVER | cut -d: -f2)\n\
          printf '\\x01' >&$line\nread -r -N 1 -u $line\n{words}\n"
@@ -324,7 +324,7 @@ fn heir_that_does_not_take(words: &str) -> String {
 }
 
 #[test]
-fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
+fn a_successor_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     let children = server.children_titled("worker ");
     let takes_a_name = "echo $$ > server.pid\nkill -9 $$";
@@ -340,7 +340,7 @@ fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
     let rows = [rows[0], (takes_a_name, rows[0].1), rows[1], rows[2], rows[3]];
     let last = rows.len();
     for (count, (words, reason)) in (1..).zip(rows) {
-        replace_program(&server, &heir_that_does_not_take(words));
+        replace_program(&server, &successor_that_does_not_take(words));
         server.signal(Signal::SIGUSR2);
         wait_until(reason, SOON, || server.log_count("this program continues: ") == count);
         let log = server.log();
@@ -361,7 +361,7 @@ fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn an_heir_that_dies_leaves_nothing_about() {
+fn a_successor_that_dies_leaves_nothing_about() {
     let server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     server.signal(Signal::SIGUSR2);
@@ -373,7 +373,7 @@ fn an_heir_that_dies_leaves_nothing_about() {
 }
 
 #[test]
-fn a_wish_for_another_script_is_not_lost_between_two_programs() {
+fn a_request_for_another_script_is_not_lost_between_two_programs() {
     for (words, signals) in [
         ("kill -HUP $PPID", &[Signal::SIGUSR2][..]),
         ("", &[Signal::SIGHUP, Signal::SIGUSR2]),

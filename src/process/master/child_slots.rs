@@ -75,10 +75,10 @@ impl Child {
         table.write(self.place, &self.row);
     }
 
-    /// Sends a signal, if there is somebody.
+    /// Sends a signal, if there is a process.
     pub fn send(&self, signal: Signal) {
         if let Some(process) = self.process {
-            // Who is gone already is no error, and any other one would be met again and again.
+            // A process that is gone already is no error, and any other error would come again and again.
             let _ = signal::send(process, signal);
         }
     }

@@ -26,11 +26,11 @@ use crate::telemetry::log::Level;
 
 /// Figures are published so often.
 const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
-/// While another process answers at the same socket, one looks so often whether it leaves.
+/// While another process answers at the same socket, this one checks so often whether it has left.
 const UNTIL_IT_SERVES: Duration = Duration::from_millis(10);
-/// So long an operator is kept waiting for what becomes of a reload; it takes a tenth of a second on most days.
+/// An operator waits at most so long for the result of a reload, which usually takes a tenth of a second.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Who has asked when this process is to leave is answered within this time.
+/// Clients that have asked when this process is to leave are answered within this time.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
 /// The life of the control process.
@@ -41,7 +41,7 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let mut next_publication = Instant::now();
     let mut is_published = true;
     let heartbeat = heritage.parts.heartbeats.block(place);
-    heritage.readiness.tell(place);
+    heritage.channel.tell_ready(place);
     while !is_asked_to_leave(&rules) {
         heartbeat.add(0, 1);
         follow_master(heritage, &rules);
@@ -103,7 +103,7 @@ impl<'a> Figures<'a> {
 const LOG_LEVEL: (&str, &str) = ("core", "debug");
 
 impl Figures<'_> {
-    /// What was counted, by former generations too. A counter that was begun anew is below 0 in one block.
+    /// What was counted, by earlier generations too. A counter that was begun anew is below 0 in one block.
     fn counted(&self, counter: u32) -> u64 {
         self.heritage.parts.counters.sum(counter).wrapping_add(self.heritage.parts.status.counter(counter))
     }
@@ -115,7 +115,7 @@ impl Figures<'_> {
             name: setting.name.clone(),
             description: setting.description.clone(),
             initial: in_json(&setting.initial),
-            // What changes all the time is asked for again by whoever wants to know.
+            // What changes all the time is asked for again by a client that wants to know.
             value: now.as_ref().map_or(Value::Null, in_json),
         }
     }
@@ -216,7 +216,7 @@ impl Server for Figures<'_> {
         self.request_count.set(number);
         // Two control processes never ask under one number: that of their process is part of it.
         let number = (ProcessId::own().number() as u64) << 32 | u64::from(number);
-        self.heritage.reload_line.ask(number, RELOAD_TIMEOUT)
+        self.heritage.channel.reload(number, RELOAD_TIMEOUT)
     }
 
     fn counters(&self) -> Vec<(String, u64)> {

@@ -92,7 +92,7 @@ struct Carrier {
     sender: BatchSender,
     counters: CounterBlock,
     log: Rc<Log>,
-    /// What was put last was refused, which whoever put it may want to know.
+    /// What was put last was refused, which its sender may want to know.
     last: Option<(SocketAddr, io::Error)>,
     failures: Throttle,
 }

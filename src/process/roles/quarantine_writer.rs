@@ -1,10 +1,10 @@
 //! What happens to a message that was set aside: its file is written and its sender answered, in a process of its own.
 //!
 //! ```text
-//!  master: after a death ─► Undertaking ──fork──► undertaker: file ─► 500 to the sender ─► gone
+//!  master: after a death ─► QuarantineQueue ──fork──► quarantine writer: file ─► 500 to the sender ─► gone
 //! ```
 //!
-//! The message has ended every process that touched it. So the one that reads it now is nobody else's: when it dies,
+//! The message has ended every process that touched it. So the process that reads it now does nothing else: when it dies,
 //! hangs on a disk or meets the same mistake, nothing is lost but its own work. The master only forks and reaps.
 
 use std::collections::VecDeque;
@@ -30,19 +30,19 @@ use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
 const WAITING_MAX: usize = 64;
 /// So many are at work at the same time.
 const RUNNING_MAX: usize = 4;
-/// Whoever takes longer hangs.
+/// A process that takes longer hangs.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Where no descriptor is left, one looks again so often.
+/// Where no descriptor is left, the process tries again so often.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The master's list of what is to be done and who does it.
+/// The master's list of what is to be written, and of the processes that write.
 #[derive(Debug, Default)]
-pub struct Undertaking {
+pub struct QuarantineQueue {
     waiting: VecDeque<SetAside>,
     running: Vec<(ProcessId, Instant)>,
 }
 
-impl Undertaking {
+impl QuarantineQueue {
     /// One more; false when too many wait already.
     pub fn add(&mut self, set_aside: SetAside) -> bool {
         let has_room = self.waiting.len() < WAITING_MAX;
@@ -52,12 +52,12 @@ impl Undertaking {
         has_room
     }
 
-    /// The next one, when somebody may be forked for it.
+    /// The next one, when another process may be forked for it.
     pub fn take(&mut self) -> Option<SetAside> {
         if self.running.len() < RUNNING_MAX { self.waiting.pop_front() } else { None }
     }
 
-    /// Nobody could be forked for it.
+    /// No process could be forked for it.
     pub fn put_back(&mut self, set_aside: SetAside) {
         self.waiting.push_front(set_aside);
     }
@@ -78,7 +78,7 @@ impl Undertaking {
     pub fn end_the_hanging(&mut self) {
         for (process, since) in &self.running {
             if since.elapsed() > TIMEOUT {
-                // Who is gone already is no error, and any other one would be met again and again.
+                // A process that is gone already is no error, and any other error would come again and again.
                 let _ = signal::send(*process, Signal::SIGKILL);
             }
         }
@@ -98,7 +98,7 @@ impl Undertaking {
     }
 }
 
-/// The life of an undertaker, just forked by the master.
+/// The life of a quarantine writer, just forked by the master.
 pub fn run(heritage: &Heritage, title: &mut Title, set_aside: &SetAside) -> ! {
     let pid = ProcessId::own().number() as u32;
     heritage.log.set_process(0, pid);
@@ -189,21 +189,21 @@ mod tests {
 
     #[test]
     fn a_few_work_at_a_time_and_no_more_wait_than_the_list_holds() {
-        let mut undertaking = Undertaking::default();
-        assert!((0..WAITING_MAX).all(|_| undertaking.add(set_aside("m"))));
-        assert!(!undertaking.add(set_aside("one too many")));
+        let mut queue = QuarantineQueue::default();
+        assert!((0..WAITING_MAX).all(|_| queue.add(set_aside("m"))));
+        assert!(!queue.add(set_aside("one too many")));
         let processes: Vec<_> =
             (1..=RUNNING_MAX as i32).map(|number| ProcessId::from_number(number).unwrap()).collect();
         for process in &processes {
-            assert!(undertaking.take().is_some());
-            undertaking.was_forked(*process);
+            assert!(queue.take().is_some());
+            queue.was_forked(*process);
         }
-        assert!(undertaking.take().is_none());
-        assert!(undertaking.has_died(processes[0]) && !undertaking.has_died(processes[0]));
-        let again = undertaking.take().unwrap();
-        undertaking.put_back(again);
-        assert!(undertaking.take().is_some() && !undertaking.is_idle());
-        assert!(Undertaking::default().is_idle());
+        assert!(queue.take().is_none());
+        assert!(queue.has_died(processes[0]) && !queue.has_died(processes[0]));
+        let again = queue.take().unwrap();
+        queue.put_back(again);
+        assert!(queue.take().is_some() && !queue.is_idle());
+        assert!(QuarantineQueue::default().is_idle());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::child::{follow_master, is_asked_to_leave};
-use super::waiting::WaitingDelegate;
+use super::delaying::DelayingDelegate;
 use crate::config::settings::Settings;
 use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
@@ -58,7 +58,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
     let rules = heritage.places[process.index as usize].rules();
     let mut delegate =
         RingDelegate::new(heritage.parts.queues.producer(producer), heritage.parts.queues.group_count())
-            .with_waiting(WaitingDelegate::of(heritage, process.index));
+            .with_waiting(DelayingDelegate::of(heritage, process.index));
     let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.parts.inboxes[producer as usize]);
     tell_inheritance(&heritage.log, inheritance);
     let is_repeated = Rc::new(Cell::new(inheritance.is_first_begun));
@@ -68,7 +68,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
     let heartbeat = heritage.parts.heartbeats.block(process_index);
     let refusals = Throttle::default();
     let mut reader = Reader { heritage, engine, socket, listener, is_repeated, refusals, heartbeat };
-    heritage.readiness.tell(process.index);
+    heritage.channel.tell_ready(process.index);
 
     let mut batch_count = 0_u32;
     while !is_asked_to_leave(&rules) {
@@ -89,7 +89,7 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
             Err(error) => return Err(error),
         }
     }
-    // What waits in the socket came while we listened; who comes after us may listen elsewhere, or not at all.
+    // What waits in the socket came while we listened; a successor may listen elsewhere, or not at all.
     let leaving_since = Instant::now();
     while leaving_since.elapsed() < LAST_LOOK_MAX && batch.receive_waiting(socket.as_fd()).is_ok() {
         reader.handle(&mut batch);
@@ -168,7 +168,7 @@ fn is_temporary(error: &io::Error) -> bool {
 /// Why a datagram is not even looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::process) enum Refusal {
-    /// Nobody can answer a sender without address or port.
+    /// A sender without address or port cannot be answered.
     NoSender,
     /// It is longer than `msg_recv_max_size` allows.
     TooLong,
@@ -206,7 +206,7 @@ pub struct RingDelegate {
     /// Groups that were given something since the last wake.
     is_touched: Vec<bool>,
     meta: Vec<u8>,
-    waiting: Option<WaitingDelegate>,
+    waiting: Option<DelayingDelegate>,
     /// The message in hand may have been handed over by a receiver that died.
     is_repeated: Rc<Cell<bool>>,
 }
@@ -229,7 +229,7 @@ impl RingDelegate {
     }
 
     /// Lets messages wait here that are not to be processed at once.
-    fn with_waiting(self, waiting: Option<WaitingDelegate>) -> RingDelegate {
+    fn with_waiting(self, waiting: Option<DelayingDelegate>) -> RingDelegate {
         RingDelegate { waiting, ..self }
     }
 

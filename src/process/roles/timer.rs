@@ -29,18 +29,18 @@ pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
         heritage.parts.delayed.as_ref().ok_or_else(|| io::Error::other("there is no delay queue"))?;
     let mut scheduler = delayed.scheduler(heritage.parts.queues.producer(producer));
     let heartbeat = heritage.parts.heartbeats.block(place);
-    heritage.readiness.tell(place);
+    heritage.channel.tell_ready(place);
     loop {
         heartbeat.add(0, 1);
-        // Asked first: who is told to leave looks once more after that.
+        // Asked first: a timer that is told to leave looks once more after that.
         let is_last_look = is_asked_to_leave(&rules);
         if is_orphaned(&rules) {
-            // Else that is the master's to say: this one may have been told by somebody else, and gets a successor.
+            // Else that is the master's to say: another program may have sent the signal, and gets a successor.
             delayed.expire_all();
         }
         let sweep = scheduler.sweep(monotonic_ns());
         tell(heritage, &sweep);
-        // Without a master nobody comes after this process: what a full ring holds up is tried again.
+        // Without a master this process has no successor: what a full ring holds up is tried again.
         let is_held_up = is_orphaned(&rules) && !delayed.is_empty();
         if is_last_look && !is_held_up {
             return Ok(());

@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use super::child::{follow_master, is_asked_to_leave, is_orphaned};
-use super::waiting::WaitingDelegate;
+use super::delaying::DelayingDelegate;
 use crate::config::settings::GroupSetting;
 use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
@@ -23,23 +23,23 @@ use crate::telemetry::process_identity::ProcessIdentity;
 /// this time at the latest, before its sender would send it again (500 ms).
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
-/// A worker that waits for a former generation looks so often whether it may begin.
+/// A worker that waits for a earlier generation looks so often whether it may begin.
 const HELD_PAUSE: Duration = Duration::from_millis(5);
 
 /// The life of a worker.
 pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32) -> io::Result<()> {
     let rules = heritage.places[process.index as usize].rules();
     let is_leaving = || is_asked_to_leave(&rules);
-    let delegate = WaitingDelegate::of(heritage, process.index);
+    let delegate = DelayingDelegate::of(heritage, process.index);
     let mut engine =
         heritage.engine(process, delegate.map(|delegate| Box::new(delegate) as Box<dyn Delegate>));
     let mut consumer = heritage.parts.queues.consumer(u32::from(group), index);
     let max_age_ns = max_age_ns(&heritage.loaded.settings().groups[usize::from(group)]);
-    heritage.readiness.tell(process.index);
+    heritage.channel.tell_ready(process.index);
     loop {
-        // Asked first: who is told to leave looks into the rings once more after that.
-        let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));
-        // Without a master nobody ends the wait for a former generation.
+        // Asked first: a worker that is told to leave looks into the rings once more after that.
+        let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_something_waiting(heritage));
+        // Without a master nothing ends the wait for a earlier generation.
         if !is_last_look && !is_orphaned(&rules) && heritage.parts.status.is_held(u32::from(group)) {
             std::thread::sleep(HELD_PAUSE);
             follow_master(heritage, &rules);
@@ -55,8 +55,8 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     }
 }
 
-/// Without a master nobody tells a worker to come back, so it stays until the timer has moved everything.
-fn is_somebody_waiting(heritage: &Heritage) -> bool {
+/// Without a master no worker is started again, so it stays until the timer has moved everything.
+fn is_something_waiting(heritage: &Heritage) -> bool {
     heritage.parts.delayed.as_ref().is_some_and(|delayed| !delayed.is_empty())
 }
 

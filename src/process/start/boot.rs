@@ -29,8 +29,9 @@ use crate::config::settings::Settings;
 use crate::config::sources::Reading;
 use crate::flows::{self, ReportForm};
 use crate::modules;
+use crate::process::channel::Channel;
 use crate::process::heritage;
-use crate::process::heritage::{Fixed, Heritage, Readiness};
+use crate::process::heritage::{Fixed, Heritage};
 use crate::process::master;
 use crate::process::master::{Beginning, Master};
 use crate::process::roles::control::internals;
@@ -39,7 +40,6 @@ use crate::process::roles::role::Role;
 use crate::process::start::pid_file::{NumberFile, Predecessor};
 use crate::process::start::published_names::Names;
 use crate::process::succession::handover::Handover;
-use crate::process::succession::reload_line::ReloadLine;
 use crate::process::succession::successor::Succession;
 use crate::process::succession::upgrade::Program;
 use crate::shm::proof::failpoint;
@@ -332,7 +332,7 @@ fn prepare(
     Master::new(beginning).map_err(step("prepare the supervision of processes"))
 }
 
-/// Those of a server that nobody was before are taken at once, as far as they are not already.
+/// Those of a server without a predecessor are taken at once, as far as they are not already.
 fn names(
     heritage: &Heritage,
     files: Vec<NumberFile>,
@@ -352,20 +352,20 @@ fn names(
 /// Everything for the next generation of a running server, whose present ones are given. Nothing of theirs changes.
 pub(in crate::process) fn renew(
     mut loaded: Loaded,
-    former: &Heritage,
-    elders: &[&Heritage],
+    present: &Heritage,
+    draining: &[&Heritage],
 ) -> Result<Heritage, StartError> {
     let settings = loaded.settings();
     let log = Rc::new(log(settings)?);
-    log.set_process(0, former.fixed.master.number() as u32);
+    log.set_process(0, present.fixed.master.number() as u32);
     for remark in &loaded.remarks {
         log.say_lines(Level::Warning, remark);
     }
-    for name in fixed_differences(former.loaded.settings(), settings) {
+    for name in fixed_differences(present.loaded.settings(), settings) {
         log.say(Level::Warning, format_args!("{name} stays as it is until the server is started again"));
     }
     let known: Vec<&Listeners> =
-        [former].into_iter().chain(elders.iter().copied()).map(|heritage| &*heritage.listeners).collect();
+        [present].into_iter().chain(draining.iter().copied()).map(|heritage| &*heritage.listeners).collect();
     let listeners = bind(settings, &known)?;
     for (index, listener) in listeners.iter() {
         loaded.registry.set_listener_address(index, listener.address());
@@ -373,32 +373,32 @@ pub(in crate::process) fn renew(
     let settings = loaded.settings();
     let places = heritage::places(settings, loaded.registry.delayed_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
-    let commands = former.commands.try_clone().map_err(step("share the control socket"))?;
-    let fixed = Fixed { generation: former.fixed.generation + 1, ..former.fixed.clone() };
+    let commands = present.commands.try_clone().map_err(step("share the control socket"))?;
+    let fixed = Fixed { generation: present.fixed.generation + 1, ..present.fixed.clone() };
     let generation = fixed.generation;
-    let kept = Kept { commands, run_directory: former.run_directory.clone(), fixed };
-    let name = instance::name(&former.run_directory);
-    // The former one publishes under the name until this one serves.
+    let kept = Kept { commands, run_directory: present.run_directory.clone(), fixed };
+    let name = instance::name(&present.run_directory);
+    // The present generation publishes under the name until this one serves.
     let publish = || {
         StatisticsPublisher::prepare(&name, generation, group_count, place_count)
             .map_err(StartError::Statistics)
     };
     let lasting = |plan: &PartPlan, log: &Log| {
-        plan.carry(&former.parts.lasting, &mut |text| log.say(Level::Notice, format_args!("{text}")))
+        plan.carry(&present.parts.lasting, &mut |text| log.say(Level::Notice, format_args!("{text}")))
     };
     share(loaded, log, listeners, places, kept, lasting, publish)
 }
 
 /// Names of settings that differ and are decided once for the life of a server.
-fn fixed_differences(former: &Settings, settings: &Settings) -> Vec<&'static str> {
+fn fixed_differences(present: &Settings, settings: &Settings) -> Vec<&'static str> {
     let rows = [
-        ("user", former.user == settings.user),
-        ("group", former.group == settings.group),
-        ("chroot", former.chroot == settings.chroot),
-        ("workdir", former.workdir == settings.workdir),
-        ("rundir", former.rundir == settings.rundir),
-        ("open_files_limit", former.open_files_limit == settings.open_files_limit),
-        ("disable_core_dump", former.is_core_dump_disabled == settings.is_core_dump_disabled),
+        ("user", present.user == settings.user),
+        ("group", present.group == settings.group),
+        ("chroot", present.chroot == settings.chroot),
+        ("workdir", present.workdir == settings.workdir),
+        ("rundir", present.rundir == settings.rundir),
+        ("open_files_limit", present.open_files_limit == settings.open_files_limit),
+        ("disable_core_dump", present.is_core_dump_disabled == settings.is_core_dump_disabled),
     ];
     rows.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
 }
@@ -574,8 +574,7 @@ fn share(
         shared: shared_state(&loaded, &parts, kept.fixed.generation)
             .map_err(step("set the first shared values"))?,
         parts,
-        readiness: Readiness::new().map_err(step("create the socket pair for ready processes"))?,
-        reload_line: ReloadLine::new().map_err(step("create the socket pair for reloads"))?,
+        channel: Channel::new().map_err(step("create the socket pair of the processes"))?,
         commands: kept.commands,
         statistics: publish()?,
         loaded: Rc::new(loaded),
@@ -677,7 +676,7 @@ fn become_user(heritage: &Heritage, identity: &Identity, names: &Names) -> Resul
 /// What an operator wants to see at a start.
 fn report(heritage: &Heritage, attachment: Attachment) {
     let text = report_text(heritage.loaded.settings(), &heritage.places, heritage.fixed.master, attachment);
-    // Somebody may have closed the other end; then nobody wants to see it.
+    // The other end may be closed; then the text is of no use.
     let mut out = io::stdout().lock();
     let _ = io::Write::write_all(&mut out, text.as_bytes());
     let _ = io::Write::flush(&mut out);
@@ -716,7 +715,7 @@ pub(in crate::process) mod tests {
     use super::*;
     use crate::bindings::load::Root;
 
-    /// What a master would leave to its children, for one script. Nobody is forked.
+    /// What a master would leave to its children, for one script. No process is forked.
     pub struct Scene {
         pub heritage: Heritage,
         _folder: tempfile::TempDir,

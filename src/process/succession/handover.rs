@@ -2,8 +2,9 @@
 //! them.
 //!
 //! The variable [`VARIABLE`] holds the number of that file's descriptor. It counts only when there is such a file, and it
-//! was written by this very process before it became another program: whoever finds an old value in its environment
-//! starts as usual. Who is the parent by now says nothing, as a predecessor may die at any moment.
+//! was written by this very process before it became another program: a program that finds an old value in its environment
+//! starts as usual. Which process is the parent by now says nothing, as a predecessor may die at any moment.
+//! The keys of the file keep their names (`heir`, `wish`), because programs of other versions read it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -40,7 +41,7 @@ pub struct Handover {
     pub secret: Secret,
     /// Where commands are asked.
     pub commands: OwnedFd,
-    /// On which both talk about who serves.
+    /// On which both talk about which one serves.
     pub line: UnixStream,
     /// Sockets, with the addresses that were asked for.
     pub listeners: Vec<(SocketAddr, OwnedFd)>,
@@ -86,8 +87,8 @@ impl Handover {
         let key: [u8; 16] = key.and_then(|key| key.try_into().ok()).ok_or_else(broken)?;
         let rows = found["listeners"].as_array().ok_or_else(broken)?;
         let listener = |row: &Value| {
-            let wish = row["wish"].as_str().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
-            Ok((wish, take(&row["descriptor"])?))
+            let requested = row["wish"].as_str().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
+            Ok((requested, take(&row["descriptor"])?))
         };
         // Programs that hand none over do not name them.
         let no_parts = Vec::new();

@@ -22,8 +22,6 @@
 //!   back and write over what others own by then.
 //! - Every step can be done twice.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher;
 use std::sync::Arc;
 
 use super::producer::Producer;
@@ -31,6 +29,7 @@ use super::queues::GroupQueue;
 use super::record::{HISTORY_OFFSET, HISTORY_SIZE, History, Record, RecordHeader};
 use super::ring::PushError;
 use super::slot::Slot;
+use crate::shm::fingerprint;
 use crate::shm::proof::mutant;
 
 /// Whether a worker's death counts against the message it was working on.
@@ -163,7 +162,7 @@ impl Repair {
 
     fn judge(group: &GroupQueue, slot: &Slot, blame: Blame) -> Repaired {
         let figures = &group.repair_figures[0];
-        // A process that crashed may have written anything: a ring that does not exist means no message either.
+        // The protocol writes only rings that exist: another number is damage, and the slot holds no message.
         let is_of_a_ring = (slot.word().ring() as usize) < group.rings.len();
         // SAFETY: the worker is dead; the slot is held, and no other process empties it.
         let held = unsafe { slot.message() }.filter(|_| is_of_a_ring);
@@ -179,7 +178,7 @@ impl Repair {
             slot.empty();
             return Repaired::Quarantined(record);
         }
-        let fingerprint = fingerprint(message);
+        let fingerprint = fingerprint_of_record(message);
         slot.count_attempt(history);
         figures.redelivered.add(1);
         Repaired::WillRedeliver { attempts: u32::from(history.attempts), fingerprint }
@@ -218,8 +217,9 @@ impl Repair {
         Adoption::Adopted
     }
 
-    /// Whether the words of a group's rings and slots can be what the protocol writes. Records that cannot be are
-    /// found, counted and passed over by the worker that takes them.
+    /// Whether the words of a group's rings and slots can be what the protocol writes. If not, no repair helps: the
+    /// master replaces the memory. Records are not read here: the worker that takes one checks it, counts it as corrupt
+    /// and skips it.
     ///
     /// # Panics
     /// When the plan has no such group.
@@ -272,17 +272,14 @@ fn quarantined(message: &[u8], header: &RecordHeader, history: History) -> Quara
         xdata: record.xdata.to_vec(),
         received_at_ns: record.received_at_ns,
         attempts: u32::from(history.attempts),
-        fingerprint: fingerprint(message),
+        fingerprint: fingerprint_of_record(message),
     }
 }
 
 /// Over the whole record without the part of its header that changes from delivery to delivery.
-fn fingerprint(message: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
+fn fingerprint_of_record(message: &[u8]) -> u64 {
     let (before, rest) = message.split_at(HISTORY_OFFSET.min(message.len()));
-    hasher.write(before);
-    hasher.write(rest.get(HISTORY_SIZE..).unwrap_or_default());
-    hasher.finish()
+    fingerprint(&[before, rest.get(HISTORY_SIZE..).unwrap_or_default()])
 }
 
 #[cfg(all(test, not(loom)))]
