@@ -23,7 +23,7 @@ use std::rc::Rc;
 use super::broken;
 use crate::bindings::load::Loaded;
 use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX};
-use crate::routing::continuation::{Interruption, Resume};
+use crate::routing::continuation::{Continuation, Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
 use crate::routing::envelope::Incoming;
 use crate::routing::outbox::{Egress, Outbox};
@@ -177,8 +177,11 @@ impl Engine {
                 run.route();
             }),
             Work::Resumed { incoming, continuation, xdata } => {
+                let Ok(continuation) = Continuation::decode(continuation) else {
+                    return self.pass_over(&BrokenWork::Continuation(incoming.envelope));
+                };
                 self.with_message(incoming, Phase::Routing, |run| {
-                    run.context.restore(continuation);
+                    run.context.restore(&continuation);
                     run.set_log_prefix();
                     run.tell_attempts(earlier_attempts);
                     run.set_xdata(xdata);
