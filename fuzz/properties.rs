@@ -271,7 +271,9 @@ pub fn decode_record(bytes: &[u8]) {
     {
         assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
     }
-    if let Ok(Work::Resumed { continuation, .. }) = Work::decode(bytes, b"", b"") {
+    if let Ok(Work::Resumed { continuation, .. }) = Work::decode(bytes, b"", b"")
+        && let Ok(continuation) = Continuation::decode(continuation)
+    {
         assert!(continuation.avps().count() + continuation.xavps().count() <= bytes.len());
     }
     for part in [bytes, rest] {

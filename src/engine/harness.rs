@@ -265,7 +265,13 @@ impl ScriptHarness {
     pub fn go_on(&mut self, suspended: &HandedOn) {
         let incoming = Incoming { bytes: &suspended.message, envelope: self.envelope() };
         let work = Work::of_message(incoming, &suspended.continuation, &suspended.xdata);
-        self.engine.perform(&work.expect("it was just written"), 0);
+        self.engine.perform(&work, 0);
+    }
+
+    /// Goes on with a message whose state travelled as these bytes.
+    pub(super) fn resume(&mut self, message: &str, continuation: &[u8]) {
+        let incoming = Incoming { bytes: message.as_bytes(), envelope: self.envelope() };
+        self.engine.perform(&Work::Resumed { incoming, continuation, xdata: b"" }, 0);
     }
 
     /// What was logged since the last time.

@@ -24,7 +24,7 @@ use super::broken;
 use crate::bindings::load::Loaded;
 use crate::routing::changes::REWRITES_MAX;
 use crate::routing::context::{Context, Phase, Ports, ProcessState};
-use crate::routing::continuation::{Interruption, Resume};
+use crate::routing::continuation::{Continuation, Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
 use crate::routing::envelope::Incoming;
 use crate::routing::outbox::{Egress, Outbox};
@@ -178,8 +178,11 @@ impl Engine {
                 run.route();
             }),
             Work::Resumed { incoming, continuation, xdata } => {
+                let Ok(continuation) = Continuation::decode(continuation) else {
+                    return self.pass_over(&BrokenWork::Continuation(incoming.envelope));
+                };
                 self.with_message(incoming, Phase::Routing, |run| {
-                    run.context.restore(continuation);
+                    run.context.restore(&continuation);
                     run.set_log_prefix();
                     run.tell_attempts(earlier_attempts);
                     run.set_xdata(xdata);

@@ -41,13 +41,19 @@ impl Envelope {
     #[inline]
     pub fn encode(&self) -> [u8; ENVELOPE_SIZE] {
         let mut out = [0; ENVELOPE_SIZE];
+        self.encode_to(&mut out);
+        out
+    }
+
+    /// Writes the form that travels over zeros.
+    #[inline]
+    pub fn encode_to(&self, out: &mut [u8; ENVELOPE_SIZE]) {
         encode_address(&self.source, &mut out[..ADDRESS_SIZE]);
         encode_address(&self.destination, &mut out[ADDRESS_SIZE..2 * ADDRESS_SIZE]);
         let rest = &mut out[2 * ADDRESS_SIZE..];
         rest[..2].copy_from_slice(&self.listener.to_be_bytes());
         rest[2] = self.transport as u8;
         rest[3..].copy_from_slice(&self.received_at_ns.to_be_bytes());
-        out
     }
 
     /// Reads the form that travels.

@@ -550,3 +550,14 @@ fn replies_are_shown_where_the_script_asks_for_it() {
     let mut bench = Bench::receiver("request_route { answer(200); }\nonsend_route { drop; }");
     assert_eq!(bench.receive(&request("OPTIONS")).sent().len(), 1);
 }
+
+#[test]
+fn a_suspended_message_whose_state_cannot_be_read_is_counted_and_lost() {
+    let mut bench = Bench::worker("request_route { answer(200); }");
+    let text = request("OPTIONS");
+    for continuation in [&b"\x01\0\x09short"[..], b"\x50\0\x03new"] {
+        bench.0.resume(&text, continuation);
+    }
+    assert_eq!((bench.sent().len(), bench.count_of(CONTINUATIONS_LOST)), (0, 2));
+    assert!(bench.log().contains("cannot resume: the saved state of the message cannot be read"));
+}

@@ -55,10 +55,7 @@ pub fn replay(
     let datagram = Incoming { bytes: &set_aside.message, envelope };
     match kind {
         ProcessKind::Receiver => engine.receive(&datagram),
-        _ => match Work::of_message(datagram, &set_aside.continuation, &set_aside.xdata) {
-            Ok(work) => engine.perform(&work, 0),
-            Err(broken) => engine.pass_over(&broken),
-        },
+        _ => engine.perform(&Work::of_message(datagram, &set_aside.continuation, &set_aside.xdata), 0),
     }
     engine.stop();
     let events = kept.events.take();
