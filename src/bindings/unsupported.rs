@@ -3,7 +3,7 @@
 //!
 //! The names stand in `unsupported.txt`, one module a line. They are looked at only when a name was not found here.
 
-use crate::script::catalog::Complaint;
+use crate::script::diagnostic::Diagnostic;
 
 /// Module, functions, `$variables`.
 const NAMES: &str = include_str!("unsupported.txt");
@@ -73,9 +73,9 @@ pub fn module_of_variable(name: &str) -> Option<&'static str> {
     lines().find(|(_, names)| names.split(' ').any(is_it)).map(|(module, _)| module)
 }
 
-/// The complaint about a name that exists there and not here.
-pub fn not_here_yet(what: &str) -> Complaint {
-    Complaint { message: format!("{what} exists in Kamailio and is not here yet"), help: None }
+/// The mistake about a name that exists there and not here.
+pub fn not_here_yet(what: &str) -> Diagnostic {
+    Diagnostic::mistake(format!("{what} exists in Kamailio and is not here yet"))
 }
 
 /// Each module with its names.

@@ -1,10 +1,11 @@
 //! What is said about a name that is not here: a typing mistake with what is near, a module that is not loaded, or
 //! one that is not here yet.
 
-use crate::script::catalog::{Complaint, Refused, Remark};
+use crate::script::ast::Span;
+use crate::script::catalog::Refused;
+use crate::script::diagnostic::Diagnostic;
 
 use super::super::module::{FunctionSummary, ModuleEntry};
-use super::super::preparation::complaint;
 use super::Registry;
 use super::catalog::{EVENTS, module_name};
 use crate::bindings::keywords;
@@ -38,16 +39,16 @@ impl Registry {
         module.filter(is_absent).map(str::to_string).into_iter().collect()
     }
 
-    pub(super) fn unknown_module(&self, name: &str) -> Complaint {
+    pub(super) fn unknown_module(&self, name: &str) -> Diagnostic {
         let known = || self.available.iter().map(|entry| entry.name);
         if unsupported::is_module(name) {
             return unsupported::not_here_yet(&format!("module \"{name}\""));
         }
         let help = suggestion(name, known()).unwrap_or_else(|| format!("modules are {}", listed(known())));
-        complaint(format!("unknown module \"{name}\""), &help)
+        Diagnostic::mistake(format!("unknown module \"{name}\"")).with_help(help)
     }
 
-    pub(super) fn module_not_loaded(&self, modules: &str) -> Complaint {
+    pub(super) fn module_not_loaded(&self, modules: &str) -> Diagnostic {
         let is_available = self.is_available(modules);
         if unsupported::is_module(modules) && !is_available {
             return unsupported::not_here_yet(&format!("module \"{modules}\""));
@@ -56,32 +57,32 @@ impl Registry {
             true => Some(format!("`loadmodule \"{modules}.so\"` is missing before it")),
             false => suggestion(modules, self.module_names()),
         };
-        Complaint { message: format!("no loaded module is named \"{modules}\""), help }
+        Diagnostic { help, ..Diagnostic::mistake(format!("no loaded module is named \"{modules}\"")) }
     }
 }
 
 /// Functions and variables.
 impl Registry {
-    pub(super) fn unknown_word(&self, name: &str) -> Complaint {
+    pub(super) fn unknown_word(&self, name: &str) -> Diagnostic {
         let known = keywords::WORDS.iter().map(|word| word.name);
         let is_variable = self.variables.iter().any(|target| target.is_named(name) && !target.is_word());
         let help = match is_variable {
             true => Some(format!("a variable begins with $: ${name}")),
             false => suggestion(name, known),
         };
-        Complaint { message: format!("unknown word \"{name}\""), help }
+        Diagnostic { help, ..Diagnostic::mistake(format!("unknown word \"{name}\"")) }
     }
 
-    pub(super) fn unknown_custom(&self, group: &str, name: &str) -> Complaint {
+    pub(super) fn unknown_custom(&self, group: &str, name: &str) -> Diagnostic {
         let wanted = format!("{group}.{name}");
         let known: Vec<String> =
             self.live_settings.iter().map(|custom| format!("{}.{}", custom.group, custom.name)).collect();
         let near = suggestion(&wanted, known.iter().map(String::as_str));
         let help = near.unwrap_or("define it at top level: `group.name = 5 desc \"what it is\"`".to_string());
-        complaint(format!("there is no custom variable {wanted}"), &help)
+        Diagnostic::mistake(format!("there is no custom variable {wanted}")).with_help(help)
     }
 
-    pub(super) fn wrong_count(&self, name: &str, argument_count: usize) -> Complaint {
+    pub(super) fn wrong_count(&self, name: &str, argument_count: usize) -> Diagnostic {
         let of_name = self.functions.iter().filter(|target| target.is_named(name));
         let mut counts: Vec<usize> = of_name.map(|target| target.parameters.len()).collect();
         counts.sort_unstable();
@@ -89,10 +90,10 @@ impl Registry {
         let shown: Vec<String> = counts.iter().map(usize::to_string).collect();
         let noun = if counts == [1] { "argument" } else { "arguments" };
         let message = format!("{name}() takes {} {noun}, not {argument_count}", shown.join(" or "));
-        Complaint { message, help: None }
+        Diagnostic::mistake(message)
     }
 
-    pub(super) fn unknown_function(&self, name: &str) -> Complaint {
+    pub(super) fn unknown_function(&self, name: &str) -> Diagnostic {
         if let Some(entry) = self.entry_with(name, names_of_functions) {
             return not_loaded(&format!("function {name}()"), entry);
         }
@@ -101,7 +102,7 @@ impl Registry {
         }
         let known = self.functions.iter().map(|target| target.name);
         let help = suggestion(name, known).or_else(|| self.near_in_others(name));
-        Complaint { message: format!("unknown function {name}()"), help }
+        Diagnostic { help, ..Diagnostic::mistake(format!("unknown function {name}()")) }
     }
 
     /// A name that is near, of a module that is not loaded.
@@ -112,7 +113,7 @@ impl Registry {
         })
     }
 
-    pub(super) fn unknown_variable(&self, name: &str) -> Complaint {
+    pub(super) fn unknown_variable(&self, name: &str) -> Diagnostic {
         if let Some(entry) = self.entry_with(name, |entry| (entry.variables)()) {
             return not_loaded(&format!("variable ${name}"), entry);
         }
@@ -126,7 +127,7 @@ impl Registry {
             Some(near) => Some(format!("did you mean ${near}?")),
             None => is_plain.then(|| format!("a variable of your own is written $var({name})")),
         };
-        Complaint { message: format!("unknown variable ${name}"), help }
+        Diagnostic { help, ..Diagnostic::mistake(format!("unknown variable ${name}")) }
     }
 
     /// A module that is not loaded and has a row of this name.
@@ -150,22 +151,19 @@ fn names_of_functions(entry: &ModuleEntry) -> Vec<&'static str> {
     (entry.functions)().into_iter().flat_map(names).collect()
 }
 
-fn not_loaded(what: &str, entry: &ModuleEntry) -> Complaint {
-    complaint(
-        format!("{what} belongs to module \"{}\", which is not loaded", entry.name),
-        &format!("`loadmodule \"{}.so\"` is missing", entry.name),
-    )
+fn not_loaded(what: &str, entry: &ModuleEntry) -> Diagnostic {
+    Diagnostic::mistake(format!("{what} belongs to module \"{}\", which is not loaded", entry.name))
+        .with_help(format!("`loadmodule \"{}.so\"` is missing", entry.name))
 }
 
 /// An event that runs nothing: known elsewhere, near to one that is known, or of somebody's own making.
-pub(super) fn unknown_event(name: &str) -> Result<Option<Remark>, Complaint> {
-    let remark = || Ok(Some(Remark(format!("event_route[{name}] is not run here"))));
-    if unsupported::is_event(name) {
-        return remark();
-    }
-    match suggestion(name, EVENTS.iter().copied()) {
-        None => remark(),
-        help => Err(Complaint { message: format!("no event is called \"{name}\""), help }),
+pub(super) fn unknown_event(name: &str) -> Diagnostic {
+    let help = suggestion(name, EVENTS.iter().copied()).filter(|_| !unsupported::is_event(name));
+    match help {
+        None => Diagnostic::remark(format!("event_route[{name}] is not run here")),
+        Some(help) => {
+            Diagnostic::warning(Span::default(), format!("no event is called \"{name}\"")).with_help(help)
+        }
     }
 }
 
@@ -207,9 +205,9 @@ mod tests {
 
     #[test]
     fn events_that_run_nothing_are_told() {
-        assert!(unknown_event("core:pre-rounting").unwrap_err().help.unwrap().contains("core:pre-routing"));
+        assert!(unknown_event("core:pre-rounting").help.unwrap().contains("core:pre-routing"));
         for name in ["xhttp:request", "mine:own"] {
-            assert!(unknown_event(name).unwrap().unwrap().0.contains(name));
+            assert!(unknown_event(name).message.contains(name));
         }
     }
 }
