@@ -8,9 +8,6 @@ use crate::script::diagnostic::Diagnostic;
 /// Module, functions, `$variables`.
 const NAMES: &str = include_str!("unsupported.txt");
 
-/// Modules whose work is done here without them.
-const WITHOUT_EFFECT: &[&str] = &["cfg_rpc", "ctl", "jsonrpcs"];
-
 /// What stands in the list for the core itself, which is no module.
 const CORE: &str = "core";
 
@@ -50,11 +47,6 @@ const EVENTS: &[&str] = &[
 /// Whether an event of Kamailio is called so; branches of `tm` name their own.
 pub fn is_event(name: &str) -> bool {
     EVENTS.contains(&name) || name.starts_with("tm:branch-failure:")
-}
-
-/// Whether loading this module does nothing because nothing is missing without it.
-pub fn is_without_effect(module: &str) -> bool {
-    WITHOUT_EFFECT.contains(&module)
 }
 
 /// Whether Kamailio has a module of this name.
@@ -99,7 +91,6 @@ mod tests {
         assert!(
             is_event("xhttp:request") && is_event("tm:branch-failure:x") && !is_event("core:pre-routing")
         );
-        assert!(is_without_effect("ctl") && !is_without_effect("tm"));
     }
 
     #[test]

@@ -49,10 +49,6 @@ impl Catalog for Registry {
             });
         }
         let Some(entry) = self.available.iter().find(|entry| entry.name == name) else {
-            if unsupported::is_without_effect(name) {
-                let text = format!("module \"{name}\" is not needed here; loading it has no effect");
-                return Ok(Some(Diagnostic::remark(text)));
-            }
             return Err(self.unknown_module(name));
         };
         self.add_module((entry.create)());

@@ -78,8 +78,7 @@ impl Child {
     /// Sends a signal, if there is somebody.
     pub fn send(&self, signal: Signal) {
         if let Some(process) = self.process {
-            // Who is gone already is no error, and any other one would be met again and again.
-            let _ = signal::send(process, signal);
+            signal::try_send(process, signal);
         }
     }
 }

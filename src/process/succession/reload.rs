@@ -180,8 +180,7 @@ impl Master {
         if let Some(check) = &under_way.check
             && under_way.began.elapsed() > CHECK_TIMEOUT
         {
-            // Who is gone already is no error, and any other one would be met again and again.
-            let _ = signal::send(check.helper, Signal::SIGKILL);
+            signal::try_send(check.helper, Signal::SIGKILL);
         }
     }
 
@@ -279,8 +278,7 @@ impl Master {
     /// Whoever serves after this program does what was wished of this one and has not begun.
     pub(in crate::process) fn pass_on_request(&mut self, successor: ProcessId) {
         if mem::take(&mut self.reload.is_wanted) {
-            // Who is gone already needs no other script.
-            let _ = signal::send(successor, Signal::SIGHUP);
+            signal::try_send(successor, Signal::SIGHUP);
         }
     }
 
@@ -291,7 +289,7 @@ impl Master {
             self.answer(number, &Err("the server is stopping".to_owned()));
         }
         if let Some(check) = self.reload.under_way.as_ref().and_then(|under_way| under_way.check.as_ref()) {
-            let _ = signal::send(check.helper, Signal::SIGKILL);
+            signal::try_send(check.helper, Signal::SIGKILL);
         }
         self.dismiss_draining();
     }

@@ -49,7 +49,7 @@ impl ReloadLine {
                     Some((of, outcome)) if of == number => return outcome,
                     _ => continue,
                 },
-                Err(error) if is_temporary(&error) => {}
+                Err(error) if poll::is_transient(&error) => {}
                 Err(error) => return Err(format!("no answer from the master: {error}")),
             }
             let rest = deadline.saturating_duration_since(Instant::now());
@@ -85,10 +85,6 @@ fn read_answer(bytes: &[u8]) -> Option<(u64, Outcome)> {
     let (mark, text) = rest.split_first()?;
     let text = String::from_utf8_lossy(text).into_owned();
     Some((u64::from_ne_bytes(*number), if *mark == SUCCEEDED { Ok(text) } else { Err(text) }))
-}
-
-fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// For the master, to wait for wishes.

@@ -146,7 +146,7 @@ impl Successor {
         match self.given_up {
             None => {
                 self.given_up = Some(Instant::now());
-                let _ = signal::send(self.process, Signal::SIGTERM);
+                signal::try_send(self.process, Signal::SIGTERM);
             }
             Some(since) if since.elapsed() > patience => self.kill(),
             Some(_) => {}
@@ -154,8 +154,7 @@ impl Successor {
     }
 
     fn kill(&self) {
-        // Who is gone already is no error, and any other one would be met again and again.
-        let _ = signal::send(self.process, Signal::SIGKILL);
+        signal::try_send(self.process, Signal::SIGKILL);
     }
 }
 
