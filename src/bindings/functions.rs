@@ -14,7 +14,8 @@
 //! through `prepare` at load and arrive as `Argument::Prepared(number, text)`; computed ones arrive as
 //! `Argument::Value`. Rows of modules are the same with the module first: [`super::module::ModuleFunction`].
 
-use crate::script::catalog::{Advice, Complaint, FunctionRow, ParameterKind, RouteSet};
+use crate::script::catalog::{Advice, FunctionRow, ParameterKind, RouteSet};
+use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome};
 
 use super::preparation::Preparation;
@@ -34,7 +35,7 @@ pub const TABLES: &[&[Function]] =
 /// Calls a function of the core.
 pub type Call = fn(&mut Context<'_>, &[Argument<'_>]) -> Outcome;
 /// Prepares the literal argument number `parameter` (from 0) of a function; `Ok(None)` leaves it as it stands.
-pub type Prepare = fn(&mut Preparation<'_>, usize, &[u8]) -> Result<Option<u32>, Complaint>;
+pub type Prepare = fn(&mut Preparation<'_>, usize, &[u8]) -> Result<Option<u32>, Diagnostic>;
 
 /// A row with what it does: of the core ([`Function`]), or of a module ([`super::module::ModuleFunction`]).
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::script::ast::{Ast, Item, ItemKind, RouteKind, Span};
-use crate::script::catalog::{LateComplaint, Subject};
+use crate::script::catalog::Subject;
 use crate::script::check::{check, compile_template};
 use crate::script::diagnostic::{self, Diagnostic, Note, Severity};
 use crate::script::diagnostic_json;
@@ -255,12 +255,8 @@ fn judge(request: LoadRequest) -> Result<Judged, String> {
     diagnostics.extend(doubt_about_the_whole(&name, &ast, &diagnostics));
     let resolver = request.reading.resolver(request.resolver);
     let mut registry = Registry::new(request.modules, request.overrides, resolver);
-    diagnostics.extend(registry.load_modules_of_command_line().into_iter().map(
-        |LateComplaint { about, complaint }| {
-            let error = Diagnostic::error(place_of(&about, &source), complaint.message);
-            Diagnostic { help: complaint.help, ..error }
-        },
-    ));
+    let said = registry.load_modules_of_command_line();
+    diagnostics.extend(said.into_iter().map(|(about, mistake)| mistake.at(place_of(&about, &source))));
     let checked = check(&ast, &source, &mut registry);
     diagnostics.extend(checked.diagnostics);
     let log_prefix = compile_log_prefix(&mut registry, &mut diagnostics);
@@ -350,7 +346,7 @@ fn compile_log_prefix(
             diagnostics.extend(mistakes.into_iter().map(|mut mistake| {
                 mistake.message = format!("log_prefix: {}", mistake.message);
                 // The places are those of the text of the prefix, not of the script.
-                Diagnostic { span: Default::default(), ..mistake }
+                mistake.at(Span::default())
             }));
         })
         .ok()

@@ -34,7 +34,8 @@ use serde_json::Value as Json;
 
 // What modules need of the language; they import it from here and do not know the room `script`.
 pub use crate::script::ast::RouteKind;
-pub use crate::script::catalog::{Advice, Complaint, Constant, FunctionRow, ParameterKind, RouteSet, Yields};
+pub use crate::script::catalog::{Advice, Constant, FunctionRow, ParameterKind, RouteSet, Yields};
+pub use crate::script::diagnostic::Diagnostic;
 pub use crate::script::host::{Argument, Outcome, Place, Position, Reading, Refusal, ValueRef};
 
 use super::command::{CommandEntry, CommandError, CommandRow, CommandScope, EventRow};
@@ -77,7 +78,7 @@ pub trait Module: Sized + 'static {
 
     /// The whole top level has been read: look up variables, check parameters against each other, offer
     /// services to other modules.
-    fn plan(&mut self, _planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, _planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         Ok(())
     }
 
@@ -96,7 +97,7 @@ pub type ModuleCommand<M> = CommandEntry<ModuleCommandCall<M>>;
 /// Calls a function of a module.
 pub type ModuleCall<M> = fn(&M, &mut Context<'_>, &[Argument<'_>]) -> Outcome;
 /// Prepares the literal argument number `parameter` (from 0) of a function; `Ok(None)` leaves it as it stands.
-pub type ModulePrepare<M> = fn(&mut M, &mut Preparation<'_>, usize, &[u8]) -> Result<Option<u32>, Complaint>;
+pub type ModulePrepare<M> = fn(&mut M, &mut Preparation<'_>, usize, &[u8]) -> Result<Option<u32>, Diagnostic>;
 /// Reads a variable of a module.
 pub type ModuleRead<M> = fn(&M, &Context<'_>, &Subject<'_>, &mut Vec<u8>) -> Reading;
 /// Writes a variable of a module.
@@ -136,11 +137,11 @@ pub struct Parameter<M: 'static> {
 /// How a parameter is set, by the kind of value it takes.
 pub enum ParameterSetter<M: 'static> {
     /// An integer.
-    Integer(fn(&mut M, i64) -> Result<(), Complaint>),
+    Integer(fn(&mut M, i64) -> Result<(), Diagnostic>),
     /// Text.
-    Text(fn(&mut M, &[u8]) -> Result<(), Complaint>),
+    Text(fn(&mut M, &[u8]) -> Result<(), Diagnostic>),
     /// Either.
-    Any(fn(&mut M, &Constant) -> Result<(), Complaint>),
+    Any(fn(&mut M, &Constant) -> Result<(), Diagnostic>),
     /// Accepted without effect; the text says why.
     Ignored(&'static str),
 }
@@ -150,7 +151,7 @@ impl<M: 'static> Parameter<M> {
     pub const fn integer(
         name: &'static str,
         documentation: &'static str,
-        set: fn(&mut M, i64) -> Result<(), Complaint>,
+        set: fn(&mut M, i64) -> Result<(), Diagnostic>,
     ) -> Self {
         Parameter { name, documentation, default: None, set: ParameterSetter::Integer(set) }
     }
@@ -159,7 +160,7 @@ impl<M: 'static> Parameter<M> {
     pub const fn text(
         name: &'static str,
         documentation: &'static str,
-        set: fn(&mut M, &[u8]) -> Result<(), Complaint>,
+        set: fn(&mut M, &[u8]) -> Result<(), Diagnostic>,
     ) -> Self {
         Parameter { name, documentation, default: None, set: ParameterSetter::Text(set) }
     }
@@ -168,7 +169,7 @@ impl<M: 'static> Parameter<M> {
     pub const fn any(
         name: &'static str,
         documentation: &'static str,
-        set: fn(&mut M, &Constant) -> Result<(), Complaint>,
+        set: fn(&mut M, &Constant) -> Result<(), Diagnostic>,
     ) -> Self {
         Parameter { name, documentation, default: None, set: ParameterSetter::Any(set) }
     }
@@ -251,8 +252,8 @@ pub(crate) trait Loaded {
         given: &[Json],
     ) -> Result<Json, CommandError>;
     fn number_counters(&mut self, counters: ModuleCounters);
-    fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Complaint>;
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint>;
+    fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Diagnostic>;
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic>;
     fn start(&self, process: &ProcessIdentity);
     fn stop(&self);
     fn prepare(
@@ -261,7 +262,7 @@ pub(crate) trait Loaded {
         preparation: &mut Preparation<'_>,
         parameter: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint>;
+    ) -> Result<Option<u32>, Diagnostic>;
     fn call(&self, function: usize, context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome;
     fn read(
         &self,
@@ -325,7 +326,7 @@ impl<M: Module> Loaded for M {
         Module::number_counters(self, counters);
     }
 
-    fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Complaint> {
+    fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Diagnostic> {
         let row = &M::PARAMETERS[index];
         match (&row.set, value) {
             (ParameterSetter::Ignored(why), _) => return Ok(Some(why)),
@@ -338,7 +339,7 @@ impl<M: Module> Loaded for M {
         Ok(None)
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         Module::plan(self, planning)
     }
 
@@ -356,7 +357,7 @@ impl<M: Module> Loaded for M {
         preparation: &mut Preparation<'_>,
         parameter: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint> {
+    ) -> Result<Option<u32>, Diagnostic> {
         match M::FUNCTIONS[function].prepare {
             Some(prepare) => prepare(self, preparation, parameter, literal),
             None => Ok(None),
@@ -391,8 +392,8 @@ impl<M: Module> Loaded for M {
     }
 }
 
-fn wrong_kind(name: &str, expected: &str) -> Complaint {
-    Complaint { message: format!("parameter \"{name}\" takes {expected}"), help: None }
+fn wrong_kind(name: &str, expected: &str) -> Diagnostic {
+    Diagnostic::mistake(format!("parameter \"{name}\" takes {expected}"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use crate::routing::script_view::ScriptView;
 use crate::routing::services::StoredPlace;
-use crate::script::catalog::{Catalog, Complaint, KeyShape};
+use crate::script::catalog::{Catalog, KeyShape};
+use crate::script::diagnostic::Diagnostic;
 
 use super::registry::Registry;
 use super::variables::constants::append_colours;
@@ -17,7 +18,7 @@ use crate::telemetry::log::Level;
 /// Handed to `Module::plan`.
 pub struct Planning<'a> {
     pub(crate) registry: &'a mut Registry,
-    /// The parameter that is being looked at: a complaint is told where it was set.
+    /// The parameter that is being looked at: a mistake is told where it was set.
     pub(crate) parameter: Option<&'static str>,
 }
 
@@ -27,7 +28,7 @@ impl Planning<'_> {
         self.registry.settings()
     }
 
-    /// What follows is about this parameter: a complaint is told at its `modparam`, not at `loadmodule`.
+    /// What follows is about this parameter: a mistake is told at its `modparam`, not at `loadmodule`.
     pub fn about(&mut self, parameter: &'static str) {
         self.parameter = Some(parameter);
     }
@@ -76,17 +77,17 @@ impl Planning<'_> {
         name: &str,
         initial: Value,
         description: &str,
-    ) -> Result<u32, Complaint> {
+    ) -> Result<u32, Diagnostic> {
         self.registry.add_live_setting(group, name, initial, description)
     }
 
     /// A counter of the script's own.
-    pub fn add_counter(&mut self, row: CounterRow) -> Result<CounterId, Complaint> {
+    pub fn add_counter(&mut self, row: CounterRow) -> Result<CounterId, Diagnostic> {
         self.registry.add_counter(row)
     }
 
     /// Text for the log, with variables, that stands in a parameter; `Context::append_template` evaluates it.
-    pub fn template(&mut self, text: &[u8]) -> Result<u32, Complaint> {
+    pub fn template(&mut self, text: &[u8]) -> Result<u32, Diagnostic> {
         self.registry.keep_template(text)
     }
 
@@ -103,10 +104,10 @@ impl Planning<'_> {
     }
 
     /// The variable written as `$name`, `$name(key)` or `$(name(key))`, without index and transformations.
-    pub fn place(&mut self, written: &str) -> Result<StoredPlace, Complaint> {
-        let (name, key) = split_variable(written).ok_or_else(|| Complaint {
-            message: format!("\"{written}\" is not a variable"),
-            help: Some("write one such as \"$var(name)\"".to_string()),
+    pub fn place(&mut self, written: &str) -> Result<StoredPlace, Diagnostic> {
+        let (name, key) = split_variable(written).ok_or_else(|| {
+            Diagnostic::mistake(format!("\"{written}\" is not a variable"))
+                .with_help("write one such as \"$var(name)\"")
         })?;
         let shape = key.map_or(KeyShape::None, |key| KeyShape::Literal(key.as_bytes()));
         let variable = self.registry.variable(name, shape)?;

@@ -2,7 +2,7 @@
 
 use regex::bytes::Regex;
 
-use crate::script::catalog::Complaint;
+use crate::script::diagnostic::Diagnostic;
 pub use crate::script::pattern::{Groups, LetterCase, Lines, Style, compile_styled};
 
 use crate::config::settings::Settings;
@@ -17,17 +17,20 @@ pub struct Preparation<'a> {
 
 impl Preparation<'_> {
     /// Number of a flag: 0…31, or one named by `flags name:n`.
-    pub fn flag(&self, literal: &[u8]) -> Result<u32, Complaint> {
+    pub fn flag(&self, literal: &[u8]) -> Result<u32, Diagnostic> {
         let text = String::from_utf8_lossy(literal);
         match text.trim().parse::<u32>() {
             Ok(number @ 0..=31) => Ok(number),
-            Ok(number) => Err(complaint(format!("flag {number} is out of range"), "flags are 0 to 31")),
+            Ok(number) => {
+                Err(Diagnostic::mistake(format!("flag {number} is out of range"))
+                    .with_help("flags are 0 to 31"))
+            }
             Err(_) => self.named_flag(text.trim()),
         }
     }
 
     /// Index of a group of workers.
-    pub fn group(&self, literal: &[u8]) -> Result<u32, Complaint> {
+    pub fn group(&self, literal: &[u8]) -> Result<u32, Diagnostic> {
         let name = String::from_utf8_lossy(literal);
         match self.settings.groups.iter().position(|group| group.name == name) {
             Some(index) => Ok(index as u32),
@@ -36,15 +39,16 @@ impl Preparation<'_> {
     }
 
     /// A regular expression as `=~` takes it: POSIX extended, without regard to case, over bytes.
-    pub fn regex(&mut self, literal: &[u8]) -> Result<u32, Complaint> {
+    pub fn regex(&mut self, literal: &[u8]) -> Result<u32, Diagnostic> {
         let pattern = String::from_utf8_lossy(literal);
-        let regex = build_regex(&pattern)
-            .map_err(|reason| complaint(invalid_regex(literal, &reason), "extended syntax, as in egrep"))?;
+        let regex = build_regex(&pattern).map_err(|reason| {
+            Diagnostic::mistake(invalid_regex(literal, &reason)).with_help("extended syntax, as in egrep")
+        })?;
         self.regexes.push(regex);
         Ok(self.regexes.len() as u32 - 1)
     }
 
-    fn named_flag(&self, name: &str) -> Result<u32, Complaint> {
+    fn named_flag(&self, name: &str) -> Result<u32, Diagnostic> {
         let flags = &self.settings.named_flags;
         match flags.iter().find(|(known, _)| known == name) {
             Some((_, number)) => Ok(*number),
@@ -54,7 +58,7 @@ impl Preparation<'_> {
                     false => crate::script::suggest::listed(flags.iter().map(|(name, _)| name.as_str())),
                 };
                 let help = format!("a number from 0 to 31, or {names}");
-                Err(complaint(format!("unknown flag \"{name}\""), &help))
+                Err(Diagnostic::mistake(format!("unknown flag \"{name}\"")).with_help(help))
             }
         }
     }
@@ -76,18 +80,13 @@ pub fn invalid_regex(pattern: &[u8], reason: &str) -> String {
     format!("invalid regular expression \"{}\": {reason}", String::from_utf8_lossy(pattern))
 }
 
-/// A complaint with help.
-pub fn complaint(message: String, help: &str) -> Complaint {
-    Complaint { message, help: Some(help.to_string()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::settings::GroupSetting;
 
     fn check<T: std::fmt::Debug + PartialEq>(
-        prepare: impl FnOnce(&mut Preparation<'_>) -> Result<T, Complaint>,
+        prepare: impl FnOnce(&mut Preparation<'_>) -> Result<T, Diagnostic>,
         expected: Result<T, &str>,
     ) {
         let group = GroupSetting::new("calls", 1, 8);
@@ -98,7 +97,7 @@ mod tests {
         };
         let mut regexes = Vec::new();
         let prepared = prepare(&mut Preparation { settings: &settings, regexes: &mut regexes });
-        assert_eq!(prepared.map_err(|complaint| complaint.message), expected.map_err(str::to_string));
+        assert_eq!(prepared.map_err(|mistake| mistake.message), expected.map_err(str::to_string));
     }
 
     #[test]

@@ -12,8 +12,9 @@ use regex::bytes::Regex;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 
-use crate::script::catalog::{Complaint, FunctionId, FunctionRow, Remark, TransformationId, VariableHandle};
+use crate::script::catalog::{FunctionId, FunctionRow, TransformationId, VariableHandle};
 use crate::script::check::compile_shown_template;
+use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
 use crate::script::program::{CompiledTemplate, Program};
 
@@ -74,7 +75,6 @@ pub struct Registry {
     pub(crate) live_settings: Vec<LiveSetting>,
     templates: Vec<CompiledTemplate>,
     level_colours: Vec<(Level, Vec<u8>)>,
-    notices: Vec<(crate::script::catalog::Subject, Remark)>,
 }
 
 /// What was found once: rows are only ever added behind the others, so an answer stays right.
@@ -173,7 +173,6 @@ impl Registry {
             live_settings: Vec::new(),
             templates: Vec::new(),
             level_colours: Vec::new(),
-            notices: Vec::new(),
         }
     }
 
@@ -205,10 +204,11 @@ impl Registry {
     }
 
     /// Compiles text for the log, with variables, that stands in a parameter.
-    pub(crate) fn keep_template(&mut self, text: &[u8]) -> Result<u32, Complaint> {
+    pub(crate) fn keep_template(&mut self, text: &[u8]) -> Result<u32, Diagnostic> {
         let compiled = compile_shown_template(text, self).map_err(|mistakes| {
-            let first = mistakes.into_iter().find(|one| one.is_error());
-            first.map_or(Complaint::default(), |one| Complaint { message: one.message, help: one.help })
+            // Its places are those of this text, not of the script.
+            let first = mistakes.into_iter().find(Diagnostic::is_error);
+            first.map_or(Diagnostic::mistake(""), |one| Diagnostic { notes: Vec::new(), ..one })
         })?;
         self.templates.push(compiled);
         Ok(self.templates.len() as u32 - 1)
@@ -224,10 +224,10 @@ impl Registry {
     }
 
     /// A counter of the script's own.
-    pub(crate) fn add_counter(&mut self, row: CounterRow) -> Result<CounterId, Complaint> {
+    pub(crate) fn add_counter(&mut self, row: CounterRow) -> Result<CounterId, Diagnostic> {
         if self.counter(&row.name).is_some() {
             let message = format!("there is a counter \"{}\" already", row.name);
-            return Err(Complaint { message, help: None });
+            return Err(Diagnostic::mistake(message));
         }
         self.counters.push(row);
         self.script_counter_count += 1;

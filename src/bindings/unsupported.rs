@@ -3,13 +3,10 @@
 //!
 //! The names stand in `unsupported.txt`, one module a line. They are looked at only when a name was not found here.
 
-use crate::script::catalog::Complaint;
+use crate::script::diagnostic::Diagnostic;
 
 /// Module, functions, `$variables`.
 const NAMES: &str = include_str!("unsupported.txt");
-
-/// Modules whose work is done here without them.
-const WITHOUT_EFFECT: &[&str] = &["cfg_rpc", "ctl", "jsonrpcs"];
 
 /// What stands in the list for the core itself, which is no module.
 const CORE: &str = "core";
@@ -51,11 +48,6 @@ pub fn is_event(name: &str) -> bool {
     EVENTS.contains(&name) || name.starts_with("tm:branch-failure:")
 }
 
-/// Whether loading this module does nothing because nothing is missing without it.
-pub fn is_without_effect(module: &str) -> bool {
-    WITHOUT_EFFECT.contains(&module)
-}
-
 /// Whether Kamailio has a module of this name.
 pub fn is_module(name: &str) -> bool {
     name != CORE && lines().any(|(module, _)| module == name)
@@ -72,9 +64,9 @@ pub fn module_of_variable(name: &str) -> Option<&'static str> {
     lines().find(|(_, names)| names.split(' ').any(is_it)).map(|(module, _)| module)
 }
 
-/// The complaint about a name that exists there and not here.
-pub fn not_here_yet(what: &str) -> Complaint {
-    Complaint { message: format!("{what} exists in Kamailio and is not here yet"), help: None }
+/// The mistake about a name that exists there and not here.
+pub fn not_here_yet(what: &str) -> Diagnostic {
+    Diagnostic::mistake(format!("{what} exists in Kamailio and is not here yet"))
 }
 
 /// Each module with its names.
@@ -98,7 +90,6 @@ mod tests {
         assert!(
             is_event("xhttp:request") && is_event("tm:branch-failure:x") && !is_event("core:pre-routing")
         );
-        assert!(is_without_effect("ctl") && !is_without_effect("tm"));
     }
 
     #[test]

@@ -140,7 +140,9 @@ impl CommandServer {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // The client has closed the connection.
-                Err(error) if is_temporary(&error) || error.kind() == io::ErrorKind::ConnectionAborted => {
+                Err(error)
+                    if poll::is_transient(&error) || error.kind() == io::ErrorKind::ConnectionAborted =>
+                {
                     continue;
                 }
                 Err(error) => return self.close_for_a_while(error, now),
@@ -206,7 +208,7 @@ impl Connection {
                 self.request.extend_from_slice(&bytes[..count]);
                 Ok(())
             }
-            Err(error) if is_temporary(&error) => Ok(()),
+            Err(error) if poll::is_transient(&error) => Ok(()),
             Err(_) => Err(Closed),
         }
     }
@@ -243,14 +245,10 @@ impl Connection {
                 }
                 Ok(())
             }
-            Err(error) if is_temporary(&error) => Ok(()),
+            Err(error) if poll::is_transient(&error) => Ok(()),
             Err(_) => Err(Closed),
         }
     }
-}
-
-fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]

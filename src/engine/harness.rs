@@ -228,7 +228,7 @@ impl ScriptHarness {
             None => KeyShape::None,
         };
         let variable = Catalog::variable(registry, name, shape)
-            .unwrap_or_else(|complaint| panic!("${written}: {}", complaint.message));
+            .unwrap_or_else(|mistake| panic!("${written}: {}", mistake.message));
         let context = Context::new(incoming, parsed, Phase::Routing, registry, state);
         let mut out = Vec::new();
         let reading = context.read(Place { variable, key: b"", position }, &mut out);

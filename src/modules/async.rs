@@ -20,7 +20,7 @@
 use std::time::Duration;
 
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
+    Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteKind, RouteSet,
 };
 use crate::bindings::planning::{DELAY_SLOTS_MAX, Planning};
 use crate::bindings::preparation::Preparation;
@@ -181,7 +181,7 @@ impl Module for Async {
         self.counters = counters;
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         planning.begin_with_group(GroupSetting::new(DEFAULT_GROUP, self.workers, QUEUE_DEFAULT));
         planning.reserve_delays(self.capacity);
         let groups = &planning.settings().groups;
@@ -210,7 +210,7 @@ impl Async {
         preparation: &mut Preparation<'_>,
         _: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint> {
+    ) -> Result<Option<u32>, Diagnostic> {
         preparation.group(literal).map(Some)
     }
 
@@ -313,11 +313,9 @@ fn name_of<'m>(route: Argument<'_>, context: &Context<'m>) -> Option<&'m str> {
     }
 }
 
-fn out_of_range(name: &str, value: i64, most: u32) -> Complaint {
-    Complaint {
-        message: format!("{name} cannot be {value}"),
-        help: Some(format!("write a number from 1 to {most}")),
-    }
+fn out_of_range(name: &str, value: i64, most: u32) -> Diagnostic {
+    Diagnostic::mistake(format!("{name} cannot be {value}"))
+        .with_help(format!("write a number from 1 to {most}"))
 }
 
 #[cfg(test)]

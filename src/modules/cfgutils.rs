@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, Reading,
+    Argument, Diagnostic, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, Reading,
     Yields,
 };
 use crate::bindings::planning::Planning;
@@ -59,7 +59,7 @@ impl Module for CfgUtils {
             "initial_probability",
             "probability of rand_event in percent",
             |module, percent| {
-                check_percent(percent).map_err(|message| Complaint { message, help: None })?;
+                check_percent(percent)?;
                 module.initial_probability = percent;
                 module.probability.set(percent);
                 Ok(())
@@ -70,9 +70,9 @@ impl Module for CfgUtils {
             "initial_gflags",
             "global flags that are set at the start, as an integer",
             |module, flags| {
-                module.initial_flags = u32::try_from(flags).map(i64::from).map_err(|_| Complaint {
-                    message: format!("initial_gflags cannot be {flags}"),
-                    help: Some("32 bits: 0 to 4294967295".to_string()),
+                module.initial_flags = u32::try_from(flags).map(i64::from).map_err(|_| {
+                    Diagnostic::mistake(format!("initial_gflags cannot be {flags}"))
+                        .with_help("32 bits: 0 to 4294967295")
                 })?;
                 Ok(())
             },
@@ -84,9 +84,8 @@ impl Module for CfgUtils {
             "number of locks, as a power of two: 4 is 16; by default none",
             |module, exponent| {
                 let exponent = u32::try_from(exponent).ok().filter(|exponent| (1..=14).contains(exponent));
-                let exponent = exponent.ok_or_else(|| Complaint {
-                    message: "lock_set_size is out of range".to_string(),
-                    help: Some("a number from 1 to 14".to_string()),
+                let exponent = exponent.ok_or_else(|| {
+                    Diagnostic::mistake("lock_set_size is out of range").with_help("a number from 1 to 14")
                 })?;
                 module.lock_count = 1 << exponent;
                 Ok(())
@@ -230,7 +229,7 @@ impl Module for CfgUtils {
         self.counters = counters;
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         planning.reserve_locks(self.lock_count);
         self.flags_slot = planning.hidden_shared("gflags", Value::Integer(self.initial_flags));
         Ok(())

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
+    Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
 };
 use crate::bindings::planning::Planning;
-use crate::bindings::preparation::{Preparation, complaint};
+use crate::bindings::preparation::Preparation;
 use crate::routing::context::Context;
 use crate::telemetry::counters::{CounterId, CounterRow};
 
@@ -87,7 +87,7 @@ impl Module for Counters {
         Counters { group: GROUP_DEFAULT.to_string(), wanted: Vec::new(), counters: Vec::new() }
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         planning.about("script_counter");
         for (name, documentation) in std::mem::take(&mut self.wanted) {
             let name = self.full_name(&name);
@@ -113,7 +113,7 @@ impl Counters {
         _: &mut Preparation<'_>,
         parameter: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint> {
+    ) -> Result<Option<u32>, Diagnostic> {
         if parameter > 0 {
             return Ok(None);
         }
@@ -122,7 +122,8 @@ impl Counters {
             None => {
                 let name = literal.escape_ascii();
                 let help = format!("modparam(\"counters\", \"script_counter\", \"{name}\") defines it");
-                Err(complaint(format!("there is no counter \"{name}\" of the script"), &help))
+                Err(Diagnostic::mistake(format!("there is no counter \"{name}\" of the script"))
+                    .with_help(help))
             }
         }
     }
@@ -149,28 +150,30 @@ impl Counters {
 }
 
 /// `name text`, `group.name text`; without a text the name says enough.
-fn wanted(written: &[u8]) -> Result<(String, String), Complaint> {
+fn wanted(written: &[u8]) -> Result<(String, String), Diagnostic> {
     let text = String::from_utf8_lossy(written);
     let (name, documentation) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
     let parts: Vec<String> =
         name.split('.').map(|part| checked_name(part.as_bytes())).collect::<Result<_, _>>()?;
     if parts.len() > 2 {
-        return Err(complaint(format!("\"{name}\" has more than one dot"), "write name or group.name"));
+        return Err(Diagnostic::mistake(format!("\"{name}\" has more than one dot"))
+            .with_help("write name or group.name"));
     }
     let documentation = documentation.trim();
     let told = if documentation.is_empty() { "counted by the script" } else { documentation };
     Ok((parts.join("."), told.to_string()))
 }
 
-fn checked_name(name: &[u8]) -> Result<String, Complaint> {
+fn checked_name(name: &[u8]) -> Result<String, Diagnostic> {
     let is_name =
         !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte));
     match is_name {
         true => Ok(String::from_utf8_lossy(name).into_owned()),
-        false => Err(complaint(
-            format!("\"{}\" cannot be the name of a counter or its group", name.escape_ascii()),
-            "names are letters, digits, _ and -",
-        )),
+        false => Err(Diagnostic::mistake(format!(
+            "\"{}\" cannot be the name of a counter or its group",
+            name.escape_ascii()
+        ))
+        .with_help("names are letters, digits, _ and -")),
     }
 }
 

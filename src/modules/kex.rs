@@ -4,7 +4,7 @@ use crate::bindings::functions::branches::append_branch;
 use crate::bindings::functions::flags::{flag_mask, prepare_flag};
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind, RouteSet, ValueRef,
+    Argument, Diagnostic, Module, ModuleFunction, Outcome, ParameterKind, RouteSet, ValueRef,
 };
 use crate::bindings::preparation::Preparation;
 use crate::routing::context::Context;
@@ -124,7 +124,7 @@ fn prepare_first_flag(
     preparation: &mut Preparation<'_>,
     parameter: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     prepare_flag(preparation, parameter, literal)
 }
 

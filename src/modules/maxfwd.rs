@@ -2,7 +2,7 @@
 
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
+    Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
 use crate::routing::context::Context;
 use crate::sip::{HeaderError, HeaderId};
@@ -29,9 +29,9 @@ impl Module for MaxForwards {
         "max_limit",
         "maximum value that is forwarded, 1 to 255",
         |module, limit| {
-            module.limit = hops(limit).ok_or_else(|| Complaint {
-                message: format!("max_limit cannot be {limit}"),
-                help: Some("a number from 1 to 255".to_string()),
+            module.limit = hops(limit).ok_or_else(|| {
+                Diagnostic::mistake(format!("max_limit cannot be {limit}"))
+                    .with_help("a number from 1 to 255")
             })?;
             Ok(())
         },

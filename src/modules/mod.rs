@@ -8,8 +8,6 @@ pub mod cfgutils;
 pub mod corex;
 pub mod counters;
 pub mod ctl;
-#[cfg(test)]
-mod grammar_tests;
 pub mod jsonrpcs;
 pub mod kex;
 pub mod maxfwd;
@@ -42,3 +40,6 @@ pub const MODULES: &[ModuleEntry] = &[
     ModuleEntry::of::<cfg_rpc::CfgRpc>(),
     ModuleEntry::of::<counters::Counters>(),
 ];
+
+#[cfg(test)]
+mod tests;

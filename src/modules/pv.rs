@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::bindings::command::{CommandError, CommandScope};
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleCommand, ModuleFunction, Outcome, Parameter, ParameterKind, Place,
+    Argument, Diagnostic, Module, ModuleCommand, ModuleFunction, Outcome, Parameter, ParameterKind, Place,
     Reading, RouteSet, ValueRef,
 };
 use crate::bindings::planning::Planning;
@@ -283,7 +283,7 @@ impl Module for Pv {
         Pv { room: RefCell::default(), shared: Vec::new(), variables: Vec::new(), avp_aliases: Vec::new() }
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         for (name, value) in self.shared.drain(..) {
             planning.begin_with_shared(&name, value);
         }
@@ -348,10 +348,10 @@ fn set_request_from_draft(context: &mut Context<'_>) -> Outcome {
 }
 
 /// `name=i:5`, `name=s:text`.
-fn named_value(written: &[u8]) -> Result<(Vec<u8>, Value), Complaint> {
-    let shape = || Complaint {
-        message: format!("\"{}\" is not name=i:number or name=s:text", written.escape_ascii()),
-        help: Some("write such as \"limit=i:5\" or \"state=s:on\"".to_string()),
+fn named_value(written: &[u8]) -> Result<(Vec<u8>, Value), Diagnostic> {
+    let shape = || {
+        Diagnostic::mistake(format!("\"{}\" is not name=i:number or name=s:text", written.escape_ascii()))
+            .with_help("write such as \"limit=i:5\" or \"state=s:on\"")
     };
     let at = memchr::memchr(b'=', written).ok_or_else(shape)?;
     let name = written[..at].trim_ascii();
@@ -369,10 +369,10 @@ fn named_value(written: &[u8]) -> Result<(Vec<u8>, Value), Complaint> {
 }
 
 /// `alias=name`, `alias=s:name`, `alias=i:5`.
-fn avp_alias(written: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Complaint> {
-    let shape = || Complaint {
-        message: format!("\"{}\" is not alias=name", written.trim_ascii().escape_ascii()),
-        help: Some("write such as \"caller=s:caller_id;day=i:7\"".to_string()),
+fn avp_alias(written: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Diagnostic> {
+    let shape = || {
+        Diagnostic::mistake(format!("\"{}\" is not alias=name", written.trim_ascii().escape_ascii()))
+            .with_help("write such as \"caller=s:caller_id;day=i:7\"")
     };
     let at = memchr::memchr(b'=', written).ok_or_else(shape)?;
     let (alias, meant) = (written[..at].trim_ascii(), written[at + 1..].trim_ascii());

@@ -13,7 +13,7 @@
 use std::cell::Cell;
 
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
+    Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
 use crate::routing::context::Context;
 use crate::sip::credentials::Credentials;
@@ -183,20 +183,20 @@ impl Module for Sanity {
     }
 }
 
-fn set_checks(module: &mut Sanity, value: i64) -> Result<(), Complaint> {
+fn set_checks(module: &mut Sanity, value: i64) -> Result<(), Diagnostic> {
     module.message_checks = sum(value, MESSAGE_CHECKS_ALL)?;
     Ok(())
 }
 
-fn set_uris(module: &mut Sanity, value: i64) -> Result<(), Complaint> {
+fn set_uris(module: &mut Sanity, value: i64) -> Result<(), Diagnostic> {
     module.uri_checks = sum(value, URI_CHECKS_ALL)?;
     Ok(())
 }
 
-fn sum(value: i64, all: u32) -> Result<u32, Complaint> {
-    u32::try_from(value).ok().filter(|sum| sum & !all == 0).ok_or_else(|| Complaint {
-        message: format!("{value} is not a sum of checks"),
-        help: Some(format!("a number from 0 to {all}")),
+fn sum(value: i64, all: u32) -> Result<u32, Diagnostic> {
+    u32::try_from(value).ok().filter(|sum| sum & !all == 0).ok_or_else(|| {
+        Diagnostic::mistake(format!("{value} is not a sum of checks"))
+            .with_help(format!("a number from 0 to {all}"))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, RouteSet,
+    Argument, Diagnostic, Module, ModuleFunction, ModuleVariable, Outcome, Parameter, ParameterKind, RouteSet,
 };
 use crate::bindings::planning::Planning;
 use crate::bindings::variables::KeyRule;
@@ -76,10 +76,8 @@ impl Module for SipUtils {
                     module.separator = byte;
                     Ok(())
                 }
-                _ => Err(Complaint {
-                    message: "contact_flds_separator is one byte".to_string(),
-                    help: Some("one that does not occur in URIs, such as \"*\"".to_string()),
-                }),
+                _ => Err(Diagnostic::mistake("contact_flds_separator is one byte")
+                    .with_help("one that does not occur in URIs, such as \"*\"")),
             },
         ),
         Parameter::text(
@@ -434,7 +432,7 @@ impl Module for SipUtils {
         }
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         planning.about("rpid_avp");
         self.identity.1 = Some(planning.place(&self.identity.0)?);
         Ok(())
@@ -457,10 +455,10 @@ impl SipUtils {
         outcome(context, "add_uri_param", replaced.map_err(|refusal| refusal.0))
     }
 
-    fn set_option(&mut self, index: usize, text: &[u8]) -> Result<(), Complaint> {
+    fn set_option(&mut self, index: usize, text: &[u8]) -> Result<(), Diagnostic> {
         if text.iter().any(u8::is_ascii_control) {
             let message = format!("{} cannot be \"{}\"", self.options[index].0, text.escape_ascii());
-            return Err(Complaint { message, help: None });
+            return Err(Diagnostic::mistake(message));
         }
         self.options[index].1 = text.to_vec();
         Ok(())

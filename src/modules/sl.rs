@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::bindings::command::EventRow;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
+    Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
 use crate::bindings::planning::Planning;
 use crate::routing::context::Context;
@@ -35,9 +35,9 @@ impl Module for Stateless {
     const DOCUMENTATION: &'static str = "answers requests without keeping state";
     const PARAMETERS: &'static [Parameter<Self>] = &[
         Parameter::<Self>::integer("default_code", "status of sl_reply_error", |module, code| {
-            module.default_status = status_of(code).ok_or_else(|| Complaint {
-                message: format!("default_code cannot be {code}"),
-                help: Some("a status from 100 to 699".to_string()),
+            module.default_status = status_of(code).ok_or_else(|| {
+                Diagnostic::mistake(format!("default_code cannot be {code}"))
+                    .with_help("a status from 100 to 699")
             })?;
             Ok(())
         })
@@ -83,7 +83,7 @@ impl Module for Stateless {
         self.counters = counters;
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         planning.services().ack_absorbed = Some(ACK_FILTERED);
         Ok(())
     }

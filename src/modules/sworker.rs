@@ -18,7 +18,7 @@
 use std::cell::RefCell;
 
 use crate::bindings::module::{
-    Advice, Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Reading,
+    Advice, Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Reading,
 };
 use crate::bindings::planning::Planning;
 use crate::bindings::preparation::Preparation;
@@ -104,7 +104,7 @@ impl Module for Sworker {
         self.counters = counters;
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         if let Some(name) = &self.xdata_name {
             planning.about("xdata");
             let place = planning.place(name)?;
@@ -122,7 +122,7 @@ impl Sworker {
         preparation: &mut Preparation<'_>,
         _: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint> {
+    ) -> Result<Option<u32>, Diagnostic> {
         preparation.group(literal).map(Some)
     }
 
@@ -178,23 +178,19 @@ impl Sworker {
     }
 }
 
-fn check_xdata(name: &str, place: &StoredPlace) -> Result<(), Complaint> {
+fn check_xdata(name: &str, place: &StoredPlace) -> Result<(), Diagnostic> {
     let fault = match (place.variable.is_writable, place.scope) {
         (false, _) => "it cannot be assigned",
         (true, Scope::Message) => "it belongs to the message and cannot carry a value to a worker",
         (true, Scope::Process) => return Ok(()),
     };
-    Err(Complaint {
-        message: format!("{name} cannot be the xdata variable: {fault}"),
-        help: Some("use one such as $var(xdata), $vn(xdata) or $avp(xdata)".to_string()),
-    })
+    Err(Diagnostic::mistake(format!("{name} cannot be the xdata variable: {fault}"))
+        .with_help("use one such as $var(xdata), $vn(xdata) or $avp(xdata)"))
 }
 
-fn not_a_variable(name: &[u8]) -> Complaint {
-    Complaint {
-        message: format!("\"{}\" is not a variable", name.escape_ascii()),
-        help: Some("write one such as \"$var(xdata)\"".to_string()),
-    }
+fn not_a_variable(name: &[u8]) -> Diagnostic {
+    Diagnostic::mistake(format!("\"{}\" is not a variable", name.escape_ascii()))
+        .with_help("write one such as \"$var(xdata)\"")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use regex::bytes::Regex;
 
-use crate::bindings::module::{Argument, Complaint, Module, ModuleFunction, Outcome, ParameterKind};
+use crate::bindings::module::{Argument, Diagnostic, Module, ModuleFunction, Outcome, ParameterKind};
 use crate::bindings::preparation::Preparation;
 use crate::routing::context::Context;
 use crate::sip::Method;
@@ -428,7 +428,7 @@ fn prepare_regex(
     _: &mut Preparation<'_>,
     _: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     let regex = line_regex(literal).map_err(complain)?;
     module.regexes.push(Rc::new(regex));
     Ok(Some(module.regexes.len() as u32 - 1))
@@ -439,7 +439,7 @@ fn prepare_numbered_regex(
     _: &mut Preparation<'_>,
     _: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     let regex = numbered_regex(literal).map_err(complain)?;
     module.regexes.push(Rc::new(regex));
     Ok(Some(module.regexes.len() as u32 - 1))
@@ -451,12 +451,13 @@ fn prepare_comparison(
     _: &mut Preparation<'_>,
     parameter: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     if parameter == 2 && headers::Comparison::of(literal).is_none() {
-        return Err(Complaint {
-            message: format!("unknown mode \"{}\" of remove_hf_match", literal.escape_ascii()),
-            help: Some(headers::Comparison::HELP.to_string()),
-        });
+        return Err(Diagnostic::mistake(format!(
+            "unknown mode \"{}\" of remove_hf_match",
+            literal.escape_ascii()
+        ))
+        .with_help(headers::Comparison::HELP.to_string()));
     }
     Ok(None)
 }
@@ -466,7 +467,7 @@ fn prepare_first_regex(
     preparation: &mut Preparation<'_>,
     parameter: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     if parameter == 0 { prepare_regex(module, preparation, parameter, literal) } else { Ok(None) }
 }
 
@@ -475,7 +476,7 @@ fn prepare_second_regex(
     preparation: &mut Preparation<'_>,
     parameter: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     if parameter == 1 { prepare_regex(module, preparation, parameter, literal) } else { Ok(None) }
 }
 
@@ -484,7 +485,7 @@ fn prepare_substitution(
     _: &mut Preparation<'_>,
     _: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     let substitution = Substitution::parse(literal).map_err(complain)?;
     module.substitutions.push(Rc::new(substitution));
     Ok(Some(module.substitutions.len() as u32 - 1))
@@ -495,12 +496,12 @@ fn prepare_second_substitution(
     preparation: &mut Preparation<'_>,
     parameter: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     if parameter == 1 { prepare_substitution(module, preparation, parameter, literal) } else { Ok(None) }
 }
 
-fn complain(message: String) -> Complaint {
-    Complaint { message, help: None }
+fn complain(message: String) -> Diagnostic {
+    Diagnostic::mistake(message)
 }
 
 /// Known methods become their bits; a list with an unknown one is compared by name.
@@ -509,7 +510,7 @@ fn prepare_methods(
     _: &mut Preparation<'_>,
     _: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     if literal.trim_ascii().is_empty() {
         return Err(complain("is_method takes at least one method".to_string()));
     }

@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, ModuleVariable, Outcome, ParameterKind, Reading, RouteSet,
+    Argument, Diagnostic, Module, ModuleFunction, ModuleVariable, Outcome, ParameterKind, Reading, RouteSet,
 };
 use crate::bindings::preparation::{Preparation, build_line_regex};
 use crate::bindings::variables::{KeyRule, Subject};
@@ -312,8 +312,8 @@ impl TextOpsX {
         _: &mut Preparation<'_>,
         _: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint> {
-        let regex = build_line_regex(literal).map_err(|message| Complaint { message, help: None })?;
+    ) -> Result<Option<u32>, Diagnostic> {
+        let regex = build_line_regex(literal)?;
         self.regexes.push(Rc::new(regex));
         Ok(Some(self.regexes.len() as u32 - 1))
     }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use crate::bindings::functions::general::{level_of, prepare_log_level};
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
+    Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind,
 };
 use crate::bindings::planning::Planning;
 use crate::bindings::preparation::Preparation;
@@ -48,9 +48,9 @@ impl Module for Xlog {
             "maximum size of a text in bytes; longer ones are cut",
             |module, size| {
                 module.text_size_max =
-                    usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| Complaint {
-                        message: format!("buf_size cannot be {size}"),
-                        help: Some("a number of bytes above 0".to_string()),
+                    usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| {
+                        Diagnostic::mistake(format!("buf_size cannot be {size}"))
+                            .with_help("a number of bytes above 0")
                     })?;
                 Ok(())
             },
@@ -220,7 +220,7 @@ impl Module for Xlog {
         }
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         self.skipped_methods_slot = planning.add_live_setting(
             Self::NAME,
             "methods_filter",
@@ -252,7 +252,7 @@ impl Xlog {
         _: &mut Preparation<'_>,
         _: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint> {
+    ) -> Result<Option<u32>, Diagnostic> {
         prepare_log_level(literal).map(Some)
     }
 
@@ -261,7 +261,7 @@ impl Xlog {
         _: &mut Preparation<'_>,
         parameter: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint> {
+    ) -> Result<Option<u32>, Diagnostic> {
         if parameter == 0 {
             return parse_facility(literal).map(|_| None);
         }
@@ -361,10 +361,10 @@ impl Xlog {
 }
 
 /// `L_ERR=rx`
-fn level_colour(written: &[u8]) -> Result<(Level, Vec<u8>), Complaint> {
-    let shape = || Complaint {
-        message: format!("\"{}\" is not level=colours", written.trim_ascii().escape_ascii()),
-        help: Some("write such as \"L_ERR=rx\": a level, letters of foreground and background".to_string()),
+fn level_colour(written: &[u8]) -> Result<(Level, Vec<u8>), Diagnostic> {
+    let shape = || {
+        Diagnostic::mistake(format!("\"{}\" is not level=colours", written.trim_ascii().escape_ascii()))
+            .with_help("write such as \"L_ERR=rx\": a level, letters of foreground and background")
     };
     let at = memchr::memchr(b'=', written).ok_or_else(shape)?;
     let (name, letters) = (written[..at].trim_ascii(), written[at + 1..].trim_ascii());
@@ -375,8 +375,8 @@ fn level_colour(written: &[u8]) -> Result<(Level, Vec<u8>), Complaint> {
 fn known_facility(context: &Context<'_>, argument: &Argument<'_>) -> Option<Facility> {
     match parse_facility(argument.text()) {
         Ok(facility) => Some(facility),
-        Err(complaint) => {
-            context.log(Level::Error, format_args!("xlog: {}", complaint.message));
+        Err(mistake) => {
+            context.log(Level::Error, format_args!("xlog: {}", mistake.message));
             None
         }
     }
@@ -391,10 +391,10 @@ fn known_level(context: &Context<'_>, argument: &Argument<'_>) -> Option<Level> 
     level
 }
 
-fn parse_facility(name: &[u8]) -> Result<Facility, Complaint> {
-    std::str::from_utf8(name).ok().and_then(Facility::parse).ok_or_else(|| Complaint {
-        message: format!("unknown log facility \"{}\"", name.escape_ascii()),
-        help: Some("facilities are LOG_DAEMON, LOG_USER, LOG_LOCAL0 to LOG_LOCAL7, …".to_string()),
+fn parse_facility(name: &[u8]) -> Result<Facility, Diagnostic> {
+    std::str::from_utf8(name).ok().and_then(Facility::parse).ok_or_else(|| {
+        Diagnostic::mistake(format!("unknown log facility \"{}\"", name.escape_ascii()))
+            .with_help("facilities are LOG_DAEMON, LOG_USER, LOG_LOCAL0 to LOG_LOCAL7, …")
     })
 }
 

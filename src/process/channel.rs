@@ -119,7 +119,7 @@ impl Channel {
                     return outcome;
                 }
                 Ok(_) => continue,
-                Err(error) if is_temporary(&error) => {}
+                Err(error) if poll::is_transient(&error) => {}
                 Err(error) => return Err(format!("no answer from the master: {error}")),
             }
             let rest = deadline.saturating_duration_since(Instant::now());
@@ -134,7 +134,7 @@ impl Channel {
         let bytes = message.encode();
         loop {
             match self.children.send(&bytes) {
-                Err(error) if is_temporary(&error) && Instant::now() < deadline => {
+                Err(error) if poll::is_transient(&error) && Instant::now() < deadline => {
                     let rest = deadline.saturating_duration_since(Instant::now());
                     poll::wait_for(self.children.as_fd(), Interest::Write, rest)?;
                 }
@@ -167,10 +167,6 @@ fn receive(end: &UnixDatagram) -> io::Result<Option<ChannelMessage>> {
     let mut bytes = vec![0; HEAD_SIZE + TEXT_SIZE_MAX];
     let size = end.recv(&mut bytes)?;
     Ok(ChannelMessage::decode(&bytes[..size]))
-}
-
-fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// For the master, to wait for messages.

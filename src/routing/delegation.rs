@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::script::catalog::Complaint;
+use crate::script::diagnostic::Diagnostic;
 use crate::script::host::ValueRef;
 
 use crate::config::settings::GroupSetting;
@@ -149,8 +149,8 @@ impl<'a> From<Xdata<'a>> for ValueRef<'a> {
     }
 }
 
-/// The complaint about a group that does not exist.
-pub fn unknown_group(name: &str, groups: &[GroupSetting]) -> Complaint {
+/// The mistake about a group that does not exist.
+pub fn unknown_group(name: &str, groups: &[GroupSetting]) -> Diagnostic {
     let names = || groups.iter().map(|group| group.name.as_str());
     let help = match suggestion(name, names()) {
         _ if groups.is_empty() => {
@@ -159,7 +159,7 @@ pub fn unknown_group(name: &str, groups: &[GroupSetting]) -> Complaint {
         Some(near) => format!("{near} groups are {}", listed(names())),
         None => format!("groups are {}", listed(names())),
     };
-    Complaint { message: format!("unknown worker group \"{name}\""), help: Some(help) }
+    Diagnostic::mistake(format!("unknown worker group \"{name}\"")).with_help(help)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::ast::RouteKind;
-use super::diagnostic::Severity;
+use super::diagnostic::Diagnostic;
 
 /// Number of a function in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -190,24 +190,6 @@ pub enum Constant {
     Fields(Vec<(String, Constant)>),
 }
 
-/// A mistake, as the catalog words it; the checker adds the place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Complaint {
-    /// What is wrong: lower case, no full stop.
-    pub message: String,
-    /// What would help: nearest names, what is allowed.
-    pub help: Option<String>,
-}
-
-/// A complaint that is found only when the whole top level is known, and what it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LateComplaint {
-    /// The statement it concerns.
-    pub about: Subject,
-    /// What is wrong.
-    pub complaint: Complaint,
-}
-
 /// A statement of the top level, named by what it sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -253,19 +235,6 @@ pub enum ParameterFault {
     Value,
 }
 
-/// Something about a part of the text that a global parameter is set to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How serious it is; an error is among the reasons for which the value is refused.
-    pub severity: Severity,
-    /// Which bytes of the text.
-    pub part: Range<usize>,
-    /// What is to be said: lower case, no full stop.
-    pub message: String,
-    /// What would help.
-    pub help: Option<String>,
-}
-
 /// A name that the catalog refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused<'a> {
@@ -279,14 +248,10 @@ pub enum Refused<'a> {
     Variable(&'a str),
 }
 
-/// Something accepted that its author should know about (a parameter without effect, an alias).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark(pub String);
-
-/// The names a script may use.
+/// The names a script may use. What a catalog has to say comes without a place: whoever asks knows it.
 pub trait Catalog {
     /// `loadmodule`.
-    fn load_module(&mut self, path: &str) -> Result<Option<Remark>, Complaint>;
+    fn load_module(&mut self, path: &str) -> Result<Option<Diagnostic>, Diagnostic>;
 
     /// `modparam`; `modules` is a regular expression over loaded modules.
     fn set_module_parameter(
@@ -294,10 +259,10 @@ pub trait Catalog {
         modules: &str,
         name: &str,
         value: &Constant,
-    ) -> Result<Option<Remark>, Complaint>;
+    ) -> Result<Option<Diagnostic>, Diagnostic>;
 
     /// A global parameter.
-    fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint>;
+    fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Diagnostic>, Diagnostic>;
 
     /// A custom variable `group.name`.
     fn set_custom(
@@ -306,16 +271,11 @@ pub trait Catalog {
         name: &str,
         value: &Constant,
         description: &str,
-    ) -> Result<(), Complaint>;
+    ) -> Result<(), Diagnostic>;
 
     /// The top level has been read: everything that needs all of it (for example whether the variable of
-    /// `modparam("sworker", "xdata", …)` exists) is checked here.
-    fn finish_top_level(&mut self) -> Vec<LateComplaint>;
-
-    /// What there is to say about the whole top level that is no mistake; asked once it is finished.
-    fn late_remarks(&self) -> Vec<(Subject, Remark)> {
-        Vec::new()
-    }
+    /// `modparam("sworker", "xdata", …)` exists) is checked here. What there is to say, and about which statement.
+    fn finish_top_level(&mut self) -> Vec<(Subject, Diagnostic)>;
 
     /// What a refused parameter of modules got wrong.
     fn fault_in_parameter(&self, _modules: &str, _name: &str) -> ParameterFault {
@@ -332,7 +292,7 @@ pub trait Catalog {
         &mut self,
         name: &str,
         argument_count: usize,
-    ) -> Result<(FunctionId, &'static FunctionRow), Complaint>;
+    ) -> Result<(FunctionId, &'static FunctionRow), Diagnostic>;
 
     /// Whether a function takes bare words as text, as those of the core do: `log(L_INFO, "x")`.
     fn takes_words(&self, _function: FunctionId) -> bool {
@@ -345,14 +305,14 @@ pub trait Catalog {
         function: FunctionId,
         parameter: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint>;
+    ) -> Result<Option<u32>, Diagnostic>;
 
     /// The variable of this name.
-    fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Complaint>;
+    fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Diagnostic>;
 
     /// A core word without `$` (`method`, `src_ip`, `myself`, …): the variable it stands for. Next to `==`, a word that
     /// is not a variable (`INVITE`, `UDP`, `INET6`) is text if the other side yields `TextAnyCase`.
-    fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint>;
+    fn word(&mut self, name: &str) -> Result<VariableHandle, Diagnostic>;
 
     /// The only words that `==` beside this core word can meet; none where anything can.
     fn values_of_word(&self, _name: &str) -> &'static [&'static str] {
@@ -360,15 +320,15 @@ pub trait Catalog {
     }
 
     /// A select: the variable it stands for.
-    fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint>;
+    fn select(&mut self, path: &str) -> Result<VariableHandle, Diagnostic>;
 
     /// The transformation with this name and number of arguments.
-    fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Complaint>;
+    fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Diagnostic>;
 
     /// A route block: something to know about it (it is never run here), or why it is probably a mistake, which is a
     /// warning.
-    fn route(&mut self, _kind: RouteKind, _name: &str) -> Result<Option<Remark>, Complaint> {
-        Ok(None)
+    fn route(&mut self, _kind: RouteKind, _name: &str) -> Option<Diagnostic> {
+        None
     }
 
     /// The modules that a refused name belongs to, when they are known and just not here: their absence is one mistake,
@@ -377,8 +337,9 @@ pub trait Catalog {
         Vec::new()
     }
 
-    /// All that is to be said about the parts of a text that a global parameter is set to, refused or not.
-    fn findings_in_global(&self, _name: &str, _text: &[u8]) -> Vec<Finding> {
+    /// All that is to be said about parts of the text that a global parameter is set to, refused or not: which bytes of
+    /// it, and what. An error is among the reasons for which the value is refused.
+    fn findings_in_global(&self, _name: &str, _text: &[u8]) -> Vec<(Range<usize>, Diagnostic)> {
         Vec::new()
     }
 

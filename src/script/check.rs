@@ -26,7 +26,7 @@ use std::collections::HashSet;
 
 use super::assembler::{Assembler, Jump};
 use super::ast::{Ast, RouteKind, Span, Template};
-use super::catalog::{Catalog, Complaint, RouteSet};
+use super::catalog::{Catalog, RouteSet};
 use super::diagnostic::{self, Diagnostic};
 use super::program::{CompiledTemplate, Instruction, Program, RouteId};
 use super::source::SourceMap;
@@ -187,10 +187,8 @@ impl<'c> Checker<'c> {
     }
 
     /// Reports what the catalog complains about.
-    pub(super) fn refuse(&mut self, span: Span, complaint: Complaint) {
-        let mut diagnostic = Diagnostic::error(span, complaint.message);
-        diagnostic.help = complaint.help;
-        self.diagnostics.push(diagnostic);
+    pub(super) fn refuse(&mut self, span: Span, mistake: Diagnostic) {
+        self.diagnostics.push(mistake.at(span));
     }
 
     /// Reports something odd.

@@ -48,7 +48,7 @@ pub struct Note {
 pub struct Diagnostic {
     /// How serious it is.
     pub severity: Severity,
-    /// What it is about.
+    /// What it is about; the default where that is the script as a whole, or is not known yet.
     pub span: Span,
     /// What is wrong: lower case, no full stop.
     pub message: String,
@@ -72,6 +72,21 @@ impl Diagnostic {
     /// A notice.
     pub fn notice(span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic { severity: Severity::Notice, ..Diagnostic::error(span, message) }
+    }
+
+    /// An error, worded where its place in the script is not known: by a module, by a setting.
+    pub fn mistake(message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(Span::default(), message)
+    }
+
+    /// The same of something that is no mistake and whose author should know about it.
+    pub fn remark(message: impl Into<String>) -> Diagnostic {
+        Diagnostic::notice(Span::default(), message)
+    }
+
+    /// The same at its place.
+    pub fn at(self, span: Span) -> Diagnostic {
+        Diagnostic { span, ..self }
     }
 
     /// The same with help.
@@ -116,6 +131,18 @@ impl Diagnostic {
         }
         // Names and messages may quote what the script says; control characters reach no terminal.
         text.chars().map(|character| if character == '\n' { character } else { visible(character) }).collect()
+    }
+}
+
+impl From<String> for Diagnostic {
+    fn from(message: String) -> Diagnostic {
+        Diagnostic::mistake(message)
+    }
+}
+
+impl From<&str> for Diagnostic {
+    fn from(message: &str) -> Diagnostic {
+        Diagnostic::mistake(message)
     }
 }
 

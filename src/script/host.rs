@@ -115,7 +115,7 @@ impl From<bool> for Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(pub String);
 
-/// How serious a complaint of the running script is.
+/// How serious a mistake of the running script is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// Something failed.
@@ -151,6 +151,6 @@ pub trait Host {
     /// original can be restored.
     fn show(&mut self, text: &[u8], out: &mut Vec<u8>);
 
-    /// A run-time complaint (division by zero, step limit, …) at `place` (`file:line`).
+    /// A run-time mistake (division by zero, step limit, …) at `place` (`file:line`).
     fn complain(&mut self, severity: Severity, place: &str, message: &str);
 }

@@ -39,6 +39,11 @@ pub fn wait(
     }
 }
 
+/// Whether a call on a descriptor that failed so may succeed when it is made again.
+pub fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
 /// Waits for one descriptor; whether it became ready.
 pub fn wait_for(descriptor: BorrowedFd<'_>, interest: Interest, limit: Duration) -> io::Result<bool> {
     let mut entries = [PollFd::new(descriptor, flags(interest))];

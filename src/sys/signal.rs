@@ -76,6 +76,11 @@ pub fn send(process: ProcessId, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// The same where nothing can be done about a failure: it would be met again and again.
+pub fn try_send(process: ProcessId, signal: Signal) {
+    let _ = send(process, signal);
+}
+
 /// How long a process has after its last signal, in microseconds.
 static LAST_EFFORT_US: AtomicU32 = AtomicU32::new(0);
 

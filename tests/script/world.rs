@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sworker::script::ast::RouteKind;
 use sworker::script::catalog::*;
+use sworker::script::diagnostic::Diagnostic;
 use sworker::script::host::*;
 
 /// A function with its name, parameters, where it may stand, and advice.
@@ -79,24 +80,20 @@ pub struct TestCatalog {
     slots: HashMap<Vec<u8>, u32>,
 }
 
-fn complaint(message: String, help: &str) -> Complaint {
-    Complaint { message, help: (!help.is_empty()).then(|| help.to_owned()) }
-}
-
 fn handle(index: usize) -> VariableHandle {
     let (_, is_writable, yields, _) = PLAIN[index];
     VariableHandle { id: index as u32, slot: 0, is_writable, yields }
 }
 
 impl Catalog for TestCatalog {
-    fn load_module(&mut self, path: &str) -> Result<Option<Remark>, Complaint> {
+    fn load_module(&mut self, path: &str) -> Result<Option<Diagnostic>, Diagnostic> {
         let name = path.trim_end_matches(".so");
         if name == "nothere" {
-            return Err(complaint(format!("unknown module \"{name}\""), ""));
+            return Err(Diagnostic::mistake(format!("unknown module \"{name}\"")));
         }
         let row = format!("load {name}");
         if self.top_level.contains(&row) {
-            return Err(complaint(format!("module \"{name}\" is loaded twice"), ""));
+            return Err(Diagnostic::mistake(format!("module \"{name}\" is loaded twice")));
         }
         self.top_level.push(row);
         Ok(None)
@@ -107,18 +104,18 @@ impl Catalog for TestCatalog {
         modules: &str,
         name: &str,
         value: &Constant,
-    ) -> Result<Option<Remark>, Complaint> {
+    ) -> Result<Option<Diagnostic>, Diagnostic> {
         if !self.top_level.contains(&format!("load {modules}")) {
-            return Err(complaint(format!("module \"{modules}\" is not loaded"), ""));
+            return Err(Diagnostic::mistake(format!("module \"{modules}\" is not loaded")));
         }
         self.top_level.push(format!("{modules}.{name} = {value:?}"));
         Ok(None)
     }
 
-    fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint> {
+    fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Diagnostic>, Diagnostic> {
         match name {
-            "unheard_of" => Err(complaint(format!("unknown parameter \"{name}\""), "")),
-            "tos" => Ok(Some(Remark("\"tos\" is accepted without effect".into()))),
+            "unheard_of" => Err(Diagnostic::mistake(format!("unknown parameter \"{name}\""))),
+            "tos" => Ok(Some(Diagnostic::remark("\"tos\" is accepted without effect"))),
             _ => {
                 self.top_level.push(format!("{name} = {value:?}"));
                 Ok(None)
@@ -126,12 +123,12 @@ impl Catalog for TestCatalog {
         }
     }
 
-    fn set_custom(&mut self, group: &str, name: &str, value: &Constant, _: &str) -> Result<(), Complaint> {
+    fn set_custom(&mut self, group: &str, name: &str, value: &Constant, _: &str) -> Result<(), Diagnostic> {
         self.top_level.push(format!("{group}.{name} = {value:?}"));
         Ok(())
     }
 
-    fn finish_top_level(&mut self) -> Vec<LateComplaint> {
+    fn finish_top_level(&mut self) -> Vec<(Subject, Diagnostic)> {
         self.top_level.push("end".into());
         Vec::new()
     }
@@ -140,44 +137,46 @@ impl Catalog for TestCatalog {
         &mut self,
         name: &str,
         argument_count: usize,
-    ) -> Result<(FunctionId, &'static FunctionRow), Complaint> {
+    ) -> Result<(FunctionId, &'static FunctionRow), Diagnostic> {
         if !FUNCTIONS.iter().any(|row| row.is_named(name)) {
-            return Err(complaint(format!("unknown function {name}()"), ""));
+            return Err(Diagnostic::mistake(format!("unknown function {name}()")));
         }
         let found =
             FUNCTIONS.iter().position(|row| row.is_named(name) && row.parameters.len() == argument_count);
         let Some(index) = found else {
-            return Err(complaint(format!("{name}() does not take {argument_count} arguments"), ""));
+            return Err(Diagnostic::mistake(format!("{name}() does not take {argument_count} arguments")));
         };
         Ok((FunctionId(index as u32), &FUNCTIONS[index]))
     }
 
-    fn prepare(&mut self, function: FunctionId, _: usize, literal: &[u8]) -> Result<Option<u32>, Complaint> {
+    fn prepare(&mut self, function: FunctionId, _: usize, literal: &[u8]) -> Result<Option<u32>, Diagnostic> {
         let literal = String::from_utf8_lossy(literal);
         match FUNCTIONS[function.0 as usize].name {
             "sworker_task" | "swork_task" => match GROUPS.iter().position(|group| *group == literal) {
                 Some(index) => Ok(Some(index as u32)),
-                None => Err(complaint(
-                    format!("unknown worker group \"{literal}\""),
-                    "groups are \"calls\", \"registrations\"",
-                )),
+                None => Err(Diagnostic::mistake(format!("unknown worker group \"{literal}\""))
+                    .with_help("groups are \"calls\", \"registrations\"")),
             },
             _ => Ok(None),
         }
     }
 
-    fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Complaint> {
+    fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Diagnostic> {
         let store = match name {
             "var" => ID_OF_VAR,
             "avp" => ID_OF_AVP,
             "store" => ID_OF_STORE,
             _ => {
                 let found = PLAIN[..FIRST_WORD].iter().position(|row| row.0 == name);
-                return found.map(handle).ok_or_else(|| complaint(format!("unknown variable ${name}"), ""));
+                return found
+                    .map(handle)
+                    .ok_or_else(|| Diagnostic::mistake(format!("unknown variable ${name}")));
             }
         };
         let slot = match key {
-            KeyShape::None => return Err(complaint(format!("${name} needs a name in parentheses"), "")),
+            KeyShape::None => {
+                return Err(Diagnostic::mistake(format!("${name} needs a name in parentheses")));
+            }
             KeyShape::Literal(_) if store == ID_OF_STORE => 0,
             KeyShape::Literal(key) => {
                 let next = self.slots.len() as u32 + 1;
@@ -188,24 +187,24 @@ impl Catalog for TestCatalog {
         Ok(VariableHandle { id: store, slot, is_writable: true, yields: Yields::Anything })
     }
 
-    fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint> {
+    fn word(&mut self, name: &str) -> Result<VariableHandle, Diagnostic> {
         let found = PLAIN[FIRST_WORD..FIRST_SELECT].iter().position(|row| row.0 == name);
         found
             .map(|index| handle(index + FIRST_WORD))
-            .ok_or_else(|| complaint(format!("unknown word {name}"), ""))
+            .ok_or_else(|| Diagnostic::mistake(format!("unknown word {name}")))
     }
 
-    fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint> {
+    fn select(&mut self, path: &str) -> Result<VariableHandle, Diagnostic> {
         let found = PLAIN[FIRST_SELECT..].iter().position(|row| row.0 == path);
         found
             .map(|index| handle(index + FIRST_SELECT))
-            .ok_or_else(|| complaint(format!("unknown select @{path}"), ""))
+            .ok_or_else(|| Diagnostic::mistake(format!("unknown select @{path}")))
     }
 
-    fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Complaint> {
+    fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Diagnostic> {
         let found = TRANSFORMATIONS.iter().position(|row| *row == (name, argument_count));
         found.map(|index| TransformationId(index as u32)).ok_or_else(|| {
-            complaint(format!("unknown transformation {{{name}}} with {argument_count} arguments"), "")
+            Diagnostic::mistake(format!("unknown transformation {{{name}}} with {argument_count} arguments"))
         })
     }
 }

@@ -10,7 +10,6 @@ pub const SHARED_NAMES: &[(&str, &str)] = &[
     ("2 Call", "a function of the core, an expression"),
     ("2 Counters", "a module, and what it counts with"),
     ("2 Engine", "of a message, of a log"),
-    ("2 Finding", "after a death, of a checker"),
     ("2 Loaded", "a script, a module"),
     ("2 Outcome", "of a reload, of a function"),
     ("2 Part", "of the manual, of shared memory"),
@@ -22,7 +21,6 @@ pub const SHARED_NAMES: &[(&str, &str)] = &[
     ("2 Subject", "of a variable, of a diagnostic"),
     ("2 Target", "of a branch, of a message"),
     ("2 Transformation", "of the core, of the tree"),
-    ("2 Unfit", "for a setting, for a transformation"),
     ("2 Variable", "of the core, of the tree"),
 ];
 

@@ -7,7 +7,6 @@ use super::source::Source;
 
 /// Files, or all that begin so, that may stand without a `#[cfg(test)]`: where their tests are instead.
 pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
-    ("src/modules/grammar_tests.rs", "src/modules/grammar_tests.rs"),
     // Flows that must pass and flows that must fail, with the text of their reports.
     ("src/flows/", "tests/flows.rs"),
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
@@ -19,8 +18,6 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/routing/script_view.rs", "src/bindings/registry.rs"),
     ("src/routing/shared_values.rs", "src/bindings/variables/shared.rs"),
     ("src/bindings/registry/live.rs", "src/bindings/registry/catalog.rs"),
-    ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
-    ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
     ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
     ("src/process/master/draining.rs", "tests/server/reload.rs"),
     // The protocol of the queue: models of every interleaving, and real processes that are killed.

@@ -1,6 +1,7 @@
 //! Message flags: `setflag`, `resetflag`, `isflagset`.
 
-use crate::script::catalog::{Complaint, ParameterKind, RouteSet};
+use crate::script::catalog::{ParameterKind, RouteSet};
+use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome};
 
 use super::super::preparation::Preparation;
@@ -40,7 +41,7 @@ pub fn prepare_flag(
     preparation: &mut Preparation<'_>,
     _: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     preparation.flag(literal).map(Some)
 }
 

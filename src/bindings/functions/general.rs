@@ -1,9 +1,10 @@
 //! What belongs to no message: `log`, and the functions of other servers that this one refuses.
 
-use crate::script::catalog::{Complaint, ParameterKind, RouteSet};
+use crate::script::catalog::{ParameterKind, RouteSet};
+use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome};
 
-use super::super::preparation::{Preparation, complaint};
+use super::super::preparation::Preparation;
 use super::Function;
 use crate::routing::context::Context;
 use crate::telemetry::log::Level;
@@ -51,12 +52,11 @@ const LEVELS: [Level; 8] = [
 ];
 
 /// Number of a literal level, to be given back by [`level_of`].
-pub fn prepare_log_level(literal: &[u8]) -> Result<u32, Complaint> {
+pub fn prepare_log_level(literal: &[u8]) -> Result<u32, Diagnostic> {
     let level = std::str::from_utf8(literal).ok().and_then(Level::parse);
     let index = level.and_then(|level| LEVELS.iter().position(|known| *known == level));
     index.map(|index| index as u32).ok_or_else(|| {
-        complaint(
-            format!("unknown log level \"{}\"", literal.escape_ascii()),
+        Diagnostic::mistake(format!("unknown log level \"{}\"", literal.escape_ascii())).with_help(
             "levels are L_ALERT, L_BUG, L_CRIT, L_ERR, L_WARN, L_NOTICE, L_INFO, L_DBG, or -5 to 3",
         )
     })
@@ -77,7 +77,7 @@ fn prepare_level(
     _: &mut Preparation<'_>,
     parameter: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     if parameter == 0 { prepare_log_level(literal).map(Some) } else { Ok(None) }
 }
 
@@ -86,15 +86,14 @@ fn write(context: &mut Context<'_>, level: Level, text: Argument<'_>) -> Outcome
     Outcome::TRUE
 }
 
-fn refuse_exec(_: &mut Preparation<'_>, _: usize, _: &[u8]) -> Result<Option<u32>, Complaint> {
-    Err(complaint(
-        "exec() cannot be used: waiting for the program would block the process".to_string(),
-        "let another program read the log or the control socket",
-    ))
+fn refuse_exec(_: &mut Preparation<'_>, _: usize, _: &[u8]) -> Result<Option<u32>, Diagnostic> {
+    Err(Diagnostic::mistake("exec() cannot be used: waiting for the program would block the process")
+        .with_help("let another program read the log or the control socket"))
 }
 
-fn refuse_error(_: &mut Preparation<'_>, _: usize, _: &[u8]) -> Result<Option<u32>, Complaint> {
-    Err(complaint("error() cannot be used: it has no effect".to_string(), "use sl_send_reply() and xlog()"))
+fn refuse_error(_: &mut Preparation<'_>, _: usize, _: &[u8]) -> Result<Option<u32>, Diagnostic> {
+    Err(Diagnostic::mistake("error() cannot be used: it has no effect")
+        .with_help("use sl_send_reply() and xlog()"))
 }
 
 fn refused(context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {

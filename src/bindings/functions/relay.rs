@@ -4,10 +4,11 @@
 //! is resent, Max-Forwards is left to `mf_process_maxfwd_header()`. Addresses are used as they are; host names are
 //! looked up by the system's resolver, which **holds the process** for as long as that takes.
 
-use crate::script::catalog::{Complaint, ParameterKind, RouteSet};
+use crate::script::catalog::{ParameterKind, RouteSet};
+use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome};
 
-use super::super::preparation::{Preparation, complaint};
+use super::super::preparation::Preparation;
 use super::super::variables::network::listener_at;
 use super::super::variables::request::parse_port;
 use super::Function;
@@ -193,11 +194,9 @@ fn no_stream(context: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {
     Outcome::FALSE
 }
 
-fn refuse_stream(_: &mut Preparation<'_>, _: usize, _: &[u8]) -> Result<Option<u32>, Complaint> {
-    Err(complaint(
-        "cannot forward over TCP or TLS: streams are not supported yet".to_string(),
-        "use forward(host, port)",
-    ))
+fn refuse_stream(_: &mut Preparation<'_>, _: usize, _: &[u8]) -> Result<Option<u32>, Diagnostic> {
+    Err(Diagnostic::mistake("cannot forward over TCP or TLS: streams are not supported yet")
+        .with_help("use forward(host, port)"))
 }
 
 fn accept(_: &mut Context<'_>, _: &[Argument<'_>]) -> Outcome {
@@ -208,7 +207,7 @@ fn prepare_socket(
     preparation: &mut Preparation<'_>,
     _: usize,
     literal: &[u8],
-) -> Result<Option<u32>, Complaint> {
+) -> Result<Option<u32>, Diagnostic> {
     match listener_at(&preparation.settings.listeners, literal) {
         Some(index) => Ok(Some(u32::from(index))),
         // Which addresses are listened on may only be known when the sockets are bound.

@@ -7,12 +7,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::script::ast::RouteKind;
 use crate::script::catalog::{
-    Catalog, Complaint, Constant, Finding, FunctionId, FunctionRow, KeyShape, LateComplaint, ParameterFault,
-    Refused, Remark, Subject, TransformationId, VariableHandle,
+    Catalog, Constant, FunctionId, FunctionRow, KeyShape, ParameterFault, Refused, Subject, TransformationId,
+    VariableHandle,
 };
+use crate::script::diagnostic::Diagnostic;
 
 use super::super::module::Loaded;
-use super::super::preparation::{Preparation, complaint};
+use super::super::preparation::Preparation;
 use super::super::variables::{KeyRule, structured};
 use super::finish::GROUP_PARAMETER;
 use super::{FunctionCode, FunctionTarget, ModuleSlot, Registry, StoredKey, VariableCode, VariableTarget};
@@ -31,20 +32,19 @@ const KEY_SIZE_MAX: usize = 1024;
 const SELECT_VARIABLE: &str = "sel";
 
 impl Catalog for Registry {
-    fn load_module(&mut self, path: &str) -> Result<Option<Remark>, Complaint> {
+    fn load_module(&mut self, path: &str) -> Result<Option<Diagnostic>, Diagnostic> {
         let name = module_name(path);
         if self.modules.iter().any(|module| module.name == name) {
             let by_option =
                 self.overrides.load_modules.iter().find(|written| module_name(&written.value) == name);
             let help =
                 by_option.map(|written| format!("the command line option {} loads it too", written.option));
-            return Err(Complaint { message: format!("module \"{name}\" is loaded twice"), help });
+            return Err(Diagnostic {
+                help,
+                ..Diagnostic::mistake(format!("module \"{name}\" is loaded twice"))
+            });
         }
         let Some(entry) = self.available.iter().find(|entry| entry.name == name) else {
-            if unsupported::is_without_effect(name) {
-                let text = format!("module \"{name}\" is not needed here; loading it has no effect");
-                return Ok(Some(Remark(text)));
-            }
             return Err(self.unknown_module(name));
         };
         self.add_module((entry.create)());
@@ -56,7 +56,7 @@ impl Catalog for Registry {
         modules: &str,
         name: &str,
         value: &Constant,
-    ) -> Result<Option<Remark>, Complaint> {
+    ) -> Result<Option<Diagnostic>, Diagnostic> {
         let meant = self.meant_modules(modules)?;
         if meant.is_empty() {
             return Err(self.module_not_loaded(modules));
@@ -68,12 +68,9 @@ impl Catalog for Registry {
         Ok(remark)
     }
 
-    fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint> {
+    fn set_global(&mut self, name: &str, value: &Constant) -> Result<Option<Diagnostic>, Diagnostic> {
         let Some(draft) = &mut self.draft else {
-            return Err(Complaint {
-                message: format!("{name} must be set before the modules are loaded"),
-                help: None,
-            });
+            return Err(Diagnostic::mistake(format!("{name} must be set before the modules are loaded")));
         };
         draft.set(name, value).inspect_err(|_| draft.keep_name_of_group(name, value))
     }
@@ -84,27 +81,21 @@ impl Catalog for Registry {
         name: &str,
         value: &Constant,
         description: &str,
-    ) -> Result<(), Complaint> {
+    ) -> Result<(), Diagnostic> {
         let value = match value {
             Constant::Number(number) => Value::Integer(*number),
             Constant::Text(bytes) => Value::Text(bytes.clone()),
             Constant::Word(word) => Value::Text(word.clone().into_bytes()),
             _ => {
-                return Err(complaint(
-                    format!("{group}.{name} takes a number or a string"),
-                    "write 5 or \"text\"",
-                ));
+                return Err(Diagnostic::mistake(format!("{group}.{name} takes a number or a string"))
+                    .with_help("write 5 or \"text\""));
             }
         };
         self.add_live_setting(group, name, value, description).map(drop)
     }
 
-    fn finish_top_level(&mut self) -> Vec<LateComplaint> {
+    fn finish_top_level(&mut self) -> Vec<(Subject, Diagnostic)> {
         self.finish()
-    }
-
-    fn late_remarks(&self) -> Vec<(Subject, Remark)> {
-        self.notices.clone()
     }
 
     fn fault_in_parameter(&self, modules: &str, name: &str) -> ParameterFault {
@@ -128,7 +119,7 @@ impl Catalog for Registry {
         &mut self,
         name: &str,
         argument_count: usize,
-    ) -> Result<(FunctionId, &'static FunctionRow), Complaint> {
+    ) -> Result<(FunctionId, &'static FunctionRow), Diagnostic> {
         match self.function_index(name, argument_count) {
             Some(index) => Ok((FunctionId(index as u32), self.functions[index].row)),
             None if self.functions.iter().any(|target| target.row.is_named(name)) => {
@@ -148,7 +139,7 @@ impl Catalog for Registry {
         function: FunctionId,
         parameter: usize,
         literal: &[u8],
-    ) -> Result<Option<u32>, Complaint> {
+    ) -> Result<Option<u32>, Diagnostic> {
         let Some(target) = self.functions.get(function.0 as usize) else { return Ok(None) };
         let mut preparation = Preparation { settings: &self.settings, regexes: &mut self.regexes };
         match target.code {
@@ -163,7 +154,7 @@ impl Catalog for Registry {
         }
     }
 
-    fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Complaint> {
+    fn variable(&mut self, name: &str, key: KeyShape<'_>) -> Result<VariableHandle, Diagnostic> {
         if let (SELECT_VARIABLE, KeyShape::Literal(path)) = (name, key) {
             return self.select(&String::from_utf8_lossy(path));
         }
@@ -172,7 +163,7 @@ impl Catalog for Registry {
         Ok(self.handle(index, slot))
     }
 
-    fn word(&mut self, name: &str) -> Result<VariableHandle, Complaint> {
+    fn word(&mut self, name: &str) -> Result<VariableHandle, Diagnostic> {
         let Some(word) = keywords::WORDS.iter().find(|word| word.name == name) else {
             return Err(self.unknown_word(name));
         };
@@ -187,7 +178,7 @@ impl Catalog for Registry {
         keywords::values_of(name)
     }
 
-    fn select(&mut self, path: &str) -> Result<VariableHandle, Complaint> {
+    fn select(&mut self, path: &str) -> Result<VariableHandle, Diagnostic> {
         let bare = path.strip_prefix('@').unwrap_or(path);
         if let Some((group, name)) = bare.strip_prefix("cfg_get.").and_then(|rest| rest.split_once('.')) {
             return self.custom_handle(group, name);
@@ -198,41 +189,41 @@ impl Catalog for Registry {
         }
         match keywords::SELECTS.iter().find(|(select, _)| *select == bare) {
             Some((_, variable)) => self.variable(variable, KeyShape::None),
-            None => Err(complaint(
-                format!("select \"@{bare}\" is not here yet"),
-                &format!(
+            None => {
+                Err(Diagnostic::mistake(format!("select \"@{bare}\" is not here yet")).with_help(format!(
                     "selects are @cfg_get.group.name, @msg.header[\"name\"], {}",
                     listed(keywords::SELECTS.iter().map(|row| row.0))
-                ),
-            )),
+                )))
+            }
         }
     }
 
-    fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Complaint> {
+    fn transformation(&mut self, name: &str, argument_count: usize) -> Result<TransformationId, Diagnostic> {
         let Some(index) = self.transformations.iter().position(|row| row.name == name) else {
             let known = self.transformations.iter().map(|row| row.name);
-            return Err(Complaint {
-                message: format!("unknown transformation {{{name}}}"),
+            return Err(Diagnostic {
                 help: suggestion(name, known),
+                ..Diagnostic::mistake(format!("unknown transformation {{{name}}}"))
             });
         };
         let (fewest, most) = self.transformations[index].argument_counts;
         if !(fewest..=most).contains(&argument_count) {
             let expected = if fewest == most { fewest.to_string() } else { format!("{fewest} to {most}") };
             let message = format!("{{{name}}} takes {expected} arguments, not {argument_count}");
-            return Err(Complaint { message, help: None });
+            return Err(Diagnostic::mistake(message));
         }
         Ok(TransformationId(index as u32))
     }
 
-    fn route(&mut self, kind: RouteKind, name: &str) -> Result<Option<Remark>, Complaint> {
+    fn route(&mut self, kind: RouteKind, name: &str) -> Option<Diagnostic> {
         if kind == RouteKind::Named {
             self.declared_routes.push(name.to_string());
         }
         match kind {
-            RouteKind::Event if self.events.iter().any(|event| event.name == name) => Ok(None),
-            RouteKind::Event => self.unknown_event(name),
-            _ => Ok(None),
+            RouteKind::Event if self.events.iter().all(|event| event.name != name) => {
+                Some(self.unknown_event(name))
+            }
+            _ => None,
         }
     }
 
@@ -245,7 +236,7 @@ impl Catalog for Registry {
         if name == GROUP_PARAMETER { group::value_of(text, "name") } else { None }
     }
 
-    fn findings_in_global(&self, name: &str, text: &[u8]) -> Vec<Finding> {
+    fn findings_in_global(&self, name: &str, text: &[u8]) -> Vec<(Range<usize>, Diagnostic)> {
         match std::str::from_utf8(text) {
             Ok(text) if name == GROUP_PARAMETER => group::read_group(text).findings,
             _ => Vec::new(),
@@ -264,9 +255,10 @@ impl Catalog for Registry {
 /// Modules.
 impl Registry {
     /// Which loaded modules a pattern such as `m1|m2` means.
-    fn meant_modules(&self, pattern: &str) -> Result<Vec<usize>, Complaint> {
+    fn meant_modules(&self, pattern: &str) -> Result<Vec<usize>, Diagnostic> {
         let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|_| {
-            complaint(format!("\"{pattern}\" is not a pattern of module names"), "write \"m1|m2\"")
+            Diagnostic::mistake(format!("\"{pattern}\" is not a pattern of module names"))
+                .with_help("write \"m1|m2\"")
         })?;
         Ok((0..self.modules.len()).filter(|&index| regex.is_match(self.modules[index].name)).collect())
     }
@@ -293,7 +285,7 @@ impl Registry {
         index: usize,
         name: &str,
         value: &Constant,
-    ) -> Result<Option<Remark>, Complaint> {
+    ) -> Result<Option<Diagnostic>, Diagnostic> {
         let module = &mut self.modules[index];
         let module_name = module.name;
         let Some(instance) = &mut module.instance else { return Ok(None) };
@@ -301,14 +293,15 @@ impl Registry {
         let Some(row) = rows.iter().position(|row| *row == name) else {
             let help = suggestion(name, rows.iter().copied());
             let all = listed(rows.iter().copied());
-            return Err(Complaint {
-                message: format!("module \"{module_name}\" has no parameter \"{name}\""),
+            return Err(Diagnostic {
                 help: help.or(Some(format!("its parameters: {all}"))),
+                ..Diagnostic::mistake(format!("module \"{module_name}\" has no parameter \"{name}\""))
             });
         };
         let ignored = instance.set_parameter(row, value)?;
-        Ok(ignored
-            .map(|why| Remark(format!("parameter \"{name}\" of {module_name} has no effect here: {why}"))))
+        Ok(ignored.map(|why| {
+            Diagnostic::remark(format!("parameter \"{name}\" of {module_name} has no effect here: {why}"))
+        }))
     }
 }
 
@@ -342,7 +335,7 @@ impl Registry {
         VariableHandle { id: index as u32, slot, is_writable: row.is_writable, yields: row.yields }
     }
 
-    fn custom_handle(&mut self, group: &str, name: &str) -> Result<VariableHandle, Complaint> {
+    fn custom_handle(&mut self, group: &str, name: &str) -> Result<VariableHandle, Diagnostic> {
         let Some(slot) = self.live_setting(group.as_bytes(), name.as_bytes()).map(|setting| setting.slot)
         else {
             return Err(self.unknown_custom(group, name));
@@ -352,38 +345,31 @@ impl Registry {
     }
 
     /// Checks a key against the rule of its variable; literal ones are kept, and their number + 1 is the answer.
-    fn keep_key(&mut self, index: usize, key: KeyShape<'_>) -> Result<u32, Complaint> {
+    fn keep_key(&mut self, index: usize, key: KeyShape<'_>) -> Result<u32, Diagnostic> {
         let row = self.variables[index].row;
         let name = row.name;
         let stored = match (row.key, key) {
             (KeyRule::None | KeyRule::OptionalText, KeyShape::None) => return Ok(0),
             (KeyRule::None, _) => {
-                return Err(Complaint {
-                    message: format!("${name} takes nothing in parentheses"),
-                    help: None,
-                });
+                return Err(Diagnostic::mistake(format!("${name} takes nothing in parentheses")));
             }
             (
                 KeyRule::Slot | KeyRule::Shared | KeyRule::Text | KeyRule::PairName | KeyRule::Path,
                 KeyShape::Literal(b""),
             )
             | (_, KeyShape::None) => {
-                return Err(complaint(
-                    format!("${name} needs a name in parentheses"),
-                    &format!("write ${name}(name)"),
-                ));
+                return Err(Diagnostic::mistake(format!("${name} needs a name in parentheses"))
+                    .with_help(format!("write ${name}(name)")));
             }
             (KeyRule::Slot | KeyRule::Shared, KeyShape::Computed) => {
-                return Err(complaint(
-                    format!("the name in ${name}(…) must be known when the script is loaded"),
-                    "names computed while it runs can be had with $avp(…)",
-                ));
+                return Err(Diagnostic::mistake(format!(
+                    "the name in ${name}(…) must be known when the script is loaded"
+                ))
+                .with_help("names computed while it runs can be had with $avp(…)"));
             }
             (_, KeyShape::Computed) => return Ok(0),
             (_, KeyShape::Literal(bytes)) if bytes.len() > KEY_SIZE_MAX => {
-                return Err(Complaint {
-                    message: format!("the name in ${name}(…) is too long"), help: None
-                });
+                return Err(Diagnostic::mistake(format!("the name in ${name}(…) is too long")));
             }
             (KeyRule::PairName, KeyShape::Literal(bytes)) => StoredKey::Text(self.avp_name(bytes).into()),
             (KeyRule::Text | KeyRule::OptionalText, KeyShape::Literal(bytes)) => {
@@ -395,9 +381,8 @@ impl Registry {
             (KeyRule::Slot, KeyShape::Literal(bytes)) => StoredKey::Slot(self.slot_of(bytes)),
             (KeyRule::Shared, KeyShape::Literal(bytes)) => StoredKey::Slot(self.shared_slot_of(bytes)),
             (KeyRule::Path, KeyShape::Literal(bytes)) => {
-                structured::check_path(bytes).map_err(|reason| Complaint {
-                    message: format!("${name}({}): {reason}", bytes.escape_ascii()),
-                    help: None,
+                structured::check_path(bytes).map_err(|reason| {
+                    Diagnostic::mistake(format!("${name}({}): {reason}", bytes.escape_ascii()))
                 })?;
                 StoredKey::Text(bytes.into())
             }
@@ -425,13 +410,11 @@ impl Registry {
     }
 }
 
-fn word_index(name: &str, words: &[&str], bytes: &[u8]) -> Result<usize, Complaint> {
+fn word_index(name: &str, words: &[&str], bytes: &[u8]) -> Result<usize, Diagnostic> {
     words.iter().position(|word| word.as_bytes() == bytes).ok_or_else(|| {
         let written = String::from_utf8_lossy(bytes);
-        complaint(
-            format!("${name} has no part \"{written}\""),
-            &format!("its parts are {}", listed(words.iter().copied())),
-        )
+        Diagnostic::mistake(format!("${name} has no part \"{written}\""))
+            .with_help(format!("its parts are {}", listed(words.iter().copied())))
     })
 }
 
@@ -502,10 +485,10 @@ pub(super) mod tests {
             First { size: 8, name: Vec::new() }
         }
 
-        fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+        fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
             planning.about("size");
             if self.size > 100 {
-                return Err(Complaint { message: format!("size {} is too large", self.size), help: None });
+                return Err(Diagnostic::mistake(format!("size {} is too large", self.size)));
             }
             planning.about("name");
             let name = String::from_utf8_lossy(&self.name).into_owned();
@@ -539,12 +522,12 @@ pub(super) mod tests {
         registry
     }
 
-    /// The message of a complaint and its help, or nothing.
-    fn said<T>(result: Result<T, Complaint>) -> String {
+    /// The message of a mistake and its help, or nothing.
+    fn said<T>(result: Result<T, Diagnostic>) -> String {
         match result {
             Ok(_) => String::new(),
-            Err(Complaint { message, help: None }) => message,
-            Err(Complaint { message, help: Some(help) }) => format!("{message}; {help}"),
+            Err(Diagnostic { message, help: None, .. }) => message,
+            Err(Diagnostic { message, help: Some(help), .. }) => format!("{message}; {help}"),
         }
     }
 
@@ -610,7 +593,7 @@ pub(super) mod tests {
         );
         let remark =
             loaded().set_module_parameter("first", "old_size", &Constant::Number(5)).unwrap().unwrap();
-        assert!(remark.0.ends_with("has no effect here: sizes grow by themselves"), "{}", remark.0);
+        assert!(remark.message.ends_with("has no effect here: sizes grow by themselves"), "{remark:?}");
     }
 
     #[test]
@@ -618,8 +601,8 @@ pub(super) mod tests {
         let finish = |name: &str, value: Constant| {
             let mut registry = loaded();
             registry.set_module_parameter("first", name, &value).unwrap();
-            let complaints = registry.finish_top_level();
-            complaints.into_iter().map(|late| late.complaint.message).collect::<Vec<_>>()
+            let mistakes = registry.finish_top_level();
+            mistakes.into_iter().map(|(_, mistake)| mistake.message).collect::<Vec<_>>()
         };
         assert!(finish("size", Constant::Number(100)).is_empty());
         assert_eq!(finish("size", Constant::Number(101)), ["size 101 is too large"]);

@@ -1,6 +1,7 @@
 //! The end of the top level: what can be judged only when all of it, and the command line, is known.
 
-use crate::script::catalog::{Catalog, Complaint, LateComplaint, ParameterFault, Subject};
+use crate::script::catalog::{Catalog, ParameterFault, Subject};
+use crate::script::diagnostic::Diagnostic;
 
 use super::super::module::Loaded;
 use super::super::planning::Planning;
@@ -15,45 +16,44 @@ pub(super) const GROUP_PARAMETER: &str = "async_workers_group";
 
 impl Registry {
     /// `--loadmodule`, before anything else is read.
-    pub fn load_modules_of_command_line(&mut self) -> Vec<LateComplaint> {
+    pub fn load_modules_of_command_line(&mut self) -> Vec<(Subject, Diagnostic)> {
         let wanted = self.overrides.load_modules.clone();
         let load = |written: &Written<String>| {
-            let complaint = self.load_module(&written.value).err()?;
-            Some(LateComplaint { about: written.argument(), complaint })
+            let mistake = self.load_module(&written.value).err()?;
+            Some((written.argument(), mistake))
         };
         wanted.iter().filter_map(load).collect()
     }
 
     /// Settings are decided, parameters of the command line set, keys of groups looked up, modules planned.
-    pub(super) fn finish(&mut self) -> Vec<LateComplaint> {
+    pub(super) fn finish(&mut self) -> Vec<(Subject, Diagnostic)> {
         let Some(draft) = self.draft.take() else { return Vec::new() };
         // What is decided stays known also after a mistake: its groups and flags are not mistakes too.
         let finished = draft.finish(&self.overrides);
         self.settings = finished.settings;
-        self.notices.extend(finished.notices);
-        let mut complaints = finished.mistakes;
-        complaints.extend(self.set_parameters_of_command_line());
-        complaints.extend(self.find_order_keys(&finished.group_texts));
-        complaints.extend(self.plan_modules());
-        complaints
+        let mut said = finished.said;
+        said.extend(self.set_parameters_of_command_line());
+        said.extend(self.find_order_keys(&finished.group_texts));
+        said.extend(self.plan_modules());
+        said
     }
 
-    fn set_parameters_of_command_line(&mut self) -> Vec<LateComplaint> {
+    fn set_parameters_of_command_line(&mut self) -> Vec<(Subject, Diagnostic)> {
         let wanted = self.overrides.module_parameters.clone();
         let set = |written: &Written<ModuleParameter>| {
             let (modules, name, value) = &written.value;
-            let complaint = self.set_module_parameter(modules, name, value).err()?;
+            let mistake = self.set_module_parameter(modules, name, value).err()?;
             let fault = self.fault_in_parameter(modules, name);
-            Some(LateComplaint { about: written.place_of(fault), complaint })
+            Some((written.place_of(fault), mistake))
         };
         wanted.iter().filter_map(set).collect()
     }
 
     /// The variable by which each group keeps messages in order, where it names one.
-    fn find_order_keys(&mut self, texts: &[(String, String)]) -> Vec<LateComplaint> {
+    fn find_order_keys(&mut self, texts: &[(String, String)]) -> Vec<(Subject, Diagnostic)> {
         let orders: Vec<_> =
             self.settings.groups.iter().map(|group| (group.name.clone(), group.order.clone())).collect();
-        let mut complaints = Vec::new();
+        let mut said = Vec::new();
         let mut keys: Vec<Option<StoredPlace>> = Vec::new();
         for (name, order) in orders {
             let Order::Variable(written) = order else {
@@ -62,31 +62,31 @@ impl Registry {
             };
             match (Planning { registry: self, parameter: None }).place(&written) {
                 Ok(place) => keys.push(Some(place)),
-                Err(complaint) => {
+                Err(mistake) => {
                     keys.push(None);
                     let text = texts.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
-                    complaints.push(no_order(&name, &written, text, complaint));
+                    said.push(no_order(&name, &written, text, mistake));
                 }
             }
         }
         self.services.order_keys = keys;
-        complaints
+        said
     }
 
     /// Each module plans while it is away from its slot, so that it can ask the whole registry.
-    fn plan_modules(&mut self) -> Vec<LateComplaint> {
-        let mut complaints = Vec::new();
+    fn plan_modules(&mut self) -> Vec<(Subject, Diagnostic)> {
+        let mut said = Vec::new();
         for index in 0..self.modules.len() {
             let Some(mut instance) = self.modules[index].instance.take() else { continue };
             let mut planning = Planning { registry: self, parameter: None };
-            if let Err(complaint) = instance.plan(&mut planning) {
+            if let Err(mistake) = instance.plan(&mut planning) {
                 let parameter = planning.parameter;
                 let about = self.subject_of_plan(instance.as_ref(), parameter);
-                complaints.push(LateComplaint { about, complaint });
+                said.push((about, mistake));
             }
             self.modules[index].instance = Some(instance);
         }
-        complaints
+        said
     }
 
     /// The command line sets parameters last, so it is to blame for those it sets.
@@ -105,15 +105,15 @@ impl Registry {
 }
 
 /// A group whose `order=` names nothing there is.
-fn no_order(group: &str, written: &str, text: &str, complaint: Complaint) -> LateComplaint {
+fn no_order(group: &str, written: &str, text: &str, mistake: Diagnostic) -> (Subject, Diagnostic) {
     let word = written.trim_start_matches('$');
     let near = suggestion(word, ["none", "callid"]);
-    let message = format!("worker group \"{group}\": order: {}", complaint.message);
+    let message = format!("worker group \"{group}\": order: {}", mistake.message);
     let choice = "order takes none, callid or a variable such as fu".to_string();
-    let help = near.or(complaint.help).map_or(choice.clone(), |near| format!("{near} {choice}"));
+    let help = near.or(mistake.help).map_or(choice.clone(), |near| format!("{near} {choice}"));
     let part = group::value_of(text, "order").unwrap_or(0..text.len());
     let about = Subject::PartOfGlobal { name: GROUP_PARAMETER.to_string(), text: text.into(), part };
-    LateComplaint { about, complaint: Complaint { message, help: Some(help) } }
+    (about, Diagnostic::mistake(message).with_help(help))
 }
 
 #[cfg(test)]
@@ -127,13 +127,13 @@ mod tests {
     use crate::script::catalog::Constant;
 
     /// What is said about a piece of an option or a text, and the piece.
-    fn said(late: LateComplaint) -> (String, String) {
-        let piece = match late.about {
+    fn said((about, diagnostic): (Subject, Diagnostic)) -> (String, String) {
+        let piece = match about {
             Subject::Option { option, part } => option[part].to_string(),
             Subject::PartOfGlobal { text, part, .. } => String::from_utf8_lossy(&text[part]).into_owned(),
             other => format!("{other:?}"),
         };
-        (late.complaint.message, piece)
+        (diagnostic.message, piece)
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
             registry.finish_top_level()
         };
         let mut late = told("name=reg; order=call-id ;queue=8");
-        assert!(late[0].complaint.help.as_deref().unwrap().contains("did you mean \"callid\"?"), "{late:?}");
+        assert!(late[0].1.help.as_deref().unwrap().contains("did you mean \"callid\"?"), "{late:?}");
         assert_eq!(said(late.remove(0)).1, "call-id");
         for text in ["name=reg;order=callid", "name=reg;order=none", "name=reg;order=f_plain", "name=reg"] {
             assert!(told(text).is_empty(), "{text}");

@@ -4,7 +4,7 @@ use std::io;
 
 use super::Registry;
 use crate::routing::script_view::ScriptView;
-use crate::script::catalog::Complaint;
+use crate::script::diagnostic::Diagnostic;
 use crate::state::live_settings::LiveSetting;
 use crate::state::shared::SharedState;
 use crate::state::value::Value;
@@ -23,9 +23,9 @@ impl Registry {
         name: &str,
         initial: Value,
         description: &str,
-    ) -> Result<u32, Complaint> {
+    ) -> Result<u32, Diagnostic> {
         if self.live_setting(group.as_bytes(), name.as_bytes()).is_some() {
-            return Err(Complaint { message: format!("{group}.{name} is defined twice"), help: None });
+            return Err(Diagnostic::mistake(format!("{group}.{name} is defined twice")));
         }
         let slot = self.shared_slot_of(hidden_name(&format!("{group}.{name}")).as_bytes());
         let setting = LiveSetting {
@@ -35,7 +35,7 @@ impl Registry {
             initial,
             slot,
         };
-        setting.fitting(setting.initial.as_ref()).map_err(|message| Complaint { message, help: None })?;
+        setting.fitting(setting.initial.as_ref())?;
         self.live_settings.push(setting);
         Ok(slot)
     }

@@ -1,10 +1,11 @@
 //! What is said about a name that is not here: a typing mistake with what is near, a module that is not loaded, or
 //! one that is not here yet.
 
-use crate::script::catalog::{Complaint, FunctionRow, Refused, Remark};
+use crate::script::ast::Span;
+use crate::script::catalog::{FunctionRow, Refused};
+use crate::script::diagnostic::Diagnostic;
 
 use super::super::module::ModuleEntry;
-use super::super::preparation::complaint;
 use super::super::variables::VariableRow;
 use super::Registry;
 use super::catalog::module_name;
@@ -39,16 +40,16 @@ impl Registry {
         module.filter(is_absent).map(str::to_string).into_iter().collect()
     }
 
-    pub(super) fn unknown_module(&self, name: &str) -> Complaint {
+    pub(super) fn unknown_module(&self, name: &str) -> Diagnostic {
         let known = || self.available.iter().map(|entry| entry.name);
         if unsupported::is_module(name) {
             return unsupported::not_here_yet(&format!("module \"{name}\""));
         }
         let help = suggestion(name, known()).unwrap_or_else(|| format!("modules are {}", listed(known())));
-        complaint(format!("unknown module \"{name}\""), &help)
+        Diagnostic::mistake(format!("unknown module \"{name}\"")).with_help(help)
     }
 
-    pub(super) fn module_not_loaded(&self, modules: &str) -> Complaint {
+    pub(super) fn module_not_loaded(&self, modules: &str) -> Diagnostic {
         let is_available = self.is_available(modules);
         if unsupported::is_module(modules) && !is_available {
             return unsupported::not_here_yet(&format!("module \"{modules}\""));
@@ -57,13 +58,13 @@ impl Registry {
             true => Some(format!("`loadmodule \"{modules}.so\"` is missing before it")),
             false => suggestion(modules, self.module_names()),
         };
-        Complaint { message: format!("no loaded module is named \"{modules}\""), help }
+        Diagnostic { help, ..Diagnostic::mistake(format!("no loaded module is named \"{modules}\"")) }
     }
 }
 
 /// Functions and variables.
 impl Registry {
-    pub(super) fn unknown_word(&self, name: &str) -> Complaint {
+    pub(super) fn unknown_word(&self, name: &str) -> Diagnostic {
         let known = keywords::WORDS.iter().map(|word| word.name);
         let is_variable =
             self.variables.iter().any(|target| target.row.is_named(name) && !target.row.is_word());
@@ -71,19 +72,19 @@ impl Registry {
             true => Some(format!("a variable begins with $: ${name}")),
             false => suggestion(name, known),
         };
-        Complaint { message: format!("unknown word \"{name}\""), help }
+        Diagnostic { help, ..Diagnostic::mistake(format!("unknown word \"{name}\"")) }
     }
 
-    pub(super) fn unknown_custom(&self, group: &str, name: &str) -> Complaint {
+    pub(super) fn unknown_custom(&self, group: &str, name: &str) -> Diagnostic {
         let wanted = format!("{group}.{name}");
         let known: Vec<String> =
             self.live_settings.iter().map(|custom| format!("{}.{}", custom.group, custom.name)).collect();
         let near = suggestion(&wanted, known.iter().map(String::as_str));
         let help = near.unwrap_or("define it at top level: `group.name = 5 desc \"what it is\"`".to_string());
-        complaint(format!("there is no custom variable {wanted}"), &help)
+        Diagnostic::mistake(format!("there is no custom variable {wanted}")).with_help(help)
     }
 
-    pub(super) fn wrong_count(&self, name: &str, argument_count: usize) -> Complaint {
+    pub(super) fn wrong_count(&self, name: &str, argument_count: usize) -> Diagnostic {
         let of_name = self.functions.iter().filter(|target| target.row.is_named(name));
         let mut counts: Vec<usize> = of_name.map(|target| target.row.parameters.len()).collect();
         counts.sort_unstable();
@@ -91,10 +92,10 @@ impl Registry {
         let shown: Vec<String> = counts.iter().map(usize::to_string).collect();
         let noun = if counts == [1] { "argument" } else { "arguments" };
         let message = format!("{name}() takes {} {noun}, not {argument_count}", shown.join(" or "));
-        Complaint { message, help: None }
+        Diagnostic::mistake(message)
     }
 
-    pub(super) fn unknown_function(&self, name: &str) -> Complaint {
+    pub(super) fn unknown_function(&self, name: &str) -> Diagnostic {
         if let Some(entry) = self.entry_with(name, names_of_functions) {
             return not_loaded(&format!("function {name}()"), entry);
         }
@@ -103,7 +104,7 @@ impl Registry {
         }
         let known = self.functions.iter().map(|target| target.row.name);
         let help = suggestion(name, known).or_else(|| self.near_in_others(name));
-        Complaint { message: format!("unknown function {name}()"), help }
+        Diagnostic { help, ..Diagnostic::mistake(format!("unknown function {name}()")) }
     }
 
     /// A name that is near, of a module that is not loaded.
@@ -114,7 +115,7 @@ impl Registry {
         })
     }
 
-    pub(super) fn unknown_variable(&self, name: &str) -> Complaint {
+    pub(super) fn unknown_variable(&self, name: &str) -> Diagnostic {
         if let Some(entry) = self.entry_with(name, names_of_variables) {
             return not_loaded(&format!("variable ${name}"), entry);
         }
@@ -129,7 +130,7 @@ impl Registry {
             Some(near) => Some(format!("did you mean ${near}?")),
             None => is_plain.then(|| format!("a variable of your own is written $var({name})")),
         };
-        Complaint { message: format!("unknown variable ${name}"), help }
+        Diagnostic { help, ..Diagnostic::mistake(format!("unknown variable ${name}")) }
     }
 
     /// A module that is not loaded and has a row of this name.
@@ -156,18 +157,16 @@ fn names_of_variables(entry: &ModuleEntry) -> Vec<&'static str> {
     (entry.variables)().into_iter().flat_map(VariableRow::names).collect()
 }
 
-fn not_loaded(what: &str, entry: &ModuleEntry) -> Complaint {
-    complaint(
-        format!("{what} belongs to module \"{}\", which is not loaded", entry.name),
-        &format!("`loadmodule \"{}.so\"` is missing", entry.name),
-    )
+fn not_loaded(what: &str, entry: &ModuleEntry) -> Diagnostic {
+    Diagnostic::mistake(format!("{what} belongs to module \"{}\", which is not loaded", entry.name))
+        .with_help(format!("`loadmodule \"{}.so\"` is missing", entry.name))
 }
 
 impl Registry {
     /// An event that runs nothing: of a module that is not loaded, known elsewhere, near to one that is known, or of
     /// somebody's own making.
-    pub(super) fn unknown_event(&self, name: &str) -> Result<Option<Remark>, Complaint> {
-        let remark = |why: &str| Ok(Some(Remark(format!("event_route[{name}] is not run here{why}"))));
+    pub(super) fn unknown_event(&self, name: &str) -> Diagnostic {
+        let remark = |why: &str| Diagnostic::remark(format!("event_route[{name}] is not run here{why}"));
         let has_it = |entry: &&ModuleEntry| entry.events.iter().any(|event| event.name == name);
         if let Some(entry) = self.others().find(has_it) {
             return remark(&format!(": module \"{}\" is not loaded", entry.name));
@@ -177,7 +176,9 @@ impl Registry {
         }
         match suggestion(name, self.events.iter().map(|event| event.name)) {
             None => remark(""),
-            help => Err(Complaint { message: format!("no event is called \"{name}\""), help }),
+            Some(help) => {
+                Diagnostic::warning(Span::default(), format!("no event is called \"{name}\"")).with_help(help)
+            }
         }
     }
 }
@@ -221,16 +222,9 @@ mod tests {
     #[test]
     fn events_that_run_nothing_are_told() {
         let registry = registry();
-        assert!(
-            registry
-                .unknown_event("core:pre-rounting")
-                .unwrap_err()
-                .help
-                .unwrap()
-                .contains("core:pre-routing")
-        );
+        assert!(registry.unknown_event("core:pre-rounting").help.unwrap().contains("core:pre-routing"));
         for name in ["xhttp:request", "mine:own"] {
-            assert!(registry.unknown_event(name).unwrap().unwrap().0.contains(name));
+            assert!(registry.unknown_event(name).message.contains(name));
         }
     }
 }

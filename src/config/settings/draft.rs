@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use super::group::{parse_group, read_group};
 use super::listen::{Resolver, loopback_of, resolve, split_address};
 use super::overrides::Overrides;
-use super::reading::Unfit;
 use super::table::{GLOBALS, Kind, row_named};
 use super::{Alias, GROUPS_MAX, GroupSetting, LISTENERS_MAX, ListenerSetting, QUEUE_DEFAULT, Settings};
 use crate::script::ast::SocketLiteral;
-use crate::script::catalog::{Complaint, Constant, LateComplaint, Remark, Subject};
+use crate::script::catalog::{Constant, Subject};
+use crate::script::diagnostic::Diagnostic;
 use crate::script::suggest::suggestion;
 use crate::transport::endpoint::Transport;
 
@@ -57,14 +57,8 @@ pub struct Finished {
     pub settings: Settings,
     /// Each group's name and the string that defines it.
     pub group_texts: Vec<(String, String)>,
-    /// What is worth knowing.
-    pub notices: Vec<(Subject, Remark)>,
-    /// What is wrong.
-    pub mistakes: Vec<LateComplaint>,
-}
-
-fn late(about: Subject, message: String) -> LateComplaint {
-    LateComplaint { about, complaint: Complaint { message, help: None } }
+    /// What is wrong or worth knowing, and about which statement.
+    pub said: Vec<(Subject, Diagnostic)>,
 }
 
 fn last_listen() -> Subject {
@@ -92,25 +86,26 @@ impl Draft {
     }
 
     /// `name = value`.
-    pub fn set(&mut self, name: &str, value: &Constant) -> Result<Option<Remark>, Complaint> {
+    pub fn set(&mut self, name: &str, value: &Constant) -> Result<Option<Diagnostic>, Diagnostic> {
         let Some(row) = row_named(name) else {
             let names = GLOBALS.iter().flat_map(|row| row.names.iter().copied());
             let meant = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == name);
-            return Err(Complaint {
-                message: format!("unknown global parameter \"{name}\""),
+            return Err(Diagnostic {
                 help: match meant {
                     Some((_, ours)) => Some(format!("did you mean \"{ours}\"?")),
                     None => suggestion(name, names),
                 },
+                ..Diagnostic::mistake(format!("unknown global parameter \"{name}\""))
             });
         };
-        let worded =
-            |unfit: Unfit| Complaint { message: format!("{name}: {}", unfit.reason), help: unfit.help };
-        let remark = row.apply(self, value).map_err(worded)?;
+        let remark = row.apply(self, value).map_err(|mistake| {
+            let message = format!("{name}: {}", mistake.message);
+            Diagnostic { message, ..mistake }
+        })?;
         let is_ignored = matches!(row.kind, Kind::Ignored { .. });
         match remark {
             Some(_) if is_ignored && !self.remarked.insert(row.names[0]) => Ok(None),
-            Some(text) => Ok(Some(Remark(format!("{name}: {text}")))),
+            Some(text) => Ok(Some(Diagnostic::remark(format!("{name}: {text}")))),
             None => Ok(None),
         }
     }
@@ -192,28 +187,23 @@ impl Draft {
 
     /// The whole top level has been read: the command line has its say, and sockets get their ports.
     pub fn finish(mut self, overrides: &Overrides) -> Finished {
-        let (mut notices, mut mistakes) = (Vec::new(), Vec::new());
+        let mut said = Vec::new();
         for written in &overrides.listen {
             match self.listen(&written.value) {
-                Ok(notice) => notices.extend(notice.map(|text| (written.argument(), Remark(text)))),
-                Err(reason) => mistakes.push(late(written.argument(), reason)),
+                Ok(notice) => said.extend(notice.map(|text| (written.argument(), Diagnostic::remark(text)))),
+                Err(reason) => said.push((written.argument(), reason.into())),
             }
         }
         for written in &overrides.aliases {
-            mistakes
-                .extend(self.add_alias(&written.value).err().map(|reason| late(written.argument(), reason)));
+            let wrong = self.add_alias(&written.value).err();
+            said.extend(wrong.map(|reason| (written.argument(), reason.into())));
         }
         overrides.apply(&mut self.settings);
-        self.place_sockets(overrides.is_trial, &mut notices, &mut mistakes);
-        Finished { settings: self.settings, group_texts: self.group_texts, notices, mistakes }
+        self.place_sockets(overrides.is_trial, &mut said);
+        Finished { settings: self.settings, group_texts: self.group_texts, said }
     }
 
-    fn place_sockets(
-        &mut self,
-        is_trial: bool,
-        notices: &mut Vec<(Subject, Remark)>,
-        mistakes: &mut Vec<LateComplaint>,
-    ) {
+    fn place_sockets(&mut self, is_trial: bool, said: &mut Vec<(Subject, Diagnostic)>) {
         if self.sockets.is_empty() && !self.remarked.contains("streams") {
             self.listen_everywhere();
         }
@@ -226,14 +216,13 @@ impl Draft {
                 |known: &ListenerSetting| known.address == listener.address && known.address.port() != 0;
             if listeners.iter().any(is_known) {
                 let text = format!("udp:{} is listed twice and bound once", listener.address);
-                notices.push((last_listen(), Remark(text)));
+                said.push((last_listen(), Diagnostic::remark(text)));
             } else {
                 listeners.push(listener);
             }
         }
         if listeners.is_empty() {
-            let reason = "there is nothing to listen on: no udp socket".to_string();
-            mistakes.push(late(last_listen(), reason));
+            said.push((last_listen(), "there is nothing to listen on: no udp socket".into()));
         }
         if is_trial {
             listeners.iter_mut().for_each(|listener| listener.address = loopback_of(listener.address));
@@ -273,7 +262,7 @@ mod tests {
     fn draft(values: &[(&str, Constant)]) -> Draft {
         let mut draft = Draft::new(Box::new(TestMachine));
         for (name, value) in values {
-            draft.set(name, value).unwrap_or_else(|complaint| panic!("{name}: {complaint:?}"));
+            draft.set(name, value).unwrap_or_else(|mistake| panic!("{name}: {mistake:?}"));
         }
         draft
     }
@@ -352,7 +341,7 @@ mod tests {
     #[test]
     fn a_script_with_streams_only_has_nothing_to_listen_on() {
         let finished = draft(&[("listen", socket("tcp:127.0.0.1"))]).finish(&Overrides::default());
-        let said: Vec<_> = finished.mistakes.iter().map(|late| late.complaint.message.as_str()).collect();
+        let said: Vec<_> = finished.said.iter().map(|(_, one)| one.message.as_str()).collect();
         assert_eq!(said, ["there is nothing to listen on: no udp socket"]);
     }
 
@@ -375,7 +364,7 @@ mod tests {
     fn a_parameter_without_effect_is_remarked_upon_once() {
         let mut draft = draft(&[]);
         let remark = draft.set("memlog", &Constant::Number(5)).unwrap().unwrap();
-        assert!(remark.0.starts_with("memlog: no effect here: "), "{}", remark.0);
+        assert!(remark.message.starts_with("memlog: no effect here: "), "{remark:?}");
         assert_eq!(draft.set("mem_log", &Constant::Number(5)), Ok(None));
         assert_eq!(draft.set("enable_sctp", &Constant::Number(0)), Ok(None));
         assert!(draft.set("enable_sctp", &Constant::Number(1)).unwrap().is_some());
@@ -384,14 +373,14 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_what_is_near() {
         let mut draft = draft(&[]);
-        let complaint = draft.set("childern", &Constant::Number(1)).unwrap_err();
-        assert_eq!(complaint.message, "unknown global parameter \"childern\"");
-        assert_eq!(complaint.help.as_deref(), Some("did you mean \"children\"?"));
+        let mistake = draft.set("childern", &Constant::Number(1)).unwrap_err();
+        assert_eq!(mistake.message, "unknown global parameter \"childern\"");
+        assert_eq!(mistake.help.as_deref(), Some("did you mean \"children\"?"));
         for (foreign, ours) in FOREIGN_NAMES {
             assert!(row_named(ours).is_some() && row_named(foreign).is_none(), "{foreign} {ours}");
         }
-        let complaint = draft.set("log_level", &Constant::Number(1)).unwrap_err();
-        assert_eq!(complaint.help.as_deref(), Some("did you mean \"debug\"?"));
+        let mistake = draft.set("log_level", &Constant::Number(1)).unwrap_err();
+        assert_eq!(mistake.help.as_deref(), Some("did you mean \"debug\"?"));
         let rows: [(&str, Constant, &str); 6] = [
             ("children", Constant::Number(0), "children: takes a number from 1 to 1024, not 0"),
             ("children", text("many"), "children: takes a number from 1 to 1024, not \"many\""),

@@ -10,8 +10,7 @@
 use std::ops::Range;
 
 use super::{FullPolicy, GroupSetting, Order, PROCESSES_MAX, QUEUE_DEFAULT};
-use crate::script::catalog::Finding;
-use crate::script::diagnostic::Severity;
+use crate::script::diagnostic::{Diagnostic, Severity};
 use crate::script::suggest::{listed, suggestion};
 
 /// Most records a ring may hold.
@@ -74,14 +73,14 @@ pub struct GroupText {
     /// The group, as far as it could be read.
     pub group: GroupSetting,
     /// What is to be said about parts of the text, mistakes among it.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<(Range<usize>, Diagnostic)>,
 }
 
 /// Reads the string of a group; the first mistake, where there is one.
 pub fn parse_group(text: &str) -> Result<GroupSetting, String> {
     let GroupText { group, findings } = read_group(text);
-    match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
-        Some(mistake) => Err(mistake.message),
+    match findings.into_iter().find(|(_, finding)| finding.is_error()) {
+        Some((_, mistake)) => Err(mistake.message),
         None if group.name.is_empty() => Err("a group needs name=".to_string()),
         None => Ok(group),
     }
@@ -128,12 +127,13 @@ fn place(text: &str, piece: &str) -> Range<usize> {
 struct Reader<'t> {
     text: &'t str,
     group: GroupSetting,
-    findings: Vec<Finding>,
+    findings: Vec<(Range<usize>, Diagnostic)>,
 }
 
 impl Reader<'_> {
     fn say(&mut self, severity: Severity, piece: &str, message: String, help: Option<String>) {
-        self.findings.push(Finding { severity, part: place(self.text, piece), message, help });
+        let diagnostic = Diagnostic { severity, help, ..Diagnostic::mistake(message) };
+        self.findings.push((place(self.text, piece), diagnostic));
     }
 
     fn read(&mut self, part: &Part<'_>, is_repeated: bool) {
@@ -159,7 +159,7 @@ impl Reader<'_> {
         match set(&mut self.group, part.key, value) {
             Ok(None) => {}
             Ok(Some(remark)) => self.say(Severity::Notice, value, remark, None),
-            Err(Wrong { message, help }) => {
+            Err(Diagnostic { message, help, .. }) => {
                 let piece = if value.is_empty() { part.whole } else { value };
                 self.say(Severity::Error, piece, message, help);
             }
@@ -191,20 +191,8 @@ fn is_key(key: &str) -> bool {
     names_of_keys().any(|known| known.eq_ignore_ascii_case(key))
 }
 
-/// Why a value cannot be used.
-struct Wrong {
-    message: String,
-    help: Option<String>,
-}
-
-impl From<String> for Wrong {
-    fn from(message: String) -> Wrong {
-        Wrong { message, help: None }
-    }
-}
-
 /// Sets a key; what is worth knowing about what became of the value.
-fn set(group: &mut GroupSetting, key: &str, value: &str) -> Result<Option<String>, Wrong> {
+fn set(group: &mut GroupSetting, key: &str, value: &str) -> Result<Option<String>, Diagnostic> {
     match key.to_ascii_lowercase().as_str() {
         "name" => group.name = check_name(value)?,
         "workers" => group.workers = number("workers", value, 1, PROCESSES_MAX)?,
@@ -227,7 +215,7 @@ fn set(group: &mut GroupSetting, key: &str, value: &str) -> Result<Option<String
     Ok(None)
 }
 
-fn deadline(group: &mut GroupSetting, value: &str) -> Result<Option<String>, Wrong> {
+fn deadline(group: &mut GroupSetting, value: &str) -> Result<Option<String>, Diagnostic> {
     let asked = number("deadline_ms", value, 0, u32::MAX)?;
     group.deadline_ms = if asked == 0 { 0 } else { asked.max(DEADLINE_MS_MIN) };
     let is_raised = group.deadline_ms != asked;
@@ -241,19 +229,19 @@ const FULL_POLICIES: &[(&str, FullPolicy)] =
 const ON_OR_OFF: &[(&str, bool)] =
     &[("on", true), ("off", false), ("yes", true), ("no", false), ("1", true), ("0", false)];
 
-fn one_of<T: Copy>(key: &str, value: &str, rows: &[(&str, T)]) -> Result<T, Wrong> {
+fn one_of<T: Copy>(key: &str, value: &str, rows: &[(&str, T)]) -> Result<T, Diagnostic> {
     let lower = value.to_ascii_lowercase();
     let row = rows.iter().find(|(name, _)| *name == lower);
     row.map(|(_, meant)| *meant).ok_or_else(|| {
         let names = || rows.iter().map(|(name, _)| *name).filter(|name| name.len() > 1);
-        Wrong {
-            message: format!("{key} takes {}, not \"{value}\"", listed(names())),
+        Diagnostic {
             help: suggestion(&lower, names()),
+            ..Diagnostic::mistake(format!("{key} takes {}, not \"{value}\"", listed(names())))
         }
     })
 }
 
-fn order(value: &str) -> Result<Order, Wrong> {
+fn order(value: &str) -> Result<Order, Diagnostic> {
     match value.to_ascii_lowercase().as_str() {
         "" => Err("order takes none, callid or a variable such as fu".to_string().into()),
         "none" => Ok(Order::None),
@@ -278,7 +266,7 @@ fn number(key: &str, value: &str, least: u32, most: u32) -> Result<u32, String> 
     }
 }
 
-fn queue_size(group: &mut GroupSetting, value: &str) -> Result<Option<String>, Wrong> {
+fn queue_size(group: &mut GroupSetting, value: &str) -> Result<Option<String>, Diagnostic> {
     let asked = number("queue", value, 2, QUEUE_MAX)?;
     group.queue = asked.next_power_of_two();
     let is_rounded = group.queue != asked;
@@ -390,8 +378,8 @@ mod tests {
         for (text, expected) in rows {
             let findings = read_group(text).findings;
             assert_eq!(findings.len(), expected.len(), "{text}: {findings:?}");
-            for (finding, (severity, piece, message)) in findings.iter().zip(*expected) {
-                assert_eq!((finding.severity, &text[finding.part.clone()]), (*severity, *piece), "{text}");
+            for ((part, finding), (severity, piece, message)) in findings.iter().zip(*expected) {
+                assert_eq!((finding.severity, &text[part.clone()]), (*severity, *piece), "{text}");
                 assert!(finding.message.contains(message), "{text}: {}", finding.message);
             }
         }
@@ -422,7 +410,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_what_is_near() {
         let findings = read_group("name=reg;worker=4;policy=x").findings;
-        let help: Vec<&str> = findings.iter().filter_map(|finding| finding.help.as_deref()).collect();
+        let help: Vec<&str> = findings.iter().filter_map(|(_, finding)| finding.help.as_deref()).collect();
         assert_eq!(help[0], "did you mean \"workers\"?");
         assert!(help[1].starts_with("keys are \"name\", \"workers\", \"max_workers\""));
     }

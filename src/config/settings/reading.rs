@@ -1,33 +1,9 @@
 //! What the value of a global parameter is taken for, and what is said about one that does not fit.
 
 use crate::script::catalog::Constant;
+use crate::script::diagnostic::Diagnostic;
 use crate::script::suggest::{listed, suggestion};
 use crate::telemetry::log::{Engine, Facility, Level};
-
-/// Why a value cannot be used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unfit {
-    /// What is wrong: lower case, no full stop.
-    pub reason: String,
-    /// What would help.
-    pub help: Option<String>,
-}
-
-impl From<String> for Unfit {
-    fn from(reason: String) -> Unfit {
-        Unfit { reason, help: None }
-    }
-}
-
-impl From<&str> for Unfit {
-    fn from(reason: &str) -> Unfit {
-        reason.to_string().into()
-    }
-}
-
-fn unfit(reason: String, help: impl Into<String>) -> Unfit {
-    Unfit { reason, help: Some(help.into()) }
-}
 
 /// What is near a name, and which there are.
 fn near_or_all(word: &str, names: &[&str], what: &str) -> String {
@@ -51,7 +27,7 @@ pub fn shown(value: &Constant) -> String {
 }
 
 /// Yes or no.
-pub fn flag(value: &Constant) -> Result<bool, Unfit> {
+pub fn flag(value: &Constant) -> Result<bool, Diagnostic> {
     match value {
         Constant::Number(number) => Ok(*number != 0),
         Constant::Text(bytes) if matches!(bytes.as_slice(), b"yes" | b"on" | b"true" | b"enable" | b"1") => {
@@ -62,15 +38,13 @@ pub fn flag(value: &Constant) -> Result<bool, Unfit> {
         {
             Ok(false)
         }
-        other => Err(unfit(
-            format!("takes yes or no, not {}", shown(other)),
-            "write yes, on, true, enable or 1, or their opposites no, off, false, disable, 0",
-        )),
+        other => Err(Diagnostic::mistake(format!("takes yes or no, not {}", shown(other)))
+            .with_help("write yes, on, true, enable or 1, or their opposites no, off, false, disable, 0")),
     }
 }
 
 /// A number in bounds.
-pub fn number(value: &Constant, least: u32, most: u32) -> Result<u32, Unfit> {
+pub fn number(value: &Constant, least: u32, most: u32) -> Result<u32, Diagnostic> {
     let wrong = || format!("takes a number from {least} to {most}, not {}", shown(value));
     match value {
         Constant::Number(number) => match u32::try_from(*number) {
@@ -78,19 +52,19 @@ pub fn number(value: &Constant, least: u32, most: u32) -> Result<u32, Unfit> {
             _ => Err(wrong().into()),
         },
         Constant::Text(bytes) if !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit) => {
-            Err(unfit(wrong(), "write the number without quotes"))
+            Err(Diagnostic::mistake(wrong()).with_help("write the number without quotes"))
         }
         _ => Err(wrong().into()),
     }
 }
 
 /// A port.
-pub fn port(value: &Constant) -> Result<u16, Unfit> {
+pub fn port(value: &Constant) -> Result<u16, Diagnostic> {
     number(value, 1, 65_535).map(|port| port as u16)
 }
 
 /// Text or a word; a number counts as its text.
-pub fn text(value: &Constant) -> Result<String, Unfit> {
+pub fn text(value: &Constant) -> Result<String, Diagnostic> {
     match value {
         Constant::Text(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
         Constant::Word(word) => Ok(word.clone()),
@@ -100,7 +74,7 @@ pub fn text(value: &Constant) -> Result<String, Unfit> {
 }
 
 /// A level of lines: a number or its name.
-pub fn level(value: &Constant) -> Result<Level, Unfit> {
+pub fn level(value: &Constant) -> Result<Level, Diagnostic> {
     let word = match value {
         Constant::Number(number) => return Ok(Level::from_number(*number)),
         Constant::Word(name) => match Level::parse(name) {
@@ -110,12 +84,9 @@ pub fn level(value: &Constant) -> Result<Level, Unfit> {
         _ => "",
     };
     let near = suggestion(word, LEVELS.iter().copied()).map_or(String::new(), |near| format!("{near} "));
-    Err(unfit(
-        format!("takes a level from -5 to 3, not {}", shown(value)),
-        format!(
-            "{near}levels are -5 L_ALERT, -4 L_BUG, -2 L_CRIT, -1 L_ERR, 0 L_WARN, 1 L_NOTICE, 2 L_INFO, 3 L_DBG"
-        ),
-    ))
+    Err(Diagnostic::mistake(format!("takes a level from -5 to 3, not {}", shown(value))).with_help(format!(
+        "{near}levels are -5 L_ALERT, -4 L_BUG, -2 L_CRIT, -1 L_ERR, 0 L_WARN, 1 L_NOTICE, 2 L_INFO, 3 L_DBG"
+    )))
 }
 
 const LEVELS: &[&str] = &[
@@ -124,15 +95,13 @@ const LEVELS: &[&str] = &[
 ];
 
 /// A type of service: a number or one of its names.
-pub fn type_of_service(value: &Constant) -> Result<u8, Unfit> {
+pub fn type_of_service(value: &Constant) -> Result<u8, Diagnostic> {
     let Constant::Word(word) = value else { return number(value, 0, 255).map(|number| number as u8) };
     let row = TYPES_OF_SERVICE.iter().find(|(name, _)| name == word);
     row.map(|(_, number)| *number).ok_or_else(|| {
         let names: Vec<&str> = TYPES_OF_SERVICE.iter().map(|(name, _)| *name).collect();
-        unfit(
-            format!("takes a number from 0 to 255 or its name, not {word}"),
-            near_or_all(word, &names, "names"),
-        )
+        Diagnostic::mistake(format!("takes a number from 0 to 255 or its name, not {word}"))
+            .with_help(near_or_all(word, &names, "names"))
     })
 }
 
@@ -145,35 +114,40 @@ const TYPES_OF_SERVICE: &[(&str, u8)] = &[
 ];
 
 /// A facility of syslog.
-pub fn facility(value: &Constant) -> Result<Facility, Unfit> {
+pub fn facility(value: &Constant) -> Result<Facility, Diagnostic> {
     let name = text(value)?;
     Facility::parse(&name).ok_or_else(|| {
         let names: Vec<String> = Facility::names().map(|name| format!("LOG_{name}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        unfit(format!("unknown facility \"{name}\""), near_or_all(&name, &names, "facilities"))
+        Diagnostic::mistake(format!("unknown facility \"{name}\"")).with_help(near_or_all(
+            &name,
+            &names,
+            "facilities",
+        ))
     })
 }
 
 /// What lines of the log become.
-pub fn engine(value: &Constant) -> Result<Engine, Unfit> {
+pub fn engine(value: &Constant) -> Result<Engine, Diagnostic> {
     let name = text(value)?;
     Engine::parse(&name).map_err(|_| {
         let names: Vec<&str> = Engine::names().collect();
-        unfit(format!("unknown log engine \"{name}\""), near_or_all(&name, &names, "engines"))
+        Diagnostic::mistake(format!("unknown log engine \"{name}\""))
+            .with_help(near_or_all(&name, &names, "engines"))
     })
 }
 
 /// A whole header, name and all; or nothing.
-pub fn header(value: &Constant) -> Result<Vec<u8>, Unfit> {
+pub fn header(value: &Constant) -> Result<Vec<u8>, Diagnostic> {
     let example = "write all of it: \"Server: name\"";
     let Constant::Text(bytes) = value else {
-        return Err(unfit(format!("takes text, not {}", shown(value)), example));
+        return Err(Diagnostic::mistake(format!("takes text, not {}", shown(value))).with_help(example));
     };
     if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         return Err("a header is one line".into());
     }
     if !bytes.is_empty() && !bytes.contains(&b':') {
-        return Err(unfit("takes a whole header, with its name".to_string(), example));
+        return Err(Diagnostic::mistake("takes a whole header, with its name").with_help(example));
     }
     Ok(bytes.clone())
 }
@@ -196,9 +170,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check<T: std::fmt::Debug>(read: Result<T, Unfit>, reason: &str, help: &str) {
+    fn check<T: std::fmt::Debug>(read: Result<T, Diagnostic>, reason: &str, help: &str) {
         let unfit = read.expect_err(reason);
-        assert_eq!(unfit.reason, reason);
+        assert_eq!(unfit.message, reason);
         let said = unfit.help.unwrap_or_default();
         assert!(said.contains(help) && (!help.is_empty() || said.is_empty()), "{reason}: {said}");
     }

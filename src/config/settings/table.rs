@@ -6,11 +6,12 @@
 use super::draft::{Draft, PORT, TLS_PORT};
 use super::group::QUEUE_MAX;
 use super::reading::{
-    Unfit, engine, facility, flag, header, level, number, port, quoted, shown, text, type_of_service,
+    engine, facility, flag, header, level, number, port, quoted, shown, text, type_of_service,
 };
 use super::{PROCESSES_MAX, Settings};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
+use crate::script::diagnostic::Diagnostic;
 use crate::script::suggest::{listed, suggestion};
 use crate::sip::grammar::Octets;
 use crate::sip::validate::Repeated;
@@ -46,7 +47,7 @@ pub enum Kind {
     /// A level of lines.
     Level(fn(&mut Settings) -> &mut Level),
     /// Anything else; it may remark.
-    Special(fn(&mut Draft, &Constant) -> Result<Option<String>, Unfit>),
+    Special(fn(&mut Draft, &Constant) -> Result<Option<String>, Diagnostic>),
     /// Accepted without effect; silent when it is set to what holds here anyway.
     Ignored {
         /// What it takes elsewhere.
@@ -92,7 +93,7 @@ impl GlobalRow {
     }
 
     /// Checks a value and puts it where it belongs.
-    pub(super) fn apply(&self, draft: &mut Draft, value: &Constant) -> Result<Option<String>, Unfit> {
+    pub(super) fn apply(&self, draft: &mut Draft, value: &Constant) -> Result<Option<String>, Diagnostic> {
         let settings = &mut draft.settings;
         match &self.kind {
             Kind::Flag(field) => *field(settings) = flag(value)?,
@@ -139,7 +140,7 @@ const fn text_row(
 const fn special(
     names: &'static [&'static str],
     documentation: &'static str,
-    set: fn(&mut Draft, &Constant) -> Result<Option<String>, Unfit>,
+    set: fn(&mut Draft, &Constant) -> Result<Option<String>, Diagnostic>,
 ) -> GlobalRow {
     GlobalRow { names, documentation, kind: Kind::Special(set), default: None }
 }
@@ -424,10 +425,8 @@ pub static GLOBALS: &[GlobalRow] = &[
     ignored_anything(&["coreparam"], "it has no counterpart for tuning"),
     special(&["cfgengine"], "language of the routes; only native", |_, value| match text(value)?.as_str() {
         "native" | "default" => Ok(None),
-        other => Err(Unfit {
-            reason: format!("routes in \"{other}\" are not run here"),
-            help: Some("only native ones are: write cfgengine \"native\"".to_string()),
-        }),
+        other => Err(Diagnostic::mistake(format!("routes in \"{other}\" are not run here"))
+            .with_help("only native ones are: write cfgengine \"native\"")),
     })
     .default(|_| Some(quoted("native"))),
     // Streams.
@@ -595,7 +594,7 @@ pub static GLOBALS: &[GlobalRow] = &[
 ];
 
 impl Takes {
-    fn check(self, value: &Constant) -> Result<(), Unfit> {
+    fn check(self, value: &Constant) -> Result<(), Diagnostic> {
         match (self, value) {
             (Takes::Anything, _)
             | (Takes::Number, Constant::Number(_))
@@ -612,14 +611,14 @@ impl Kind {
     }
 }
 
-fn listen(draft: &mut Draft, value: &Constant) -> Result<Option<String>, Unfit> {
+fn listen(draft: &mut Draft, value: &Constant) -> Result<Option<String>, Diagnostic> {
     each(value, &mut |one| match one {
         Constant::Socket(literal) => Ok(draft.listen(literal)?),
         other => Ok(draft.listen(&SocketLiteral { bind: text(other)?, ..SocketLiteral::default() })?),
     })
 }
 
-fn socket(draft: &mut Draft, value: &Constant) -> Result<Option<String>, Unfit> {
+fn socket(draft: &mut Draft, value: &Constant) -> Result<Option<String>, Diagnostic> {
     let Constant::Fields(fields) = value else { return listen(draft, value) };
     let mut literal = SocketLiteral::default();
     let mut remark = None;
@@ -633,19 +632,16 @@ fn socket(draft: &mut Draft, value: &Constant) -> Result<Option<String>, Unfit> 
             "agname" | "vrf" => remark = Some(format!("{name} has no effect here")),
             _ => {
                 let fields = ["bind", "advertise", "name", "workers", "virtual", "agname", "vrf"];
-                return Err(Unfit {
-                    reason: format!("unknown field \"{name}\""),
-                    help: Some(
-                        suggestion(name, fields).unwrap_or_else(|| format!("fields are {}", listed(fields))),
-                    ),
-                });
+                return Err(Diagnostic::mistake(format!("unknown field \"{name}\"")).with_help(
+                    suggestion(name, fields).unwrap_or_else(|| format!("fields are {}", listed(fields))),
+                ));
             }
         }
     }
     Ok(draft.listen(&literal)?.or(remark))
 }
 
-fn socket_text(value: &Constant) -> Result<String, Unfit> {
+fn socket_text(value: &Constant) -> Result<String, Diagnostic> {
     match value {
         Constant::Socket(literal) => Ok(literal.bind.clone()),
         other => text(other),
@@ -656,18 +652,18 @@ fn octets(
     value: &Constant,
     beside: impl Fn(&[u8]) -> Result<Octets, u8>,
     what: &str,
-) -> Result<Octets, Unfit> {
+) -> Result<Octets, Diagnostic> {
     let Constant::Text(text) = value else {
         let reason = format!("takes text, not {}", shown(value));
-        return Err(Unfit { reason, help: Some("write it in quotes".to_string()) });
+        return Err(Diagnostic::mistake(reason).with_help("write it in quotes"));
     };
-    beside(text).map_err(|octet| Unfit {
-        reason: format!("{what} cannot have \"{}\" in it", octet.escape_ascii()),
-        help: Some("write characters without a meaning there, such as \"$~\"".to_string()),
+    beside(text).map_err(|octet| {
+        Diagnostic::mistake(format!("{what} cannot have \"{}\" in it", octet.escape_ascii()))
+            .with_help("write characters without a meaning there, such as \"$~\"")
     })
 }
 
-fn name_flag(draft: &mut Draft, text: &str) -> Result<(), Unfit> {
+fn name_flag(draft: &mut Draft, text: &str) -> Result<(), Diagnostic> {
     let flags = &mut draft.settings.named_flags;
     let (name, number) = match text.split_once(':') {
         Some((name, number)) => {
@@ -689,8 +685,8 @@ fn name_flag(draft: &mut Draft, text: &str) -> Result<(), Unfit> {
 /// Applies `set` to each of several values, or to the one; the last remark is kept.
 fn each(
     value: &Constant,
-    set: &mut dyn FnMut(&Constant) -> Result<Option<String>, Unfit>,
-) -> Result<Option<String>, Unfit> {
+    set: &mut dyn FnMut(&Constant) -> Result<Option<String>, Diagnostic>,
+) -> Result<Option<String>, Diagnostic> {
     let values = match value {
         Constant::List(values) => values.as_slice(),
         one => std::slice::from_ref(one),
@@ -739,7 +735,7 @@ mod tests {
             ("tls_method", text("TLSv1"), ""),
         ];
         for (name, value, expected) in rows {
-            let said = draft.set(name, &value).err().map(|complaint| complaint.message).unwrap_or_default();
+            let said = draft.set(name, &value).err().map(|mistake| mistake.message).unwrap_or_default();
             assert_eq!(said, expected, "{name} {value:?}");
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::bindings::module::{
-    Argument, Complaint, Module, ModuleEntry, ModuleFunction, ModuleVariable, Outcome, Parameter,
+    Argument, Diagnostic, Module, ModuleEntry, ModuleFunction, ModuleVariable, Outcome, Parameter,
     ParameterKind,
 };
 use crate::bindings::planning::Planning;
@@ -85,7 +85,7 @@ impl Module for Probe {
         Probe { xdata: String::new(), kept: RefCell::default() }
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Complaint> {
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         if !self.xdata.is_empty() {
             let place = planning.place(&self.xdata)?;
             planning.services().xdata = Some(place);

@@ -78,8 +78,7 @@ impl Child {
     /// Sends a signal, if there is a process.
     pub fn send(&self, signal: Signal) {
         if let Some(process) = self.process {
-            // A process that is gone already is no error, and any other error would come again and again.
-            let _ = signal::send(process, signal);
+            signal::try_send(process, signal);
         }
     }
 }

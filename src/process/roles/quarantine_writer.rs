@@ -78,8 +78,7 @@ impl QuarantineQueue {
     pub fn end_the_hanging(&mut self) {
         for (process, since) in &self.running {
             if since.elapsed() > TIMEOUT {
-                // A process that is gone already is no error, and any other error would come again and again.
-                let _ = signal::send(*process, Signal::SIGKILL);
+                signal::try_send(*process, Signal::SIGKILL);
             }
         }
     }
@@ -88,7 +87,7 @@ impl QuarantineQueue {
     pub fn end_all(&mut self) {
         self.waiting.clear();
         for (process, _) in &self.running {
-            let _ = signal::send(*process, Signal::SIGKILL);
+            signal::try_send(*process, Signal::SIGKILL);
         }
     }
 

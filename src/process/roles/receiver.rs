@@ -27,6 +27,7 @@ use crate::routing::work::Work;
 use crate::shm::{self, CounterBlock, InboxRoom, Placement, Producer, PushError, Record};
 use crate::state::poison::Known;
 use crate::sys::clock::{monotonic_ns, realtime_ns};
+use crate::sys::poll;
 use crate::sys::receive::{Inheritance, ReceiveBatch, Received};
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::process_identity::ProcessIdentity;
@@ -159,10 +160,9 @@ fn tell_inheritance(log: &Log, inheritance: Inheritance) {
 /// A signal, or news about something sent earlier (an ICMP message): nothing is wrong with the socket.
 fn is_temporary(error: &io::Error) -> bool {
     use io::ErrorKind::*;
-    matches!(
-        error.kind(),
-        Interrupted | WouldBlock | ConnectionRefused | HostUnreachable | NetworkUnreachable | NetworkDown
-    )
+    let is_of_another_datagram =
+        matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | NetworkDown);
+    is_of_another_datagram || poll::is_transient(error)
 }
 
 /// Why a datagram is not even looked at.

@@ -174,8 +174,7 @@ impl Master {
         if let Some(check) = &under_way.check
             && under_way.began.elapsed() > CHECK_TIMEOUT
         {
-            // A process that is gone already is no error, and any other error would come again and again.
-            let _ = signal::send(check.helper, Signal::SIGKILL);
+            signal::try_send(check.helper, Signal::SIGKILL);
         }
     }
 
@@ -272,8 +271,7 @@ impl Master {
     /// The program that serves after this one does what was requested of this one and has not begun.
     pub(in crate::process) fn pass_on_request(&mut self, successor: ProcessId) {
         if mem::take(&mut self.reload.is_requested) {
-            // A program that is gone already needs no other script.
-            let _ = signal::send(successor, Signal::SIGHUP);
+            signal::try_send(successor, Signal::SIGHUP);
         }
     }
 
@@ -284,7 +282,7 @@ impl Master {
             self.answer(number, &Err("the server is stopping".to_owned()));
         }
         if let Some(check) = self.reload.under_way.as_ref().and_then(|under_way| under_way.check.as_ref()) {
-            let _ = signal::send(check.helper, Signal::SIGKILL);
+            signal::try_send(check.helper, Signal::SIGKILL);
         }
         self.begin_to_drain();
     }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use crate::process::master::Master;
 use crate::process::master::generation::Phase;
 use crate::process::master::totals::Totals;
+use crate::sys::poll;
 use crate::telemetry::log::Level;
 
 /// The successor is ready.
@@ -112,9 +113,7 @@ impl Succession {
         match (&self.line).read(&mut [0]) {
             Ok(0) => Answer::Gone,
             Ok(_) => Answer::Yours,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Answer::None
-            }
+            Err(error) if poll::is_transient(&error) => Answer::None,
             Err(_) => Answer::Gone,
         }
     }

@@ -144,7 +144,7 @@ impl Successor {
         match self.given_up {
             None => {
                 self.given_up = Some(Instant::now());
-                let _ = signal::send(self.process, Signal::SIGTERM);
+                signal::try_send(self.process, Signal::SIGTERM);
             }
             Some(since) if since.elapsed() > timeout => self.kill(),
             Some(_) => {}
@@ -152,8 +152,7 @@ impl Successor {
     }
 
     fn kill(&self) {
-        // A process that is gone already is no error, and any other error would come again and again.
-        let _ = signal::send(self.process, Signal::SIGKILL);
+        signal::try_send(self.process, Signal::SIGKILL);
     }
 }
 

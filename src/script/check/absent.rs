@@ -8,18 +8,18 @@
 use super::variable::literal;
 use super::{AbsentModule, Checker};
 use crate::script::ast::{Call, ExpressionKind, RouteKind, Span};
-use crate::script::catalog::{Complaint, Refused};
+use crate::script::catalog::Refused;
 use crate::script::diagnostic::Diagnostic;
 use crate::script::program::Instruction;
 
 impl Checker<'_> {
     /// Whether a refused name belongs to modules that are not here; then that is counted, and reported once.
-    pub(super) fn is_absent(&mut self, refused: Refused<'_>, span: Span, complaint: &Complaint) -> bool {
+    pub(super) fn is_absent(&mut self, refused: Refused<'_>, span: Span, mistake: &Diagnostic) -> bool {
         let modules = self.catalog.absent_modules(refused);
         for module in &modules {
             let known = self.absent.iter().position(|absent| absent.name == *module);
             let index = known.unwrap_or_else(|| {
-                self.absent.push(AbsentModule::new(module, span, complaint));
+                self.absent.push(AbsentModule::new(module, span, mistake));
                 self.absent.len() - 1
             });
             self.absent[index].count(refused);
@@ -56,12 +56,10 @@ impl Checker<'_> {
 }
 
 impl AbsentModule {
-    fn new(name: &str, span: Span, complaint: &Complaint) -> AbsentModule {
-        let mut diagnostic = Diagnostic::error(span, complaint.message.as_str());
-        diagnostic.help.clone_from(&complaint.help);
+    fn new(name: &str, span: Span, mistake: &Diagnostic) -> AbsentModule {
         AbsentModule {
             name: name.to_owned(),
-            diagnostic,
+            diagnostic: mistake.clone().at(span),
             parameter_count: 0,
             call_count: 0,
             variable_count: 0,

@@ -5,7 +5,7 @@ use super::route::route_title;
 use super::variable::literal;
 use super::{Checker, FunctionUse};
 use crate::script::ast::{Call, Expression, ExpressionKind, Name, Piece, RouteKind, Span, Template, Text};
-use crate::script::catalog::{Advice, Complaint, FunctionId, FunctionRow, ParameterKind, Refused, RouteSet};
+use crate::script::catalog::{Advice, FunctionId, FunctionRow, ParameterKind, Refused, RouteSet};
 use crate::script::diagnostic::{Diagnostic, nearest};
 use crate::script::program::{ARGUMENT_COUNT_MAX, ArgumentShape, CallShape, Instruction, RouteId};
 use crate::script::template;
@@ -35,8 +35,8 @@ impl Checker<'_> {
     fn function_call(&mut self, call: &Call, codes: Codes) -> Advice {
         let (id, row) = match self.catalog.function(&call.name.text, call.arguments.len()) {
             Ok(found) => found,
-            Err(complaint) => {
-                self.unknown_call(call, complaint);
+            Err(mistake) => {
+                self.unknown_call(call, mistake);
                 return Advice::None;
             }
         };
@@ -89,11 +89,11 @@ impl Checker<'_> {
         self.catalog.function(name, argument_count).map_or(row.advice, |(_, row)| row.advice)
     }
 
-    fn unknown_call(&mut self, call: &Call, complaint: Complaint) {
-        if self.is_absent(Refused::Function(&call.name.text), call.name.span, &complaint) {
+    fn unknown_call(&mut self, call: &Call, mistake: Diagnostic) {
+        if self.is_absent(Refused::Function(&call.name.text), call.name.span, &mistake) {
             return self.unchecked_call(call);
         }
-        self.refuse(call.name.span, complaint);
+        self.refuse(call.name.span, mistake);
         self.nothing();
     }
 
@@ -452,8 +452,8 @@ impl Checker<'_> {
                 self.assembler.push_text(&known);
                 ArgumentShape::Value
             }
-            Err(complaint) => {
-                self.refuse(argument.span, complaint);
+            Err(mistake) => {
+                self.refuse(argument.span, mistake);
                 self.no_argument()
             }
         }

@@ -8,7 +8,8 @@ use crate::script::ast::{
     BinaryOperator, Expression, ExpressionKind, Name, RouteKind, SelectStep, Span, Text, UnaryOperator,
     Variable,
 };
-use crate::script::catalog::{Complaint, VariableHandle, Yields};
+use crate::script::catalog::{VariableHandle, Yields};
+use crate::script::diagnostic::Diagnostic;
 use crate::script::diagnostic::nearest;
 use crate::script::program::{Instruction, KeySource, PlaceShape, PositionShape};
 
@@ -173,20 +174,17 @@ impl Checker<'_> {
         let path = select_path(steps);
         match self.catalog.select(&path) {
             Ok(handle) => self.read_handle(handle),
-            Err(complaint) => {
-                self.refuse(span, complaint);
+            Err(mistake) => {
+                self.refuse(span, mistake);
                 self.nothing()
             }
         }
     }
 
     /// A core word; those about the message being sent mean something only while one is.
-    fn known_word(&mut self, name: &Name) -> Result<VariableHandle, Complaint> {
+    fn known_word(&mut self, name: &Name) -> Result<VariableHandle, Diagnostic> {
         if ONSEND_WORDS.contains(&name.text.as_str()) && self.route_kind() != Some(RouteKind::OnSend) {
-            return Err(Complaint {
-                message: format!("`{}` has a value only in onsend_route", name.text),
-                help: None,
-            });
+            return Err(Diagnostic::mistake(format!("`{}` has a value only in onsend_route", name.text)));
         }
         self.catalog.word(&name.text)
     }
@@ -199,8 +197,8 @@ impl Checker<'_> {
                 self.nothing()
             }
             Ok(handle) => self.read_handle(handle),
-            Err(complaint) => {
-                self.refuse(name.span, complaint);
+            Err(mistake) => {
+                self.refuse(name.span, mistake);
                 self.nothing()
             }
         }
@@ -461,8 +459,8 @@ impl Checker<'_> {
                 self.assembler.push_text(name.text.as_bytes());
                 self.emit(Instruction::AnyCaseEqual);
             }
-            Err(complaint) => {
-                self.refuse(name.span, complaint);
+            Err(mistake) => {
+                self.refuse(name.span, mistake);
                 self.emit(Instruction::Truth);
             }
         }

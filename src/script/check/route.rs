@@ -8,7 +8,7 @@ use crate::script::ast::{
     BinaryOperator, Call, Expression, ExpressionKind, Item, ItemKind, Route, RouteKind, Span, Statement,
     StatementKind, UnaryOperator,
 };
-use crate::script::catalog::{Advice, Complaint, Remark};
+use crate::script::catalog::Advice;
 use crate::script::diagnostic::Diagnostic;
 use crate::script::program::{Instruction, RouteId};
 
@@ -35,11 +35,8 @@ impl Checker<'_> {
             let ItemKind::Route(route) = &item.kind else { continue };
             let (kind, name) = identity(route);
             let span = route.name.as_ref().map_or(item.span, |name| name.span);
-            match self.catalog.route(kind, name) {
-                Ok(None) => {}
-                Ok(Some(Remark(message))) => self.diagnostics.push(Diagnostic::notice(span, message)),
-                Err(Complaint { message, help }) => self.warn(span, message, help.as_deref()),
-            }
+            let said = self.catalog.route(kind, name);
+            self.diagnostics.extend(said.map(|diagnostic| diagnostic.at(span)));
         }
     }
 

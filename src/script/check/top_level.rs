@@ -3,10 +3,8 @@
 use super::Checker;
 use super::variable::literal;
 use crate::script::ast::{GlobalValue, GlobalValueKind, Item, ItemKind, Name, Piece, Span, Text, Variable};
-use crate::script::catalog::{
-    Complaint, Constant, Finding, LateComplaint, ParameterFault, Refused, Remark, Subject,
-};
-use crate::script::diagnostic::{Diagnostic, Severity};
+use crate::script::catalog::{Constant, ParameterFault, Refused, Subject};
+use crate::script::diagnostic::Diagnostic;
 use crate::script::template;
 
 impl Checker<'_> {
@@ -14,11 +12,8 @@ impl Checker<'_> {
         for item in items {
             self.item(item);
         }
-        for LateComplaint { about, complaint } in self.catalog.finish_top_level() {
-            self.refuse(self.place_of(&about, items), complaint);
-        }
-        for (about, Remark(message)) in self.catalog.late_remarks() {
-            self.diagnostics.push(Diagnostic::notice(self.place_of(&about, items), message));
+        for (about, diagnostic) in self.catalog.finish_top_level() {
+            self.diagnostics.push(diagnostic.at(self.place_of(&about, items)));
         }
     }
 
@@ -51,7 +46,7 @@ impl Checker<'_> {
         let name = if is_evaluated { self.evaluated_text(path) } else { Some(text_of(path)) };
         let Some(name) = name else { return };
         match self.catalog.load_module(&name) {
-            Err(complaint) if self.is_absent(Refused::Module(&name), path.span, &complaint) => {}
+            Err(mistake) if self.is_absent(Refused::Module(&name), path.span, &mistake) => {}
             result => self.settle(path.span, result),
         }
     }
@@ -66,8 +61,8 @@ impl Checker<'_> {
     ) {
         let (pattern, parameter) = (text_of(modules), text_of(name));
         let result = self.catalog.set_module_parameter(&pattern, &parameter, constant);
-        let Err(complaint) = result else { return self.settle(span, result) };
-        if self.is_absent(Refused::ModulePattern(&pattern), span, &complaint) {
+        let Err(mistake) = result else { return self.settle(span, result) };
+        if self.is_absent(Refused::ModulePattern(&pattern), span, &mistake) {
             return;
         }
         let at_fault = match self.catalog.fault_in_parameter(&pattern, &parameter) {
@@ -75,7 +70,7 @@ impl Checker<'_> {
             ParameterFault::Name => name.span,
             ParameterFault::Value => value.span,
         };
-        self.refuse(at_fault, complaint);
+        self.refuse(at_fault, mistake);
     }
 
     fn global(&mut self, span: Span, name: &Name, value: &GlobalValue) {
@@ -98,11 +93,10 @@ impl Checker<'_> {
     /// Says what there is to say about parts of a text; whether a mistake is among that.
     fn tell_findings(&mut self, name: &str, text: &Text) -> bool {
         let findings = self.catalog.findings_in_global(name, &text.bytes);
-        let has_mistake = findings.iter().any(|finding| finding.severity == Severity::Error);
-        for Finding { severity, part, message, help } in findings {
+        let has_mistake = findings.iter().any(|(_, diagnostic)| diagnostic.is_error());
+        for (part, diagnostic) in findings {
             let place = self.source.and_then(|source| template::part_of_text(text, source, part));
-            let diagnostic = Diagnostic::error(place.unwrap_or(text.span), message);
-            self.diagnostics.push(Diagnostic { severity, help, ..diagnostic });
+            self.diagnostics.push(diagnostic.at(place.unwrap_or(text.span)));
         }
         has_mistake
     }
@@ -117,12 +111,9 @@ impl Checker<'_> {
         template::part_of_text(text, self.source?, range)
     }
 
-    fn settle(&mut self, span: Span, result: Result<Option<Remark>, Complaint>) {
-        match result {
-            Ok(None) => {}
-            Ok(Some(Remark(message))) => self.diagnostics.push(Diagnostic::notice(span, message)),
-            Err(complaint) => self.refuse(span, complaint),
-        }
+    fn settle(&mut self, span: Span, result: Result<Option<Diagnostic>, Diagnostic>) {
+        let said = result.unwrap_or_else(Some);
+        self.diagnostics.extend(said.map(|diagnostic| diagnostic.at(span)));
     }
 
     fn evaluated_constant(&mut self, value: &GlobalValue) -> Option<Constant> {
@@ -191,7 +182,7 @@ impl Checker<'_> {
     }
 }
 
-/// The statement that a late complaint is about.
+/// The statement that a late mistake is about.
 fn statement_about(about: &Subject, items: &[Item]) -> Span {
     let is_it = |item: &&Item| match (about, &item.kind) {
         (Subject::Module(module), ItemKind::LoadModule { path, .. }) => {

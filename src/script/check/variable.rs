@@ -91,9 +91,9 @@ impl Checker<'_> {
         };
         let handle = match self.catalog.variable(&variable.name.text, key) {
             Ok(handle) => handle,
-            Err(complaint) => {
-                if !self.is_absent(Refused::Variable(&variable.name.text), variable.span, &complaint) {
-                    self.refuse(variable.span, complaint);
+            Err(mistake) => {
+                if !self.is_absent(Refused::Variable(&variable.name.text), variable.span, &mistake) {
+                    self.refuse(variable.span, mistake);
                 }
                 return None;
             }
@@ -131,7 +131,7 @@ impl Checker<'_> {
                 }
                 self.emit(Instruction::Transform(id, count as u16));
             }
-            Err(complaint) => self.refuse(transformation.name.span, complaint),
+            Err(mistake) => self.refuse(transformation.name.span, mistake),
         }
     }
 
