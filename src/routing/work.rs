@@ -124,7 +124,7 @@ impl<'a> Work<'a> {
 /// The kind of work, its encoded envelope, and the fields behind it.
 #[inline]
 fn fields_of(meta: &[u8]) -> Result<(u8, &[u8; ENVELOPE_SIZE], &[u8]), BrokenWork> {
-    let (&(kind @ (MESSAGE | RESUMED)), rest) = meta.split_first().ok_or(BrokenWork::Kind)? else {
+    let (&kind @ (MESSAGE | RESUMED), rest) = meta.split_first().ok_or(BrokenWork::Kind)? else {
         return Err(BrokenWork::Kind);
     };
     let rest = rest.strip_prefix(&ENVELOPE_HEAD).ok_or(BrokenWork::Envelope)?;
