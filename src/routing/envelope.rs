@@ -70,6 +70,7 @@ impl Envelope {
     }
 }
 
+#[inline]
 fn encode_address(address: &SocketAddr, out: &mut [u8]) {
     match address.ip() {
         IpAddr::V4(ip) => {
@@ -84,6 +85,7 @@ fn encode_address(address: &SocketAddr, out: &mut [u8]) {
     out[17..19].copy_from_slice(&address.port().to_be_bytes());
 }
 
+#[inline]
 fn decode_address(bytes: &[u8]) -> Result<SocketAddr, BrokenEnvelope> {
     let octets: [u8; 16] = bytes[1..17].try_into().map_err(|_| BrokenEnvelope)?;
     let ip: IpAddr = match bytes[0] {

@@ -87,21 +87,18 @@ impl<'a> Work<'a> {
     /// The envelope in a `meta`, and the fields behind it: how a message goes on, or nothing.
     #[inline]
     pub fn split(meta: &'a [u8]) -> Result<(Envelope, &'a [u8]), BrokenWork> {
-        let (&(MESSAGE | RESUMED), rest) = meta.split_first().ok_or(BrokenWork::Kind)? else {
-            return Err(BrokenWork::Kind);
-        };
-        let rest = rest.strip_prefix(&ENVELOPE_HEAD).ok_or(BrokenWork::Envelope)?;
-        let (envelope, fields) = rest.split_first_chunk().ok_or(BrokenWork::Envelope)?;
-        let envelope = Envelope::decode(envelope).map_err(|_| BrokenWork::Envelope)?;
-        Ok((envelope, if meta[0] == RESUMED { fields } else { &[] }))
+        let (kind, encoded, fields) = fields_of(meta)?;
+        let envelope = Envelope::decode(encoded).map_err(|_| BrokenWork::Envelope)?;
+        Ok((envelope, if kind == RESUMED { fields } else { &[] }))
     }
 
     /// Reads a record of a ring.
     #[inline]
     pub fn decode(meta: &'a [u8], body: &'a [u8], xdata: &'a [u8]) -> Result<Work<'a>, BrokenWork> {
-        let (envelope, fields) = Work::split(meta)?;
+        let (kind, encoded, fields) = fields_of(meta)?;
+        let Ok(envelope) = Envelope::decode(encoded) else { return Err(BrokenWork::Envelope) };
         let incoming = Incoming { bytes: body, envelope };
-        match meta[0] {
+        match kind {
             MESSAGE => Ok(Work::Message { incoming, xdata }),
             _ => Ok(Work::Resumed { incoming, continuation: fields, xdata }),
         }
@@ -122,6 +119,17 @@ impl<'a> Work<'a> {
             Work::Message { incoming, .. } | Work::Resumed { incoming, .. } => incoming,
         }
     }
+}
+
+/// The kind of work, its encoded envelope, and the fields behind it.
+#[inline]
+fn fields_of(meta: &[u8]) -> Result<(u8, &[u8; ENVELOPE_SIZE], &[u8]), BrokenWork> {
+    let (&kind @ (MESSAGE | RESUMED), rest) = meta.split_first().ok_or(BrokenWork::Kind)? else {
+        return Err(BrokenWork::Kind);
+    };
+    let rest = rest.strip_prefix(&ENVELOPE_HEAD).ok_or(BrokenWork::Envelope)?;
+    let (envelope, fields) = rest.split_first_chunk().ok_or(BrokenWork::Envelope)?;
+    Ok((kind, envelope, fields))
 }
 
 #[inline]
