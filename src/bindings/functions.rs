@@ -84,7 +84,7 @@ impl<C: Copy, P: Copy> FunctionEntry<C, P> {
         self
     }
 
-    /// With one argument more behind the others: where it is called, as the line and the text of the file's name.
+    /// With one more argument at the end: where it is called, as the line and the text of the file's name.
     pub const fn with_call_site(mut self) -> Self {
         self.row.has_call_site = true;
         self

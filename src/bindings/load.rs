@@ -157,7 +157,7 @@ pub struct Report {
     pub text: String,
 }
 
-/// Checks a script, for `-c`. Warnings and notices are told and change nothing.
+/// Checks a script, for `-c`. Warnings and notices are reported and change nothing.
 pub fn examine(request: LoadRequest, format: ReportFormat) -> Report {
     let root = request.root.name();
     let judged = judge(request);
@@ -265,7 +265,7 @@ fn judge(request: LoadRequest) -> Result<Judged, String> {
     Ok(Judged { name, source, diagnostics, program: checked.program, registry, log_prefix })
 }
 
-/// Of a file that belongs to somebody else than the script, no more than the first line at fault is shown: a mistaken
+/// Of a file with another owner than the script, no more than the first line at fault is shown: a mistaken
 /// `include_file "/etc/shadow"` must not print it.
 fn spare_foreign_files(diagnostics: &mut Vec<Diagnostic>, source: &SourceMap) {
     let mut told: Vec<String> = Vec::new();
@@ -315,7 +315,7 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
-/// A script that says nothing is none. One without a `request_route` runs and answers no request.
+/// An empty script is an error. One without a `request_route` runs and answers no request.
 fn doubt_about_the_whole(name: &str, ast: &Ast, found: &[Diagnostic]) -> Option<Diagnostic> {
     let nowhere = Span::default();
     if found.iter().any(Diagnostic::is_error) {
@@ -393,7 +393,7 @@ fn too_large(name: &str) -> String {
 
 /// Reads included files from the file system.
 struct FileLoader {
-    /// Who owns the script.
+    /// The owner of the script.
     owner: Option<u32>,
     reading: Reading,
 }

@@ -76,7 +76,7 @@ pub fn print(part: Part, modules: &[ModuleEntry]) -> String {
     rendered(&entries(part, modules))
 }
 
-/// The entries of one name. When there is none: where it is instead, or what is near.
+/// The entries of one name. If there is none: the module that has it, or a near name.
 pub fn print_one(part: Part, modules: &[ModuleEntry], name: &str) -> Result<String, String> {
     let bare = name.trim_start_matches(['$', '@', '{']).trim_end_matches(['}', '(', ')']);
     let (mine, others): (Vec<Entry>, Vec<Entry>) =
@@ -110,7 +110,7 @@ struct Entry {
     names: Vec<String>,
     /// As a script writes it.
     shape: String,
-    /// Whose it is.
+    /// The module it belongs to.
     owner: String,
     /// What it is and what holds for it.
     lines: Vec<String>,

@@ -48,7 +48,7 @@ impl Planning<'_> {
         self.registry.begin_with_variable(name, value);
     }
 
-    /// The server has at least so many locks.
+    /// Reserves at least `count` locks.
     pub fn reserve_locks(&mut self, count: u32) {
         self.registry.reserve_locks(count);
     }

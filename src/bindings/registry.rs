@@ -77,7 +77,7 @@ pub struct Registry {
     level_colours: Vec<(Level, Vec<u8>)>,
 }
 
-/// What was found once: rows are only ever added behind the others, so an answer stays right.
+/// What was found once: rows are only appended, so an answer stays right.
 #[derive(Default)]
 struct NameMemory {
     functions: HashMap<(String, usize), usize>,
@@ -234,7 +234,7 @@ impl Registry {
         Ok(CounterId(self.counters.len() as u32 - 1))
     }
 
-    /// The counter of the script's own that is called so behind the name of its group.
+    /// The script's counter with this name, its group prefix left out.
     fn script_counter(&self, name: &str) -> Option<CounterId> {
         let is_it = |row: &CounterRow| row.name.split_once('.').is_some_and(|(_, rest)| rest == name);
         let first = self.counters.len() - self.script_counter_count;
@@ -242,7 +242,7 @@ impl Registry {
         Some(CounterId((first + found) as u32))
     }
 
-    /// At least so many locks are wanted.
+    /// At least this number of locks is wanted.
     pub(crate) fn reserve_locks(&mut self, count: u32) {
         self.lock_count = self.lock_count.max(count);
     }
@@ -272,12 +272,12 @@ impl Registry {
         }
     }
 
-    /// A process begins: every module is told.
+    /// A process begins: every module is notified.
     pub fn start(&self, process: &ProcessIdentity) {
         self.modules.iter().filter_map(|module| module.instance.as_ref()).for_each(|one| one.start(process));
     }
 
-    /// A process ends in order: every module is told.
+    /// A process ends in order: every module is notified.
     pub fn stop(&self) {
         self.modules.iter().filter_map(|module| module.instance.as_ref()).for_each(|one| one.stop());
     }

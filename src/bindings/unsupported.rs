@@ -1,5 +1,5 @@
-//! Names that mean something in Kamailio and nothing here yet, so that a script that uses them is told so plainly
-//! instead of being told about a typing mistake.
+//! Names that mean something in Kamailio and nothing here yet, so that a script that uses them gets this message
+//! instead of one about a typing error.
 //!
 //! The names stand in `unsupported.txt`, one module a line. They are looked at only when a name was not found here.
 

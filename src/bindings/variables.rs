@@ -77,7 +77,7 @@ pub enum Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// The text of the key; empty where it is none.
+    /// The text of the key; empty if the key is not a text.
     pub fn text(&self) -> &'a [u8] {
         match *self {
             Key::Text(bytes) => bytes,

@@ -19,7 +19,7 @@ use crate::telemetry::log::{Level, Line};
 /// What the script does not see.
 #[derive(Debug)]
 pub(crate) enum Broken<'d> {
-    /// Nobody can tell what it is.
+    /// It is not known what it is.
     Unreadable(ParseError),
     /// A message that lacks what every message must have. Boxed: a message is large, and few are broken.
     Message(Box<Message<'d>>, Fault),
@@ -47,7 +47,7 @@ pub(crate) fn parse<'d>(
     }
 }
 
-/// What is above a limit is read all the same for who would answer it.
+/// A message above a limit is still read in order to answer it.
 #[cold]
 fn unparsed<'d>(bytes: &'d [u8], grammar: &Grammar, error: ParseError, answers: bool) -> Broken<'d> {
     use ParseErrorKind::{HeaderTooLarge, TooManyHeaders, TooManyVias};
@@ -63,7 +63,7 @@ fn unparsed<'d>(bytes: &'d [u8], grammar: &Grammar, error: ParseError, answers: 
 }
 
 impl<'d> Broken<'d> {
-    /// Answers what is owed an answer, if answers are wanted, and leaves the rest.
+    /// Answers a broken request, if that is configured, and drops other messages.
     #[cold]
     pub(crate) fn refuse(self, datagram: &Incoming<'d>, loaded: &Loaded, state: &mut ProcessState) {
         state.count(BROKEN_RECEIVED);
@@ -79,7 +79,7 @@ impl<'d> Broken<'d> {
     }
 }
 
-/// Whether the request was owed an answer; what could not be sent is told.
+/// Whether the request must be answered; an answer that could not be sent is logged.
 fn answer(
     datagram: &Incoming<'_>,
     message: Message<'_>,

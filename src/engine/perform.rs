@@ -9,7 +9,7 @@
 //!           resumed   read ─► restore what was done ─► set xdata ─► route[the one it was suspended for]
 //! ```
 //!
-//! What is no message, or lacks what every message must have, is counted and never reaches the script. By default it
+//! A datagram that is not a message, or lacks a mandatory field, is counted and never reaches the script. By default it
 //! is discarded, as operators know it. With `answer_broken_requests` a request that can be answered is told what is
 //! wrong with it: 505 for another version, 400 for the rest. What the script can see is the script's to refuse, with
 //! `sanity_check()`.
@@ -90,7 +90,7 @@ struct Routes {
 }
 
 impl Engine {
-    /// An engine for this process; modules are told that it begins.
+    /// An engine for this process; modules are notified that it begins.
     pub fn new(parts: EngineParts) -> Engine {
         let EngineParts { loaded, outbox, delegate, counters, log, shared, process, secret } = parts;
         let event = loaded.registry.services().ack_absorbed;
@@ -151,8 +151,8 @@ impl Engine {
         self.count_lost_log_lines();
     }
 
-    /// Whether another message waits for this process behind the one it is given next: then what is sent for that one may
-    /// leave together with what is sent for those that follow.
+    /// Whether another message waits for this process after the one it is given next: then what is sent for that one
+    /// may leave together with what is sent for those that follow.
     pub fn set_followed(&mut self, is_followed: bool) {
         self.state.ports.egress.set_followed(is_followed);
     }
@@ -212,7 +212,7 @@ impl Engine {
         }
     }
 
-    /// Answers the request with this status, without running the script. What is no request, or an ACK, is not answered.
+    /// Answers the request with this status, without running the script. A reply or an ACK is not answered.
     pub fn answer_with(&mut self, status: u16, incoming: &Incoming<'_>) {
         self.with_message(incoming, Phase::Routing, |run| {
             run.set_log_prefix();
@@ -220,18 +220,18 @@ impl Engine {
         });
     }
 
-    /// A copy of a message that was set aside: its sender is told what the first copy was told.
+    /// A copy of a message that was set aside: its sender gets the answer to the first copy.
     pub fn refuse_copy(&mut self, incoming: &Incoming<'_>) {
         self.count_copy();
         self.answer_with(500, incoming);
     }
 
-    /// A copy of a message that was set aside and that nobody is to touch.
+    /// A copy of a quarantined message that no process may touch.
     pub fn count_copy(&mut self) {
         self.state.count(COPIES_REFUSED);
     }
 
-    /// The process ends in order: modules are told.
+    /// The process ends in order: modules are notified.
     pub fn stop(&mut self) {
         self.loaded.registry.stop();
     }
@@ -251,7 +251,7 @@ impl Engine {
         act(&mut Run { loaded, routes, interpreter, context: context.with_rewrites(&rewrites) });
     }
 
-    /// Parses a datagram. What cannot be processed is counted, told and left.
+    /// Parses a datagram. A message that cannot be processed is counted, logged and dropped.
     // Inlined: a message holds an index of a kilobyte, which is better made where it stays than moved.
     #[inline]
     fn read<'d>(&mut self, datagram: &Incoming<'d>) -> Option<Message<'d>> {
@@ -328,7 +328,7 @@ impl Run<'_, '_> {
         if verdict.failed {
             self.context.count(SCRIPTS_FAILED);
         }
-        // What was handed on is somebody else's now, whatever the script forgot to say.
+        // A request that was handed on belongs to another process now, even without a `drop` in the script.
         let is_gone = verdict.dropped || self.context.is_suspended;
         if is_gone {
             self.context.count(PRE_ROUTING_DROPPED);

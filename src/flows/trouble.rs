@@ -11,7 +11,7 @@ use crate::sys::signal::Signal;
 pub(super) enum Trouble {
     /// A step was not met.
     Unmet(Box<Diagnostic>),
-    /// Somebody ended the run.
+    /// A signal ended the run.
     Interrupted(Signal),
     /// The system refused something.
     System(String),

@@ -12,10 +12,10 @@
 //! route[RESUME] { …slow work…; sl_send_reply("200", "OK"); }
 //! ```
 //!
-//! There is no transaction: nobody absorbs retransmissions meanwhile, and a reply is sent statelessly.
+//! There is no transaction: retransmissions are not absorbed meanwhile, and a reply is sent statelessly.
 //!
-//! **Invariant:** a function that ends the script has handed the message on: a queue owns it, and it is processed
-//! whoever dies. Every other answer is false, and the message is still the script's.
+//! **Invariant:** a function that ends the script has handed the message on: a queue owns it, and it is processed even
+//! when processes die. Every other answer is false, and the message is still the script's.
 
 use std::time::Duration;
 
@@ -285,7 +285,7 @@ impl Async {
         }
     }
 
-    /// Counts the failure and tells the first of each second.
+    /// Counts the failure and logs the first of each second.
     #[cold]
     fn fail(&self, context: &Context<'_>, failure: Counter, reason: &dyn std::fmt::Display) -> Outcome {
         context.count(self.counters.id(failure));
@@ -336,7 +336,7 @@ mod tests {
         format!("{HEAD}request_route {{ {statements} }}\n{TASK}")
     }
 
-    /// What was handed on, and whether the script went on after it.
+    /// Whether the request was handed on, and the script went on after it.
     fn run(statements: &str, answer: Delegation) -> (Vec<HandedOn>, bool, ScriptHarness) {
         let mut stage =
             ScriptHarness::new(MODULES, &script(&format!("{statements} log(2, \"@@behind@@\");")));
@@ -448,7 +448,7 @@ mod tests {
         assert!(log.contains(expected), "{log}");
     }
 
-    /// What the script tells before it is interrupted, and what a worker tells that goes on.
+    /// What the script logs before it is interrupted, and what the worker that resumes it logs.
     fn interrupted(routes: &str) -> (String, String) {
         let script = format!("{HEAD}{routes}");
         let mut stage = ScriptHarness::new(MODULES, &script);

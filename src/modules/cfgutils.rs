@@ -336,7 +336,7 @@ fn no_locks(context: &Context<'_>, name: &str) -> Outcome {
     Outcome::FALSE
 }
 
-/// Random bytes of the kernel; where there are none, the number of the process has to do.
+/// Random bytes of the kernel; without them the process number is used.
 fn seed(number: u64) -> u64 {
     let random = getrandom::u64().unwrap_or(0x5bd1_e995_9d1b_54a5);
     random ^ number.rotate_left(32)

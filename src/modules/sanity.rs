@@ -71,7 +71,7 @@ const MESSAGE_CHECKS: &[Check] = &[
 
 /// The check that looks at URIs.
 const PARSE_URIS: u32 = 1024;
-/// Whose URIs, in the second number.
+/// The URIs of the second number.
 const URI_CHECKS: &[(u32, HeaderId)] = &[(2, HeaderId::From), (4, HeaderId::To), (8, HeaderId::Contact)];
 const REQUEST_URI: u32 = 1;
 
@@ -316,7 +316,7 @@ fn check_tags(message: &Message<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The rest of the grammar that others may stumble over, and responses nobody should send on.
+/// The rest of the grammar that others may stumble over, and responses that must not be forwarded.
 fn check_grammar(message: &Message<'_>) -> Result<(), Fault> {
     validate::check_lines(message)?;
     // The last hop is `mf_process_maxfwd_header`'s to refuse.

@@ -23,7 +23,7 @@ mod uris;
 pub struct SipUtils {
     /// Between the parts of an encoded contact.
     separator: u8,
-    /// What `options_reply` tells, by header field.
+    /// The capabilities in `options_reply`, by header field.
     options: [(&'static str, Vec<u8>); 4],
     /// The variable `append_rpid_hf` takes the URI from, as written and as found.
     identity: (String, Option<StoredPlace>),

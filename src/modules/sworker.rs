@@ -36,7 +36,7 @@ pub struct Sworker {
     xdata: Option<StoredPlace>,
     xdata_room: RefCell<Vec<u8>>,
     counters: ModuleCounters,
-    /// A message a second may fail for each reason: the log tells the first of each second.
+    /// A message a second may fail for each reason: the log has the first of each second.
     complaints: [Throttle; Counter::ALL.len()],
 }
 
@@ -206,7 +206,7 @@ mod tests {
         Via: SIP/2.0/UDP 127.0.0.1:17070;branch=z9hG4bKa;rport\r\n\
         From: <sip:a@b.com>;tag=1\r\nTo: <sip:bob@c.com>\r\nCall-ID: c1\r\nCSeq: 1 OPTIONS\r\n\r\n";
 
-    /// A receiver whose pre-routing tells the return code of some statements.
+    /// A receiver whose pre-routing logs the return code of some statements.
     fn receiver(parameters: &str, statements: &str) -> ScriptHarness {
         let script = format!(
             "{GROUPS}{parameters}request_route {{ exit; }}\nevent_route[core:pre-routing] {{ {statements} log(2, \"@@$var(rc)@@\"); drop; }}"

@@ -36,7 +36,7 @@ const INTEGER: &[ParameterKind] = &[ParameterKind::Integer];
 const TWO_TEXTS: &[ParameterKind] = &[ParameterKind::Text, ParameterKind::Text];
 const STATUS_REASON: &[ParameterKind] = &[ParameterKind::Integer, ParameterKind::Text];
 
-/// Without these nobody could answer the message.
+/// Without these the message could not be answered.
 const ALWAYS_KEPT: &[HeaderId] = &[
     HeaderId::Via,
     HeaderId::From,

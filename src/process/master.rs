@@ -334,7 +334,7 @@ impl Master {
         }
     }
 
-    /// One of those that drain, or behind them the one that serves.
+    /// One of those that drain, or after them the one that serves.
     fn generation(&mut self, which: usize) -> &mut Generation {
         self.draining.get_mut(which).unwrap_or(&mut self.current)
     }

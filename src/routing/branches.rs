@@ -68,7 +68,7 @@ impl Branches {
         (position < self.targets.len()).then_some(position)
     }
 
-    /// Adds a target behind the others.
+    /// Appends a target.
     pub fn append(&mut self, target: Target, count_max: u32) -> Result<(), TooManyBranches> {
         // The Request-URI is a branch of its own.
         if self.targets.len() + 1 >= count_max as usize {
@@ -78,7 +78,7 @@ impl Branches {
         Ok(())
     }
 
-    /// Takes the target at an index away; false where there is none.
+    /// Takes the target at an index away; false if there is none.
     pub fn remove(&mut self, index: i64) -> bool {
         let position = self.position(index);
         position.map(|position| self.targets.remove(position)).is_some()

@@ -188,8 +188,8 @@ impl ProcessState {
         &self.ports.log
     }
 
-    /// Writes a line of the server about a message. How many come is decided by who sends, so lines of one place in
-    /// this program about one source are held back after a burst, and what was held back is told.
+    /// Writes a line of the server about a message. Their number is decided by the senders, so lines of one place in
+    /// this program about one source are rate limited after a burst, and the number of suppressed lines is written.
     #[track_caller]
     pub fn log_about(&self, envelope: &Envelope, line: &Line<'_>, text: fmt::Arguments<'_>) {
         let log = &self.ports.log;
@@ -217,7 +217,7 @@ impl ProcessState {
         self.ports.counters.reset(counter);
     }
 
-    /// Counts so many more.
+    /// Adds `amount`.
     pub fn count_many(&self, counter: CounterId, amount: u64) {
         self.ports.counters.add(counter, amount);
     }
@@ -263,7 +263,7 @@ pub struct Context<'m> {
     pub is_continued: bool,
     /// The message was handed on: no other route begins with it here.
     pub is_suspended: bool,
-    /// The request got its final reply here, or was sent on to somebody who gives one.
+    /// The request got its final reply here, or was sent on to a server that gives one.
     pub is_settled: bool,
     /// What outlives the message.
     pub process: &'m mut ProcessState,
@@ -472,7 +472,7 @@ impl<'m> Context<'m> {
 
     /// Evaluates `log_prefix` where that is due before each function.
     pub(crate) fn renew_log_prefix(&mut self) {
-        // While it is evaluated it is not there, so that nothing it calls begins anew.
+        // While it is evaluated it is taken out, so that nothing it calls evaluates it again.
         let Some(mut renewal) = self.process.prefix_renewal.take() else { return };
         let mut prefix = std::mem::take(&mut self.process.log_prefix);
         prefix.clear();

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The message itself travels as it has become: with the header lines and the body that the script has changed. A new
-//! Request-URI travels beside it, so that `$ou` still tells the original one.
+//! Request-URI travels beside it, so that `$ou` still gives the original one.
 //!
 //! Here are: message flags, `$du`, `$fs`, `force_rport()`, `append_to_reply()`, `$avp`, `$xavp` and its kin. Not here are
 //! further branches, and `$var`, which belongs to a process.
@@ -90,7 +90,7 @@ const RPORT_FORCED: u8 = 1;
 const LOCAL_RPORT_ADDED: u8 = 2;
 const LISTENER_FORCED: u8 = 4;
 
-/// Puts a continuation together, behind whatever is in `out` already.
+/// Encodes a continuation and appends it to `out`.
 pub struct ContinuationWriter<'o> {
     out: &'o mut Vec<u8>,
 }

@@ -9,7 +9,7 @@ use crate::transport::endpoint::Transport;
 pub struct Envelope {
     /// Sender.
     pub source: SocketAddr,
-    /// Address the message was sent to (of the listener, unless the kernel told a better one).
+    /// Address the message was sent to (of the listener, unless the kernel reported a better one).
     pub destination: SocketAddr,
     /// Index of the listener in `Settings::listeners`.
     pub listener: u16,

@@ -39,7 +39,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Sends the message as it was received, without a Via of ours: whoever gets it answers past this server.
+    /// Sends the message as it was received, without our Via: the receiver's answer bypasses this server.
     pub fn send_as_received(&mut self, target: Target<'_>) -> Result<(), RelayFailure> {
         let received_uri = self.message.request_line().map(|line| line.uri).unwrap_or_default();
         let flow = self.flow_to(target, received_uri)?;

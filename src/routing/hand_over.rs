@@ -40,8 +40,8 @@ impl Context<'_> {
         if delegation != Delegation::Full || policy != Some(FullPolicy::Reply) {
             return delegation;
         }
-        // What cannot be answered (an ACK, a reply) is the script's to decide about.
-        // Retry-After would stop the sender altogether (RFC 3261 21.5.4): not where it is told how much to keep back.
+        // What cannot be answered (an ACK, a reply) is the script's to decide about. Retry-After would stop the sender
+        // altogether (RFC 3261 21.5.4): not where it gets an oc value.
         let is_told =
             self.message.via(0).is_ok_and(|via| self.process.ports.shared.overload.due(&via).is_some());
         if self.reply(503, b"", if is_told { b"" } else { RETRY_AFTER }).is_err() {

@@ -1,4 +1,4 @@
-//! The world of a running script: the message in hand, and the registry behind the names.
+//! The world of a running script: the current message, and the registry that resolves names.
 
 use crate::script::catalog::{FunctionId, TransformationId};
 use crate::script::host::{Argument, Host, Outcome, Place, Reading, Refusal, Severity, ValueRef};

@@ -1,12 +1,12 @@
 //! Where a message goes next: the flow to a host, to a URI, or to where a Via says.
 //!
 //! Addresses are used as they are. Replies go to addresses alone: a host name in a Via is whatever its sender wrote,
-//! and nobody but the sender may hold up this process by it. Where a script sends a request to a host name, the system's
-//! resolver is asked, which holds the process for at most [two seconds for each name server](crate::sys::resolver); what
-//! lies in the outbox leaves before.
+//! and only the sender may delay this process by it. Where a script sends a request to a host name, the system's
+//! resolver is asked, which holds the process for at most [two seconds for each name server](crate::sys::resolver);
+//! what lies in the outbox leaves before.
 //!
-//! `maddr` and `ttl` of a Via are not followed (RFC 3261 18.2.2 would): the reference does not, no element that is alive
-//! sends them, and whoever did could have the answers to his requests delivered to anybody.
+//! `maddr` and `ttl` of a Via are not followed (RFC 3261 18.2.2 would): the reference does not, no element that is
+//! alive sends them, and a sender that did could have the answers to its requests delivered to any host.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -89,7 +89,7 @@ fn reply_target(via: &Via<'_>) -> Result<SocketAddr, RelayFailure> {
         Rport::Port(port) => port,
         Rport::Absent | Rport::Empty => via.port.unwrap_or(DEFAULT_PORT),
     };
-    // Never a name: whoever sends a reply with a Via of his own could hold up this process by it. A Via that we sent on
+    // Never a name: the sender of a reply with a forged Via could delay this process by it. A Via that we sent on
     // carries `received` wherever its host is a name (RFC 3261 18.2.1), so nothing of ours is missed.
     let host = via.received.unwrap_or(via.host);
     let address =

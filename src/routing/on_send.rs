@@ -54,7 +54,7 @@ impl Context<'_> {
     }
 
     fn run_on_send(&mut self, flow: Flow, bytes: &mut Vec<u8>) -> bool {
-        // While the route runs it is not there: nothing that is sent meanwhile begins it anew.
+        // While the route runs it is taken out: a message sent meanwhile does not start it again.
         let Some(mut on_send) = self.process.on_send.take() else { return true };
         let Flow::Datagram { listener, to } = flow;
         self.leaving = Some(Leaving { listener, to, bytes: std::mem::take(bytes) });

@@ -33,7 +33,7 @@ pub trait Outbox {
 /// Decides when what is put into an outbox leaves.
 pub struct Egress {
     outbox: Box<dyn Outbox>,
-    /// Another message waits for this process behind the one in hand: what is put can leave together with more.
+    /// Another message waits for this process after the one in hand: what is put can leave together with more.
     is_followed: bool,
     /// Since when something lies in the outbox; 0 when nothing does.
     put_since_ns: u64,
@@ -48,7 +48,7 @@ impl Egress {
         Egress { outbox, is_followed: false, put_since_ns: 0 }
     }
 
-    /// Whether another message waits for this process behind the one it works on next.
+    /// Whether another message waits for this process after the one it works on next.
     pub fn set_followed(&mut self, is_followed: bool) {
         self.is_followed = is_followed;
     }
@@ -66,7 +66,7 @@ impl Egress {
         Ok(())
     }
 
-    /// Lets a message leave now, behind all that were put before it, and says what the kernel says.
+    /// Lets a message leave now, after all that were put before it, and says what the kernel says.
     pub fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
         self.put_since_ns = 0;
         self.outbox.send(outgoing)

@@ -41,8 +41,8 @@ impl Context<'_> {
         self.answer(&Reply { status, reason, headers, body: b"" })
     }
 
-    /// Answers a broken request with the status its fault is owed, and says what is wrong in the reason phrase; a 420
-    /// lists what is not supported (RFC 3261 8.2.2.3). `false` when nothing is owed: a response, an ACK, no Via.
+    /// Answers a broken request with the status for its fault, which the reason phrase names; a 420 lists what is not
+    /// supported (RFC 3261 8.2.2.3). `false` when it must not be answered: a response, an ACK, no Via.
     pub fn answer_fault(&mut self, fault: Fault, rules: &ValidationRules<'_>) -> Result<bool, RelayFailure> {
         let Some(status) = fault.status_owed(&self.message) else { return Ok(false) };
         let reason = format!("{} ({fault})", status.reason());
@@ -154,7 +154,7 @@ impl Context<'_> {
         if self.is_rport_forced { ViaStamp::forced(via, source) } else { ViaStamp::due(via, source) }
     }
 
-    /// What the sender named in this Via is told about overload, where it asks and a group has `oc=on`.
+    /// The overload control for the sender named in this Via, where it asks and a group has `oc=on`.
     #[inline]
     pub(super) fn overload_due(&self, via: &Via<'_>) -> Option<Overload> {
         let due = self.process.ports.shared.overload.due(via);

@@ -24,7 +24,7 @@ pub struct NotTransformed {
     pub reason: String,
 }
 
-/// The tables behind the names of a script, read-only while messages are processed.
+/// The tables after the names of a script, read-only while messages are processed.
 pub trait ScriptView {
     /// What the top level decided.
     fn settings(&self) -> &Settings;

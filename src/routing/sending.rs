@@ -17,7 +17,7 @@ pub enum RelayFailure {
     NotARequest,
     /// An ACK is never answered (RFC 3261 17.1.1.3).
     Ack,
-    /// The status is none.
+    /// The number is not a status code.
     Status(u16),
     /// A header field that is needed cannot be read.
     Header(HeaderError),
@@ -25,7 +25,7 @@ pub enum RelayFailure {
     Broken(Fault),
     /// The message cannot be changed as needed.
     Edit(EditError),
-    /// There is no second Via: the reply is not for anybody else.
+    /// There is no second Via: the reply is not for another server.
     NoWayBack,
     /// The topmost Via is not ours, and `check_via` is set.
     NotOurVia,

@@ -11,7 +11,7 @@ pub struct VariableStore {
 }
 
 impl VariableStore {
-    /// A store for so many names.
+    /// A store for a number of names.
     pub fn new(slot_count: usize) -> VariableStore {
         VariableStore { values: vec![Value::Null; slot_count] }
     }
@@ -90,7 +90,7 @@ impl AvpStore {
         mine.map(|entry| entry.value.as_ref())
     }
 
-    /// Overwrites the value at `index` (0 is the newest); false where there is none.
+    /// Overwrites the value at `index` (0 is the newest); false if there is none.
     pub fn set(&mut self, name: &[u8], index: usize, value: ValueRef<'_>) -> bool {
         let used = &mut self.entries[..self.used];
         match used.iter_mut().rev().filter(|entry| entry.name == name).nth(index) {
@@ -102,7 +102,7 @@ impl AvpStore {
         }
     }
 
-    /// Takes the value at `index` away (0 is the newest); false where there is none.
+    /// Takes the value at `index` away (0 is the newest); false if there is none.
     pub fn remove(&mut self, name: &[u8], index: usize) -> bool {
         match (0..self.used).rev().filter(|&at| self.entries[at].name == name).nth(index) {
             Some(at) => {

@@ -28,7 +28,7 @@ pub use crate::shm::DELAYED_COUNT;
 /// Why a message could not be handed on; it is still here, and ours to process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotHandedOn {
-    /// It is a reply, which nobody waits for.
+    /// It is a reply, which has no sender waiting for an answer.
     NotARequest,
     /// Nothing in this process can hand it on.
     NotHere,
@@ -171,7 +171,7 @@ impl Context<'_> {
         encoded
     }
 
-    /// Makes sure that what the script made of the message is one, before somebody else has to read it.
+    /// Checks that the message is still valid after the changes of the script, before another process has to read it.
     fn write_changed(&self) -> Result<Vec<u8>, NotHandedOn> {
         let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
         write::message(&self.message, &self.edits, &mut text).map_err(|_| NotHandedOn::Broken)?;
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn what_the_script_made_unreadable_is_not_handed_on() {
         with_context(|context| {
-            // This message lacks what every message must have; received as it is, nobody looked.
+            // This message lacks what every message must have; received as it is, this was not checked.
             assert_eq!(
                 context.suspend(GroupIndex(0), Resume::Route(b"R"), Duration::ZERO),
                 Err(NotHandedOn::NotHere)

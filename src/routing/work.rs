@@ -84,7 +84,7 @@ impl<'a> Work<'a> {
         out.extend_from_slice(continuation);
     }
 
-    /// The envelope in a `meta`, and the fields behind it: how a message goes on, or nothing.
+    /// The envelope in a `meta`, and the fields after it: how a message goes on, or nothing.
     #[inline]
     pub fn split(meta: &'a [u8]) -> Result<(Envelope, &'a [u8]), BrokenWork> {
         let (kind, encoded, fields) = fields_of(meta)?;
@@ -121,7 +121,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The kind of work, its encoded envelope, and the fields behind it.
+/// The kind of work, its encoded envelope, and the fields after it.
 #[inline]
 fn fields_of(meta: &[u8]) -> Result<(u8, &[u8; ENVELOPE_SIZE], &[u8]), BrokenWork> {
     let (&kind @ (MESSAGE | RESUMED), rest) = meta.split_first().ok_or(BrokenWork::Kind)? else {

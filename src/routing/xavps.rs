@@ -86,7 +86,7 @@ impl Entry {
         Some(())
     }
 
-    /// Reads the form that travels; `None` when it is none, or deeper than paths reach.
+    /// Reads the encoded form; `None` when it is invalid, or deeper than paths reach.
     pub fn decode(bytes: &[u8]) -> Option<Entry> {
         let mut rest = bytes;
         let entry = decode_entry(&mut rest, DEPTH_MAX)?;
@@ -380,7 +380,7 @@ impl XavpStore {
 }
 
 /// The list that the steps lead to, made where an assignment makes it: at the root without an index always (but for
-/// unique names), further down where there is none yet.
+/// unique names), further down if there is none yet.
 fn list_at<'e>(
     store: &XavpStore,
     roots: &'e mut Entries,

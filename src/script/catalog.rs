@@ -133,7 +133,7 @@ pub struct FunctionRow {
     pub parameters: &'static [ParameterKind],
     /// Where it may stand.
     pub routes: RouteSet,
-    /// What the checker tells about a call of it.
+    /// What the checker reports about a call of it.
     pub advice: Advice,
     /// Whether the place of the call follows its arguments: a prepared one, line and name of the file.
     pub has_call_site: bool,

@@ -1,7 +1,7 @@
 //! From the tree to a program: every name is looked up, every kind compared, every mistake reported in one run.
 //!
 //! ```text
-//!  Ast ─► top level ─► routes declared ─► bodies checked and assembled ─► who calls whom ─► Program
+//!  Ast ─► top level ─► routes declared ─► bodies checked and assembled ─► calls between routes ─► Program
 //!         modules       names known        one pass                        kinds of route     unless an
 //!         parameters                                                       unused routes      error was found
 //! ```

@@ -4,7 +4,7 @@
 //!  Queues ─┬─ Producer   push · wake                   a receiver's end
 //!          ├─ Consumer   next · finish · park          a worker's end
 //!          ├─ Repair     worker_died · wake_all · …    the master's, after a death
-//!          └─ statistics                               anybody's
+//!          └─ statistics                               of every process
 //!
 //!  segment    one sealed mapping, planned before it is made
 //!  ring       records from one producer to the workers of one group      word · arena · record

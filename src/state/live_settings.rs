@@ -46,7 +46,7 @@ impl LiveSetting {
     }
 }
 
-/// What the server writes while nobody else does, and what an operator wishes.
+/// Writes by the server while no other process writes, and changes by an operator.
 impl SharedState {
     /// Stores a value as the process of this index.
     pub fn store(&self, process: u32, slot: u32, value: ValueRef<'_>) -> Result<(), TableError> {

@@ -65,7 +65,7 @@ impl OverloadWord {
         Self::make(&is_told(groups))
     }
 
-    /// From now on so many of a hundred are to be kept back; for the master alone.
+    /// Sets the percentage of requests that neighbours should not send; for the master alone.
     pub fn tell(&self, percent: u8) {
         let Some(number) = &self.number else { return };
         let now_ms = i64::try_from(realtime_ns() / 1_000_000).unwrap_or(i64::MAX >> PERCENT_BITS);
@@ -74,7 +74,7 @@ impl OverloadWord {
         number.set(WORD, (sequence_ms << PERCENT_BITS | i64::from(percent.min(100))) as u64);
     }
 
-    /// What the sender named in this Via is to be told, if it asks.
+    /// The values for the sender named in this Via, if it asks.
     #[inline]
     pub fn due(&self, via: &Via<'_>) -> Option<Overload> {
         let number = self.number.as_ref()?;

@@ -145,7 +145,7 @@ macro_rules! parts {
 
         impl PartPlan {
             /// What lasts, as the program before this one left it; what it did not leave, or in another form, begins
-            /// anew, and `said` is told.
+            /// again, and `said` is told.
             pub fn adopt(
                 &self,
                 mut handed: Vec<HandedPart>,

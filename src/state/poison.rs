@@ -15,7 +15,7 @@ use crate::shm::{
 
 /// In place of a group, for messages that ended their receivers ...
 const NO_GROUP: u16 = u16::MAX;
-/// ... and for those whose copies did so again: whoever reads them ends, even without the script.
+/// ... and for those whose copies did so again: a process that reads them dies, even without the script.
 const UNREADABLE: u16 = u16::MAX - 1;
 
 /// 64 times T1, after which its sender gives a transaction up.

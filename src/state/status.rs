@@ -90,7 +90,7 @@ impl Part for ServerStatus {
 impl Tended for ServerStatus {}
 
 impl ServerStatus {
-    /// Room for so many counters and groups, all 0.
+    /// Room for these numbers of counters and groups, all 0.
     pub fn create(counters: u32, groups: u32) -> io::Result<ServerStatus> {
         Self::make(&StatusRoom { counters, groups })
     }
@@ -100,7 +100,7 @@ impl ServerStatus {
         self.cells.value(DRAINING_COUNT)
     }
 
-    /// The master's word: so many older generations live.
+    /// For the master: the number of older generations that live.
     pub fn set_draining_count(&self, count: u64) {
         self.cells.set(DRAINING_COUNT, count);
     }
@@ -147,7 +147,7 @@ impl ServerStatus {
         self.group_cell(group, DEGRADED).map_or(0, |cell| self.cells.value(cell))
     }
 
-    /// The master's word: so many workers of a group do not hold.
+    /// For the master: the number of workers of a group that keep crashing.
     pub fn set_degraded(&self, group: u32, count: u64) {
         if let Some(cell) = self.group_cell(group, DEGRADED) {
             self.cells.set(cell, count);

@@ -123,7 +123,7 @@ pub fn is_hidden(shared_name: &str) -> bool {
     shared_name.starts_with(HIDDEN)
 }
 
-/// Whether a shared value is a setting, which begins anew with each script.
+/// Whether a shared value is a setting, which is reset with each script.
 pub(crate) fn is_setting(shared_name: &str) -> bool {
     shared_name.strip_prefix(HIDDEN).is_some_and(|name| name.contains('.'))
 }
@@ -171,7 +171,7 @@ pub fn carried(
             // It is written all the time: there is no value that is more right than the first one.
             Err(_) => continue,
         };
-        // Under the generation before this one, so that it does not begin anew.
+        // Under the generation before this one, so that it does not begin again.
         if let Some((slot, _)) = larger.name_slot(*key, generation.saturating_sub(1)) {
             let written = larger.write(Owner::new(generation, MASTER), slot, input);
             written.map_err(io::Error::other)?;

@@ -357,7 +357,7 @@ impl<'m> ReceiveBatch<'m> {
         (self.handled < self.received).then(|| self.memory.received(self.handled))
     }
 
-    /// Whether another message waits behind the current one.
+    /// Whether another message waits after the current one.
     pub fn is_followed(&self) -> bool {
         self.handled + 1 < self.received
     }

@@ -5,9 +5,9 @@
 //!                         ──► addresses[i]                              or an error: that of the first one
 //! ```
 //!
-//! The kernel takes datagrams in order and stops at the first that it refuses. It says how many it took; why it stopped is
-//! said when that datagram comes first in the next call. So an error always belongs to one datagram, and the caller goes
-//! on behind it: one that cannot leave holds up and loses no other.
+//! The kernel takes datagrams in order and stops at the first that it refuses. It says how many it took; why it stopped
+//! is said when that datagram comes first in the next call. So an error always belongs to one datagram, and the caller
+//! goes on after it: one that cannot leave holds up and loses no other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -102,7 +102,7 @@ mod tests {
             .collect()
     }
 
-    /// As a caller does it: goes on behind what was refused. The refused ones, by their place in the batch.
+    /// As a caller does it: goes on after what was refused. The refused ones, by their place in the batch.
     fn send_all(sender: &mut BatchSender, from: &UdpSocket, batch: &[(SocketAddr, Vec<u8>)]) -> Vec<usize> {
         let (mut done, mut refused) = (0, Vec::new());
         while done < batch.len() {

@@ -67,7 +67,7 @@ pub struct ModuleCounters {
 }
 
 impl ModuleCounters {
-    /// Those behind `count` others.
+    /// Those after `count` others.
     pub fn behind(count: usize) -> ModuleCounters {
         ModuleCounters { first: count as u32 }
     }

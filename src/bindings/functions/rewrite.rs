@@ -136,7 +136,7 @@ fn set_port(context: &mut Context<'_>, arguments: &[Argument<'_>]) -> Outcome {
     })
 }
 
-/// How many bytes; a negative count is none.
+/// The number of bytes; a negative count is 0.
 fn size_of(arguments: &[Argument<'_>]) -> usize {
     arguments[0].integer().map_or(0, |count| usize::try_from(count.max(0)).unwrap_or(usize::MAX))
 }

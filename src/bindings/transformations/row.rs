@@ -68,7 +68,7 @@ impl Transformation {
         Transformation { name, documentation, argument_counts: (0, 0), is_for_null: false, apply }
     }
 
-    /// With so many arguments.
+    /// With this number of arguments.
     pub const fn arguments(self, fewest: usize, most: usize) -> Transformation {
         Transformation { argument_counts: (fewest, most), ..self }
     }

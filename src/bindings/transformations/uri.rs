@@ -1,4 +1,4 @@
-//! Class `uri`: parts of a URI. What a URI does not have is empty text; what is not a URI yields nothing.
+//! Class `uri`: parts of a URI. A part that a URI does not have is empty text; a text that is not a URI has no result.
 
 use crate::script::host::{Argument, Reading, ValueRef};
 use crate::sip::Grammar;

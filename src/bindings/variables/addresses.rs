@@ -200,7 +200,7 @@ fn display_name(text: &[u8]) -> Option<Vec<u8>> {
     Some(quoted)
 }
 
-/// Whether the text is one quoted string, nothing before and nothing behind it.
+/// Whether the text is one quoted string, with no text before and after it.
 fn is_quoted(text: &[u8]) -> bool {
     let [b'"', inside @ .., b'"'] = text else { return false };
     let mut is_escaped = false;

@@ -1,4 +1,4 @@
-//! What never changes: characters that are hard to write, numbers behind names, versions, colours.
+//! Constants: characters that are hard to write, numbers of names, versions, colours.
 
 use crate::script::catalog::Yields;
 use crate::script::host::Reading;

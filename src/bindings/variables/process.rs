@@ -69,7 +69,7 @@ pub const VARIABLES: &[Variable] = &[
     .yields(Yields::Integer),
 ];
 
-/// A value as an integer, nothing as 0; `None` for text that is none.
+/// A value as an integer, null as 0; `None` for text that is not an integer.
 pub(super) fn integer_of(value: ValueRef<'_>) -> Option<i64> {
     match value {
         ValueRef::Null => Some(0),

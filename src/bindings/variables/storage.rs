@@ -64,7 +64,7 @@ fn write_variable(
     value: ValueRef<'_>,
 ) -> Result<(), Refusal> {
     match slot(subject) {
-        // No script has so many names: the key was none.
+        // No script has that many names: the key was invalid.
         u32::MAX => Err(Refusal("a script variable needs a name".to_string())),
         slot => {
             context.process.variables.set(slot, value);

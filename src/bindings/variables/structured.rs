@@ -42,7 +42,7 @@ pub const VARIABLES: &[Variable] = &[
         .yields(Yields::Integer),
 ];
 
-/// The steps of the key; an index behind the parentheses stands for the one of the last step.
+/// The steps of the key; an index after the parentheses is that of the last step.
 fn steps_of<'a>(subject: &Subject<'a>) -> Result<Vec<Step<'a>>, XavpError> {
     let mut steps = steps(subject.key.text())?;
     if let Some(last) = steps.last_mut() {

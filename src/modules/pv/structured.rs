@@ -157,7 +157,7 @@ pub(super) fn remove_child(context: &mut Context<'_>, choose: Choose, arguments:
     choose(context).remove(&path).is_ok_and(|removed| removed > 0).into()
 }
 
-/// Sets a field of the newest entry, which is made if there is none; what the field held before is gone.
+/// Sets a field of the newest entry, which is created if missing; what the field held before is gone.
 pub(super) fn set_child(
     context: &mut Context<'_>,
     choose: Choose,

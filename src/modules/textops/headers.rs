@@ -246,7 +246,7 @@ pub(super) fn is_privacy(_: &TextOps, context: &mut Context<'_>, arguments: &[Ar
     values.any(|value| value.eq_ignore_ascii_case(wanted)).into()
 }
 
-/// Whether the text is header lines, as somebody who receives them will read them.
+/// Whether the text is header lines, as a receiver will read them.
 fn check_lines(lines: &[u8], grammar: &Grammar) -> Result<(), &'static str> {
     let head = [b"X sip:x SIP/2.0\r\n", lines, b"\r\n\r\n"].concat();
     let Ok(message) = Message::parse_within(&head, &Limits::DEFAULT, grammar) else {

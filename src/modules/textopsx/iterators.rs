@@ -42,7 +42,7 @@ impl Iterators {
         true
     }
 
-    /// Goes on; false when it was not begun or the last of `count` elements is behind.
+    /// Moves on; false when it was not begun or has passed the last of `count` elements.
     pub fn advance(&mut self, message_number: u32, name: &[u8], count: usize) -> bool {
         self.forget_others(message_number);
         let Some(place) = self.places.iter_mut().find(|place| place.name == name) else { return false };

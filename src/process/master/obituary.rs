@@ -24,7 +24,7 @@ pub struct Obituary<'a> {
 /// What a child was doing when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occupation {
-    /// Nothing that anybody must finish.
+    /// Nothing that a successor must finish.
     Idle,
     /// A worker had this message in hand; its successor starts with it.
     Message {

@@ -80,7 +80,7 @@ impl Generation {
         self.overload.next_look = now + TOLD_EVERY;
         self.overload.percent = after;
         if after > 0 || before > 0 {
-            // Said anew each time: a word that is not repeated does not hold for long.
+            // Set again each time: a value that is not repeated expires soon.
             self.heritage.shared.overload.tell(after as u8);
         }
         match (before, after) {

@@ -1,8 +1,8 @@
 //! After a death that `waitpid` has confirmed: what the dead one held is put in order.
 //!
 //! The queues know how ([`crate::shm::Repair`]), and so does the memory that receivers read into
-//! ([`ReceiveMemory::after_death`]); here is decided whether the message in hand is to blame, and what is told about one
-//! that has ended too many processes.
+//! ([`ReceiveMemory::after_death`]); this file decides whether the message in hand is to blame, and what is logged
+//! about one that has ended too many processes.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ use crate::transport::udp::UdpListener;
 pub struct RepairShop {
     queues: Queues,
     repair: Repair,
-    /// Processes that were ended for being too slow, by place, with what told their message from the next one.
+    /// Processes that were killed for being too slow, by place, with the identity of their message.
     condemned: HashMap<u32, u64>,
     /// How processes ended over messages that are still to be delivered again, by the fingerprint of the message.
     deaths: HashMap<u64, Vec<String>>,
@@ -107,9 +107,9 @@ impl RepairShop {
         self.queues.worker_statistics(u32::from(group), index)
     }
 
-    /// Notes that the process at this place is ended for being too slow with the message it has in hand, which this tells
-    /// from the next one: when a worker began with it, the heartbeat of a receiver. The death counts against the message.
-    /// False when that was noted before.
+    /// Notes that the process at this place is killed for being too slow with the message it has in hand, which this
+    /// value tells from the next one: when a worker began with it, the heartbeat of a receiver. The death counts
+    /// against the message. False when that was noted before.
     pub fn condemn(&mut self, place: u32, mark: u64) -> bool {
         self.condemned.insert(place, mark) != Some(mark)
     }

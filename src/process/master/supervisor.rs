@@ -25,7 +25,7 @@ pub struct RestartPolicy {
     pub longest_delay_ms: u64,
     /// For each time of this length that a child lived, one early death before is forgiven.
     pub forgiven_each_ms: u64,
-    /// After so many early deaths in a row a child counts as degraded.
+    /// After this number of early deaths in a row a child counts as degraded.
     pub early_deaths_max: u32,
 }
 
@@ -118,7 +118,7 @@ pub enum Event {
     Started,
     /// The fork failed; that says nothing about the child.
     FailedToStart,
-    /// It ended by itself, or crashed.
+    /// It exited, or crashed.
     Died,
     /// It was killed from outside, which says nothing about the child.
     WasKilled,
@@ -141,12 +141,12 @@ pub enum Action {
     Start,
     /// Fork it when the state's deadline has come.
     StartLater {
-        /// In so many milliseconds.
+        /// After this number of milliseconds.
         delay_ms: u64,
     },
     /// The same, and tell the operator that it does not hold.
     DeclareDegraded {
-        /// Tries come each so many milliseconds.
+        /// Milliseconds between attempts.
         delay_ms: u64,
     },
     /// Ask it to finish and leave.

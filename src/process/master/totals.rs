@@ -38,7 +38,7 @@ impl Totals {
     pub fn merge(&mut self, others: &Totals) {
         for (name, value) in &others.counters {
             let total = self.counters.entry(name.clone()).or_default();
-            // What began anew in one program may be less than nothing there.
+            // A counter that was reset in one program may be negative there.
             *total = total.wrapping_add(*value);
         }
         for (name, figures) in &others.groups {
@@ -47,7 +47,7 @@ impl Totals {
         }
     }
 
-    /// For the program that takes over: one line of text. What waits is finished here and is not told.
+    /// For the program that takes over: one line of text. Waiting messages are finished here and are not counted.
     pub fn encode(&self) -> String {
         let group = |(name, figures): (&String, &GroupStatistics)| {
             let mut figures = figures.clone();
@@ -57,7 +57,7 @@ impl Totals {
         json!({"counters": self.counters, "groups": groups}).to_string()
     }
 
-    /// From the program before this one. Of groups whose figures are others than ours nothing is known.
+    /// From the program before this one. Groups with other figures than ours are left out.
     pub fn decode(text: &str) -> Option<Totals> {
         let found: Value = serde_json::from_str(text).ok()?;
         let counter = |(name, value): (&String, &Value)| Some((name.clone(), value.as_u64()?));
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!((second.heritage.parts.status.counter(index), calls.delegated), (10, 2));
         assert_eq!(second.heritage.parts.status.waiting(0), 0);
 
-        // What an operator began anew is less than nothing in the generation he did it in.
+        // A counter that an operator reset is negative in the generation of the reset.
         count(&first, "sworker.delegated", 10_u64.wrapping_neg());
         let (mut less, mut sum) = (Totals::default(), Totals::default());
         less.add(&first.heritage);

@@ -5,9 +5,10 @@
 //! without wakes up some times a second, as do all others, and counts; when it does not, it is stopped, and what it was
 //! woken for waits.
 //!
-//! A whole machine may stand still, too, or a container that is paused: then all processes are overdue at once and none is
-//! to blame. It shows in the looks themselves, which come late; time counts anew from then on. And no process is killed at
-//! the first look that finds it overdue, as one that goes on in the same moment as the master needs a moment to show it.
+//! A whole machine may stand still, too, or a container that is paused: then all processes are overdue at once and none
+//! is to blame. It shows in the looks themselves, which come late; time counts again from then on. And no process is
+//! killed at the first look that finds it overdue, as one that goes on in the same moment as the master needs a moment
+//! to show it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -99,7 +100,7 @@ const COUNTS_MISSED_MAX: Duration = Duration::from_millis(LIFELESS_MS_MIN / 2);
 const CONTROL_MS_MIN: u32 = 10_000;
 /// A deadline is passed by this part of it at most before it is seen.
 const LOOKS_PER_DEADLINE: u32 = 8;
-/// When so many looks were missed, this process stood still, and the others may have.
+/// When this number of looks was missed, this process stood still, and the others may have.
 const LOOKS_MISSED_MAX: u32 = 3;
 /// A busy machine holds up a process for so long without standing still.
 const STANDSTILL_MIN: Duration = Duration::from_millis(50);
@@ -139,7 +140,7 @@ impl Watchdog {
         Some(pause.clamp(PAUSE_MIN, PAUSE_MAX))
     }
 
-    /// The master looks at this time (monotonic nanoseconds), before it judges anybody.
+    /// The master looks at this time (monotonic nanoseconds), before it judges any process.
     pub fn look(&mut self, now_ns: u64) {
         let Some(pause) = self.usual_pause() else { return };
         let gap_max = (pause * LOOKS_MISSED_MAX).max(STANDSTILL_MIN);

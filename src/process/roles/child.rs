@@ -124,11 +124,11 @@ fn work(heritage: &Heritage, role: &Role, place: u32) -> io::Result<()> {
 }
 
 thread_local! {
-    /// Where a panic is told; the hook itself may hold nothing that belongs to one thread.
+    /// Where a panic is logged; the hook itself may hold nothing that belongs to one thread.
     static LAST_WORDS: RefCell<Option<Rc<Log>>> = const { RefCell::new(None) };
 }
 
-/// A panic is told in the log, and ends the process before any frame is unwound.
+/// A panic is logged, and ends the process before any frame is unwound.
 pub(in crate::process) fn report_panics(log: &Rc<Log>) {
     LAST_WORDS.set(Some(log.clone()));
     panic::set_hook(Box::new(|what| {

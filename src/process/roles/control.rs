@@ -87,7 +87,7 @@ struct Figures<'a> {
     request_count: Cell<u32>,
     /// The place of this process.
     place: u32,
-    /// Of all places. They are asked for all the time: text that is put together anew lets the heap grow for hours.
+    /// Of all places. They are asked for all the time: text that is built again each time lets the heap grow for hours.
     titles: Vec<String>,
     waiting: RefCell<Vec<PendingChange>>,
 }
@@ -103,7 +103,7 @@ impl<'a> Figures<'a> {
 const LOG_LEVEL: (&str, &str) = ("core", "debug");
 
 impl Figures<'_> {
-    /// What was counted, by earlier generations too. A counter that was begun anew is below 0 in one block.
+    /// What was counted, by earlier generations too. A counter that was reset is below 0 in one block.
     fn counted(&self, counter: u32) -> u64 {
         self.heritage.parts.counters.sum(counter).wrapping_add(self.heritage.parts.status.counter(counter))
     }

@@ -105,7 +105,7 @@ impl Carrier {
         }
     }
 
-    /// The first of what waits and all behind it that leave by the same listener; of how many the kernel has decided.
+    /// The first of what waits and all after it that leave by the same listener; of how many the kernel has decided.
     fn carry(&mut self, pending: &Pending<'_>) -> usize {
         let Some(first) = pending.packet(0) else { return 1 };
         let sent = match pending.len() {

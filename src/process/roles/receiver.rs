@@ -1,4 +1,4 @@
-//! A receiver: reads messages from one socket, lets the engine do pre-routing, hands over what is delegated.
+//! A receiver: reads messages from one socket, runs pre-routing, pushes delegated messages into the rings.
 //!
 //! ```text
 //!  recvmmsg ─► for each: checks of the datagram ─► engine.receive ─► (ring of a group) ─► done with
@@ -38,7 +38,7 @@ use crate::transport::udp::UdpListener;
 /// Datagrams read by one call: as many as leave by one.
 const BATCH_COUNT: usize = shm::BATCH_COUNT;
 
-/// A busy receiver looks after its master once in so many batches; an idle one when its wait is over.
+/// A busy receiver checks its master once in this number of batches; an idle one when its wait is over.
 const BATCHES_PER_LOOK: u32 = 16;
 
 /// Room for the largest datagram there is.
@@ -223,7 +223,7 @@ impl RingDelegate {
         }
     }
 
-    /// While this says so, what is handed over is marked as something that may have been before.
+    /// While this is set, a delegated message is marked as possibly delegated before.
     fn mark_repeated(&mut self, is_repeated: Rc<Cell<bool>>) {
         self.is_repeated = is_repeated;
     }

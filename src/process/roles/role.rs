@@ -39,7 +39,7 @@ pub enum Role {
     },
     /// Moves delayed messages into the rings of their groups when they are due.
     Timer {
-        /// Index of its rings, behind those of all receivers.
+        /// Index of its rings, after those of all receivers.
         producer: u32,
     },
     /// Answers operators and publishes figures.

@@ -403,7 +403,7 @@ fn fixed_differences(present: &Settings, settings: &Settings) -> Vec<&'static st
     rows.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
 }
 
-/// A daemon works where it is told, or in the root; in the foreground we stay unless told otherwise.
+/// A daemon works in the configured directory, or in the root; in the foreground the directory stays unless configured.
 fn go_to_work_directory(
     settings: &Settings,
     command_line: &CommandLine,

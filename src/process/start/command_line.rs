@@ -1,7 +1,7 @@
 //! The command line of `sworkerd`: one table, one row per flag, from which the help is printed too.
 //!
 //! Flags read as `getopt` reads them: letters without a value stand together (`-DD`, `-ddd`, `-DDEc`), a value stands
-//! behind its letter or in the next word, a long name may be shortened while it is one name only.
+//! after its letter or in the next word, a long name may be shortened while it is one name only.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -32,7 +32,7 @@ pub struct CommandLine {
     pub script: Script,
     /// The flows to run.
     pub flow_files: Vec<PathBuf>,
-    /// What the server under test is told too.
+    /// Options that are passed to the server under test.
     pub words_for_server: Vec<OsString>,
     /// Whether it runs for a test.
     pub is_trial: bool,
@@ -205,8 +205,8 @@ impl CommandLine {
         }
     }
 
-    /// Behind `--test FILE` words are further files, behind `-x functions` a word names one entry; anywhere else it is
-    /// a mistake.
+    /// Behind `--test FILE` words are further files, after `-x functions` a word names one entry; anywhere else it is a
+    /// mistake.
     fn take_word(&mut self, word: &OsString) -> Result<(), UsageError> {
         match (self.task, &self.manual_name) {
             (Task::Test, _) => self.flow_files.push(word.into()),
@@ -557,7 +557,7 @@ fn substitution(text: &str) -> Result<Define, String> {
     }
 }
 
-/// First line of `-v`, and of the answer to `core.version` behind its first word.
+/// First line of `-v`, and of the answer to `core.version` after its first word.
 pub fn version() -> String {
     format!("sworker {} ({}/{})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS)
 }

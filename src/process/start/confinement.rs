@@ -23,7 +23,7 @@ pub fn enter(role: &Role, run_directory: &Path) -> io::Result<()> {
 
 fn rights<'a>(role: &Role, writable: &'a [&'a Path]) -> Rights<'a> {
     let signals = match role {
-        // It tells the master to stop when an operator asks for it.
+        // It signals the master to stop when an operator asks for it.
         Role::Control => Signals::Anybody,
         _ => Signals::Itself,
     };
@@ -58,7 +58,7 @@ fn one_of_each() -> [Role; 4] {
 /// The exit status.
 fn prove_inside(role: &Role, run_directory: &Path) -> i32 {
     let name = role.rules().name;
-    // The kernel tells it in a file that is out of sight from inside.
+    // The kernel reports it in a file that is not visible from inside.
     let (memory, memory_failures) = report_memory(name);
     print!("{memory}");
     if let Err(error) = enter(role, run_directory) {
@@ -84,7 +84,7 @@ fn report_memory(name: &str) -> (String, usize) {
 
 const SHARED_MEMORY: &str = "leave shared memory in a core dump: refused";
 
-/// A child that leaves at once flushes nothing by itself.
+/// A child that exits at once flushes nothing.
 fn flushed(status: i32) -> i32 {
     match io::Write::flush(&mut io::stdout()) {
         Ok(()) => status,

@@ -42,8 +42,8 @@ pub enum Predecessor {
 }
 
 impl NumberFile {
-    /// Looks whether a server lives that wrote `path` before.
-    /// One that this process succeeds is none.
+    /// Looks whether a server lives that wrote `path` before. The predecessor that this process replaces does not
+    /// count.
     pub fn predecessor(path: &Path, succeeded: Option<ProcessId>) -> Result<Predecessor, String> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,

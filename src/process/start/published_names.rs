@@ -49,8 +49,8 @@ impl Names {
         self.files.iter().map(NumberFile::path).chain([self.command_socket.as_path()])
     }
 
-    /// A successor that was told to take them is gone: they are ours again; what could not be taken, in words. Figures are
-    /// none of these.
+    /// A successor that was to take them is gone: they are ours again; failures are returned in words. Statistics are
+    /// not among them.
     pub fn take_back(&mut self) -> Vec<String> {
         self.files.iter_mut().map(NumberFile::take_back).filter_map(Result::err).collect()
     }

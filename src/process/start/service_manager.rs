@@ -1,4 +1,4 @@
-//! What a service manager such as systemd is told: ready, reloading, stopping, and that all is well.
+//! Notifications for a service manager such as systemd: ready, reloading, stopping, watchdog.
 //!
 //! Without `NOTIFY_SOCKET` in the environment nothing is told, and nothing costs anything. The variable names a socket;
 //! each word is one datagram. With `WatchdogSec=` the manager kills a server that is silent for too long: the master
@@ -26,7 +26,7 @@ pub struct ServiceManager {
     next_ping: Instant,
 }
 
-/// Within the time the manager allows there are so many signs of life.
+/// The number of watchdog messages within the time the manager allows.
 const PINGS_PER_PERIOD: u32 = 3;
 
 impl ServiceManager {
@@ -67,7 +67,7 @@ impl ServiceManager {
         self.tell(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// What is accepted is being finished.
+    /// Accepted messages are being finished.
     pub fn stopping(&self) {
         self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping: finishing accepted messages")]);
     }

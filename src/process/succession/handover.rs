@@ -26,7 +26,7 @@ use crate::sys::process::ProcessId;
 /// Names the descriptor of a hand-over.
 pub const VARIABLE: &str = "SWORKER_HANDOVER";
 
-/// One more with each change of what is handed over, or of what both say on their line.
+/// Incremented with each change of the handed-over data, or of the messages between both programs.
 const VERSION: u64 = 2;
 
 const FILE_NAME: &std::ffi::CStr = c"sworker-handover";

@@ -178,7 +178,7 @@ impl Master {
         }
     }
 
-    /// A process ended that is none of the children's.
+    /// A process ended that is not a child of a generation.
     pub(in crate::process) fn reap_helper(&mut self, dead: DeadChild) {
         let Some(under_way) = &mut self.reload.under_way else { return };
         let Some(check) = under_way.check.take_if(|check| check.helper == dead.process) else { return };
@@ -310,7 +310,7 @@ fn check(heritage: &Heritage, script: &ScriptSource, mut report: &File) -> ! {
     exit_now(status)
 }
 
-/// The helper has told what is wrong with the script.
+/// The helper has reported the errors of the script.
 const EXIT_REFUSED: i32 = 1;
 
 /// What the helper has read, or why the script is refused.

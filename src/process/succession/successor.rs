@@ -1,8 +1,8 @@
-//! The new program's part of an upgrade: it comes up beside its predecessor, asks for its place, and serves.
+//! The new program's part of an upgrade: it starts beside its predecessor, asks for its names, and serves.
 //!
 //! ```text
 //!  workers, control ─► receivers ─► ready ──"ready"──► predecessor ──"yours"──► names "taken", serving
-//!        └──────────────┴─► it does not come up, or is told to leave: ──why──► finishes what it accepted, leaves
+//!        └──────────────┴─► it does not start, or is stopped: ──reason──► finishes what it accepted, leaves
 //! ```
 //!
 //! Names (see [`crate::process::start::published_names`]) are its own from the moment at which the predecessor gives them
@@ -75,7 +75,7 @@ impl DrainingPredecessor {
     }
 }
 
-/// What is heard from the predecessor.
+/// Messages from the predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     /// Nothing yet.
@@ -97,7 +97,7 @@ impl Succession {
         Ok(Succession { line: self.line.try_clone()? })
     }
 
-    /// A predecessor that cannot be told is gone, which will be heard.
+    /// A predecessor that cannot be reached is gone, which will be noticed.
     fn tell(&self, word: u8) {
         let _ = (&self.line).write(&[word]);
     }

@@ -32,11 +32,11 @@ use crate::sys::process::{self, DeadChild, Fork, ProcessId, exit_now};
 use crate::sys::signal::{self, Signal};
 use crate::telemetry::log::Level;
 
-/// The new program is ready within this time, or it is told to leave.
+/// The new program is ready within this time, or it is stopped.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
-/// One that is told that everything is its own has the names within this time, or it is killed.
+/// A program that got "yours" has the names within this time, or it is killed.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(10);
-/// One that was told to leave has so much more time than the messages it accepted; then it is killed.
+/// A program that was stopped has this time in addition to that for its messages; then it is killed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How this program was started, to start its successor in the same way.
@@ -76,7 +76,7 @@ struct Successor {
     process: ProcessId,
     line: UnixStream,
     since: Instant,
-    /// What it told: that it is ready, that it has the names, or why it gives up.
+    /// Its report: that it is ready, that it has the names, or why it gives up.
     heard: Vec<u8>,
     /// Since when everything is its own.
     told: Option<Instant>,
@@ -94,9 +94,9 @@ enum Step {
     Leave,
     /// It is not ready in time.
     GiveUp,
-    /// It was told to leave, or does so by itself.
+    /// It was stopped, or exits.
     AwaitItsEnd,
-    /// It was told that everything is its own and does not take it.
+    /// It got "yours" and does not take the names.
     Kill,
 }
 
@@ -187,7 +187,7 @@ impl Upgrade {
         is_its_own
     }
 
-    /// For a child that was just forked: these lines are none of its business.
+    /// For a child that was just forked: it closes these sockets.
     pub fn forget_lines(&mut self) {
         self.successor = None;
         self.serving = None;
@@ -340,7 +340,7 @@ impl Master {
     pub(in crate::process) fn tell_totals(&mut self) {
         let text = self.totals_of_all().encode();
         if let Some(serving) = &mut self.upgrade.serving {
-            // What cannot be told now is no reason to stay.
+            // Totals that cannot be sent now are no reason to stay.
             let _ = serving.line.write_all(format!("{text}\n").as_bytes());
         }
     }

@@ -369,7 +369,7 @@ impl<'a> Delivery<'a> {
         self.started_at_ns.saturating_sub(self.header.received_at_ns)
     }
 
-    /// Whether another message waits behind this one, for this worker; in a group with order, one of the same shard.
+    /// Whether another message waits after this one, for this worker; in a group with order, one of the same shard.
     pub fn is_followed(&mut self) -> bool {
         self.consumer.has_next()
     }

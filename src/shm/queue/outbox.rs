@@ -105,7 +105,7 @@ unsafe impl Shareable for Use {}
 
 const OWN: u32 = 0;
 const ABANDONED: u32 = 1;
-/// And the process behind it.
+/// And the process after it.
 const ADOPTED: u32 = 1 << 31;
 
 /// Where all outboxes are.
@@ -423,7 +423,7 @@ impl<'o> Pending<'o> {
         self.count
     }
 
-    /// The packet at this place, from 0; `None` when what is there cannot be one.
+    /// The packet at this place, from 0; `None` when the slot is not valid.
     pub fn packet(&self, index: usize) -> Option<Packet<'o>> {
         let entry = (index < self.count).then(|| self.memory.entry(self.first + index as u64))?;
         let place = entry.place.load(Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  RingControl   producer's lines: tail, head, figures        workers' line: hint
-//!  Descriptor[n] { word, offset, size }     word says who owns the record (see `word`)
+//!  Descriptor[n] { word, offset, size }     word: the owner of the record (see `word`)
 //!  arena         the bytes, in the order of the records (see `arena`)
 //!
 //!  producer: bytes ─► offset, size ─► word = READY (Release) ─► tail

@@ -166,7 +166,7 @@ unsafe impl Shareable for Hold {}
 // SAFETY: atomic integers and padding.
 unsafe impl Shareable for Cell {}
 
-/// With the word that tells the kind, a cell is 1024 bytes.
+/// With the word for the kind, a cell is 1024 bytes.
 const WORDS: usize = 127;
 const INTEGER: u64 = u64::MAX;
 const ATTEMPTS_MAX: u32 = 10_000;
@@ -410,7 +410,7 @@ impl ValueTable {
         })
     }
 
-    /// Whether the value in the cell became that of the slot: not when the head is another one by now.
+    /// Whether the value in the cell became that of the slot: not when the head has changed meanwhile.
     fn publish(&self, head: &Head, before: HeadWord, cell: usize) -> bool {
         let replaced = self.note(before, cell);
         if !self.swap(head, before, cell) {
