@@ -4,8 +4,6 @@
 //! cargo bench --bench engine
 //! ```
 
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -15,7 +13,8 @@ use sworker::engine::perform::{Engine, EngineParts};
 use sworker::routing::context::Context;
 use sworker::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata};
 use sworker::routing::envelope::{Envelope, Incoming};
-use sworker::routing::outbound::Outbound;
+use sworker::routing::outbox::Outbox;
+use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::routing::work::Work;
 use sworker::sip::branch::Secret;
 use sworker::telemetry::counters::CountNothing;
@@ -56,9 +55,9 @@ static MODULES: &[ModuleEntry] = &[ModuleEntry::of::<Bare>()];
 /// Takes everything and keeps nothing.
 struct Nowhere;
 
-impl Outbound for Nowhere {
-    fn send(&mut self, _: u16, _: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        std::hint::black_box(bytes);
+impl Outbox for Nowhere {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        std::hint::black_box(outgoing.bytes);
         Ok(())
     }
 }
@@ -97,7 +96,7 @@ fn engine(kind: ProcessKind) -> Engine {
     Engine::new(EngineParts {
         shared: loaded.registry.shared_state(2).expect("memory"),
         loaded: Rc::new(loaded),
-        outbound: Box::new(Nowhere),
+        outbox: Box::new(Nowhere),
         delegate: (kind == ProcessKind::Receiver).then(|| Box::new(Nowhere) as Box<dyn Delegate>),
         counters: Box::new(CountNothing),
         log: Rc::new(Log::to_nowhere()),

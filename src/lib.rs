@@ -3,7 +3,7 @@
 //! ```text
 //!  roof   bin/         sworkerd               sworkerctl              sworkertop
 //!  ───────────────────────────────────────────────────────────────────────────────────────
-//!  11     process/     start/ master/ succession/ roles/     who lives, who dies, who follows
+//!  11     process/     the processes: start/ master/ succession/ roles/
 //!  ───────────────────────────────────────────────────────────────────────────────────────
 //!  10     flows/       call flows as text, run against a server: sworkerd --test
 //!  ───────────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ mod runner;
 use std::time::{Duration, Instant};
 
 use sworker::shm::proof::crash_point::Point;
-use sworker::shm::{Counters, DelayQueue, GroupPlan, Placement, QueuePlan, Queues, Record};
+use sworker::shm::{Counters, DelayQueue, GroupPlan, Owner, Placement, QueuePlan, Queues, Record, Tended};
 use sworker::sys::clock::monotonic_ns;
 use sworker::sys::process::{
     ExitStatus, Fork, ProcessId, SingleThreaded, exit_now, fork, kill, try_wait_any, wait_any,
@@ -138,7 +138,7 @@ impl Parent {
             status => return Err(format!("process {index} ended by {status}")),
         }
         self.children[index] = None;
-        self.world.delayed.release_slots_of(index as u32);
+        self.world.delayed.after_death(Owner::new(0, index as u32));
         self.world.delayed.wake();
         if index == SCHEDULER as usize {
             self.world.queues.repair().producer_died(0);
@@ -172,7 +172,7 @@ impl Parent {
         }
         self.world.delayed.expire_all();
         while !(self.world.delayed.is_empty() && self.world.queues.repair().is_drained(0)) {
-            self.check_time(&format!("{} slots are taken", self.world.delayed.taken_count()));
+            self.check_time(&format!("{} slots are taken", self.world.delayed.unfinished().0));
             if self.children[SCHEDULER as usize].is_none() {
                 let seed = self.random.next() | 1;
                 match fork(&self.proof).expect("another process") {

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -15,7 +14,8 @@ use sworker::engine::perform::{Engine, EngineParts};
 use sworker::modules::MODULES;
 use sworker::routing::delegation::{Delegate, Delegation, GroupIndex};
 use sworker::routing::envelope::{Envelope, Incoming};
-use sworker::routing::outbound::Outbound;
+use sworker::routing::outbox::Outbox;
+use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::routing::work::Work;
 use sworker::shm::Placement;
 use sworker::sip::branch::Secret;
@@ -81,8 +81,9 @@ struct World {
 
 struct Part(Rc<World>);
 
-impl Outbound for Part {
-    fn send(&mut self, _: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Part {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        let (to, bytes) = (outgoing.flow.to(), outgoing.bytes);
         self.0.sent.borrow_mut().push((to, String::from_utf8_lossy(bytes).into_owned()));
         Ok(())
     }
@@ -135,7 +136,7 @@ impl Process {
         let engine = Engine::new(EngineParts {
             shared: loaded.registry.shared_state(2).expect("memory"),
             loaded: Rc::clone(&loaded),
-            outbound: part(),
+            outbox: part(),
             delegate: (kind == ProcessKind::Receiver).then(|| part() as Box<dyn Delegate>),
             counters: part(),
             log: Rc::new(Log::new(Sink::Memory(Rc::clone(&world.log)), Level::Info)),

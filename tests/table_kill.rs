@@ -6,7 +6,7 @@
 //!             count under a lock, in two steps that nobody may come between
 //! ```
 //!
-//! The parent gives back the locks of the dead, as the master does. The sums are exact but for the addition a child
+//! The parent gives back the locks and cells of the dead, as the master does. The sums are exact but for the addition a child
 //! was killed in: it is in the value, or in nothing. Now and then a child stands still for a while, and the others
 //! must go on. `TABLE_KILLS=20000` makes it longer.
 
@@ -15,7 +15,10 @@ mod runner;
 
 use std::time::{Duration, Instant};
 
-use sworker::shm::{Counters, LockTable, Locking, SharedInput, SharedReading, TableError, ValueTable};
+use sworker::shm::{
+    Counters, LockTable, Locking, Owner, SharedInput, SharedReading, TableError, Tended, ValueRoom,
+    ValueTable,
+};
 use sworker::sys::process::{
     ExitStatus, Fork, ProcessId, SingleThreaded, exit_now, fork, kill, try_wait_any, wait_any,
 };
@@ -45,11 +48,11 @@ fn main() {
 fn values_stay_whole() -> Result<String, String> {
     let kills = std::env::var("TABLE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
     let world = World {
-        table: ValueTable::create(CHILDREN + 1, 3).expect("memory"),
+        table: ValueTable::create(ValueRoom { slots: 3, writers: CHILDREN + 1 }).expect("memory"),
         locks: LockTable::create(1).expect("memory"),
         status: Counters::create(CHILDREN, 3).expect("memory"),
     };
-    world.table.write(CHILDREN, TEXT_SLOT, SharedInput::Text(b"aaaa")).expect("room");
+    world.table.write(owner(CHILDREN), TEXT_SLOT, SharedInput::Text(b"aaaa")).expect("room");
     let proof = SingleThreaded::prove().expect("one thread");
     let mut children: Vec<Option<ProcessId>> = vec![None; CHILDREN as usize];
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -78,7 +81,8 @@ fn values_stay_whole() -> Result<String, String> {
             assert!(is_killed, "a child ended by {}", one.status);
             let index = children.iter().position(|child| *child == Some(one.process)).expect("one of ours");
             children[index] = None;
-            world.locks.release_all(index as u32);
+            world.locks.after_death(owner(index as u32));
+            world.table.after_death(owner(index as u32));
             deaths += 1;
         }
     }
@@ -88,6 +92,9 @@ fn values_stay_whole() -> Result<String, String> {
     while let Ok(Some(_)) = wait_any() {
         deaths += 1;
     }
+    (0..CHILDREN).for_each(|index| world.table.after_death(owner(index)));
+    let taken = world.table.cell_count() - world.table.free_cell_count();
+    assert_eq!(taken, 3, "cells that hold no value are taken after {deaths} deaths");
     let added = check_sum(&world, SUM_SLOT, NOTED, deaths);
     let counted = check_sum(&world, LOCKED_SLOT, NOTED_LOCKED, deaths);
     check_text(&world.table).expect("the last text is whole");
@@ -121,6 +128,10 @@ fn others_go_on(world: &World, children: &[Option<ProcessId>], stopped: usize, d
     }
 }
 
+fn owner(index: u32) -> Owner {
+    Owner::new(0, index)
+}
+
 fn start(proof: &SingleThreaded, world: &World, index: u32, seed: u64) -> ProcessId {
     match fork(proof).expect("another process") {
         Fork::Parent(child) => child,
@@ -131,13 +142,13 @@ fn start(proof: &SingleThreaded, world: &World, index: u32, seed: u64) -> Proces
 fn live(world: &World, index: u32, random: &mut Random) -> ! {
     let block = world.status.block(index);
     loop {
-        match world.table.add(index, SUM_SLOT, 1) {
+        match world.table.add(owner(index), SUM_SLOT, 1) {
             Ok(_) => block.add(NOTED, 1),
             Err(_) => exit_now(EXIT_REFUSED),
         }
         let letter = b'a' + (random.next() % 26) as u8;
         let text = vec![letter; 1 + (random.next() % 1_000) as usize];
-        if world.table.write(index, TEXT_SLOT, SharedInput::Text(&text)).is_err() {
+        if world.table.write(owner(index), TEXT_SLOT, SharedInput::Text(&text)).is_err() {
             exit_now(EXIT_REFUSED);
         }
         if check_text(&world.table).is_err() {
@@ -158,7 +169,7 @@ fn count_under_lock(world: &World, index: u32) {
         Ok(SharedReading::Integer(count)) => count,
         _ => exit_now(EXIT_REFUSED),
     };
-    if world.table.write(index, LOCKED_SLOT, SharedInput::Integer(count + 1)).is_err() {
+    if world.table.write(owner(index), LOCKED_SLOT, SharedInput::Integer(count + 1)).is_err() {
         exit_now(EXIT_REFUSED);
     }
 }

@@ -1,8 +1,6 @@
 //! A receiver and the worker it hands over to, in one process, without sockets. Included by benches with `#[path]`.
 
 use std::cell::RefCell;
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sworker::bindings::load;
@@ -12,7 +10,8 @@ use sworker::modules::MODULES;
 use sworker::process::roles::receiver::RingDelegate;
 use sworker::routing::delegation::Delegate;
 use sworker::routing::envelope::{Envelope, Incoming};
-use sworker::routing::outbound::Outbound;
+use sworker::routing::outbox::Outbox;
+use sworker::routing::outgoing::{NotSent, Outgoing};
 use sworker::routing::work::Work;
 use sworker::shm::{Consumer, GroupPlan, QueuePlan, Queues};
 use sworker::sip::branch::Secret;
@@ -54,11 +53,11 @@ pub const OPTIONS: &[u8] = b"OPTIONS sip:bench@127.0.0.1:5060 SIP/2.0\r\n\
 #[derive(Clone, Default)]
 pub struct Kept(Rc<RefCell<Vec<u8>>>);
 
-impl Outbound for Kept {
-    fn send(&mut self, _listener: u16, _to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Kept {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
         let mut kept = self.0.borrow_mut();
         kept.clear();
-        kept.extend_from_slice(bytes);
+        kept.extend_from_slice(outgoing.bytes);
         Ok(())
     }
 }
@@ -145,7 +144,7 @@ fn engine(
     Engine::new(EngineParts {
         shared: loaded.registry.shared_state(2).expect("memory"),
         loaded: Rc::clone(loaded),
-        outbound: Box::new(sent.clone()),
+        outbox: Box::new(sent.clone()),
         delegate,
         counters: Box::new(CountNothing),
         log: Rc::new(Log::to_nowhere()),

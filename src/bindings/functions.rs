@@ -14,7 +14,7 @@
 //! through `prepare` at load and arrive as `Argument::Prepared(number, text)`; computed ones arrive as
 //! `Argument::Value`. Rows of modules are the same with the module first: [`super::module::ModuleFunction`].
 
-use crate::script::catalog::{Advice, ParameterKind, RouteSet};
+use crate::script::catalog::{Advice, FunctionRow, ParameterKind, RouteSet};
 use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome};
 
@@ -37,70 +37,63 @@ pub type Call = fn(&mut Context<'_>, &[Argument<'_>]) -> Outcome;
 /// Prepares the literal argument number `parameter` (from 0) of a function; `Ok(None)` leaves it as it stands.
 pub type Prepare = fn(&mut Preparation<'_>, usize, &[u8]) -> Result<Option<u32>, Diagnostic>;
 
-/// One row: a function of the core with a certain number of arguments.
+/// A row with what it does: of the core ([`Function`]), or of a module ([`super::module::ModuleFunction`]).
 #[derive(Clone, Copy, Debug)]
-pub struct Function {
-    /// Name in the script.
-    pub name: &'static str,
-    /// Other names of the same function.
-    pub aliases: &'static [&'static str],
-    /// What it does, one line.
-    pub documentation: &'static str,
-    /// What each argument is.
-    pub parameters: &'static [ParameterKind],
-    /// Where it may stand.
-    pub routes: RouteSet,
-    /// What the checker tells about a call of it.
-    pub advice: Advice,
+pub struct FunctionEntry<C: 'static, P: 'static> {
+    /// What the checker reads.
+    pub row: FunctionRow,
     /// Prepares literals of kind `Prepared`.
-    pub prepare: Option<Prepare>,
+    pub prepare: Option<P>,
     /// Does it.
-    pub call: Call,
+    pub call: C,
 }
 
+/// A function of the core.
+pub type Function = FunctionEntry<Call, Prepare>;
+
 impl Function {
-    /// A function that may stand in any route.
+    /// A function that may stand in any route but `onsend_route`: there, of the core, only flags, log lines and what to
+    /// do with the connection can still be asked for.
     pub const fn new(
         name: &'static str,
         documentation: &'static str,
         parameters: &'static [ParameterKind],
         call: Call,
     ) -> Function {
-        Function {
-            name,
-            aliases: &[],
-            documentation,
-            parameters,
-            routes: RouteSet::ANY,
-            advice: Advice::None,
-            prepare: None,
-            call,
-        }
+        let row = FunctionRow::new(name, documentation, parameters, RouteSet::BEFORE_SENDING);
+        FunctionEntry { row, prepare: None, call }
     }
+}
 
+impl<C: Copy, P: Copy> FunctionEntry<C, P> {
     /// With other names.
-    pub const fn alias(self, aliases: &'static [&'static str]) -> Function {
-        Function { aliases, ..self }
+    pub const fn alias(mut self, aliases: &'static [&'static str]) -> Self {
+        self.row.aliases = aliases;
+        self
     }
 
     /// Restricted to these routes.
-    pub const fn routes(self, routes: RouteSet) -> Function {
-        Function { routes, ..self }
+    pub const fn routes(mut self, routes: RouteSet) -> Self {
+        self.row.routes = routes;
+        self
     }
 
-    /// With advice for the author of a script.
-    pub const fn advice(self, advice: Advice) -> Function {
-        Function { advice, ..self }
+    /// With advice for the author of a script. `Advice::Alias` makes this row an old or mistaken name.
+    pub const fn advice(mut self, advice: Advice) -> Self {
+        self.row.advice = advice;
+        self
+    }
+
+    /// With one argument more behind the others: where it is called, as the line and the text of the file's name.
+    pub const fn with_call_site(mut self) -> Self {
+        self.row.has_call_site = true;
+        self
     }
 
     /// Preparing its literal arguments.
-    pub const fn prepare(self, prepare: Prepare) -> Function {
-        Function { prepare: Some(prepare), ..self }
-    }
-
-    /// Whether `name` names it.
-    pub fn is_named(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
+    pub const fn prepare(mut self, prepare: P) -> Self {
+        self.prepare = Some(prepare);
+        self
     }
 }
 
@@ -192,10 +185,9 @@ mod tests {
     #[test]
     fn every_row_is_documented_and_no_name_has_two_rows_of_one_size() {
         let mut keys = Vec::new();
-        for row in TABLES.iter().copied().flatten() {
+        for row in TABLES.iter().copied().flatten().map(|entry| entry.row) {
             assert!(!row.documentation.is_empty() && !row.documentation.ends_with('.'), "{}", row.name);
-            let names = row.aliases.iter().chain([&row.name]);
-            keys.extend(names.map(|name| (*name, row.parameters.len())));
+            keys.extend(row.names().map(|name| (name, row.parameters.len())));
         }
         let count = keys.len();
         keys.sort_unstable();

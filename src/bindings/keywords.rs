@@ -4,8 +4,9 @@ use crate::script::catalog::Yields;
 use crate::script::host::Reading;
 use crate::sip::uri::{Scheme, Uri};
 
-use super::variables::{KeyRule, Subject, Variable, sending};
+use super::variables::{KeyRule, Subject, Variable, VariableRow, sending};
 use crate::routing::context::Context;
+use crate::routing::services::Scope;
 use crate::state::value::answer_text;
 
 /// A word.
@@ -85,8 +86,9 @@ pub const SELECTS: &[(&str, &str)] = &[
     ("msg.body", "rb"),
 ];
 
-/// What the variable of a custom value is called inside.
-pub const CUSTOM_NAME: &str = "@cfg_get";
+/// The variable of a custom value.
+pub const CUSTOM: &VariableRow =
+    &VariableRow { scope: Scope::Process, ..VariableRow::new("@cfg_get", "a setting that can change") };
 
 const ADDRESS_FAMILY: &str = "@af";
 const MESSAGE_SIZE: &str = "@msg:len";
@@ -152,7 +154,7 @@ mod tests {
         for (index, word) in WORDS.iter().enumerate() {
             assert!(WORDS[..index].iter().all(|other| other.name != word.name), "{}", word.name);
         }
-        assert!(VARIABLES.iter().all(|row| row.name.starts_with('@')));
+        assert!(VARIABLES.iter().all(|entry| entry.row.is_word()) && CUSTOM.is_word());
         for word in WORDS.iter().filter(|word| !values_of(word.name).is_empty()) {
             assert_eq!(word.yields, Yields::TextAnyCase, "{}", word.name);
         }

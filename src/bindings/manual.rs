@@ -10,12 +10,12 @@
 use std::fmt::Write;
 
 use crate::script::ast::RouteKind;
-use crate::script::catalog::{Advice, ParameterKind, RouteSet, Yields};
+use crate::script::catalog::{Advice, FunctionRow, ParameterKind, RouteSet, Yields};
 
 use super::functions;
-use super::module::{Module, ModuleEntry, ModuleFunction, ModuleVariable, Parameter, ParameterSetter};
+use super::module::{Module, ModuleEntry, Parameter, ParameterSetter};
 use super::transformations::{self, Transformation};
-use super::variables::{self, KeyRule};
+use super::variables::{self, KeyRule, VariableRow};
 use crate::bindings::keywords;
 use crate::bindings::unsupported;
 use crate::config::settings::group;
@@ -167,6 +167,8 @@ pub struct ModuleManual {
     variables: Vec<Entry>,
     transformations: Vec<Entry>,
     counters: Vec<Entry>,
+    events: Vec<&'static str>,
+    commands: Vec<&'static str>,
 }
 
 impl ModuleManual {
@@ -177,11 +179,13 @@ impl ModuleManual {
         ModuleManual {
             name: M::NAME,
             documentation: M::DOCUMENTATION,
-            functions: M::FUNCTIONS.iter().map(|row| module_function(row, &owner)).collect(),
+            functions: M::FUNCTIONS.iter().map(|entry| function_entry(&entry.row, &owner)).collect(),
             parameters: M::PARAMETERS.iter().map(|row| parameter_entry(row, M::NAME)).collect(),
-            variables: M::VARIABLES.iter().map(|row| module_variable(row, &owner)).collect(),
+            variables: M::VARIABLES.iter().map(|entry| variable_entry(&entry.row, &owner)).collect(),
             transformations: M::TRANSFORMATIONS.iter().map(|row| transformation_entry(row, &owner)).collect(),
             counters: M::COUNTERS.iter().map(counter).collect(),
+            events: M::EVENTS.iter().map(|row| row.name).collect(),
+            commands: M::COMMANDS.iter().map(|entry| entry.row.name).collect(),
         }
     }
 
@@ -199,6 +203,11 @@ impl ModuleManual {
             names.dedup();
             lines.push(format!("{kind}: {}", names.join(", ")));
         }
+        for (kind, names) in [("events", &self.events), ("commands", &self.commands)] {
+            if !names.is_empty() {
+                lines.push(format!("{kind}: {}", names.join(", ")));
+            }
+        }
         Entry {
             names: vec![self.name.to_string()],
             shape: format!("loadmodule \"{}.so\"", self.name),
@@ -211,56 +220,30 @@ impl ModuleManual {
 // Functions.
 
 fn core_functions() -> impl Iterator<Item = Entry> {
-    functions::TABLES.iter().copied().flatten().map(|row| {
-        let described = Described { name: row.name, aliases: row.aliases, text: row.documentation };
-        function_entry(&described, row.parameters, row.routes, row.advice, CORE)
-    })
+    functions::TABLES.iter().copied().flatten().map(|entry| function_entry(&entry.row, CORE))
 }
 
-fn module_function<M>(row: &ModuleFunction<M>, owner: &str) -> Entry {
-    let described = Described { name: row.name, aliases: row.aliases, text: row.documentation };
-    function_entry(&described, row.parameters, row.routes, row.advice, owner)
-}
-
-/// What every row has.
-struct Described {
-    name: &'static str,
-    aliases: &'static [&'static str],
-    text: &'static str,
-}
-
-impl Described {
-    fn names(&self) -> Vec<String> {
-        std::iter::once(&self.name).chain(self.aliases).map(|name| (*name).to_string()).collect()
+/// What a row is, and its other names.
+fn first_lines(documentation: &str, aliases: &[&str]) -> Vec<String> {
+    let mut lines = vec![documentation.to_string()];
+    if !aliases.is_empty() {
+        lines.push(format!("also {}", aliases.join(", ")));
     }
-
-    fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.text.to_string()];
-        if !self.aliases.is_empty() {
-            lines.push(format!("also {}", self.aliases.join(", ")));
-        }
-        lines
-    }
+    lines
 }
 
-fn function_entry(
-    described: &Described,
-    parameters: &[ParameterKind],
-    routes: RouteSet,
-    advice: Advice,
-    owner: &str,
-) -> Entry {
-    let arguments: Vec<&str> = parameters.iter().map(parameter_word).collect();
-    let mut lines = described.lines();
-    lines.push(routes_in_words(routes));
-    match advice {
+fn function_entry(row: &FunctionRow, owner: &str) -> Entry {
+    let arguments: Vec<&str> = row.parameters.iter().map(parameter_word).collect();
+    let mut lines = first_lines(row.documentation, row.aliases);
+    lines.push(routes_in_words(row.routes));
+    match row.advice {
         Advice::None => {}
         Advice::TestThenDrop => lines.push("test its result, and `drop` when it is true".to_string()),
         Advice::Alias(instead) => lines.push(format!("write {instead} instead")),
     }
     Entry {
-        names: described.names(),
-        shape: format!("{}({})", described.name, arguments.join(", ")),
+        names: row.names().map(str::to_string).collect(),
+        shape: format!("{}({})", row.name, arguments.join(", ")),
         owner: owner.to_string(),
         lines,
     }
@@ -283,6 +266,9 @@ fn routes_in_words(routes: RouteSet) -> String {
     if RouteKind::ALL.iter().all(|kind| routes.contains(*kind)) {
         return "can be used in any route".to_string();
     }
+    if routes == RouteSet::BEFORE_SENDING {
+        return "can be used in any route but onsend_route".to_string();
+    }
     let allowed = RouteKind::ALL.into_iter().filter(|kind| routes.contains(*kind));
     let words: Vec<&str> = allowed.map(RouteKind::word).collect();
     format!("can be used in {}", words.join(", "))
@@ -300,12 +286,7 @@ fn key_entry((name, values, text): &KeyRow) -> Entry {
 // Variables.
 
 fn core_variables() -> impl Iterator<Item = Entry> {
-    let rows = variables::TABLES.iter().copied().flatten().map(|row| {
-        let described = Described { name: row.name, aliases: row.aliases, text: row.documentation };
-        let facts =
-            Facts { key: row.key, yields: row.yields, scope: row.scope, is_writable: row.write.is_some() };
-        variable_entry(&described, facts, CORE)
-    });
+    let rows = variables::TABLES.iter().copied().flatten().map(|entry| variable_entry(&entry.row, CORE));
     let words = keywords::WORDS.iter().map(|word| stand_in(word.name, word.name.to_string(), word.variable));
     let selects =
         keywords::SELECTS.iter().map(|(name, variable)| stand_in(name, format!("@{name}"), variable));
@@ -323,47 +304,33 @@ fn core_variables() -> impl Iterator<Item = Entry> {
 
 /// A word or select.
 fn stand_in(name: &str, shape: String, variable: &str) -> Entry {
-    let row = keywords::VARIABLES.iter().find(|row| row.name == variable);
-    let line = row.map_or(format!("short for ${variable}"), |row| row.documentation.to_string());
+    let entry = keywords::VARIABLES.iter().find(|entry| entry.row.name == variable);
+    let line = entry.map_or(format!("short for ${variable}"), |entry| entry.row.documentation.to_string());
     Entry { names: vec![name.to_string()], shape, owner: CORE.to_string(), lines: vec![line] }
 }
 
-fn module_variable<M>(row: &ModuleVariable<M>, owner: &str) -> Entry {
-    let described = Described { name: row.name, aliases: &[], text: row.documentation };
-    let facts =
-        Facts { key: row.key, yields: row.yields, scope: row.scope, is_writable: row.write.is_some() };
-    variable_entry(&described, facts, owner)
-}
-
-struct Facts {
-    key: KeyRule,
-    yields: Yields,
-    scope: Scope,
-    is_writable: bool,
-}
-
-fn variable_entry(described: &Described, facts: Facts, owner: &str) -> Entry {
-    let key = match facts.key {
+fn variable_entry(row: &VariableRow, owner: &str) -> Entry {
+    let key = match row.key {
         KeyRule::None => String::new(),
-        KeyRule::Text => "(text)".to_string(),
+        KeyRule::Text | KeyRule::PairName => "(text)".to_string(),
         KeyRule::OptionalText => "[(text)]".to_string(),
         KeyRule::Word(words) => format!("({})", words.join("|")),
         _ => "(name)".to_string(),
     };
-    let yields = match facts.yields {
+    let yields = match row.yields {
         Yields::Anything => "",
         Yields::Integer => ", an integer",
         Yields::Text | Yields::TextAnyCase => ", text",
         Yields::Address => ", an address",
         Yields::Myself => ", only with == and !=",
     };
-    let access = if facts.is_writable { "read and written" } else { "read only" };
-    let scope = if facts.scope == Scope::Process { ", keeps its value after the message" } else { "" };
-    let mut lines = described.lines();
+    let access = if row.is_writable { "read and written" } else { "read only" };
+    let scope = if row.scope == Scope::Process { ", keeps its value after the message" } else { "" };
+    let mut lines = first_lines(row.documentation, row.aliases);
     lines.push(format!("{access}{yields}{scope}"));
     Entry {
-        names: described.names(),
-        shape: format!("${}{key}", described.name),
+        names: row.names().map(str::to_string).collect(),
+        shape: format!("${}{key}", row.name),
         owner: owner.to_string(),
         lines,
     }
@@ -424,12 +391,11 @@ fn global_entry(row: &GlobalRow) -> Entry {
             (value.to_string(), Some("accepted without effect: "))
         }
     };
-    let described = Described { name: row.names[0], aliases: &row.names[1..], text: row.documentation };
-    let mut lines = described.lines();
+    let mut lines = first_lines(row.documentation, &row.names[1..]);
     lines[0].insert_str(0, note.unwrap_or_default());
     lines.extend(row.default_value().map(|value| format!("default: {value}")));
     Entry {
-        names: described.names(),
+        names: row.names.iter().map(|name| (*name).to_string()).collect(),
         shape: format!("{} = {value}", row.names[0]),
         owner: CORE.to_string(),
         lines,
@@ -449,6 +415,7 @@ fn counter_entry(name: &str, documentation: &str, owner: &str) -> Entry {
 mod tests {
     use super::super::module::Outcome;
     use super::*;
+    use crate::bindings::module::ModuleFunction;
     use crate::telemetry::counters::CounterRow;
 
     struct Sample;

@@ -3,6 +3,7 @@
 //! **Invariant:** filled while a script is checked, read-only afterwards.
 //! **Invariant:** whatever is callable has one table row with its documentation.
 
+pub mod command;
 pub mod functions;
 pub mod keywords;
 pub mod load;

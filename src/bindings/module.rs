@@ -30,20 +30,23 @@
 
 use std::fmt;
 
+use serde_json::Value as Json;
+
 // What modules need of the language; they import it from here and do not know the room `script`.
 pub use crate::script::ast::RouteKind;
-pub use crate::script::catalog::{Advice, Constant, ParameterKind, RouteSet, Yields};
+pub use crate::script::catalog::{Advice, Constant, FunctionRow, ParameterKind, RouteSet, Yields};
 pub use crate::script::diagnostic::Diagnostic;
 pub use crate::script::host::{Argument, Outcome, Place, Position, Reading, Refusal, ValueRef};
 
+use super::command::{CommandEntry, CommandError, CommandRow, CommandScope, EventRow};
+use super::functions::FunctionEntry;
 use super::manual::ModuleManual;
 use super::planning::Planning;
 use super::preparation::Preparation;
 use super::transformations::Transformation;
-use super::variables::{KeyRule, Subject};
+use super::variables::{Subject, VariableEntry, VariableRow};
 use crate::routing::context::Context;
-use crate::routing::services::Scope;
-use crate::telemetry::counters::CounterRow;
+use crate::telemetry::counters::{CounterRow, ModuleCounters};
 use crate::telemetry::process_identity::ProcessIdentity;
 
 /// A module.
@@ -62,11 +65,18 @@ pub trait Module: Sized + 'static {
     const TRANSFORMATIONS: &'static [Transformation] = &[];
     /// What it counts.
     const COUNTERS: &'static [CounterRow] = &[];
+    /// Events whose routes run because of it.
+    const EVENTS: &'static [EventRow] = &[];
+    /// Commands that operators can give where it is loaded.
+    const COMMANDS: &'static [ModuleCommand<Self>] = &[];
 
     /// The module with every parameter at its default.
     fn new() -> Self;
 
-    /// The whole top level has been read: look up counters and variables, check parameters against each other, offer
+    /// It was loaded and its counters are numbered; a module that counts keeps the numbers.
+    fn number_counters(&mut self, _counters: ModuleCounters) {}
+
+    /// The whole top level has been read: look up variables, check parameters against each other, offer
     /// services to other modules.
     fn plan(&mut self, _planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
         Ok(())
@@ -79,6 +89,11 @@ pub trait Module: Sized + 'static {
     fn stop(&self) {}
 }
 
+/// Runs a command of a module.
+pub type ModuleCommandCall<M> = fn(&M, &CommandScope<'_>, &[Json]) -> Result<Json, CommandError>;
+/// One row: a command of a module, named `module.command`.
+pub type ModuleCommand<M> = CommandEntry<ModuleCommandCall<M>>;
+
 /// Calls a function of a module.
 pub type ModuleCall<M> = fn(&M, &mut Context<'_>, &[Argument<'_>]) -> Outcome;
 /// Prepares the literal argument number `parameter` (from 0) of a function; `Ok(None)` leaves it as it stands.
@@ -89,26 +104,7 @@ pub type ModuleRead<M> = fn(&M, &Context<'_>, &Subject<'_>, &mut Vec<u8>) -> Rea
 pub type ModuleWrite<M> = fn(&M, &mut Context<'_>, &Subject<'_>, ValueRef<'_>) -> Result<(), Refusal>;
 
 /// One row: a function of a module with a certain number of arguments.
-pub struct ModuleFunction<M: 'static> {
-    /// Name in the script.
-    pub name: &'static str,
-    /// Other names of the same function.
-    pub aliases: &'static [&'static str],
-    /// What it does, one line.
-    pub documentation: &'static str,
-    /// What each argument is.
-    pub parameters: &'static [ParameterKind],
-    /// Where it may stand.
-    pub routes: RouteSet,
-    /// What the checker tells about a call of it.
-    pub advice: Advice,
-    /// Whether the place of the call follows its arguments.
-    pub has_call_site: bool,
-    /// Prepares literals of kind `Prepared`.
-    pub prepare: Option<ModulePrepare<M>>,
-    /// Does it.
-    pub call: ModuleCall<M>,
-}
+pub type ModuleFunction<M> = FunctionEntry<ModuleCall<M>, ModulePrepare<M>>;
 
 impl<M: 'static> ModuleFunction<M> {
     /// A function that may stand in any route.
@@ -118,54 +114,13 @@ impl<M: 'static> ModuleFunction<M> {
         parameters: &'static [ParameterKind],
         call: ModuleCall<M>,
     ) -> Self {
-        ModuleFunction {
-            name,
-            aliases: &[],
-            documentation,
-            parameters,
-            routes: RouteSet::ANY,
-            advice: Advice::None,
-            has_call_site: false,
-            prepare: None,
-            call,
-        }
-    }
-
-    /// With other names.
-    pub const fn alias(mut self, aliases: &'static [&'static str]) -> Self {
-        self.aliases = aliases;
-        self
-    }
-
-    /// Restricted to these routes.
-    pub const fn routes(mut self, routes: RouteSet) -> Self {
-        self.routes = routes;
-        self
-    }
-
-    /// With advice for the author of a script. `Advice::Alias` makes this row an old or mistaken name.
-    pub const fn advice(mut self, advice: Advice) -> Self {
-        self.advice = advice;
-        self
-    }
-
-    /// With one argument more behind the others: where it is called, as the line and the text of the file's name.
-    pub const fn with_call_site(mut self) -> Self {
-        self.has_call_site = true;
-        self
-    }
-
-    /// Preparing its literal arguments.
-    pub const fn prepare(mut self, prepare: ModulePrepare<M>) -> Self {
-        self.prepare = Some(prepare);
-        self
-    }
-
-    /// Whether `name` names it.
-    pub fn is_named(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
+        let row = FunctionRow::new(name, documentation, parameters, RouteSet::ANY);
+        FunctionEntry { row, prepare: None, call }
     }
 }
+
+/// One row: a variable of a module.
+pub type ModuleVariable<M> = VariableEntry<ModuleRead<M>, ModuleWrite<M>>;
 
 /// One row: a parameter of a module.
 pub struct Parameter<M: 'static> {
@@ -231,63 +186,6 @@ impl<M: 'static> Parameter<M> {
     }
 }
 
-/// One row: a variable of a module.
-pub struct ModuleVariable<M: 'static> {
-    /// Name without `$`.
-    pub name: &'static str,
-    /// What it is, one line.
-    pub documentation: &'static str,
-    /// Which key it takes.
-    pub key: KeyRule,
-    /// What it is known to yield.
-    pub yields: Yields,
-    /// How long it lives.
-    pub scope: Scope,
-    /// Reads it.
-    pub read: ModuleRead<M>,
-    /// Writes it, where it may be assigned.
-    pub write: Option<ModuleWrite<M>>,
-}
-
-impl<M: 'static> ModuleVariable<M> {
-    /// A read-only variable without a key.
-    pub const fn new(name: &'static str, documentation: &'static str, read: ModuleRead<M>) -> Self {
-        ModuleVariable {
-            name,
-            documentation,
-            key: KeyRule::None,
-            yields: Yields::Anything,
-            scope: Scope::Message,
-            read,
-            write: None,
-        }
-    }
-
-    /// With a key.
-    pub const fn key(mut self, key: KeyRule) -> Self {
-        self.key = key;
-        self
-    }
-
-    /// Known to yield this.
-    pub const fn yields(mut self, yields: Yields) -> Self {
-        self.yields = yields;
-        self
-    }
-
-    /// Living beyond the message.
-    pub const fn process_wide(mut self) -> Self {
-        self.scope = Scope::Process;
-        self
-    }
-
-    /// That may be assigned.
-    pub const fn writable(mut self, write: ModuleWrite<M>) -> Self {
-        self.write = Some(write);
-        self
-    }
-}
-
 /// One row of the list of modules: `ModuleEntry::of::<MaxForwards>()`.
 #[derive(Clone, Copy)]
 pub struct ModuleEntry {
@@ -297,10 +195,12 @@ pub struct ModuleEntry {
     pub documentation: &'static str,
     /// Makes it.
     pub(crate) create: fn() -> Box<dyn Loaded>,
-    /// Makes one only to look at its tables.
-    pub(crate) functions: fn() -> Vec<FunctionSummary>,
-    /// Names of its variables.
-    pub(crate) variables: fn() -> Vec<&'static str>,
+    /// Its functions, whether it is loaded or not.
+    pub(crate) functions: fn() -> Vec<&'static FunctionRow>,
+    /// Its variables.
+    pub(crate) variables: fn() -> Vec<&'static VariableRow>,
+    /// Its events.
+    pub(crate) events: &'static [EventRow],
     /// Its tables, for the manual.
     pub(crate) manual: fn() -> ModuleManual,
 }
@@ -312,8 +212,9 @@ impl ModuleEntry {
             name: M::NAME,
             documentation: M::DOCUMENTATION,
             create: || Box::new(M::new()),
-            functions: || M::FUNCTIONS.iter().map(FunctionSummary::of).collect(),
-            variables: || M::VARIABLES.iter().map(|row| row.name).collect(),
+            functions: function_rows::<M>,
+            variables: variable_rows::<M>,
+            events: M::EVENTS,
             manual: || ModuleManual::of::<M>(),
         }
     }
@@ -325,54 +226,32 @@ impl fmt::Debug for ModuleEntry {
     }
 }
 
-/// A row of a function without its code: what the registry needs to answer the checker.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FunctionSummary {
-    pub name: &'static str,
-    pub aliases: &'static [&'static str],
-    pub parameters: &'static [ParameterKind],
-    pub routes: RouteSet,
-    pub advice: Advice,
-    pub has_call_site: bool,
+fn function_rows<M: Module>() -> Vec<&'static FunctionRow> {
+    M::FUNCTIONS.iter().map(|entry| &entry.row).collect()
 }
 
-impl FunctionSummary {
-    fn of<M: 'static>(row: &ModuleFunction<M>) -> FunctionSummary {
-        FunctionSummary {
-            name: row.name,
-            aliases: row.aliases,
-            parameters: row.parameters,
-            routes: row.routes,
-            advice: row.advice,
-            has_call_site: row.has_call_site,
-        }
-    }
-}
-
-/// A row of a variable without its code.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct VariableSummary {
-    pub name: &'static str,
-    pub key: KeyRule,
-    pub yields: Yields,
-    pub scope: Scope,
-    pub is_writable: bool,
-}
-
-/// A row of a parameter without its code.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ParameterSummary {
-    pub name: &'static str,
+fn variable_rows<M: Module>() -> Vec<&'static VariableRow> {
+    M::VARIABLES.iter().map(|entry| &entry.row).collect()
 }
 
 /// A loaded module whose type is forgotten; rows are named by their index in the table of the module.
 pub(crate) trait Loaded {
     fn name(&self) -> &'static str;
-    fn functions(&self) -> Vec<FunctionSummary>;
-    fn variables(&self) -> Vec<VariableSummary>;
-    fn parameters(&self) -> Vec<ParameterSummary>;
+    fn functions(&self) -> Vec<&'static FunctionRow>;
+    fn variables(&self) -> Vec<&'static VariableRow>;
+    /// Their names.
+    fn parameters(&self) -> Vec<&'static str>;
     fn transformations(&self) -> &'static [Transformation];
     fn counters(&self) -> &'static [CounterRow];
+    fn events(&self) -> &'static [EventRow];
+    fn commands(&self) -> Vec<&'static CommandRow>;
+    fn run_command(
+        &self,
+        command: usize,
+        scope: &CommandScope<'_>,
+        given: &[Json],
+    ) -> Result<Json, CommandError>;
+    fn number_counters(&mut self, counters: ModuleCounters);
     fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Diagnostic>;
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic>;
     fn start(&self, process: &ProcessIdentity);
@@ -406,25 +285,16 @@ impl<M: Module> Loaded for M {
         M::NAME
     }
 
-    fn functions(&self) -> Vec<FunctionSummary> {
-        M::FUNCTIONS.iter().map(FunctionSummary::of).collect()
+    fn functions(&self) -> Vec<&'static FunctionRow> {
+        function_rows::<M>()
     }
 
-    fn variables(&self) -> Vec<VariableSummary> {
-        M::VARIABLES
-            .iter()
-            .map(|row| VariableSummary {
-                name: row.name,
-                key: row.key,
-                yields: row.yields,
-                scope: row.scope,
-                is_writable: row.write.is_some(),
-            })
-            .collect()
+    fn variables(&self) -> Vec<&'static VariableRow> {
+        variable_rows::<M>()
     }
 
-    fn parameters(&self) -> Vec<ParameterSummary> {
-        M::PARAMETERS.iter().map(|row| ParameterSummary { name: row.name }).collect()
+    fn parameters(&self) -> Vec<&'static str> {
+        M::PARAMETERS.iter().map(|row| row.name).collect()
     }
 
     fn transformations(&self) -> &'static [Transformation] {
@@ -433,6 +303,27 @@ impl<M: Module> Loaded for M {
 
     fn counters(&self) -> &'static [CounterRow] {
         M::COUNTERS
+    }
+
+    fn events(&self) -> &'static [EventRow] {
+        M::EVENTS
+    }
+
+    fn commands(&self) -> Vec<&'static CommandRow> {
+        M::COMMANDS.iter().map(|entry| &entry.row).collect()
+    }
+
+    fn run_command(
+        &self,
+        command: usize,
+        scope: &CommandScope<'_>,
+        given: &[Json],
+    ) -> Result<Json, CommandError> {
+        (M::COMMANDS[command].call)(self, scope, given)
+    }
+
+    fn number_counters(&mut self, counters: ModuleCounters) {
+        Module::number_counters(self, counters);
     }
 
     fn set_parameter(&mut self, index: usize, value: &Constant) -> Result<Option<&'static str>, Diagnostic> {
@@ -496,7 +387,7 @@ impl<M: Module> Loaded for M {
     ) -> Result<(), Refusal> {
         match M::VARIABLES[variable].write {
             Some(write) => write(self, context, subject, value),
-            None => Err(Refusal(format!("${} cannot be assigned", M::VARIABLES[variable].name))),
+            None => Err(Refusal(format!("${} cannot be assigned", M::VARIABLES[variable].row.name))),
         }
     }
 }
@@ -552,8 +443,8 @@ mod tests {
         let entry = ModuleEntry::of::<Kept>();
         assert_eq!((entry.name, entry.documentation), ("kept", "keeps a size"));
         let functions = (entry.functions)();
-        assert_eq!((functions[0].name, functions[0].aliases), ("keep", &["hold"][..]));
-        assert!(Kept::FUNCTIONS[0].is_named("hold") && !Kept::FUNCTIONS[0].is_named("holds"));
+        assert_eq!(functions[0].names().collect::<Vec<_>>(), ["keep", "hold"]);
+        assert!(functions[0].is_named("hold") && !functions[0].is_named("holds"));
         assert_eq!((entry.create)().name(), "kept");
     }
 }

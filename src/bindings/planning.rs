@@ -10,8 +10,8 @@ use super::variables::constants::append_colours;
 use crate::config::settings::{GroupSetting, Settings};
 use crate::routing::services::Services;
 pub use crate::shm::DELAY_SLOTS_MAX;
-use crate::state::live_settings::hidden_name;
 use crate::state::value::Value;
+use crate::state::values::hidden_name;
 use crate::telemetry::counters::{CounterId, CounterRow};
 use crate::telemetry::log::Level;
 
@@ -36,17 +36,6 @@ impl Planning<'_> {
     /// The slots through which modules meet.
     pub fn services(&mut self) -> &mut Services {
         self.registry.services_mut()
-    }
-
-    /// The counter of a row of this module.
-    ///
-    /// # Panics
-    /// When no row has this name: a mistake of the module's author, seen by its first test.
-    pub fn counter(&self, name: &str) -> CounterId {
-        match self.registry.counter(name) {
-            Some(counter) => counter,
-            None => panic!("no counter row is named {name}"),
-        }
     }
 
     /// The server begins with this value of `$shv(name)`.

@@ -9,21 +9,20 @@
 
 use crate::routing::script_view::{NotTransformed, ScriptView};
 use regex::bytes::Regex;
+use serde_json::Value as Json;
 use std::collections::HashMap;
 
-use crate::script::ast::RouteKind;
-use crate::script::catalog::{
-    Advice, FunctionId, ParameterKind, RouteSet, TransformationId, VariableHandle, Yields,
-};
+use crate::script::catalog::{FunctionId, FunctionRow, TransformationId, VariableHandle};
 use crate::script::check::compile_shown_template;
 use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome, Place, Reading, Refusal, ValueRef};
 use crate::script::program::{CompiledTemplate, Program};
 
+use super::command::{CORE_EVENTS, CommandError, CommandRow, CommandScope, EventRow};
 use super::functions::{self, Function};
 use super::module::{Loaded, ModuleEntry};
 use super::transformations::{self, Transformation};
-use super::variables::{self, Key, KeyRule, Subject, Variable};
+use super::variables::{self, Key, KeyRule, Subject, Variable, VariableRow};
 use crate::bindings::keywords;
 use crate::config::settings::listen::Resolver;
 use crate::config::settings::{Draft, GroupSetting, Overrides, Settings};
@@ -60,6 +59,7 @@ pub struct Registry {
     functions: Vec<FunctionTarget>,
     variables: Vec<VariableTarget>,
     transformations: Vec<&'static Transformation>,
+    events: Vec<EventRow>,
     regexes: Vec<Regex>,
     keys: Vec<StoredKey>,
     memory: NameMemory,
@@ -91,13 +91,10 @@ struct ModuleSlot {
     instance: Option<Box<dyn Loaded>>,
 }
 
+/// A function and where its code is.
+#[derive(Clone, Copy)]
 struct FunctionTarget {
-    name: &'static str,
-    aliases: &'static [&'static str],
-    parameters: &'static [ParameterKind],
-    routes: RouteSet,
-    advice: Advice,
-    has_call_site: bool,
+    row: &'static FunctionRow,
     code: FunctionCode,
 }
 
@@ -107,13 +104,10 @@ enum FunctionCode {
     Module { module: usize, function: usize },
 }
 
+/// A variable and where its code is.
+#[derive(Clone, Copy)]
 struct VariableTarget {
-    name: &'static str,
-    aliases: &'static [&'static str],
-    key: KeyRule,
-    yields: Yields,
-    scope: Scope,
-    is_writable: bool,
+    row: &'static VariableRow,
     code: VariableCode,
 }
 
@@ -153,9 +147,17 @@ impl Registry {
             services: Services::default(),
             counters: counters::CORE.to_vec(),
             script_counter_count: 0,
-            functions: functions::TABLES.iter().copied().flatten().map(FunctionTarget::of_core).collect(),
-            variables: core_variables.map(VariableTarget::of_core).collect(),
+            functions: functions::TABLES
+                .iter()
+                .copied()
+                .flatten()
+                .map(|entry| FunctionTarget { row: &entry.row, code: FunctionCode::Core(entry) })
+                .collect(),
+            variables: core_variables
+                .map(|entry| VariableTarget { row: &entry.row, code: VariableCode::Core(entry) })
+                .collect(),
             transformations: transformations::TABLES.iter().copied().flatten().collect(),
+            events: CORE_EVENTS.to_vec(),
             regexes: Vec::new(),
             keys: Vec::new(),
             memory: NameMemory::default(),
@@ -280,9 +282,29 @@ impl Registry {
         self.modules.iter().filter_map(|module| module.instance.as_ref()).for_each(|one| one.stop());
     }
 
+    /// Commands of the loaded modules.
+    pub fn commands(&self) -> impl Iterator<Item = &'static CommandRow> {
+        self.modules.iter().filter_map(|module| module.instance.as_ref()).flat_map(|one| one.commands())
+    }
+
+    /// Runs a command of a loaded module; `None` when none has it.
+    pub fn run_command(
+        &self,
+        name: &str,
+        scope: &CommandScope<'_>,
+        given: &[Json],
+    ) -> Option<Result<Json, CommandError>> {
+        let has_it = |module: &ModuleSlot| {
+            let instance = module.instance.as_deref()?;
+            let command = instance.commands().iter().position(|row| row.is_named(name))?;
+            Some(instance.run_command(command, scope, given))
+        };
+        self.modules.iter().find_map(has_it)
+    }
+
     /// How long what a variable holds lives.
     pub fn scope_of(&self, variable: VariableHandle) -> Scope {
-        self.variables.get(variable.id as usize).map_or(Scope::Message, |target| target.scope)
+        self.variables.get(variable.id as usize).map_or(Scope::Message, |target| target.row.scope)
     }
 }
 
@@ -346,7 +368,7 @@ impl ScriptView for Registry {
 
     fn read(&self, context: &Context<'_>, place: Place<'_>, out: &mut Vec<u8>) -> Reading {
         let Some(target) = self.variables.get(place.variable.id as usize) else { return Reading::Null };
-        let Some(key) = self.key_of(target.key, &place) else { return Reading::Null };
+        let Some(key) = self.key_of(target.row.key, &place) else { return Reading::Null };
         let subject = Subject { key, position: place.position };
         match target.code {
             VariableCode::Core(row) => (row.read)(context, &subject, out),
@@ -363,14 +385,14 @@ impl ScriptView for Registry {
         let Some(target) = self.variables.get(place.variable.id as usize) else {
             return refuse("there is no such variable");
         };
-        let Some(key) = self.key_of(target.key, &place) else {
-            return Err(Refusal(format!("${} has no such part", target.name)));
+        let Some(key) = self.key_of(target.row.key, &place) else {
+            return Err(Refusal(format!("${} has no such part", target.row.name)));
         };
         let subject = Subject { key, position: place.position };
         match target.code {
             VariableCode::Core(row) => match row.write {
                 Some(write) => write(context, &subject, value),
-                None => Err(Refusal(format!("${} cannot be assigned", target.name))),
+                None => Err(Refusal(format!("${} cannot be assigned", target.row.name))),
             },
             VariableCode::Module { module, variable } => match self.module(module) {
                 Some(instance) => instance.write(variable, context, &subject, value),
@@ -417,69 +439,13 @@ impl Registry {
         }
         match rule {
             KeyRule::None => Some(Key::None),
-            KeyRule::Text | KeyRule::Path => Some(Key::Text(place.key)),
+            KeyRule::Text | KeyRule::PairName | KeyRule::Path => Some(Key::Text(place.key)),
             KeyRule::OptionalText => {
                 Some(if place.key.is_empty() { Key::None } else { Key::Text(place.key) })
             }
             KeyRule::Word(words) => words.iter().position(|word| word.as_bytes() == place.key).map(Key::Word),
             KeyRule::Slot | KeyRule::Shared => None,
         }
-    }
-}
-
-/// In `onsend_route` the message is on its way already: of the core, only flags, log lines and what to do with the
-/// connection can still be asked for.
-const ONSEND_FUNCTIONS: [&str; 8] = [
-    "isflagset",
-    "log",
-    "resetflag",
-    "setflag",
-    "set_forward_close",
-    "set_forward_no_connect",
-    "set_reply_close",
-    "set_reply_no_connect",
-];
-
-fn routes_of_core(row: &Function) -> RouteSet {
-    match ONSEND_FUNCTIONS.contains(&row.name) {
-        true => row.routes,
-        false => RouteSet(row.routes.0 & !RouteSet::of(&[RouteKind::OnSend]).0),
-    }
-}
-
-impl FunctionTarget {
-    fn of_core(row: &'static Function) -> FunctionTarget {
-        FunctionTarget {
-            name: row.name,
-            aliases: row.aliases,
-            parameters: row.parameters,
-            routes: routes_of_core(row),
-            advice: row.advice,
-            has_call_site: false,
-            code: FunctionCode::Core(row),
-        }
-    }
-
-    fn is_named(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
-    }
-}
-
-impl VariableTarget {
-    fn of_core(row: &'static Variable) -> VariableTarget {
-        VariableTarget {
-            name: row.name,
-            aliases: row.aliases,
-            key: row.key,
-            yields: row.yields,
-            scope: row.scope,
-            is_writable: row.write.is_some(),
-            code: VariableCode::Core(row),
-        }
-    }
-
-    fn is_named(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
     }
 }
 

@@ -28,7 +28,6 @@ const EVENTS: &[&str] = &[
     "htable:mod-init",
     "http_async_client:callback",
     "network:msg",
-    "sl:filtered-ack",
     "sl:local-response",
     "tcp:closed",
     "tcp:reset",

@@ -93,6 +93,8 @@ pub enum KeyRule {
     None,
     /// Any text, literal or computed: `$hdr(X)`, `$avp($rU)`.
     Text,
+    /// The same, where a literal may be another name of a pair, defined with `avp_aliases`: `$avp(x)`.
+    PairName,
     /// Any text or none: `$T_rpl`, `$C(xy)`.
     OptionalText,
     /// One of these words: `$TV(s)`. A computed one that is not among them reads as null and refuses to be written.
@@ -114,10 +116,10 @@ pub struct Subject<'a> {
     pub position: Position,
 }
 
-/// One row: a variable of the core.
+/// A row of a table of variables.
 #[derive(Clone, Copy, Debug)]
-pub struct Variable {
-    /// Name without `$`.
+pub struct VariableRow {
+    /// Name without `$`. One that begins with `@` is reached by a word or a select only.
     pub name: &'static str,
     /// Other names of the same variable.
     pub aliases: &'static [&'static str],
@@ -129,55 +131,83 @@ pub struct Variable {
     pub yields: Yields,
     /// How long it lives.
     pub scope: Scope,
-    /// Reads it.
-    pub read: Read,
-    /// Writes it, where it may be assigned.
-    pub write: Option<Write>,
+    /// Whether it may be assigned.
+    pub is_writable: bool,
 }
 
-impl Variable {
+impl VariableRow {
     /// A read-only variable without a key that may yield anything.
-    pub const fn new(name: &'static str, documentation: &'static str, read: Read) -> Variable {
-        Variable {
-            name,
-            aliases: &[],
-            documentation,
-            key: KeyRule::None,
-            yields: Yields::Anything,
-            scope: Scope::Message,
-            read,
-            write: None,
-        }
+    pub const fn new(name: &'static str, documentation: &'static str) -> VariableRow {
+        let (aliases, key, yields) = (&[] as _, KeyRule::None, Yields::Anything);
+        VariableRow { name, aliases, documentation, key, yields, scope: Scope::Message, is_writable: false }
+    }
+
+    /// Its name, then its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Whether `$name` names it.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    /// Whether it is reached by a word or a select only, not by `$name`.
+    pub fn is_word(&self) -> bool {
+        self.name.starts_with('@')
+    }
+}
+
+/// A row with how it is read and written: of the core ([`Variable`]), or of a module
+/// ([`super::module::ModuleVariable`]).
+#[derive(Clone, Copy, Debug)]
+pub struct VariableEntry<R: 'static, W: 'static> {
+    /// What the checker reads.
+    pub row: VariableRow,
+    /// Reads it.
+    pub read: R,
+    /// Writes it, where it may be assigned.
+    pub write: Option<W>,
+}
+
+/// A variable of the core.
+pub type Variable = VariableEntry<Read, Write>;
+
+impl<R: Copy, W: Copy> VariableEntry<R, W> {
+    /// A read-only variable without a key that may yield anything.
+    pub const fn new(name: &'static str, documentation: &'static str, read: R) -> Self {
+        VariableEntry { row: VariableRow::new(name, documentation), read, write: None }
     }
 
     /// With other names.
-    pub const fn alias(self, aliases: &'static [&'static str]) -> Variable {
-        Variable { aliases, ..self }
+    pub const fn alias(mut self, aliases: &'static [&'static str]) -> Self {
+        self.row.aliases = aliases;
+        self
     }
 
     /// With a key.
-    pub const fn key(self, key: KeyRule) -> Variable {
-        Variable { key, ..self }
+    pub const fn key(mut self, key: KeyRule) -> Self {
+        self.row.key = key;
+        self
     }
 
     /// Known to yield this.
-    pub const fn yields(self, yields: Yields) -> Variable {
-        Variable { yields, ..self }
+    pub const fn yields(mut self, yields: Yields) -> Self {
+        self.row.yields = yields;
+        self
     }
 
     /// Living beyond the message.
-    pub const fn process_wide(self) -> Variable {
-        Variable { scope: Scope::Process, ..self }
+    pub const fn process_wide(mut self) -> Self {
+        self.row.scope = Scope::Process;
+        self
     }
 
     /// That may be assigned.
-    pub const fn writable(self, write: Write) -> Variable {
-        Variable { write: Some(write), ..self }
-    }
-
-    /// Whether `name` names it.
-    pub fn is_named(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
+    pub const fn writable(mut self, write: W) -> Self {
+        self.row.is_writable = true;
+        self.write = Some(write);
+        self
     }
 }
 
@@ -207,15 +237,15 @@ mod tests {
             "SIP/2.0 200 \r\n\r\n",
             "OPTIONS sip: SIP/2.0\r\nFrom: <\r\nVia: x\r\n",
         ];
-        let keyed = |row: &Variable| match row.key {
+        let keyed = |row: &VariableRow| match row.key {
             KeyRule::None => row.name.to_string(),
             KeyRule::Word(words) => format!("{}({})", row.name, words[0]),
             _ => format!("{}(x)", row.name),
         };
         let mut stage = ScriptHarness::new(&[], "request_route { exit; }");
-        for row in TABLES.iter().copied().flatten() {
+        for entry in TABLES.iter().copied().flatten() {
             for message in bare {
-                stage.read(&keyed(row), message);
+                stage.read(&keyed(&entry.row), message);
             }
         }
     }
@@ -223,10 +253,9 @@ mod tests {
     #[test]
     fn every_row_has_its_own_names_and_is_documented() {
         let mut names: Vec<&str> = Vec::new();
-        for row in TABLES.iter().copied().flatten() {
+        for row in TABLES.iter().copied().flatten().map(|entry| entry.row) {
             assert!(!row.documentation.is_empty() && !row.documentation.ends_with('.'), "${}", row.name);
-            names.push(row.name);
-            names.extend(row.aliases);
+            names.extend(row.names());
         }
         let count = names.len();
         names.sort_unstable();

@@ -4,6 +4,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::shm::fnv1a;
 use crate::sys::credentials::own_user;
 
 /// The run directory when none is given: the system's for root, the user's own for other users.
@@ -33,7 +34,7 @@ pub fn name(run_directory: &Path) -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
     let readable = readable.trim_matches('-');
     let start = readable.len().saturating_sub(READABLE_SIZE_MAX);
-    format!("{}-{:08x}", readable[start..].trim_matches('-'), fingerprint(text.as_bytes()))
+    format!("{}-{:08x}", readable[start..].trim_matches('-'), fnv1a(text.as_bytes()))
 }
 
 /// Where the memory of that name is.
@@ -42,11 +43,6 @@ pub fn published_figures(run_directory: &Path) -> PathBuf {
 }
 
 const READABLE_SIZE_MAX: usize = 40;
-
-/// FNV-1a: short, and the same in every process and version.
-fn fingerprint(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::counter_commands;
 use super::protocol::{self, CommandError, Request};
 use super::setting_commands::{self, PendingChange, SettingRow};
+use crate::bindings::command::{CommandEntry, CommandRow};
 use crate::script::suggest::nearest;
 use crate::shm::{GroupStatistics, Histogram};
 
@@ -49,6 +50,10 @@ pub trait Server {
     fn set_log_level(&self, level: i64);
     /// Asks the whole server to finish and stop.
     fn stop(&self) -> Result<(), String>;
+    /// Commands of the loaded modules.
+    fn module_commands(&self) -> Vec<&'static CommandRow>;
+    /// Runs one of them; `None` when no loaded module has it.
+    fn run_of_module(&self, name: &str, given: &[Value]) -> Option<Result<Value, CommandError>>;
 }
 
 /// One process.
@@ -75,204 +80,60 @@ pub struct GroupState {
     pub degraded: u64,
 }
 
-/// One row of the table.
-pub struct Command {
-    /// Its name.
-    pub name: &'static str,
-    /// What it does, and with which arguments.
-    pub documentation: &'static str,
-    run: fn(&dyn Server, &[Value]) -> Result<Value, CommandError>,
-}
+type Command = CommandEntry<fn(&dyn Server, &[Value]) -> Result<Value, CommandError>>;
 
-/// Every command.
+/// Every command of the server itself; modules have theirs.
 const COMMANDS: &[Command] = &[
-    Command {
-        name: "cfg.commit",
-        documentation: "applies the delayed changes in the order they were requested",
-        run: setting_commands::commit,
-    },
-    Command {
-        name: "cfg.diff",
-        documentation: "the delayed changes beside the current values",
-        run: setting_commands::diff,
-    },
-    Command {
-        name: "cfg.get",
-        documentation: "value of a runtime setting, or of all in a group; arguments: GROUP [NAME], such as core debug",
-        run: setting_commands::get,
-    },
-    Command {
-        name: "cfg.help",
-        documentation: "description and type of a runtime setting; arguments: GROUP NAME",
-        run: setting_commands::help,
-    },
-    Command {
-        name: "cfg.list",
-        documentation: "the runtime settings; argument: [GROUP]",
-        run: setting_commands::list,
-    },
-    Command {
-        name: "cfg.reset",
-        documentation: "resets runtime settings to their values at the start; arguments: GROUP [NAME]",
-        run: setting_commands::reset,
-    },
-    Command {
-        name: "cfg.rollback",
-        documentation: "discards the delayed changes",
-        run: setting_commands::rollback,
-    },
-    Command {
-        name: "cfg.set",
-        documentation: "changes a runtime setting in every process at once; arguments: GROUP NAME VALUE",
-        run: setting_commands::set,
-    },
-    Command {
-        name: "cfg.set_delayed",
-        documentation: "a change that is delayed until cfg.commit; arguments: GROUP NAME VALUE",
-        run: setting_commands::set_delayed,
-    },
-    Command {
-        name: "cfg.set_delayed_int",
-        documentation: "the same as cfg.set_delayed",
-        run: setting_commands::set_delayed,
-    },
-    Command {
-        name: "cfg.set_delayed_string",
-        documentation: "the same as cfg.set_delayed",
-        run: setting_commands::set_delayed,
-    },
-    Command {
-        name: "cfg.set_now_int",
-        documentation: "the same as cfg.set; arguments: GROUP NAME VALUE, such as core debug 3",
-        run: setting_commands::set,
-    },
-    Command { name: "cfg.set_now_string", documentation: "the same as cfg.set", run: setting_commands::set },
-    Command { name: "cfg.seti", documentation: "the same as cfg.set", run: setting_commands::set },
-    Command { name: "cfg.sets", documentation: "the same as cfg.set", run: setting_commands::set },
-    Command {
-        name: "cnt.get",
-        documentation: "the value of a counter; arguments: GROUP NAME, where sworker.delegated is sworker delegated",
-        run: counter_commands::get,
-    },
-    Command { name: "cnt.get_raw", documentation: "the same as cnt.get", run: counter_commands::get },
-    Command {
-        name: "cnt.grp_get_all",
-        documentation: "the counters of a group with their values; argument: GROUP",
-        run: counter_commands::of_group_all,
-    },
-    Command { name: "cnt.grps_list", documentation: "the groups of counters", run: counter_commands::groups },
-    Command {
-        name: "cnt.help",
-        documentation: "description of a counter; arguments: GROUP NAME",
-        run: counter_commands::help,
-    },
-    Command {
-        name: "cnt.reset",
-        documentation: "resets a counter to 0; arguments: GROUP NAME",
-        run: counter_commands::reset_one,
-    },
-    Command {
-        name: "cnt.var_list",
-        documentation: "the names of the counters of a group; argument: GROUP",
-        run: counter_commands::names,
-    },
-    Command { name: "core.echo", documentation: "returns its arguments", run: |_, given| Ok(json!(given)) },
-    Command {
-        name: "core.generation",
-        documentation: "how often all processes were replaced (generation), and how many previous generations are \
-             finishing (draining)",
-        run: |server, _| {
+    Command::new("cfg.commit", "applies the delayed changes in the order they were requested", setting_commands::commit),
+    Command::new("cfg.diff", "the delayed changes beside the current values", setting_commands::diff),
+    Command::new("cfg.get", "value of a runtime setting, or of all in a group; arguments: GROUP [NAME], such as core debug", setting_commands::get),
+    Command::new("cfg.help", "description and type of a runtime setting; arguments: GROUP NAME", setting_commands::help),
+    Command::new("cfg.list", "the runtime settings; argument: [GROUP]", setting_commands::list),
+    Command::new("cfg.reset", "resets runtime settings to their values at the start; arguments: GROUP [NAME]", setting_commands::reset),
+    Command::new("cfg.rollback", "discards the delayed changes", setting_commands::rollback),
+    Command::new("cfg.set", "changes a runtime setting in every process at once; arguments: GROUP NAME VALUE, such as core debug 3", setting_commands::set).alias(&["cfg.set_now_int", "cfg.set_now_string", "cfg.seti", "cfg.sets"]),
+    Command::new("cfg.set_delayed", "a change that is delayed until cfg.commit; arguments: GROUP NAME VALUE", setting_commands::set_delayed).alias(&["cfg.set_delayed_int", "cfg.set_delayed_string"]),
+    Command::new("cnt.get", "the value of a counter; arguments: GROUP NAME, where sworker.delegated is sworker delegated", counter_commands::get).alias(&["cnt.get_raw"]),
+    Command::new("cnt.grp_get_all", "the counters of a group with their values; argument: GROUP", counter_commands::of_group_all),
+    Command::new("cnt.grps_list", "the groups of counters", counter_commands::groups),
+    Command::new("cnt.help", "description of a counter; arguments: GROUP NAME", counter_commands::help),
+    Command::new("cnt.reset", "resets a counter to 0; arguments: GROUP NAME", counter_commands::reset_one),
+    Command::new("cnt.var_list", "the names of the counters of a group; argument: GROUP", counter_commands::names),
+    Command::new("core.echo", "returns its arguments", |_, given| Ok(json!(given))),
+    Command::new("core.generation", "how often all processes were replaced (generation), and how many previous generations are \
+             finishing (draining)", |server, _| {
             let (generation, draining) = server.generation();
             Ok(json!({"generation": generation, "draining": draining}))
-        },
-    },
-    Command {
-        name: "core.info",
-        documentation: "what the server was built with",
-        run: |server, _| {
+        }),
+    Command::new("core.info", "what the server was built with", |server, _| {
             let rows = server.internals().into_iter().map(|(name, value)| (name, Value::from(value)));
             Ok(Value::Object(rows.collect()))
-        },
-    },
-    Command {
-        name: "core.kill",
-        documentation: "stops the server once it has finished accepted messages; takes no argument",
-        run: stop,
-    },
-    Command {
-        name: "core.ps",
-        documentation: "process id and description of each process, in one list",
-        run: ps,
-    },
-    Command {
-        name: "core.psx",
-        documentation: "index (IDX), id (PID), description (DSC) of each process",
-        run: psx,
-    },
-    Command {
-        name: "core.reload",
-        documentation: "checks the script and switches to it without losing a message, or reports its errors",
-        run: |server, _| server.reload().map(Value::from).map_err(|reason| CommandError::failed(&reason)),
-    },
-    Command { name: "core.uptime", documentation: "start time and uptime in seconds", run: uptime },
-    Command {
-        name: "core.version",
-        documentation: "name and version of the server",
-        run: |server, _| Ok(server.version().into()),
-    },
-    Command {
-        name: "corex.debug",
-        documentation: "log level; a number as argument sets it in every process",
-        run: |server, given| {
+        }),
+    Command::new("core.kill", "stops the server once it has finished accepted messages; takes no argument", stop),
+    Command::new("core.ps", "process id and description of each process, in one list", ps),
+    Command::new("core.psx", "index (IDX), id (PID), description (DSC) of each process", psx),
+    Command::new("core.reload", "checks the script and switches to it without losing a message, or reports its errors", |server, _| server.reload().map(Value::from).map_err(|reason| CommandError::failed(&reason))),
+    Command::new("core.uptime", "start time and uptime in seconds", uptime),
+    Command::new("core.version", "name and version of the server", |server, _| Ok(server.version().into())),
+    Command::new("corex.debug", "log level; a number as argument sets it in every process", |server, given| {
             if let Some(wanted) = given.first() {
                 server.set_log_level(level(wanted)?);
             }
             Ok(json!({"level": server.log_level()}))
-        },
-    },
-    Command {
-        name: "group.list",
-        documentation: "each group of workers: number of workers and its maximum; capacity and depth of its queue; \
+        }),
+    Command::new("group.list", "each group of workers: number of workers and its maximum; capacity and depth of its queue; \
              messages delegated, refused because the queue was full (of these answered with 503), dropped \
              for newer ones, too old when taken (max_age_ms), processed, redelivered after a worker's \
              death, and quarantined; waiting time and script time; messages still held by previous \
-             generations (draining); workers that keep crashing (degraded)",
-        run: |server, _| {
+             generations (draining); workers that keep crashing (degraded)", |server, _| {
             let states = server.group_states();
             Ok(server.groups().iter().zip(states).map(|(figures, state)| group(figures, state)).collect())
-        },
-    },
-    Command {
-        name: "stats.clear_statistics",
-        documentation: "the same as stats.reset_statistics",
-        run: counter_commands::reset,
-    },
-    Command {
-        name: "stats.fetch",
-        documentation: "counters by name with their values; arguments: names, rooms (\"sworker.\" or \"sworker:\") or \"all\"",
-        run: counter_commands::fetch,
-    },
-    Command { name: "stats.fetchn", documentation: "the same as stats.fetch", run: counter_commands::fetch },
-    Command {
-        name: "stats.get_statistics",
-        documentation: "the same as lines \"room:name = value\"",
-        run: counter_commands::get_statistics,
-    },
-    Command {
-        name: "stats.reset_statistics",
-        documentation: "resets counters to 0; arguments: names, rooms (\"sworker.\") or \"all\"",
-        run: counter_commands::reset,
-    },
-    Command {
-        name: "system.listMethods",
-        documentation: "the names of all commands",
-        run: |_, _| Ok(COMMANDS.iter().map(|command| command.name).collect()),
-    },
-    Command {
-        name: "system.methodHelp",
-        documentation: "what a command does; argument: its name",
-        run: help,
-    },
+        }),
+    Command::new("stats.fetch", "counters by name with their values; arguments: names, rooms (\"sworker.\" or \"sworker:\") or \"all\"", counter_commands::fetch).alias(&["stats.fetchn"]),
+    Command::new("stats.get_statistics", "counters as lines \"room:name = value\"; arguments as of stats.fetch", counter_commands::get_statistics),
+    Command::new("stats.reset_statistics", "resets counters to 0; arguments: names, rooms (\"sworker.\") or \"all\"", counter_commands::reset).alias(&["stats.clear_statistics"]),
+    Command::new("system.listMethods", "the names of all commands", |server, _| Ok(names(server).into_iter().collect())),
+    Command::new("system.methodHelp", "what a command does; argument: its name", help),
 ];
 
 /// Reads a line, runs what it asks for, and gives the line to answer with. `None` when no answer is wanted.
@@ -295,15 +156,28 @@ fn stop(server: &dyn Server, arguments: &[Value]) -> Result<Value, CommandError>
 }
 
 fn run(server: &dyn Server, request: &Request) -> Result<Value, CommandError> {
-    let command = COMMANDS
-        .iter()
-        .find(|command| command.name == request.method)
-        .ok_or_else(|| unknown(&request.method))?;
-    (command.run)(server, &request.parameters)
+    match COMMANDS.iter().find(|entry| entry.row.is_named(&request.method)) {
+        Some(entry) => (entry.call)(server, &request.parameters),
+        None => server
+            .run_of_module(&request.method, &request.parameters)
+            .unwrap_or_else(|| Err(unknown(server, &request.method))),
+    }
 }
 
-fn unknown(method: &str) -> CommandError {
-    CommandError::unknown_method(method, nearest(method, COMMANDS.iter().map(|command| command.name)))
+/// Every row: those of the server, then those of modules.
+fn rows(server: &dyn Server) -> Vec<&'static CommandRow> {
+    COMMANDS.iter().map(|entry| &entry.row).chain(server.module_commands()).collect()
+}
+
+/// Every name, in order.
+fn names(server: &dyn Server) -> Vec<&'static str> {
+    let mut names: Vec<_> = rows(server).into_iter().flat_map(CommandRow::names).collect();
+    names.sort_unstable();
+    names
+}
+
+fn unknown(server: &dyn Server, method: &str) -> CommandError {
+    CommandError::unknown_method(method, nearest(method, names(server)))
 }
 
 /// A level, as a number or as its text.
@@ -370,13 +244,13 @@ fn percentiles(histogram: &Histogram) -> Value {
     json!({"p50": microseconds(50), "p99": microseconds(99), "max": microseconds(100), "classes": histogram.0})
 }
 
-fn help(_: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
+fn help(server: &dyn Server, given: &[Value]) -> Result<Value, CommandError> {
     let Some(name) = given.first().and_then(Value::as_str) else {
         return Err(CommandError::bad_parameters("the name of a command is needed"));
     };
-    match COMMANDS.iter().find(|command| command.name == name) {
-        Some(command) => Ok(command.documentation.into()),
-        None => Err(unknown(name)),
+    match rows(server).into_iter().find(|row| row.is_named(name)) {
+        Some(row) => Ok(row.documentation.into()),
+        None => Err(unknown(server, name)),
     }
 }
 
@@ -478,6 +352,17 @@ pub(super) mod tests {
         }
         fn internals(&self) -> Vec<(String, String)> {
             vec![("version".to_owned(), self.version())]
+        }
+        fn module_commands(&self) -> Vec<&'static CommandRow> {
+            const ROW: &CommandRow = &CommandRow {
+                name: "first.count",
+                aliases: &["first.size"],
+                documentation: "counts its arguments",
+            };
+            vec![ROW]
+        }
+        fn run_of_module(&self, name: &str, given: &[Value]) -> Option<Result<Value, CommandError>> {
+            self.module_commands()[0].is_named(name).then(|| Ok(given.len().into()))
         }
         fn log_level(&self) -> i64 {
             self.level.get()
@@ -595,10 +480,22 @@ pub(super) mod tests {
 
     #[test]
     fn every_command_is_listed_once_with_its_documentation() {
-        let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
-        assert!(names.is_sorted() && names.windows(2).all(|pair| pair[0] != pair[1]));
+        let server = Still::default();
+        let names = names(&server);
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
         assert_eq!(ask("system.listMethods", json!([])), Ok(json!(names)));
-        assert!(COMMANDS.iter().all(|command| !command.documentation.is_empty()));
+        assert!(COMMANDS.is_sorted_by_key(|entry| entry.row.name));
+        assert!(rows(&server).iter().all(|row| !row.documentation.is_empty()));
+    }
+
+    #[test]
+    fn commands_of_modules_stand_beside_those_of_the_server() {
+        for name in ["first.count", "first.size"] {
+            assert_eq!(ask(name, json!([1, 2])), Ok(json!(2)));
+            assert_eq!(ask("system.methodHelp", json!([name])), Ok(json!("counts its arguments")));
+        }
+        let fault = ask("first.cuont", json!([])).unwrap_err();
+        assert!(fault.message.contains("did you mean \"first.count\"?"), "{}", fault.message);
     }
 
     #[test]

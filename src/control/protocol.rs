@@ -8,6 +8,8 @@
 
 use serde_json::{Map, Value, json};
 
+pub use crate::bindings::command::CommandError;
+
 /// A request as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -19,19 +21,7 @@ pub struct Request {
     pub parameters: Vec<Value>,
 }
 
-/// Why a command has no result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandError {
-    /// Number, as JSON-RPC defines it.
-    pub code: i64,
-    /// What is wrong: lower case, no full stop.
-    pub message: String,
-}
-
 impl CommandError {
-    /// The code of a command that was understood and could not be done.
-    pub const FAILED: i64 = -32000;
-
     /// The line is no JSON.
     pub fn unreadable(reason: &str) -> CommandError {
         CommandError { code: -32700, message: format!("could not read the request: {reason}") }
@@ -47,16 +37,6 @@ impl CommandError {
         let hint = near.map_or(String::new(), |near| format!("did you mean \"{near}\"? "));
         let message = format!("Method Not Found: \"{method}\"; {hint}system.listMethods shows all");
         CommandError { code: -32601, message }
-    }
-
-    /// The arguments are not what the command needs.
-    pub fn bad_parameters(reason: &str) -> CommandError {
-        CommandError { code: -32602, message: reason.to_owned() }
-    }
-
-    /// The command was understood and could not be done.
-    pub fn failed(reason: &str) -> CommandError {
-        CommandError { code: CommandError::FAILED, message: reason.to_owned() }
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +14,8 @@ use crate::config::settings::listen::Resolver;
 use crate::routing::context::{Context, Phase};
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::{Envelope, Incoming};
-use crate::routing::outbound::Outbound;
+use crate::routing::outbox::Outbox;
+use crate::routing::outgoing::{NotSent, Outgoing};
 use crate::routing::work::Work;
 use crate::script::catalog::{Catalog, KeyShape};
 use crate::script::host::{Place, Position, Reading};
@@ -26,7 +26,7 @@ use crate::sip::message::Limits;
 use crate::telemetry::counters::{Count, CounterId};
 use crate::telemetry::log::{Level, Log, Sink};
 use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
-use crate::transport::endpoint::Transport;
+use crate::transport::endpoint::{Flow, Transport};
 
 /// A message that left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl ScriptHarness {
         let engine = Engine::new(EngineParts {
             shared: loaded.registry.shared_state(2).expect("memory"),
             loaded: Rc::new(loaded),
-            outbound: recorder(),
+            outbox: recorder(),
             delegate: (kind == ProcessKind::Receiver).then(|| recorder() as Box<dyn Delegate>),
             counters: recorder(),
             log: Rc::new(Log::new(Sink::Memory(Rc::clone(&log)), Level::Debug)),
@@ -291,14 +291,21 @@ pub fn check_tables<M: Module>() {
         names.push(format!("{kind} {name}"));
     };
     check_documentation("module", M::NAME, M::DOCUMENTATION);
-    for row in M::FUNCTIONS {
-        for name in row.aliases.iter().chain([&row.name]) {
+    for row in M::FUNCTIONS.iter().map(|entry| entry.row) {
+        for name in row.names() {
             let count = row.parameters.len();
             check_documentation("function", &format!("{name} with {count}"), row.documentation);
         }
     }
     M::PARAMETERS.iter().for_each(|row| check_documentation("parameter", row.name, row.documentation));
-    M::VARIABLES.iter().for_each(|row| check_documentation("variable", row.name, row.documentation));
+    for row in M::VARIABLES.iter().map(|entry| entry.row) {
+        check_documentation("variable", row.name, row.documentation);
+    }
+    M::EVENTS.iter().for_each(|row| check_documentation("event", row.name, row.documentation));
+    for row in M::COMMANDS.iter().map(|entry| entry.row) {
+        row.names().for_each(|name| check_documentation("command", name, row.documentation));
+        assert!(row.names().all(|name| name.starts_with(&format!("{}.", M::NAME))), "{}", row.name);
+    }
     for row in M::COUNTERS {
         check_documentation("counter", &row.name, &row.documentation);
         assert!(row.name.starts_with(&format!("{}.", M::NAME)), "{}", row.name);
@@ -367,8 +374,9 @@ pub(super) struct Recorder {
     pub(super) done: Rc<Done>,
 }
 
-impl Outbound for Recorder {
-    fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Recorder {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        let Outgoing { flow: Flow::Datagram { listener, to }, bytes } = *outgoing;
         let text = String::from_utf8_lossy(bytes).into_owned();
         self.done.sent.borrow_mut().push(Sent { listener, to, text });
         Ok(())

@@ -22,12 +22,13 @@ use std::rc::Rc;
 
 use super::broken;
 use crate::bindings::load::Loaded;
-use crate::routing::context::{Context, Phase, Ports, ProcessState, REWRITES_MAX};
+use crate::routing::changes::REWRITES_MAX;
+use crate::routing::context::{Context, Phase, Ports, ProcessState};
 use crate::routing::continuation::{Interruption, Resume};
 use crate::routing::delegation::{Delegate, Xdata};
 use crate::routing::envelope::Incoming;
-use crate::routing::outbound::Outbound;
-use crate::routing::relay::RelayFailure;
+use crate::routing::outbox::{Egress, Outbox};
+use crate::routing::sending::RelayFailure;
 use crate::routing::services::StoredPlace;
 use crate::routing::work::{BrokenWork, Work};
 use crate::script::ast::RouteKind;
@@ -53,7 +54,7 @@ pub struct EngineParts {
     /// The script and what belongs to it.
     pub loaded: Rc<Loaded>,
     /// Sends messages.
-    pub outbound: Box<dyn Outbound>,
+    pub outbox: Box<dyn Outbox>,
     /// Hands messages to groups; only receivers have it.
     pub delegate: Option<Box<dyn Delegate>>,
     /// Counts.
@@ -85,21 +86,24 @@ struct Routes {
     pre_routing: Option<RouteId>,
     request: Option<RouteId>,
     reply: Option<RouteId>,
+    ack_absorbed: Option<RouteId>,
 }
 
 impl Engine {
     /// An engine for this process; modules are told that it begins.
     pub fn new(parts: EngineParts) -> Engine {
-        let EngineParts { loaded, outbound, delegate, counters, log, shared, process, secret } = parts;
+        let EngineParts { loaded, outbox, delegate, counters, log, shared, process, secret } = parts;
+        let event = loaded.registry.services().ack_absorbed;
         let routes = Routes {
             pre_routing: loaded.program.event_route("core:pre-routing"),
             request: loaded.program.request_route(),
             reply: loaded.program.reply_route(),
+            ack_absorbed: event.and_then(|event| loaded.program.event_route(event)),
         };
         log.set_process(process.index, process.pid);
         log.set_colours(loaded.registry.level_colours());
         loaded.registry.start(&process);
-        let ports = Ports { outbound, delegate, counters, log, shared };
+        let ports = Ports { egress: Egress::new(outbox), delegate, counters, log, shared };
         let mut state = ProcessState::new(process, ports, secret, loaded.registry.first_variables());
         if let Some(prefix) = &loaded.log_prefix
             && loaded.settings().is_log_prefix_renewed
@@ -140,10 +144,27 @@ impl Engine {
         self.turns_away = turns_away;
     }
 
-    /// Everything read at once was received: groups are woken, once each.
+    /// Everything read at once was received: groups are woken, once each, and what was sent leaves.
     pub fn after_batch(&mut self) {
         self.state.wake_groups();
+        self.flush();
         self.count_lost_log_lines();
+    }
+
+    /// Whether another message waits for this process behind the one it is given next: then what is sent for that one may
+    /// leave together with what is sent for those that follow.
+    pub fn set_followed(&mut self, is_followed: bool) {
+        self.state.ports.egress.set_followed(is_followed);
+    }
+
+    /// Everything that was sent leaves: before this process waits.
+    pub fn flush(&mut self) {
+        self.state.ports.egress.flush();
+    }
+
+    /// The same, if something has been there for a millisecond.
+    pub fn flush_old(&mut self) {
+        self.state.ports.egress.flush_old();
     }
 
     /// Work that another process handed over: of workers, replay and tests. `earlier_attempts` counts processes that
@@ -323,6 +344,9 @@ impl Run<'_, '_> {
     fn route_request(&mut self) {
         if self.is_ack_to_us() {
             self.context.count(ACKS_ABSORBED);
+            if let Some(route) = self.routes.ack_absorbed {
+                self.run(route);
+            }
             return;
         }
         let Some(route) = self.routes.request else {

@@ -28,8 +28,8 @@ use crate::config::settings::{DEFAULT_GROUP, GroupSetting, PROCESSES_MAX, QUEUE_
 use crate::routing::context::Context;
 use crate::routing::continuation::Resume;
 use crate::routing::delegation::GroupIndex;
-use crate::routing::suspend::{NotHandedOn, WAITING_COUNT};
-use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::routing::suspend::{DELAYED_COUNT, NotHandedOn};
+use crate::telemetry::counters::{CounterRow, ModuleCounter, ModuleCounters, module_counters};
 use crate::telemetry::log::Level;
 use crate::telemetry::throttle::Throttle;
 
@@ -43,18 +43,23 @@ pub struct Async {
     on_success: Outcome,
     /// The group of functions that name none.
     group: GroupIndex,
-    counters: Option<Counters>,
-    complaints: [Throttle; FAILURE_COUNT],
+    counters: ModuleCounters,
+    complaints: [Throttle; Counter::ALL.len()],
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Counters {
-    suspended: CounterId,
-    delayed: CounterId,
-    failures: [CounterId; FAILURE_COUNT],
+module_counters! {
+    Suspended = "async.handed_on", "requests suspended";
+    Delayed = "async.delayed", "requests suspended with a delay";
+    Waiting = DELAYED_COUNT, "requests waiting now (a gauge)";
+    Full = "async.full", "requests not suspended because the queue was full, or the memory of waiting requests was";
+    TooLarge = "async.too_large", "requests not suspended because they are larger than a queue record";
+    UnknownGroup = "async.unknown_group", "requests not suspended because there is no such worker group";
+    Broken = "async.broken", "requests not suspended because the script made them unreadable";
+    Misplaced = "async.misplaced", "calls where a request cannot be suspended";
+    UnknownRoute = "async.unknown_route", "calls without the name of a route";
+    BadDelay = "async.bad_delay", "calls with an invalid delay";
 }
 
-const FAILURE_COUNT: usize = 7;
 const CAPACITY_DEFAULT: u32 = 1024;
 /// Longer than a day no request waits.
 const DELAY_MAX: Duration = Duration::from_secs(86_400);
@@ -159,27 +164,7 @@ impl Module for Async {
         )
         .routes(RouteSet::of(&[RouteKind::Request, RouteKind::Named])),
     ];
-    const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("async.handed_on", "requests suspended"),
-        CounterRow::new("async.delayed", "requests suspended with a delay"),
-        CounterRow::new(WAITING_COUNT, "requests waiting now (a gauge)"),
-        CounterRow::new(
-            "async.full",
-            "requests not suspended because the queue was full, or the memory of waiting requests was",
-        ),
-        CounterRow::new(
-            "async.too_large",
-            "requests not suspended because they are larger than a queue record",
-        ),
-        CounterRow::new(
-            "async.unknown_group",
-            "requests not suspended because there is no such worker group",
-        ),
-        CounterRow::new("async.broken", "requests not suspended because the script made them unreadable"),
-        CounterRow::new("async.misplaced", "calls where a request cannot be suspended"),
-        CounterRow::new("async.unknown_route", "calls without the name of a route"),
-        CounterRow::new("async.bad_delay", "calls with an invalid delay"),
-    ];
+    const COUNTERS: &'static [CounterRow] = Counter::ROWS;
 
     fn new() -> Self {
         Async {
@@ -187,9 +172,13 @@ impl Module for Async {
             capacity: CAPACITY_DEFAULT,
             on_success: Outcome::STOP,
             group: GroupIndex(0),
-            counters: None,
+            counters: ModuleCounters::default(),
             complaints: Default::default(),
         }
+    }
+
+    fn number_counters(&mut self, counters: ModuleCounters) {
+        self.counters = counters;
     }
 
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
@@ -198,59 +187,19 @@ impl Module for Async {
         let groups = &planning.settings().groups;
         let index = groups.iter().position(|group| group.name == DEFAULT_GROUP).unwrap_or_default();
         self.group = GroupIndex(index as u16);
-        self.counters = Some(Counters {
-            suspended: planning.counter("async.handed_on"),
-            delayed: planning.counter("async.delayed"),
-            failures: Failure::ALL.map(|failure| planning.counter(failure.counter())),
-        });
         Ok(())
     }
 }
 
-/// Why a function is false.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    Full,
-    TooLarge,
-    UnknownGroup,
-    Broken,
-    Misplaced,
-    UnknownRoute,
-    BadDelay,
-}
-
-impl Failure {
-    const ALL: [Failure; FAILURE_COUNT] = [
-        Failure::Full,
-        Failure::TooLarge,
-        Failure::UnknownGroup,
-        Failure::Broken,
-        Failure::Misplaced,
-        Failure::UnknownRoute,
-        Failure::BadDelay,
-    ];
-
-    fn counter(self) -> &'static str {
-        match self {
-            Failure::Full => "async.full",
-            Failure::TooLarge => "async.too_large",
-            Failure::UnknownGroup => "async.unknown_group",
-            Failure::Broken => "async.broken",
-            Failure::Misplaced => "async.misplaced",
-            Failure::UnknownRoute => "async.unknown_route",
-            Failure::BadDelay => "async.bad_delay",
-        }
-    }
-}
-
-impl From<NotHandedOn> for Failure {
+/// What a function that is false counts.
+impl From<NotHandedOn> for Counter {
     fn from(reason: NotHandedOn) -> Self {
         match reason {
-            NotHandedOn::NotARequest | NotHandedOn::NotHere => Failure::Misplaced,
-            NotHandedOn::NoSuchGroup => Failure::UnknownGroup,
-            NotHandedOn::Full => Failure::Full,
-            NotHandedOn::TooLarge => Failure::TooLarge,
-            NotHandedOn::Broken => Failure::Broken,
+            NotHandedOn::NotARequest | NotHandedOn::NotHere => Counter::Misplaced,
+            NotHandedOn::NoSuchGroup => Counter::UnknownGroup,
+            NotHandedOn::Full => Counter::Full,
+            NotHandedOn::TooLarge => Counter::TooLarge,
+            NotHandedOn::Broken => Counter::Broken,
         }
     }
 }
@@ -280,7 +229,7 @@ impl Async {
     ) -> Outcome {
         match delay_of(arguments[1], in_units) {
             Some(delay) => self.suspend_to(context, self.group, arguments[0], delay),
-            None => self.fail(context, Failure::BadDelay, &NO_DELAY),
+            None => self.fail(context, Counter::BadDelay, &NO_DELAY),
         }
     }
 
@@ -291,12 +240,12 @@ impl Async {
         in_units: fn(u64) -> Duration,
     ) -> Outcome {
         let Some(delay) = delay_of(argument, in_units) else {
-            return self.fail(context, Failure::BadDelay, &NO_DELAY);
+            return self.fail(context, Counter::BadDelay, &NO_DELAY);
         };
         let Argument::Delay { point: Some(point), .. } = argument else {
             return self.fail(
                 context,
-                Failure::Misplaced,
+                Counter::Misplaced,
                 &"a request cannot be resumed inside a loop or after another operand",
             );
         };
@@ -313,7 +262,7 @@ impl Async {
     ) -> Outcome {
         match name_of(route, context) {
             Some(name) => self.suspend(context, group, Resume::Route(name.as_bytes()), delay),
-            None => self.fail(context, Failure::UnknownRoute, &"it is not the name of a route"),
+            None => self.fail(context, Counter::UnknownRoute, &"it is not the name of a route"),
         }
     }
 
@@ -326,11 +275,9 @@ impl Async {
     ) -> Outcome {
         match context.suspend(group, goal, delay) {
             Ok(()) => {
-                if let Some(counters) = self.counters {
-                    context.count(counters.suspended);
-                    if !delay.is_zero() {
-                        context.count(counters.delayed);
-                    }
+                context.count(self.counters.id(Counter::Suspended));
+                if !delay.is_zero() {
+                    context.count(self.counters.id(Counter::Delayed));
                 }
                 self.on_success
             }
@@ -340,10 +287,8 @@ impl Async {
 
     /// Counts the failure and tells the first of each second.
     #[cold]
-    fn fail(&self, context: &Context<'_>, failure: Failure, reason: &dyn std::fmt::Display) -> Outcome {
-        if let Some(counters) = self.counters {
-            context.count(counters.failures[failure as usize]);
-        }
+    fn fail(&self, context: &Context<'_>, failure: Counter, reason: &dyn std::fmt::Display) -> Outcome {
+        context.count(self.counters.id(failure));
         let withheld = self.complaints[failure as usize].pass(context.envelope().received_at_ns);
         if let Some(withheld) = withheld {
             context.log(Level::Error, format_args!("could not suspend the request: {reason}{withheld}"));

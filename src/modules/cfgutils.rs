@@ -18,18 +18,22 @@ use crate::bindings::planning::Planning;
 use crate::routing::context::Context;
 use crate::state::shared::Locking;
 use crate::state::value::Value;
-use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::counters::{CounterRow, ModuleCounter, ModuleCounters, module_counters};
 use crate::telemetry::log::Level;
 use crate::telemetry::process_identity::ProcessIdentity;
 use crate::telemetry::throttle::Throttle;
+
+module_counters! {
+    Waited = "cfgutils.waited", "calls that blocked a worker";
+    LockRefused = "cfgutils.lock_refused", "locks that could not be acquired in time";
+}
 
 /// Module `cfgutils`.
 pub struct CfgUtils {
     random: Cell<u64>,
     probability: Cell<i64>,
     initial_probability: i64,
-    slept: Option<CounterId>,
-    lock_refused: Option<CounterId>,
+    counters: ModuleCounters,
     lock_count: u32,
     initial_flags: i64,
     /// Where the flags of the server are.
@@ -206,18 +210,14 @@ impl Module for CfgUtils {
             Reading::Integer((module.next() >> 33) as i64)
         })
         .yields(Yields::Integer)];
-    const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("cfgutils.waited", "calls that blocked a worker"),
-        CounterRow::new("cfgutils.lock_refused", "locks that could not be acquired in time"),
-    ];
+    const COUNTERS: &'static [CounterRow] = Counter::ROWS;
 
     fn new() -> Self {
         CfgUtils {
             random: Cell::new(seed(0)),
             probability: Cell::new(PROBABILITY_DEFAULT),
             initial_probability: PROBABILITY_DEFAULT,
-            slept: None,
-            lock_refused: None,
+            counters: ModuleCounters::default(),
             lock_count: 0,
             initial_flags: 0,
             flags_slot: 0,
@@ -225,9 +225,11 @@ impl Module for CfgUtils {
         }
     }
 
+    fn number_counters(&mut self, counters: ModuleCounters) {
+        self.counters = counters;
+    }
+
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
-        self.slept = Some(planning.counter("cfgutils.waited"));
-        self.lock_refused = Some(planning.counter("cfgutils.lock_refused"));
         planning.reserve_locks(self.lock_count);
         self.flags_slot = planning.hidden_shared("gflags", Value::Integer(self.initial_flags));
         Ok(())
@@ -298,9 +300,7 @@ impl CfgUtils {
                 Outcome::FALSE
             }
             Locking::Held | Locking::NoSuchLock => {
-                if let Some(counter) = self.lock_refused {
-                    context.count(counter);
-                }
+                context.count(self.counters.id(Counter::LockRefused));
                 Outcome::FALSE
             }
         }
@@ -317,9 +317,8 @@ impl CfgUtils {
             }
             return Outcome::FALSE;
         }
-        if let Some(counter) = self.slept {
-            context.count(counter);
-        }
+        context.count(self.counters.id(Counter::Waited));
+        context.flush();
         std::thread::sleep(time.min(WAIT_MAX));
         Outcome::TRUE
     }

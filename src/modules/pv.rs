@@ -3,10 +3,13 @@
 
 use std::cell::RefCell;
 
+use serde_json::{Value as Json, json};
+
+use crate::bindings::command::{CommandError, CommandScope};
 use crate::bindings::functions::outcome;
 use crate::bindings::module::{
-    Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind, Place, Reading,
-    RouteSet, ValueRef,
+    Argument, Diagnostic, Module, ModuleCommand, ModuleFunction, Outcome, Parameter, ParameterKind, Place,
+    Reading, RouteSet, ValueRef,
 };
 use crate::bindings::planning::Planning;
 use crate::routing::context::Context;
@@ -263,6 +266,19 @@ impl Module for Pv {
         ),
     ];
 
+    const COMMANDS: &'static [ModuleCommand<Self>] = &[
+        ModuleCommand::new(
+            "pv.shvGet",
+            "a shared value ($shv), or all that the script names; argument: [NAME]",
+            get_shared,
+        ),
+        ModuleCommand::new(
+            "pv.shvSet",
+            "sets a shared value ($shv) for every process; arguments: NAME int|str VALUE",
+            set_shared,
+        ),
+    ];
+
     fn new() -> Self {
         Pv { room: RefCell::default(), shared: Vec::new(), variables: Vec::new(), avp_aliases: Vec::new() }
     }
@@ -381,6 +397,41 @@ fn write(context: &mut Context<'_>, name: &str, argument: &Argument<'_>, value: 
     outcome(context, name, written.map_err(|refusal| refusal.0))
 }
 
+fn get_shared(_: &Pv, scope: &CommandScope<'_>, given: &[Json]) -> Result<Json, CommandError> {
+    let shown = |(slot, name): (u32, &str)| {
+        let value = scope.read(slot)?;
+        let kind = if value.is_i64() { "int" } else { "str" };
+        Ok(json!({"name": name, "type": kind, "value": value}))
+    };
+    match given.first() {
+        None => scope.shared_values().map(shown).collect(),
+        Some(name) => shown(shared_value(scope, name)?),
+    }
+}
+
+fn set_shared(_: &Pv, scope: &CommandScope<'_>, given: &[Json]) -> Result<Json, CommandError> {
+    let [name, Json::String(kind), value] = given else {
+        return Err(CommandError::bad_parameters("a name, int or str, and a value are needed"));
+    };
+    let (slot, _) = shared_value(scope, name)?;
+    // A command line has no kinds: its numbers may arrive as text, and its text as numbers.
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let value = match kind.as_str() {
+        "int" => ValueRef::Integer(
+            text.trim().parse().map_err(|_| CommandError::bad_parameters("the value must be an integer"))?,
+        ),
+        "str" => ValueRef::Text(text.as_bytes()),
+        _ => return Err(CommandError::bad_parameters("the type must be int or str")),
+    };
+    scope.write(slot, value).map(|()| Json::Null)
+}
+
+/// Slot and name of a shared value of the script.
+fn shared_value<'s>(scope: &'s CommandScope<'_>, name: &Json) -> Result<(u32, &'s str), CommandError> {
+    let found = scope.shared_values().find(|(_, known)| name.as_str() == Some(*known));
+    found.ok_or_else(|| CommandError::bad_parameters(&format!("the script has no shared value {name}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -494,6 +545,38 @@ mod tests {
     fn what_is_no_variable_is_refused() {
         let script = "loadmodule \"pv.so\"\nrequest_route { if (is_int(\"text\")) { exit; } }";
         assert!(!ScriptHarness::mistakes(MODULES, script).is_empty());
+    }
+
+    #[test]
+    fn operators_read_and_set_shared_values() {
+        let script = "loadmodule \"pv.so\"\nmodparam(\"pv\", \"shvset\", \"limit=i:5\")\nhidden.x = 1 desc \"no shv\"\n\
+            request_route { $shv(note) = \"few\"; }";
+        let stage = ScriptHarness::new(MODULES, script);
+        let registry = &stage.loaded().registry;
+        let shared = registry.shared_state(2).expect("memory");
+        let scope = CommandScope { shared_names: registry.shared_names(), shared: &shared, process_index: 1 };
+        let run = |name: &str, given: Json| {
+            let answer = registry.run_command(name, &scope, given.as_array().unwrap());
+            answer.expect("there is this command").map_err(|fault| fault.message)
+        };
+        let limit = |value: i64| json!({"name": "limit", "type": "int", "value": value});
+        assert_eq!(run("pv.shvGet", json!(["limit"])), Ok(limit(5)));
+        assert_eq!(run("pv.shvSet", json!(["limit", "int", "7"])), Ok(Json::Null));
+        assert_eq!(run("pv.shvSet", json!(["note", "str", 12])), Ok(Json::Null));
+        let note = json!({"name": "note", "type": "str", "value": "12"});
+        let mut all = run("pv.shvGet", json!([])).unwrap();
+        all.as_array_mut().unwrap().sort_by_key(|one| one["name"].to_string());
+        assert_eq!(all, json!([limit(7), note]));
+        let rows = [
+            (json!(["nothing", "int", 1]), "the script has no shared value \"nothing\""),
+            (json!(["limit", "int", "many"]), "the value must be an integer"),
+            (json!(["limit", "float", 1]), "the type must be int or str"),
+            (json!(["limit", 1]), "a name, int or str, and a value are needed"),
+        ];
+        for (given, expected) in rows {
+            assert_eq!(run("pv.shvSet", given), Err(expected.to_string()));
+        }
+        assert!(registry.run_command("pv.nothing", &scope, &[]).is_none());
     }
 
     #[test]

@@ -15,12 +15,11 @@ use std::cell::Cell;
 use crate::bindings::module::{
     Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
-use crate::bindings::planning::Planning;
 use crate::routing::context::Context;
 use crate::sip::credentials::Credentials;
 use crate::sip::validate::{self, Fault, ValidationRules};
 use crate::sip::{HeaderError, HeaderId, Message};
-use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::counters::{CounterRow, ModuleCounter, ModuleCounters, module_counters};
 use crate::telemetry::log::Level;
 
 /// Module `sanity`.
@@ -32,13 +31,12 @@ pub struct Sanity {
     is_noreply: bool,
     /// What `sanity_reply()` is to answer: the number of the message and its fault.
     found: Cell<Option<(u32, Fault)>>,
-    counters: Option<Counters>,
+    counters: ModuleCounters,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Counters {
-    refused: CounterId,
-    answered: CounterId,
+module_counters! {
+    Refused = "sanity.refused", "messages with a fault";
+    Answered = "sanity.answered", "requests with a fault that were answered with an error";
 }
 
 /// One check: its number, what it looks at, and how.
@@ -166,10 +164,7 @@ impl Module for Sanity {
         )
         .routes(RouteSet::REQUEST),
     ];
-    const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("sanity.refused", "messages with a fault"),
-        CounterRow::new("sanity.answered", "requests with a fault that were answered with an error"),
-    ];
+    const COUNTERS: &'static [CounterRow] = Counter::ROWS;
 
     fn new() -> Self {
         Sanity {
@@ -179,16 +174,12 @@ impl Module for Sanity {
             is_autodrop: true,
             is_noreply: false,
             found: Cell::new(None),
-            counters: None,
+            counters: ModuleCounters::default(),
         }
     }
 
-    fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
-        self.counters = Some(Counters {
-            refused: planning.counter("sanity.refused"),
-            answered: planning.counter("sanity.answered"),
-        });
-        Ok(())
+    fn number_counters(&mut self, counters: ModuleCounters) {
+        self.counters = counters;
     }
 }
 
@@ -228,7 +219,7 @@ impl Sanity {
     }
 
     fn refuse(&self, context: &mut Context<'_>, fault: Fault, rules: &ValidationRules<'_>) -> Outcome {
-        self.count(context, |counters| counters.refused);
+        context.count(self.counters.id(Counter::Refused));
         if self.is_noreply {
             self.found.set(Some((context.process.message_number, fault)));
         } else {
@@ -251,7 +242,7 @@ impl Sanity {
         match context.answer_fault(fault, rules) {
             Ok(is_answered) => {
                 if is_answered {
-                    self.count(context, |counters| counters.answered);
+                    context.count(self.counters.id(Counter::Answered));
                 }
                 is_answered
             }
@@ -259,12 +250,6 @@ impl Sanity {
                 context.log(Level::Error, format_args!("could not answer a broken request: {failure}"));
                 false
             }
-        }
-    }
-
-    fn count(&self, context: &Context<'_>, which: impl Fn(&Counters) -> CounterId) {
-        if let Some(counters) = &self.counters {
-            context.count(which(counters));
         }
     }
 }

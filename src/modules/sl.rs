@@ -5,28 +5,29 @@
 
 use std::fmt;
 
+use crate::bindings::command::EventRow;
 use crate::bindings::module::{
     Argument, Diagnostic, Module, ModuleFunction, Outcome, Parameter, ParameterKind, RouteSet,
 };
 use crate::bindings::planning::Planning;
 use crate::routing::context::Context;
 use crate::sip::{Method, Status};
-use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::counters::{CounterRow, ModuleCounter, ModuleCounters, module_counters};
 use crate::telemetry::log::Level;
 
 /// Module `sl`.
 pub struct Stateless {
     default_status: Status,
     default_reason: Vec<u8>,
-    counters: Option<Counters>,
+    counters: ModuleCounters,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Counters {
-    sent: CounterId,
-    failed: CounterId,
+module_counters! {
+    Sent = "sl.sent", "answers sent without state";
+    Failed = "sl.failed", "answers that could not be sent";
 }
 
+const ACK_FILTERED: &str = "sl:filtered-ack";
 const STATUS_REASON: &[ParameterKind] = &[ParameterKind::Integer, ParameterKind::Text];
 
 impl Module for Stateless {
@@ -64,22 +65,26 @@ impl Module for Stateless {
         .alias(&["send_reply_error"])
         .routes(RouteSet::REQUEST),
     ];
-    const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("sl.sent", "answers sent without state"),
-        CounterRow::new("sl.failed", "answers that could not be sent"),
-    ];
+    const COUNTERS: &'static [CounterRow] = Counter::ROWS;
+    const EVENTS: &'static [EventRow] = &[EventRow {
+        name: ACK_FILTERED,
+        documentation: "an ACK to a negative reply of this server has come, which no other route sees",
+    }];
 
     fn new() -> Self {
         Stateless {
             default_status: Status::SERVER_INTERNAL_ERROR,
             default_reason: Vec::new(),
-            counters: None,
+            counters: ModuleCounters::default(),
         }
     }
 
+    fn number_counters(&mut self, counters: ModuleCounters) {
+        self.counters = counters;
+    }
+
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
-        self.counters =
-            Some(Counters { sent: planning.counter("sl.sent"), failed: planning.counter("sl.failed") });
+        planning.services().ack_absorbed = Some(ACK_FILTERED);
         Ok(())
     }
 }
@@ -114,7 +119,7 @@ impl Stateless {
         let reason = if reason.is_empty() { status.reason().as_bytes() } else { reason };
         match context.reply(status.code(), reason, b"") {
             Ok(()) => {
-                self.count(context, |counters| counters.sent);
+                context.count(self.counters.id(Counter::Sent));
                 Outcome::TRUE
             }
             Err(failure) => self.fail(context, format_args!("{failure}")),
@@ -122,15 +127,9 @@ impl Stateless {
     }
 
     fn fail(&self, context: &Context<'_>, reason: fmt::Arguments<'_>) -> Outcome {
-        self.count(context, |counters| counters.failed);
+        context.count(self.counters.id(Counter::Failed));
         context.log(Level::Error, format_args!("could not reply: {reason}"));
         Outcome::FALSE
-    }
-
-    fn count(&self, context: &Context<'_>, which: impl Fn(&Counters) -> CounterId) {
-        if let Some(counters) = &self.counters {
-            context.count(which(counters));
-        }
     }
 }
 
@@ -229,6 +228,28 @@ mod tests {
             "loadmodule \"sl.so\"\nreply_route { sl_send_reply(\"200\", \"OK\"); }\nrequest_route { exit; }",
         );
         assert!(mistakes.contains("sl_send_reply"), "{mistakes}");
+    }
+
+    #[test]
+    fn the_event_of_an_ack_that_ends_here_is_run() {
+        let script = "loadmodule \"sl.so\"\nrequest_route { sl_send_reply(\"404\", \"\"); log(2, \"@@request@@\"); }\n\
+            event_route[sl:filtered-ack] { log(2, \"@@$rm $ci@@\"); }\n";
+        let mut stage = ScriptHarness::new(MODULES, script);
+        assert!(stage.loaded().remarks.is_empty(), "{:?}", stage.loaded().remarks);
+        stage.receive(&REQUEST.replace("OPTIONS", "INVITE"));
+        let sent = stage.sent_one().text;
+        let to = sent.lines().find(|line| line.starts_with("To:")).unwrap();
+        stage.log();
+        stage.receive(&REQUEST.replace("OPTIONS", "ACK").replace("To: <sip:bob@c.com>", to));
+        let log = stage.log();
+        assert!(log.contains("@@ACK c1@@") && !log.contains("@@request@@"), "{log}");
+        assert_eq!(stage.count("core.acks_absorbed"), 1);
+        let without = ScriptHarness::new(
+            MODULES,
+            &script.replace("loadmodule \"sl.so\"\n", "").replace("sl_send_reply(\"404\", \"\");", ""),
+        );
+        let remarks = without.loaded().remarks.concat();
+        assert!(remarks.contains("module \"sl\" is not loaded"), "{remarks}");
     }
 
     #[test]

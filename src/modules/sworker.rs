@@ -26,7 +26,7 @@ use crate::routing::context::Context;
 use crate::routing::delegation::{Delegation, GroupIndex, Xdata};
 use crate::routing::services::Scope;
 use crate::routing::services::StoredPlace;
-use crate::telemetry::counters::{CounterId, CounterRow};
+use crate::telemetry::counters::{CounterRow, ModuleCounter, ModuleCounters, module_counters};
 use crate::telemetry::log::Level;
 use crate::telemetry::throttle::Throttle;
 
@@ -35,28 +35,18 @@ pub struct Sworker {
     xdata_name: Option<String>,
     xdata: Option<StoredPlace>,
     xdata_room: RefCell<Vec<u8>>,
-    counters: Option<Counters>,
-    complaints: Complaints,
+    counters: ModuleCounters,
+    /// A message a second may fail for each reason: the log tells the first of each second.
+    complaints: [Throttle; Counter::ALL.len()],
 }
 
-/// What each answer is counted as.
-#[derive(Clone, Copy, Debug)]
-struct Counters {
-    delegated: CounterId,
-    full: CounterId,
-    refused: CounterId,
-    unknown_group: CounterId,
-    too_large: CounterId,
-    misplaced: CounterId,
-}
-
-/// A message a second may fail for each reason: the log tells the first of each second.
-#[derive(Debug, Default)]
-struct Complaints {
-    full: Throttle,
-    unknown_group: Throttle,
-    too_large: Throttle,
-    misplaced: Throttle,
+module_counters! {
+    Delegated = "sworker.delegated", "messages accepted by a queue";
+    Full = "sworker.full", "messages not delegated because the queue was full";
+    Refused = "sworker.refused", "messages answered with 503 because the queue was full (full=reply)";
+    UnknownGroup = "sworker.unknown_group", "messages not delegated because there is no such worker group";
+    TooLarge = "sworker.too_large", "messages not delegated because they are larger than a queue record";
+    Misplaced = "sworker.misplaced", "calls outside of pre-routing or inside a worker";
 }
 
 const NOT_HERE: Outcome = Outcome(-1);
@@ -98,43 +88,23 @@ impl Module for Sworker {
             |_, context, _| (context.is_worker() && !context.is_continued).into(),
         ),
     ];
-    const COUNTERS: &'static [CounterRow] = &[
-        CounterRow::new("sworker.delegated", "messages accepted by a queue"),
-        CounterRow::new("sworker.full", "messages not delegated because the queue was full"),
-        CounterRow::new(
-            "sworker.refused",
-            "messages answered with 503 because the queue was full (full=reply)",
-        ),
-        CounterRow::new(
-            "sworker.unknown_group",
-            "messages not delegated because there is no such worker group",
-        ),
-        CounterRow::new(
-            "sworker.too_large",
-            "messages not delegated because they are larger than a queue record",
-        ),
-        CounterRow::new("sworker.misplaced", "calls outside of pre-routing or inside a worker"),
-    ];
+    const COUNTERS: &'static [CounterRow] = Counter::ROWS;
 
     fn new() -> Self {
         Sworker {
             xdata_name: None,
             xdata: None,
             xdata_room: RefCell::default(),
-            counters: None,
-            complaints: Complaints::default(),
+            counters: ModuleCounters::default(),
+            complaints: Default::default(),
         }
     }
 
+    fn number_counters(&mut self, counters: ModuleCounters) {
+        self.counters = counters;
+    }
+
     fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
-        self.counters = Some(Counters {
-            delegated: planning.counter("sworker.delegated"),
-            full: planning.counter("sworker.full"),
-            refused: planning.counter("sworker.refused"),
-            unknown_group: planning.counter("sworker.unknown_group"),
-            too_large: planning.counter("sworker.too_large"),
-            misplaced: planning.counter("sworker.misplaced"),
-        });
         if let Some(name) = &self.xdata_name {
             planning.about("xdata");
             let place = planning.place(name)?;
@@ -186,30 +156,22 @@ impl Sworker {
 
     /// Counts the answer, and complains about one that is not what the script hoped for.
     fn tell(&self, context: &Context<'_>, delegation: Delegation, group: &[u8]) {
-        let Some(counters) = self.counters else { return };
-        let complaints = &self.complaints;
-        let (counter, complaint, level, reason) = match delegation {
-            Delegation::Delegated => return context.count(counters.delegated),
-            Delegation::Refused => return context.count(counters.refused),
-            Delegation::Full => (counters.full, &complaints.full, Level::Error, "the queue is full"),
-            Delegation::NoSuchGroup => {
-                (counters.unknown_group, &complaints.unknown_group, Level::Warning, "no such worker group")
+        let (counter, level, reason) = match delegation {
+            Delegation::Delegated => return context.count(self.counters.id(Counter::Delegated)),
+            Delegation::Refused => return context.count(self.counters.id(Counter::Refused)),
+            Delegation::Full => (Counter::Full, Level::Error, "the queue is full"),
+            Delegation::NoSuchGroup => (Counter::UnknownGroup, Level::Warning, "no such worker group"),
+            Delegation::TooLarge => {
+                (Counter::TooLarge, Level::Error, "the message is larger than a queue record")
             }
-            Delegation::TooLarge => (
-                counters.too_large,
-                &complaints.too_large,
-                Level::Error,
-                "the message is larger than a queue record",
-            ),
             Delegation::NotHere => (
-                counters.misplaced,
-                &complaints.misplaced,
+                Counter::Misplaced,
                 Level::Warning,
                 "only event_route[core:pre-routing] of a receiver may delegate",
             ),
         };
-        context.count(counter);
-        if let Some(withheld) = complaint.pass(context.envelope().received_at_ns) {
+        context.count(self.counters.id(counter));
+        if let Some(withheld) = self.complaints[counter as usize].pass(context.envelope().received_at_ns) {
             let group = group.escape_ascii();
             context.log(level, format_args!("could not delegate to group \"{group}\": {reason}{withheld}"));
         }

@@ -2,30 +2,29 @@
 //!
 //! A child takes from here what its role needs and never makes shared memory or listening sockets of its own.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::bindings::load::Loaded;
 use crate::config::settings::{FullPolicy, Order, Settings};
 use crate::engine::perform::{Engine, EngineParts};
+use crate::process::channel::Channel;
 use crate::process::master::repair::Leftover;
-use crate::process::roles::outbound::ListenerOutbound;
+use crate::process::roles::outbox::{DirectOutbox, ProcessOutbox};
+use crate::process::roles::receiver;
 use crate::process::roles::role::Role;
-use crate::process::succession::reload_line::ReloadLine;
 use crate::routing::delegation::Delegate;
+use crate::routing::outbox::Outbox;
 use crate::shm::{
-    CounterBlock, Counters, DelayQueue, GroupPlan, GroupStatistics, Lanes, Overflow, ProcessTable, QueuePlan,
-    Queues, StatisticsPublisher,
+    CounterBlock, Counters, GroupPlan, GroupStatistics, Lanes, Overflow, Owner, QueuePlan,
+    StatisticsPublisher,
 };
 use crate::sip::branch::Secret;
-use crate::state::poison::PoisonCache;
+use crate::state::overload::is_told;
+use crate::state::parts::{PartPlan, Parts};
 use crate::state::shared::SharedState;
-use crate::state::status::ServerStatus;
 use crate::sys::process::ProcessId;
-use crate::sys::receive::ReceiveMemory;
 use crate::telemetry::counters::{Count, CounterId};
 use crate::telemetry::log::Log;
 use crate::telemetry::process_identity::ProcessIdentity;
@@ -39,38 +38,29 @@ pub struct Heritage {
     pub log: Rc<Log>,
     /// All sockets messages come by and leave by.
     pub listeners: Rc<Listeners>,
-    /// The rings between receivers and workers.
-    pub queues: Queues,
-    /// Delayed messages, if a module delays any.
-    pub delay_queue: Option<DelayQueue>,
-    /// What each receiver reads into, by the number of its producer.
-    pub receive_memory: Vec<ReceiveMemory>,
-    /// One number for each place, which goes up while its process moves; workers are watched by their queues instead.
-    pub heartbeats: Counters,
-    /// A block of counters for each place.
-    pub counters: Counters,
-    /// What earlier generations counted, and whether this one is to begin nothing new.
-    pub status: ServerStatus,
-    /// On which control and master talk about reloads.
-    pub reload_line: ReloadLine,
-    /// One more for each reload.
-    pub generation: u64,
+    /// All shared memory.
+    pub parts: Parts,
+    /// On which children and the master talk.
+    pub channel: Channel,
     /// Values and locks that scripts of all processes share.
     pub shared: SharedState,
-    /// Messages that were set aside lately.
-    pub remembered: PoisonCache,
-    /// Who lives, by place.
-    pub processes: ProcessTable,
     /// What viewers see.
     pub statistics: StatisticsPublisher,
     /// Where commands are asked.
     pub commands: UnixListener,
-    /// Through which children say that they are ready.
-    pub readiness: Readiness,
     /// What runs at each place; the first one is the master.
     pub places: Vec<Role>,
     /// Directory for what exists while the server runs.
     pub run_directory: PathBuf,
+    /// What does not change while the generation lives.
+    pub fixed: Fixed,
+}
+
+/// What does not change while a generation lives; most of it holds for the server.
+#[derive(Clone)]
+pub struct Fixed {
+    /// One more for each reload and each upgrade.
+    pub generation: u64,
     /// Makes branches and tags, the same in every process.
     pub secret: Secret,
     /// The process that supervises all others.
@@ -84,31 +74,45 @@ impl Heritage {
     pub fn engine(&self, process: ProcessIdentity, delegate: Option<Box<dyn Delegate>>) -> Engine {
         Engine::new(EngineParts {
             loaded: self.loaded.clone(),
-            outbound: Box::new(ListenerOutbound::new(self.listeners.clone())),
+            outbox: self.outbox(process.index),
             delegate,
             counters: Box::new(BlockCount {
-                own: self.counters.block(process.index),
-                all: self.counters.clone(),
+                own: self.parts.counters.block(process.index),
+                all: self.parts.counters.clone(),
             }),
             log: self.log.clone(),
             shared: self.shared.clone(),
             process,
-            secret: self.secret,
+            secret: self.fixed.secret,
         })
+    }
+
+    fn outbox(&self, process: u32) -> Box<dyn Outbox> {
+        let (listeners, log) = (self.listeners.clone(), self.log.clone());
+        let counters = self.parts.counters.block(process);
+        match ProcessOutbox::attach(&self.parts.outboxes, process, listeners, counters, log) {
+            Some(outbox) => Box::new(outbox),
+            None => Box::new(DirectOutbox::new(self.listeners.clone())),
+        }
+    }
+
+    /// The process at this place, as the parts name it.
+    pub fn owner(&self, place: u32) -> Owner {
+        self.shared.values.owner(place)
     }
 
     /// What the process at this place had read, if it was a receiver.
     pub fn remains(&self, role: &Role, place: u32) -> Option<Leftover<'_>> {
         let Role::Receiver { producer, listener, .. } = *role else { return None };
         let socket = self.listeners.udp(listener)?;
-        let memory = self.receive_memory.get(producer as usize)?;
-        Some(Leftover { memory, socket, listener, heartbeat: self.heartbeats.value(place, 0) })
+        let memory = self.parts.inboxes.get(producer as usize)?;
+        Some(Leftover { memory, socket, listener, heartbeat: self.parts.heartbeats.value(place, 0) })
     }
 
     /// Figures of a group, and what earlier generations counted for it.
     pub fn group_figures(&self, group: u32) -> GroupStatistics {
-        let mut figures = self.queues.group_statistics(group);
-        self.status.add_to(group, &mut figures);
+        let mut figures = self.parts.queues.group_statistics(group);
+        self.parts.status.add_to(group, &mut figures);
         figures
     }
 }
@@ -154,7 +158,7 @@ pub fn places(settings: &Settings, delayed_max: u32) -> Vec<Role> {
 }
 
 /// What the queues must have room for.
-pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
+fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     let is_producer = |role: &&Role| matches!(role, Role::Receiver { .. } | Role::Timer { .. });
     let group = |setting: &crate::config::settings::GroupSetting| GroupPlan {
         attempts_max: setting.attempts,
@@ -175,51 +179,26 @@ pub fn queue_plan(settings: &Settings, places: &[Role]) -> QueuePlan {
     }
 }
 
-/// Room for what each receiver reads.
-pub fn receive_memory(settings: &Settings, places: &[Role]) -> io::Result<Vec<ReceiveMemory>> {
-    let receivers = places.iter().filter(|role| matches!(role, Role::Receiver { .. }));
-    receivers.map(|_| crate::process::roles::receiver::receive_memory(settings)).collect()
+/// Whether a process of this role handles messages, and so sends some.
+fn sends(role: &Role) -> bool {
+    matches!(role, Role::Receiver { .. } | Role::Worker { .. })
 }
 
-/// A line on which each child tells the number of its place when it is ready. One word is one datagram, so a child that
-/// tells nonsense spoils nobody else's word, and the master never waits for the rest of one.
-#[derive(Debug)]
-pub struct Readiness {
-    master: UnixDatagram,
-    children: UnixDatagram,
-}
-
-impl Readiness {
-    /// Makes the line.
-    pub fn new() -> io::Result<Readiness> {
-        let (master, children) = UnixDatagram::pair()?;
-        master.set_nonblocking(true)?;
-        Ok(Readiness { master, children })
-    }
-
-    /// For the child of this place: it is ready. What cannot be told is no reason to fail.
-    pub fn tell(&self, place: u32) {
-        let _ = self.children.send(&place.to_ne_bytes());
-    }
-
-    /// For the master: who became ready, if somebody did. Never waits.
-    pub fn hear(&self) -> Option<u32> {
-        loop {
-            // One byte more: a longer word is none.
-            let mut word = [0; size_of::<u32>() + 1];
-            match self.master.recv(&mut word) {
-                Ok(4) => return Some(u32::from_ne_bytes([word[0], word[1], word[2], word[3]])),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return None,
-            }
-        }
-    }
-}
-
-impl AsFd for Readiness {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.master.as_fd()
+/// What all shared memory of a generation is to have room for.
+pub fn part_plan(loaded: &Loaded, places: &[Role], generation: u64) -> PartPlan {
+    let (settings, registry) = (loaded.settings(), &loaded.registry);
+    let receivers = places.iter().filter(|role| matches!(role, Role::Receiver { .. })).count() as u32;
+    PartPlan {
+        queues: queue_plan(settings, places),
+        processes: places.len() as u32,
+        counters: registry.counters().len() as u32,
+        outboxes: places.iter().map(sends).collect(),
+        delay_slots: registry.delayed_max(),
+        inboxes: receiver::inbox_room(settings, receivers),
+        value_names: registry.shared_names().to_vec(),
+        locks: registry.lock_count(),
+        tells_overload: is_told(&settings.groups),
+        generation,
     }
 }
 
@@ -247,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_a_place_and_receivers_are_numbered_through() {
+    fn every_process_has_a_place_and_receivers_are_numbered_through() {
         let titles: Vec<_> = places(&settings(), 0).iter().map(ToString::to_string).collect();
         assert_eq!(
             titles,
@@ -284,19 +263,5 @@ mod tests {
         let places = places(&settings(), 8);
         assert!(places.contains(&Role::Timer { producer: 3 }), "{places:?}");
         assert_eq!(queue_plan(&settings(), &places).producers, 4);
-        assert_eq!(receive_memory(&settings(), &places).unwrap().len(), 3);
-    }
-
-    #[test]
-    fn who_is_ready_is_heard_in_order_and_nonsense_is_passed_over() {
-        let readiness = Readiness::new().unwrap();
-        assert_eq!(readiness.hear(), None);
-        for place in [7, 0, u32::MAX] {
-            readiness.tell(place);
-            readiness.children.send(b"a").unwrap();
-            readiness.children.send(b"nonsense").unwrap();
-        }
-        let heard: Vec<_> = (0..4).map(|_| readiness.hear()).collect();
-        assert_eq!(heard, [Some(7), Some(0), Some(u32::MAX), None]);
     }
 }

@@ -5,16 +5,17 @@
 //!   ▲                    │                     ├─► worker   ◄─ rings, engine
 //!   │                    │                     ├─► timer    waiting room ─► rings
 //!   │                    │                     └─► control
-//!   │                    ├─ a child died: supervisor│repair│obituary ─► undertaker ─► quarantine ─► replay
+//!   │                    ├─ a child died: supervisor│repair│obituary ─► quarantine writer ─► quarantine ─► replay
 //!   │                    ├─ too slow, too few: watchdog│scaling
-//!   │                    ├─ SIGHUP: reload ─► check ─► the next generation beside this one, its elder
+//!   │                    ├─ SIGHUP: reload ─► check ─► the next generation, beside this one until that drains
 //!   └── exec ◄─ handover ┼─ SIGUSR2: upgrade ◄──line──► successor, another program, which takes the names
 //!                        └─ SIGTERM: stop
 //! ```
 //!
 //! **Invariant:** all shared memory and sockets exist before the first fork.
-//! **Invariant:** the master has one thread, takes no lock a child can hold, waits for nobody without a deadline.
+//! **Invariant:** the master has one thread, takes no lock a child can hold, never waits without a deadline.
 
+pub mod channel;
 pub mod heritage;
 pub mod master;
 pub mod roles;

@@ -1,43 +1,37 @@
 //! The message in hand: what functions and variables work on.
 //!
 //! A context lives for one message in one process. What outlives it (script variables, buffers, the ways out) is
-//! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::relay`].
+//! the [`ProcessState`], lent to it. How it answers and sends on stands in [`super::reply`] and [`super::forward`].
 
+use super::changes::Rewrites;
 use super::script_view::ScriptView;
 use crate::script::program::{CompiledTemplate, Program};
-use std::cell::OnceCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use regex::bytes::Regex;
 
-use crate::script::host::{Argument, Place, Reading, Refusal, ValueRef};
+use crate::script::host::{Place, Reading, Refusal, ValueRef};
 use crate::script::interpreter::{Interpreter, RunLimits};
 use crate::script::program::RouteId;
-use crate::shm::{Locking, Placement};
 use crate::sip::branch::Secret;
 use crate::sip::uri::{Uri, UriError};
-use crate::sip::{Edits, Grammar, Message, write};
+use crate::sip::{Edits, Grammar, Message};
 
 use super::branches::Branches;
 use super::on_send::{Leaving, OnSend};
-use super::outbound::Outbound;
+use super::outbox::Egress;
 use super::stores::{AvpStore, VariableStore};
 use super::xavps::{Naming, XavpStore};
-use crate::config::settings::{FullPolicy, GroupSetting, Order, Settings};
-use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Xdata, is_urgent};
+use crate::config::settings::Settings;
+use crate::routing::delegation::Delegate;
 use crate::routing::envelope::{Envelope, Incoming};
 use crate::state::shared::SharedState;
 use crate::telemetry::counters::{Count, CounterId, LOG_LINES_SUPPRESSED};
 use crate::telemetry::log::{Facility, Level, Line, Log, Origin};
 use crate::telemetry::process_identity::ProcessIdentity;
 use crate::telemetry::throttle::SourceThrottle;
-
-/// For a sender whose request found a full queue: what waits is done within a few seconds or not at all (RFC 3261
-/// 21.5.4).
-const RETRY_AFTER: &[u8] = b"Retry-After: 2\r\n";
 
 /// What evaluates `log_prefix` while the script runs: the script's own interpreter is busy then.
 struct PrefixRenewal {
@@ -115,16 +109,16 @@ pub struct ProcessState {
     edits: Edits,
     reply_headers: Vec<u8>,
     branches: Branches,
-    request_uri: Vec<u8>,
+    pub(super) request_uri: Vec<u8>,
     destination_uri: Vec<u8>,
-    xdata: Vec<u8>,
-    order_key: Vec<u8>,
+    pub(super) xdata: Vec<u8>,
+    pub(super) order_key: Vec<u8>,
 }
 
 /// The ways out of a process.
 pub struct Ports {
     /// Sends messages.
-    pub outbound: Box<dyn Outbound>,
+    pub egress: Egress,
     /// Hands messages to groups; only receivers have it.
     pub delegate: Option<Box<dyn Delegate>>,
     /// Counts.
@@ -229,12 +223,6 @@ impl ProcessState {
     }
 }
 
-/// Texts that messages rewritten by [`Context::apply_changes`] stand on; as many as a message may be rewritten times.
-pub type Rewrites = [OnceCell<Vec<u8>>];
-
-/// How often a message may be rewritten.
-pub const REWRITES_MAX: usize = 4;
-
 /// The message in hand.
 pub struct Context<'m> {
     /// Bytes as received, and envelope.
@@ -280,11 +268,13 @@ pub struct Context<'m> {
     /// What outlives the message.
     pub process: &'m mut ProcessState,
     pub(crate) forward_count: u32,
+    /// Something was put into the outbox for this message, and may lie there.
+    pub(super) has_put: bool,
     pub(crate) leaving: Option<Leaving>,
     script: &'m dyn ScriptView,
     settings: &'m Settings,
-    rewrites: &'m Rewrites,
-    is_request_uri_changed: bool,
+    pub(super) rewrites: &'m Rewrites,
+    pub(super) is_request_uri_changed: bool,
     is_destination_set: bool,
 }
 
@@ -325,6 +315,7 @@ impl<'m> Context<'m> {
             is_settled: false,
             process,
             forward_count: 0,
+            has_put: false,
             leaving: None,
             script,
             settings,
@@ -420,35 +411,6 @@ impl<'m> Context<'m> {
         self.is_destination_set = uri.is_some();
     }
 
-    /// Writes the message with its edits and reads it anew, so that variables show the changed one. The
-    /// Request-URI as changed by the script is part of it.
-    pub fn apply_changes(&mut self) -> Result<(), ChangesRefused> {
-        if let Some(uri) = self.is_request_uri_changed.then(|| self.process.request_uri.clone()) {
-            self.edits.set_request_uri(&self.message, &uri).map_err(|_| ChangesRefused::Broken)?;
-        }
-        let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
-        let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
-        write::message(&self.message, &self.edits, &mut text).map_err(|_| ChangesRefused::Broken)?;
-        let text = room.get_or_init(|| text);
-        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
-        self.edits.clear();
-        self.address_drafts = AddressDrafts::default();
-        self.is_request_uri_changed = false;
-        Ok(())
-    }
-
-    /// Makes another text the message in hand, as if it had been received. Edits are forgotten.
-    pub fn replace_message(&mut self, text: &[u8]) -> Result<(), ChangesRefused> {
-        let room = self.rewrites.iter().find(|room| room.get().is_none()).ok_or(ChangesRefused::TooOften)?;
-        self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
-        let text = room.get_or_init(|| text.to_vec());
-        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
-        self.edits.clear();
-        self.address_drafts = AddressDrafts::default();
-        self.is_request_uri_changed = false;
-        Ok(())
-    }
-
     /// Reads a variable (an `Argument::Place`, or one looked up by `Planning::place`); text is appended to `out`.
     pub fn read(&self, place: Place<'_>, out: &mut Vec<u8>) -> Reading {
         self.script.read(self, place, out)
@@ -463,102 +425,6 @@ impl<'m> Context<'m> {
     /// The key of branches and tags.
     pub fn secret(&self) -> &Secret {
         &self.process.secret
-    }
-
-    /// Index of the group of this name.
-    fn group_named(&self, name: &[u8]) -> Option<GroupIndex> {
-        let groups = &self.settings().groups;
-        groups.iter().position(|group| group.name.as_bytes() == name).map(|index| GroupIndex(index as u16))
-    }
-
-    /// The group an argument names: looked up when the script was loaded, or now.
-    pub fn group_of(&self, argument: &Argument<'_>) -> Option<GroupIndex> {
-        match argument {
-            Argument::Prepared(index, _) => u16::try_from(*index).ok().map(GroupIndex),
-            computed => self.group_named(computed.text()),
-        }
-    }
-
-    /// Hands the message to a group: the bytes as received, their envelope and `xdata`. When the queue is full and
-    /// the group says `full=reply`, a request is answered with 503 instead.
-    pub fn delegate(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
-        let delegation = self.hand_over(group, xdata);
-        self.refuse_if_full(group, delegation)
-    }
-
-    /// What a group with `full=reply` makes of a full queue.
-    pub(crate) fn refuse_if_full(&mut self, group: GroupIndex, delegation: Delegation) -> Delegation {
-        let policy = self.settings().groups.get(usize::from(group.0)).map(|group| group.full);
-        if delegation != Delegation::Full || policy != Some(FullPolicy::Reply) {
-            return delegation;
-        }
-        // What cannot be answered (an ACK, a reply) is the script's to decide about.
-        // Retry-After would stop the sender altogether (RFC 3261 21.5.4): not where it is told how much to keep back.
-        let is_told =
-            self.message.via(0).is_ok_and(|via| self.process.ports.shared.overload.due(&via).is_some());
-        if self.reply(503, b"", if is_told { b"" } else { RETRY_AFTER }).is_err() {
-            return Delegation::Full;
-        }
-        if let Some(delegate) = &mut self.process.ports.delegate {
-            delegate.count_refused(group);
-        }
-        Delegation::Refused
-    }
-
-    fn hand_over(&mut self, group: GroupIndex, xdata: Xdata<'_>) -> Delegation {
-        let placement = self.placement(group);
-        let process = &mut *self.process;
-        match &mut process.ports.delegate {
-            Some(delegate) if self.phase == Phase::PreRouting && !process.identity.is_worker() => {
-                process.xdata.clear();
-                xdata.encode(&mut process.xdata);
-                delegate.delegate(group, placement, &self.datagram, &process.xdata)
-            }
-            _ => Delegation::NotHere,
-        }
-    }
-
-    /// Where the message waits: by its key in a group that keeps order, first in one that has priority.
-    pub(crate) fn placement(&mut self, group: GroupIndex) -> Placement {
-        match self.settings().groups.get(usize::from(group.0)) {
-            Some(setting) if setting.order != Order::None => {
-                let mut key = std::mem::take(&mut self.process.order_key);
-                key.clear();
-                self.read_order_key(group, setting, &mut key);
-                let placement = Placement::Keyed(self.process.secret.hash(&key));
-                self.process.order_key = key;
-                placement
-            }
-            Some(setting) if setting.has_priority && is_urgent(&self.message) => Placement::Urgent,
-            _ => Placement::Usual,
-        }
-    }
-
-    /// Messages without a key are all of one key.
-    fn read_order_key(&self, group: GroupIndex, setting: &GroupSetting, key: &mut Vec<u8>) {
-        if setting.order == Order::CallId {
-            key.extend_from_slice(self.message.call_id().unwrap_or_default());
-        }
-        let places = &self.script.services().order_keys;
-        if let Some(Some(place)) = places.get(usize::from(group.0))
-            && let Reading::Integer(number) = self.read(place.place(), key)
-        {
-            key.extend_from_slice(&number.to_be_bytes());
-        }
-    }
-
-    /// Takes a lock that other processes respect, waiting at most so long. It is given back with the message.
-    pub fn lock(&mut self, index: u32, limit: Duration) -> Locking {
-        let taken = self.process.ports.shared.locks.lock(self.process.identity.index, index, limit);
-        self.process.held_locks += u32::from(taken == Locking::Taken);
-        taken
-    }
-
-    /// Gives a lock back; false when this process does not have it.
-    pub fn unlock(&mut self, index: u32) -> bool {
-        let is_given_back = self.process.ports.shared.locks.unlock(self.process.identity.index, index);
-        self.process.held_locks -= u32::from(is_given_back);
-        is_given_back
     }
 
     /// Counts one more.
@@ -646,54 +512,37 @@ impl Drop for Context<'_> {
     }
 }
 
-/// Why changes could not be applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangesRefused {
-    /// The message was rewritten [`REWRITES_MAX`] times already.
-    TooOften,
-    /// The changed text is no message.
-    Broken,
-}
-
-impl fmt::Display for ChangesRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ChangesRefused::TooOften => write!(f, "changes were applied {REWRITES_MAX} times already"),
-            ChangesRefused::Broken => f.write_str("the changed message cannot be parsed"),
-        }
-    }
-}
-
-impl std::error::Error for ChangesRefused {}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::cell::RefCell;
-    use std::io;
 
+    use super::super::changes::REWRITES_MAX;
     use super::*;
     use crate::config::settings::listen::SystemResolver;
+    use crate::routing::outgoing::{NotSent, Outgoing};
     use crate::telemetry::counters::CountNothing;
     use crate::telemetry::log::Sink;
     use crate::telemetry::process_identity::ProcessKind;
     use crate::transport::endpoint::Transport;
+    use std::cell::OnceCell;
 
     struct Nowhere;
 
-    impl Outbound for Nowhere {
-        fn send(&mut self, _: u16, _: SocketAddr, _: &[u8]) -> io::Result<()> {
+    impl crate::routing::outbox::Outbox for Nowhere {
+        fn send(&mut self, _: &Outgoing<'_>) -> Result<(), NotSent> {
             Ok(())
         }
     }
 
-    const REQUEST: &[u8] = b"BYE sip:bob@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nX: one\r\n\r\n";
+    pub(crate) const REQUEST: &[u8] =
+        b"BYE sip:bob@h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nX: one\r\n\r\n";
 
     /// A context in a receiver without any settings, its log written to `kept`.
     pub(crate) fn with_context_logging_to(kept: Rc<RefCell<Vec<u8>>>, act: impl FnOnce(&mut Context<'_>)) {
         let resolver = Box::new(SystemResolver);
         let registry = crate::bindings::registry::Registry::new(&[], Default::default(), resolver);
         let ports = Ports {
-            outbound: Box::new(Nowhere),
+            egress: Egress::new(Box::new(Nowhere)),
             delegate: None,
             counters: Box::new(CountNothing),
             log: Rc::new(Log::new(Sink::Memory(kept), Level::Debug)),
@@ -744,29 +593,6 @@ pub(crate) mod tests {
             assert_eq!(context.destination_uri(), Some(&b"sip:10.0.0.1"[..]));
             context.set_destination_uri(None);
             assert_eq!(context.destination_uri(), None);
-        });
-    }
-
-    #[test]
-    fn applied_changes_become_the_message() {
-        with_context(|context| {
-            context.set_request_uri(b"sip:eve@h");
-            context.edits.remove_named(&context.message, b"X");
-            assert_eq!(context.apply_changes(), Ok(()));
-            assert_eq!(context.message.request_line().unwrap().uri, b"sip:eve@h");
-            assert!(context.message.header_named(b"X", 0).is_none() && context.edits.is_empty());
-            // What is delegated is what came from the network.
-            assert_eq!(context.datagram.bytes, REQUEST);
-            let applied = (0..REWRITES_MAX).map(|_| context.apply_changes()).collect::<Vec<_>>();
-            assert_eq!(applied.last(), Some(&Err(ChangesRefused::TooOften)));
-        });
-    }
-
-    #[test]
-    fn nothing_is_delegated_where_nobody_takes_it() {
-        with_context(|context| {
-            assert_eq!(context.delegate(GroupIndex(0), Xdata::Absent), Delegation::NotHere);
-            assert_eq!(context.group_named(b"calls"), None);
         });
     }
 }

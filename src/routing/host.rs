@@ -40,6 +40,10 @@ impl Host for Context<'_> {
         self.script().call(function, self, arguments)
     }
 
+    fn tick(&mut self) {
+        self.process.ports.egress.flush_old();
+    }
+
     fn show(&mut self, text: &[u8], out: &mut Vec<u8>) {
         escape(text, Manner::AsReceived, out);
     }

@@ -18,6 +18,7 @@ use crate::script::program::RouteId;
 
 use super::context::Context;
 use crate::telemetry::counters::SCRIPTS_FAILED;
+use crate::transport::endpoint::Flow;
 
 /// The route, and what runs it.
 pub(crate) struct OnSend {
@@ -44,10 +45,18 @@ impl OnSend {
 }
 
 impl Context<'_> {
-    /// Lets the script look at what is about to leave; false when it is not to.
-    pub(crate) fn may_leave(&mut self, listener: u16, to: SocketAddr, bytes: &mut Vec<u8>) -> bool {
+    /// Lets the script look at what is about to leave, requests and where that is wished replies; false when it is not to.
+    pub(crate) fn may_leave(&mut self, flow: Flow, bytes: &mut Vec<u8>) -> bool {
+        if self.message.is_request() || self.settings().is_reply_shown_on_send {
+            return self.run_on_send(flow, bytes);
+        }
+        true
+    }
+
+    fn run_on_send(&mut self, flow: Flow, bytes: &mut Vec<u8>) -> bool {
         // While the route runs it is not there: nothing that is sent meanwhile begins it anew.
         let Some(mut on_send) = self.process.on_send.take() else { return true };
+        let Flow::Datagram { listener, to } = flow;
         self.leaving = Some(Leaving { listener, to, bytes: std::mem::take(bytes) });
         let verdict = on_send.interpreter.run(&on_send.program, on_send.route, self);
         if let Some(leaving) = self.leaving.take() {
@@ -80,7 +89,7 @@ mod tests {
             let mut bytes = b"text".to_vec();
             let mut may_leave = |context: &mut Context<'_>, listener: u16, port: u16| {
                 let to = SocketAddr::from(([127, 0, 0, 1], port));
-                let may = context.may_leave(listener, to, &mut bytes);
+                let may = context.may_leave(Flow::Datagram { listener, to }, &mut bytes);
                 assert!(bytes == b"text" && context.leaving().is_none());
                 may
             };

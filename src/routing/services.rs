@@ -10,6 +10,8 @@ pub struct Services {
     pub xdata: Option<StoredPlace>,
     /// By group: the variable whose value is the key of its messages, where `order=` names one.
     pub order_keys: Vec<Option<StoredPlace>>,
+    /// The event whose route is run when an ACK to a reply made here ends here.
+    pub ack_absorbed: Option<&'static str>,
 }
 
 /// A variable named by a parameter of a module, ready to be read and written with `Context::read` and `write`.

@@ -23,7 +23,7 @@ use crate::routing::delegation::{Delegation, GroupIndex, Suspended, Xdata};
 use crate::routing::envelope::Incoming;
 
 /// The counter row under which is shown how many messages wait now: read from where they wait, not counted.
-pub const WAITING_COUNT: &str = "async.waiting";
+pub use crate::shm::DELAYED_COUNT;
 
 /// Why a message could not be handed on; it is still here, and ours to process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,7 @@ impl Context<'_> {
         if !self.message.is_request() {
             return Err(NotHandedOn::NotARequest);
         }
+        self.flush_own();
         let placement = self.placement(group);
         let mut continuation = Vec::with_capacity(64);
         self.write_continuation(goal, &mut continuation)?;

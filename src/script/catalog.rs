@@ -91,6 +91,8 @@ pub struct RouteSet(pub u16);
 impl RouteSet {
     /// Every kind.
     pub const ANY: RouteSet = RouteSet(u16::MAX);
+    /// Every kind but `onsend_route`, where the message is on its way already.
+    pub const BEFORE_SENDING: RouteSet = RouteSet(!RouteSet::of(&[RouteKind::OnSend]).0);
     /// `request_route`, routes called from it and event routes.
     pub const REQUEST: RouteSet = RouteSet::of(&[RouteKind::Request, RouteKind::Named, RouteKind::Event]);
     /// `reply_route` and `onreply_route[X]`.
@@ -118,19 +120,46 @@ impl RouteSet {
     }
 }
 
-/// What the catalog answers for a function.
+/// A row of a table of functions: a name with a certain number of arguments.
 #[derive(Clone, Copy, Debug)]
-pub struct FunctionHandle {
-    /// Number of the function.
-    pub id: FunctionId,
-    /// What each argument must be; as many as were asked for.
+pub struct FunctionRow {
+    /// Name in the script.
+    pub name: &'static str,
+    /// Other names of the same function.
+    pub aliases: &'static [&'static str],
+    /// What it does, one line.
+    pub documentation: &'static str,
+    /// What each argument must be.
     pub parameters: &'static [ParameterKind],
     /// Where it may stand.
     pub routes: RouteSet,
-    /// What a careful script does with it.
+    /// What the checker tells about a call of it.
     pub advice: Advice,
     /// Whether the place of the call follows its arguments: a prepared one, line and name of the file.
     pub has_call_site: bool,
+}
+
+impl FunctionRow {
+    /// A function that may stand in these routes.
+    pub const fn new(
+        name: &'static str,
+        documentation: &'static str,
+        parameters: &'static [ParameterKind],
+        routes: RouteSet,
+    ) -> FunctionRow {
+        let (aliases, advice) = (&[] as _, Advice::None);
+        FunctionRow { name, aliases, documentation, parameters, routes, advice, has_call_site: false }
+    }
+
+    /// Its name, then its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Whether `name` names it.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
 }
 
 /// Things worth a warning about a call.
@@ -259,7 +288,11 @@ pub trait Catalog {
     }
 
     /// The function with this name and number of arguments.
-    fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Diagnostic>;
+    fn function(
+        &mut self,
+        name: &str,
+        argument_count: usize,
+    ) -> Result<(FunctionId, &'static FunctionRow), Diagnostic>;
 
     /// Whether a function takes bare words as text, as those of the core do: `log(L_INFO, "x")`.
     fn takes_words(&self, _function: FunctionId) -> bool {

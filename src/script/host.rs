@@ -144,6 +144,9 @@ pub trait Host {
     /// Calls a function.
     fn call(&mut self, function: FunctionId, arguments: &[Argument<'_>]) -> Outcome;
 
+    /// A run takes long: called every few hundred statements, for what must not wait until it is over.
+    fn tick(&mut self) {}
+
     /// Appends text as it may stand in a line of the log: nothing in it controls a terminal or ends the line, and the
     /// original can be restored.
     fn show(&mut self, text: &[u8], out: &mut Vec<u8>);

@@ -91,6 +91,9 @@ impl Verdict {
     }
 }
 
+/// Statements after which the host is told that a run takes long: a millisecond, at a few microseconds each.
+const STEPS_PER_TICK: u32 = 256;
+
 /// The code of a call of a route that does not exist.
 const CODE_OF_MISSING_ROUTE: i64 = -10;
 
@@ -349,6 +352,9 @@ impl<H: Host> Run<'_, H> {
             "statements leave nothing behind"
         );
         self.steps_left = steps_left;
+        if steps_left.is_multiple_of(STEPS_PER_TICK) {
+            self.host.tick();
+        }
         self.frame.on_failure = on_failure;
         self.machine.scratch.truncate(self.frame.scratch_base as usize);
         Ok(())

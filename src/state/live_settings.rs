@@ -24,19 +24,6 @@ pub struct LiveSetting {
     pub slot: u32,
 }
 
-/// No name of a script's own shared value begins like this.
-const HIDDEN: char = '\0';
-
-/// What the slot of a setting, or of anything else that is not the script's own, is called.
-pub(crate) fn hidden_name(name: &str) -> String {
-    format!("{HIDDEN}{name}")
-}
-
-/// Whether a shared value is a setting, which begins anew with each script.
-pub(crate) fn is_setting(shared_name: &str) -> bool {
-    shared_name.strip_prefix(HIDDEN).is_some_and(|name| name.contains('.'))
-}
-
 impl LiveSetting {
     /// The value as the kind of this setting, or why it cannot be.
     pub fn fitting(&self, value: ValueRef<'_>) -> Result<Value, String> {
@@ -108,11 +95,5 @@ mod tests {
         for (setting, value, expected) in rows {
             assert_eq!(setting.fitting(value), expected.map_err(str::to_string), "{value:?}");
         }
-    }
-
-    #[test]
-    fn settings_are_told_from_what_scripts_share() {
-        assert!(is_setting(&hidden_name("my.limit")));
-        assert!(!is_setting("my.limit") && !is_setting(&hidden_name("gflags")));
     }
 }

@@ -6,10 +6,12 @@
 //!
 //! A generation begins with an empty memory: under another script the message gets another chance.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::ffi::CStr;
 use std::io;
 
-use crate::shm::{CounterBlock, Counters};
+use crate::shm::{
+    CounterBlock, CounterPlace, CounterRoom, Counters, Part, Plan, Segment, Tended, fingerprint,
+};
 
 /// In place of a group, for messages that ended their receivers ...
 const NO_GROUP: u16 = u16::MAX;
@@ -42,10 +44,27 @@ pub struct PoisonCache {
     numbers: CounterBlock,
 }
 
+impl Part for PoisonCache {
+    const NAME: &'static CStr = c"sworker-poison";
+    type Request = ();
+    type Place = CounterPlace;
+    type Error = io::Error;
+
+    fn reserve(_: &(), plan: &mut Plan) -> io::Result<CounterPlace> {
+        Counters::reserve(&CounterRoom { processes: 1, counters: FIRST_PLACE + 2 * PLACES }, plan)
+    }
+
+    fn claim(place: CounterPlace, segment: &Segment) -> PoisonCache {
+        PoisonCache { numbers: Counters::claim(place, segment).block(0) }
+    }
+}
+
+impl Tended for PoisonCache {}
+
 impl PoisonCache {
     /// An empty one.
     pub fn create() -> io::Result<PoisonCache> {
-        Ok(PoisonCache { numbers: Counters::create(1, FIRST_PLACE + 2 * PLACES)?.block(0) })
+        Self::make(&())
     }
 
     /// Notes a message of this group that was set aside; for the master.
@@ -101,10 +120,7 @@ fn key_of(place: u32) -> u32 {
 }
 
 fn key(group: u16, message: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u16(group);
-    hasher.write(message);
-    hasher.finish()
+    fingerprint(&[&group.to_be_bytes(), message])
 }
 
 #[cfg(test)]

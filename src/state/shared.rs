@@ -2,14 +2,15 @@
 //! overload. Made before the first fork.
 
 use super::overload::OverloadWord;
+use super::values::SharedValues;
+use crate::shm::LockTable;
 pub use crate::shm::Locking;
-use crate::shm::{LockTable, ValueTable};
 
 /// The shared memory; a clone is the same memory.
 #[derive(Clone)]
 pub struct SharedState {
     /// Values by slot.
-    pub values: ValueTable,
+    pub values: SharedValues,
     /// Locks by number.
     pub locks: LockTable,
     /// What neighbours are asked to keep back.
@@ -19,12 +20,19 @@ pub struct SharedState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shm::{SharedInput, SharedReading};
+    use crate::shm::{SharedInput, SharedReading, ValueTable};
+    use crate::state::values::{SettingTable, room_of_values};
 
     #[test]
     fn a_clone_is_the_same_memory() {
         let one = SharedState {
-            values: ValueTable::create(2, 1).expect("memory"),
+            values: SharedValues::of(
+                &["a".to_owned()],
+                ValueTable::create(room_of_values(1, 2)).expect("memory"),
+                SettingTable::create(0).expect("memory"),
+                0,
+            )
+            .expect("room"),
             locks: LockTable::create(1).expect("memory"),
             overload: OverloadWord::create(&[]).expect("memory"),
         };

@@ -8,9 +8,12 @@
 //! A reload replaces every process and all shared memory, and yet a viewer sees one server: totals go on where they
 //! were. Names tie them together, as indexes belong to one script.
 
+use std::ffi::CStr;
 use std::io;
 
-use crate::shm::{CounterBlock, Counters, GroupStatistics};
+use crate::shm::{
+    CounterBlock, CounterPlace, CounterRoom, Counters, GroupStatistics, Part, Plan, Segment, Tended,
+};
 
 /// The numbers. Made with the rest of a generation's shared memory.
 pub struct ServerStatus {
@@ -51,11 +54,45 @@ const IS_STOPPING: u32 = 1;
 const IS_SERVING: u32 = 2;
 const OWN_CELLS: u32 = 3;
 
+/// What a status has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusRoom {
+    /// How many counters.
+    pub counters: u32,
+    /// How many groups.
+    pub groups: u32,
+}
+
+/// Where a status is.
+pub(crate) struct StatusPlace {
+    room: StatusRoom,
+    cells: CounterPlace,
+}
+
+impl Part for ServerStatus {
+    const NAME: &'static CStr = c"sworker-status";
+    type Request = StatusRoom;
+    type Place = StatusPlace;
+    type Error = io::Error;
+
+    fn reserve(room: &StatusRoom, plan: &mut Plan) -> io::Result<StatusPlace> {
+        let counters = OWN_CELLS + room.counters + room.groups * GROUP_CELLS;
+        let cells = Counters::reserve(&CounterRoom { processes: 1, counters }, plan)?;
+        Ok(StatusPlace { room: *room, cells })
+    }
+
+    fn claim(place: StatusPlace, segment: &Segment) -> ServerStatus {
+        let cells = Counters::claim(place.cells, segment).block(0);
+        ServerStatus { cells, counter_count: place.room.counters, group_count: place.room.groups }
+    }
+}
+
+impl Tended for ServerStatus {}
+
 impl ServerStatus {
     /// Room for so many counters and groups, all 0.
-    pub fn create(counter_count: u32, group_count: u32) -> io::Result<ServerStatus> {
-        let cell_count = OWN_CELLS + counter_count + group_count * GROUP_CELLS;
-        Ok(ServerStatus { cells: Counters::create(1, cell_count)?.block(0), counter_count, group_count })
+    pub fn create(counters: u32, groups: u32) -> io::Result<ServerStatus> {
+        Self::make(&StatusRoom { counters, groups })
     }
 
     /// How many older generations live.

@@ -7,6 +7,7 @@
 //! **Invariants**
 //! - The size is sealed before the mapping is made: the file cannot shrink, so no access ends in `SIGBUS`.
 //! - After creation no other process can map the file for writing; a viewer can attach for reading only.
+//!   Memory that is handed to the next program of the server is the exception.
 //! - The pages exist from the start: a full machine refuses us at start, not in the middle of the night.
 
 use std::ffi::CStr;
@@ -27,16 +28,36 @@ pub struct SharedMapping {
 impl SharedMapping {
     /// Makes `size` bytes of shared memory; `name` shows up in `/proc/PID/maps`.
     pub fn create(name: &CStr, size: usize) -> io::Result<Self> {
+        let mapping = Self::create_for_successors(name, size)?;
+        // Kernels before 5.1 do not know this seal; the mapping is as good without it.
+        let _ = seal(&mapping.file, SealFlag::F_SEAL_FUTURE_WRITE);
+        Ok(mapping)
+    }
+
+    /// The same, and a program that is handed the file may map it for writing, too.
+    pub fn create_for_successors(name: &CStr, size: usize) -> io::Result<Self> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let file = File::from(memfd_create(name, flags)?);
         file.set_len(size as u64)?;
-        seal(&file, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
+        seal(&file, SIZE_SEALS)?;
+        Self::map(file, size)
+    }
+
+    /// Maps what the program before this one made for its successors.
+    pub fn adopt(file: File) -> io::Result<Self> {
+        let seals = SealFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GET_SEALS)?);
+        if !seals.contains(SIZE_SEALS) {
+            return Err(io::Error::other("the size of the shared memory is not sealed"));
+        }
+        let size = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        Self::map(file, size)
+    }
+
+    fn map(file: File, size: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(size).map_raw(&file)?;
         // A dump of one process shall not carry the messages of all.
         map.advise(Advice::DontDump)?;
         populate(&map)?;
-        // Kernels before 5.1 do not know this seal; the mapping is as good without it.
-        let _ = seal(&file, SealFlag::F_SEAL_FUTURE_WRITE);
         Ok(Self { map, file })
     }
 
@@ -70,6 +91,9 @@ impl SharedMapping {
         self.file.as_fd()
     }
 }
+
+/// Nobody shortens the file below a mapping.
+const SIZE_SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW);
 
 fn seal(file: &File, seals: SealFlag) -> io::Result<()> {
     fcntl(file, FcntlArg::F_ADD_SEALS(seals))?;
@@ -125,6 +149,22 @@ mod tests {
         assert_eq!(view.len(), 4096);
         let writable = File::options().read(true).write(true).open(&path);
         assert!(writable.and_then(|file| MmapOptions::new().map_raw(&file)).is_err());
+    }
+
+    #[test]
+    fn what_was_made_for_successors_is_the_same_memory_in_another_mapping() {
+        let mapping = SharedMapping::create_for_successors(c"sworker-test", 4096).expect("memory");
+        let adopted = SharedMapping::adopt(File::from(mapping.file().try_clone_to_owned().unwrap())).unwrap();
+        assert_eq!(adopted.size(), 4096);
+        // SAFETY: the first byte of a mapping of 4096 bytes that nobody else uses.
+        unsafe { mapping.start().write_volatile(7) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { adopted.start().read_volatile() }, 7);
+        let own = SharedMapping::create(c"sworker-test", 4096).expect("memory");
+        assert!(SharedMapping::adopt(File::from(own.file().try_clone_to_owned().unwrap())).is_err());
+        let unsealed = memfd_create(c"sworker-test", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+        assert!(SharedMapping::adopt(File::from(unsealed)).is_err());
+        assert!(SharedMapping::adopt(tempfile::tempfile().unwrap()).is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod process;
 pub mod receive;
 pub mod resolver;
 pub mod sandbox;
+pub mod send;
 pub mod session;
 pub mod shared_number;
 pub mod signal;

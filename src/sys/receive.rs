@@ -20,11 +20,11 @@
 //! - The pointers in the headers are for the kernel alone: each reader writes its own before its first call, and so
 //!   does the process that looks at what a dead one left.
 
-use std::ffi::CStr;
 use std::io;
 use std::mem::{align_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::memory::SharedMapping;
@@ -39,7 +39,8 @@ const SOURCE_SIZE: usize = size_of::<libc::sockaddr_storage>();
 
 /// Room for datagrams, made before the fork. One reader at a time may be attached to it.
 pub struct ReceiveMemory {
-    mapping: SharedMapping,
+    mapping: Arc<SharedMapping>,
+    offset: usize,
     count: usize,
     size: usize,
 }
@@ -89,17 +90,32 @@ struct Envelope {
 }
 
 impl ReceiveMemory {
-    /// Room for `count` datagrams of at most `size` bytes.
-    pub fn create(name: &CStr, count: usize, size: usize) -> io::Result<ReceiveMemory> {
-        let total = size
-            .checked_mul(count)
+    /// Bytes of memory that `count` datagrams of at most `size` bytes need.
+    pub fn size_of(count: usize, size: usize) -> io::Result<usize> {
+        size.checked_mul(count)
             .and_then(|bytes| bytes.checked_add(bytes_start(count)))
-            .ok_or_else(|| io::Error::other("room for datagrams is larger than memory can be"))?;
-        let memory = ReceiveMemory { mapping: SharedMapping::create(name, total)?, count, size };
+            .ok_or_else(|| io::Error::other("room for datagrams is larger than memory can be"))
+    }
+
+    /// Room for `count` datagrams of at most `size` bytes in memory of their own.
+    #[cfg(test)]
+    pub(crate) fn create(name: &std::ffi::CStr, count: usize, size: usize) -> io::Result<ReceiveMemory> {
+        let mapping = SharedMapping::create(name, Self::size_of(count, size)?)?;
+        Ok(Self::inside(Arc::new(mapping), 0, count, size))
+    }
+
+    /// Room for `count` datagrams of at most `size` bytes in a part of a mapping that has no other use, from `offset` on.
+    ///
+    /// # Panics
+    /// When it does not lie in the mapping, or `offset` is no multiple of two cache lines.
+    pub fn inside(mapping: Arc<SharedMapping>, offset: usize, count: usize, size: usize) -> ReceiveMemory {
+        let end = Self::size_of(count, size).ok().and_then(|bytes| bytes.checked_add(offset));
+        assert!(end.is_some_and(|end| end <= mapping.size()) && offset.is_multiple_of(128));
+        let memory = ReceiveMemory { mapping, offset, count, size };
         for index in 0..count {
             memory.length(index).store(NO_MESSAGE, Ordering::Release);
         }
-        Ok(memory)
+        memory
     }
 
     /// Whether a dead reader left messages that were not handled.
@@ -146,29 +162,34 @@ impl ReceiveMemory {
         InHand::PassedOver { message, deaths }
     }
 
+    fn start(&self) -> *mut u8 {
+        // SAFETY: `inside` has checked that the offset lies in the mapping.
+        unsafe { self.mapping.start().add(self.offset) }
+    }
+
     fn progress(&self) -> &Progress {
-        // SAFETY: the mapping begins with a `Progress`: it is page-aligned, large enough, and every byte of it is
+        // SAFETY: the memory begins with a `Progress`: it is aligned, large enough, and every byte of it is
         // part of an atomic integer.
-        unsafe { &*self.mapping.start().cast::<Progress>() }
+        unsafe { &*self.start().cast::<Progress>() }
     }
 
     /// The headers, side by side as the kernel wants them.
     fn header(&self, index: usize) -> *mut libc::mmsghdr {
         assert!(index < self.count);
         // SAFETY: `create` made room for `count` headers after the progress.
-        unsafe { self.mapping.start().add(HEADERS_START).cast::<libc::mmsghdr>().add(index) }
+        unsafe { self.start().add(HEADERS_START).cast::<libc::mmsghdr>().add(index) }
     }
 
     fn envelope(&self, index: usize) -> *mut Envelope {
         assert!(index < self.count);
         // SAFETY: `create` made room for `count` envelopes after the headers, at a multiple of their alignment.
-        unsafe { self.mapping.start().add(envelopes_start(self.count)).cast::<Envelope>().add(index) }
+        unsafe { self.start().add(envelopes_start(self.count)).cast::<Envelope>().add(index) }
     }
 
     fn bytes(&self, index: usize) -> *mut u8 {
         assert!(index < self.count);
         // SAFETY: `create` made room for `count` times `size` bytes after the envelopes.
-        unsafe { self.mapping.start().add(bytes_start(self.count) + index * self.size) }
+        unsafe { self.start().add(bytes_start(self.count) + index * self.size) }
     }
 
     /// The length in a header, as the kernel writes it.
@@ -336,6 +357,11 @@ impl<'m> ReceiveBatch<'m> {
         (self.handled < self.received).then(|| self.memory.received(self.handled))
     }
 
+    /// Whether another message waits behind the current one.
+    pub fn is_followed(&self) -> bool {
+        self.handled + 1 < self.received
+    }
+
     /// The current message is in hand from now on: if this process dies, it may be the reason.
     pub fn begin(&self) {
         self.memory.progress().begun.store(self.handled as u32 + 1, Ordering::Release);
@@ -382,7 +408,7 @@ fn destination(header: &libc::msghdr) -> Option<IpAddr> {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
             match ((*message).cmsg_level, (*message).cmsg_type) {
-                // The kernel writes none such; a reader that went wild may have.
+                // The kernel writes none such; damaged memory may hold one.
                 _ if (*message).cmsg_len > header.msg_controllen => return None,
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let found = libc::CMSG_DATA(message).cast::<libc::in_pktinfo>().read_unaligned();

@@ -1,5 +1,6 @@
 //! One number that this process and all its later children share, such as the log level of a running server.
 
+use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,9 +12,9 @@ pub struct SharedNumber {
 }
 
 impl SharedNumber {
-    /// Makes one, with this value.
-    pub fn create(value: i64) -> io::Result<SharedNumber> {
-        let mapping = SharedMapping::create(c"sworker-number", size_of::<AtomicI64>())?;
+    /// Makes one, with this value; `name` shows up in `/proc/PID/maps`.
+    pub fn create(name: &CStr, value: i64) -> io::Result<SharedNumber> {
+        let mapping = SharedMapping::create(name, size_of::<AtomicI64>())?;
         let number = SharedNumber { mapping };
         number.set(value);
         Ok(number)
@@ -49,7 +50,7 @@ mod tests {
 
     #[test]
     fn it_holds_what_was_set_last() {
-        let number = SharedNumber::create(-3).unwrap();
+        let number = SharedNumber::create(c"sworker-test", -3).unwrap();
         assert_eq!(number.get(), -3);
         for value in [i64::MIN, 0, i64::MAX] {
             number.set(value);

@@ -1,4 +1,4 @@
-//! Datagram sockets: options that other crates lack, and sending. Receiving is in `receive`.
+//! Datagram sockets: options that other crates lack, and sending one datagram. Many at once are in `send` and `receive`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,17 +29,25 @@ pub fn force_receive_buffer_size(socket: BorrowedFd<'_>, size: usize) -> io::Res
 pub fn send(socket: BorrowedFd<'_>, to: SocketAddr, bytes: &[u8], patience: Duration) -> io::Result<()> {
     let target = SockAddr::from(to);
     let socket_ref = SockRef::from(&socket);
-    let attempt = || socket_ref.send_to_with_flags(bytes, &target, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    retry_while_full(socket, patience, || socket_ref.send_to_with_flags(bytes, &target, flags)).map(|_| ())
+}
+
+/// Tries to send; when the kernel has no room, waits for room up to `timeout` and tries once more.
+pub(super) fn retry_while_full<T>(
+    socket: BorrowedFd<'_>,
+    timeout: Duration,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
     loop {
         match attempt() {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
+            result => return result,
         }
     }
-    poll::wait_for(socket, Interest::Write, patience)?;
-    attempt().map(|_| ())
+    poll::wait_for(socket, Interest::Write, timeout)?;
+    attempt()
 }
 
 #[cfg(test)]

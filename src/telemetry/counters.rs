@@ -51,6 +51,57 @@ impl Count for CountNothing {
     }
 }
 
+/// A counter of a module, as its place in the module's table.
+pub trait ModuleCounter: Copy + 'static {
+    /// All of them, in the order of the table.
+    const ALL: &'static [Self];
+
+    /// Its place.
+    fn index(self) -> u32;
+}
+
+/// The counters of a loaded module: numbered when the module is added.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ModuleCounters {
+    first: u32,
+}
+
+impl ModuleCounters {
+    /// Those behind `count` others.
+    pub fn behind(count: usize) -> ModuleCounters {
+        ModuleCounters { first: count as u32 }
+    }
+
+    /// The number of one of them.
+    #[inline]
+    pub fn id(self, counter: impl ModuleCounter) -> CounterId {
+        CounterId(self.first + counter.index())
+    }
+}
+
+/// `enum Counter` of a module, and its rows: `Counter::ROWS`.
+macro_rules! module_counters {
+    ($($counter:ident = $name:expr, $documentation:literal;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Counter {
+            $(#[doc = $documentation] $counter,)*
+        }
+
+        impl Counter {
+            const ROWS: &[CounterRow] = &[$(CounterRow::new($name, $documentation),)*];
+        }
+
+        impl ModuleCounter for Counter {
+            const ALL: &'static [Counter] = &[$(Counter::$counter,)*];
+
+            fn index(self) -> u32 {
+                self as u32
+            }
+        }
+    };
+}
+pub(crate) use module_counters;
+
 macro_rules! core_counters {
     ($($index:literal $constant:ident $name:literal $documentation:literal;)*) => {
         $(
@@ -93,6 +144,7 @@ core_counters! {
     23 SET_ASIDE "core.set_aside" "messages quarantined because receivers died while handling them; those of workers count for \
          their group";
     24 WORK_UNREADABLE "core.work_unreadable" "records of queues passed over because they are damaged or of an unknown kind";
+    25 SENDS_TAKEN_OVER "core.sends_taken_over" "messages sent for a process that died before it could";
 }
 
 #[cfg(test)]

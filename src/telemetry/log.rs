@@ -30,7 +30,12 @@ pub use engine::{Destination, Engine};
 pub use level::{Facility, Level};
 pub use sink::Sink;
 
+use std::ffi::CStr;
+
 use crate::sys::shared_number::SharedNumber;
+
+/// The memory of the level that all processes share: made before any other, as it is needed while these are made.
+pub const LEVEL_NAME: &CStr = c"sworker-log-level";
 
 /// What stands before the text of a line.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +148,7 @@ impl Log {
 
     /// From now on this process and all its later children share one level, whichever process changes it.
     pub fn share_level(&mut self) -> io::Result<()> {
-        self.level = LevelCell::Shared(SharedNumber::create(self.level.get().number())?);
+        self.level = LevelCell::Shared(SharedNumber::create(LEVEL_NAME, self.level.get().number())?);
         Ok(())
     }
 

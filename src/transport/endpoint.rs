@@ -1,4 +1,8 @@
-//! What a message travels by.
+//! What a message travels by, and which way.
+//!
+//! **Invariant:** nobody above this room names the transport of what is to leave but by its [`Flow`].
+
+use std::net::SocketAddr;
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,9 +38,35 @@ impl Transport {
     }
 }
 
+/// The way of a message to its next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Datagrams, each for itself.
+    Datagram {
+        /// Index of the listener it leaves by, in `Settings::listeners`.
+        listener: u16,
+        /// Where it goes.
+        to: SocketAddr,
+    },
+}
+
+impl Flow {
+    /// Where it goes.
+    pub fn to(self) -> SocketAddr {
+        let Flow::Datagram { to, .. } = self;
+        to
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flow_leads_somewhere() {
+        let to = "[::1]:5060".parse().unwrap();
+        assert_eq!(Flow::Datagram { listener: 1, to }.to(), to);
+    }
 
     #[test]
     fn names_and_numbers_are_read_back() {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use super::udp::{UdpListener, UdpOptions};
+use crate::sys::send::BatchSender;
 
 /// Why a listener is not there.
 #[derive(Debug)]
@@ -108,13 +109,31 @@ impl Listeners {
         (0..).zip(&self.udp)
     }
 
+    /// Sends datagrams from the listener of this index, in order, as many as the kernel takes at once; how many that were.
+    /// An error is that of the first one.
+    pub fn send_many<'d>(
+        &self,
+        index: u16,
+        sender: &mut BatchSender,
+        datagrams: impl Iterator<Item = (SocketAddr, &'d [u8])>,
+    ) -> io::Result<usize> {
+        match self.udp(index) {
+            Some(listener) => listener.send_many(sender, datagrams),
+            None => Err(no_listener(index)),
+        }
+    }
+
     /// Sends from the listener of this index.
     pub fn send(&self, index: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         match self.udp(index) {
             Some(listener) => listener.send(to, bytes),
-            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no listener {index}"))),
+            None => Err(no_listener(index)),
         }
     }
+}
+
+fn no_listener(index: u16) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("there is no listener {index}"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::sys::send::BatchSender;
 use crate::sys::socket;
 
 /// How a socket is made.
@@ -80,6 +81,16 @@ impl UdpListener {
     /// Sends one datagram from here.
     pub fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         socket::send(self.as_fd(), to, bytes, SEND_TIMEOUT)
+    }
+
+    /// Sends datagrams from here, in order, as many as the kernel takes at once; how many that were. An error is that of
+    /// the first one.
+    pub fn send_many<'d>(
+        &self,
+        sender: &mut BatchSender,
+        datagrams: impl Iterator<Item = (SocketAddr, &'d [u8])>,
+    ) -> io::Result<usize> {
+        sender.send(self.as_fd(), datagrams, SEND_TIMEOUT)
     }
 
     /// Bytes the kernel holds for us at most, as it says.

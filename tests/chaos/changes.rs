@@ -1,4 +1,4 @@
-//! Rows in which a running server is told to change: another script, another program, a storm of wishes.
+//! Rows in which a running server is told to change: another script, another program, a storm of requests.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "R11",
         what: "2,000 SIGHUP in 2 s, SIGHUP while workers are started, SIGHUP and SIGTERM together",
-        target: "0 lost, wishes put together, the last script holds, exit code 0",
+        target: "0 lost, requests combined, the last script holds, exit code 0",
         peer: "SIGHUP is ignored",
         measure: storm,
     },
@@ -53,7 +53,7 @@ fn change(server: &Server, script: impl AsRef<[u8]>) {
     std::fs::rename(new, server.folder().file("server.cfg")).expect("a file can be renamed");
 }
 
-/// Which generation serves, and how many former ones are finishing.
+/// Which generation serves, and how many previous ones are draining.
 fn generation(server: &Server) -> (u64, u64) {
     let answer = server.ask_control(&["core.generation"]);
     (answer["generation"].as_u64().unwrap_or(0), answer["draining"].as_u64().unwrap_or(0))
@@ -167,7 +167,7 @@ fn reloads(_: &mut Dice) -> Finding {
     Finding::new(is_met, value)
 }
 
-const WISHES: usize = 2_000;
+const REQUESTS: usize = 2_000;
 const STORM: Duration = Duration::from_secs(2);
 
 fn storm(dice: &mut Dice) -> Finding {
@@ -175,15 +175,15 @@ fn storm(dice: &mut Dice) -> Finding {
     let server = Server::start(&of("0"));
     let (mut sent, started_at) = (0, Instant::now());
     let tally = Load::new("r11", 1_000_000).rate(1_000.0).run_while(&server.caller(), |_| {
-        let due = WISHES as f64 * started_at.elapsed().as_secs_f64() / STORM.as_secs_f64();
-        while sent < (due as usize).min(WISHES) {
+        let due = REQUESTS as f64 * started_at.elapsed().as_secs_f64() / STORM.as_secs_f64();
+        while sent < (due as usize).min(REQUESTS) {
             sent += 1;
             if sent.is_multiple_of(100) {
                 change(&server, of(&sent.to_string()));
             }
             server.signal(Signal::SIGHUP);
         }
-        if sent == WISHES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if sent == REQUESTS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     let caller = server.caller();
     let mut asked = 0;
@@ -191,13 +191,13 @@ fn storm(dice: &mut Dice) -> Finding {
         asked += 1;
         caller.ask(&Request::new("OPTIONS", &format!("last-{asked}"))).start == "SIP/2.0 200 2000"
     });
-    wait_until("all former ones are gone", SOON, || generation(&server).1 == 0);
+    wait_until("all previous ones are gone", SOON, || generation(&server).1 == 0);
     let generations = generation(&server).0;
     let lost_while_forking = reload_while_forking(&server, dice);
     drop(server);
     let codes = [[Signal::SIGHUP, Signal::SIGTERM], [Signal::SIGTERM, Signal::SIGHUP]].map(reload_and_stop);
     let value = format!(
-        "{} lost of {}, {generations} generations of {WISHES} wishes, the last script holds, {lost_while_forking} lost \
+        "{} lost of {}, {generations} generations of {REQUESTS} requests, the last script holds, {lost_while_forking} lost \
          while workers were started, exit codes {codes:?}",
         tally.lost.len(),
         tally.sent
@@ -206,7 +206,7 @@ fn storm(dice: &mut Dice) -> Finding {
     Finding::new(is_met && codes == [Some(0); 2], value)
 }
 
-/// Kills a worker and wishes for a reload in the same moment, 20 times.
+/// Kills a worker and requests a reload in the same moment, 20 times.
 fn reload_while_forking(server: &Server, dice: &mut Dice) -> usize {
     let mut left = 20;
     let mut beat = Beat::every(Duration::from_millis(50));

@@ -7,21 +7,35 @@ use sworker::script::catalog::*;
 use sworker::script::diagnostic::Diagnostic;
 use sworker::script::host::*;
 
-/// Functions: name, parameters, where they may stand, advice.
-const FUNCTIONS: &[(&str, &[ParameterKind], RouteSet, Advice)] = &[
-    ("xlog", &[ParameterKind::Text], RouteSet::ANY, Advice::None),
-    ("is_method", &[ParameterKind::Prepared], RouteSet::ANY, Advice::None),
-    ("code", &[ParameterKind::Integer], RouteSet::ANY, Advice::None),
-    ("shown", &[ParameterKind::Value], RouteSet::ANY, Advice::None),
-    ("shown", &[ParameterKind::Value, ParameterKind::Value], RouteSet::ANY, Advice::None),
-    ("search", &[ParameterKind::Literal], RouteSet::ANY, Advice::None),
-    ("pv_isset", &[ParameterKind::Place], RouteSet::ANY, Advice::None),
-    ("increment", &[ParameterKind::Place], RouteSet::ANY, Advice::None),
-    ("sl_send_reply", &[ParameterKind::Integer, ParameterKind::Text], RouteSet::REQUEST, Advice::None),
-    ("t_on_failure", &[ParameterKind::Route(RouteKind::Failure)], RouteSet::ANY, Advice::None),
-    ("t_reply_only", &[], RouteSet::of(&[RouteKind::Failure]), Advice::None),
-    ("sworker_task", &[ParameterKind::Prepared], RouteSet::ANY, Advice::TestThenDrop),
-    ("swork_task", &[ParameterKind::Prepared], RouteSet::ANY, Advice::Alias("sworker_task")),
+/// A function with its name, parameters, where it may stand, and advice.
+const fn function(
+    name: &'static str,
+    parameters: &'static [ParameterKind],
+    routes: RouteSet,
+    advice: Advice,
+) -> FunctionRow {
+    FunctionRow { advice, ..FunctionRow::new(name, "", parameters, routes) }
+}
+
+const FUNCTIONS: &[FunctionRow] = &[
+    function("xlog", &[ParameterKind::Text], RouteSet::ANY, Advice::None),
+    function("is_method", &[ParameterKind::Prepared], RouteSet::ANY, Advice::None),
+    function("code", &[ParameterKind::Integer], RouteSet::ANY, Advice::None),
+    function("shown", &[ParameterKind::Value], RouteSet::ANY, Advice::None),
+    function("shown", &[ParameterKind::Value, ParameterKind::Value], RouteSet::ANY, Advice::None),
+    function("search", &[ParameterKind::Literal], RouteSet::ANY, Advice::None),
+    function("pv_isset", &[ParameterKind::Place], RouteSet::ANY, Advice::None),
+    function("increment", &[ParameterKind::Place], RouteSet::ANY, Advice::None),
+    function(
+        "sl_send_reply",
+        &[ParameterKind::Integer, ParameterKind::Text],
+        RouteSet::REQUEST,
+        Advice::None,
+    ),
+    function("t_on_failure", &[ParameterKind::Route(RouteKind::Failure)], RouteSet::ANY, Advice::None),
+    function("t_reply_only", &[], RouteSet::of(&[RouteKind::Failure]), Advice::None),
+    function("sworker_task", &[ParameterKind::Prepared], RouteSet::ANY, Advice::TestThenDrop),
+    function("swork_task", &[ParameterKind::Prepared], RouteSet::ANY, Advice::Alias("sworker_task")),
 ];
 
 const TRANSFORMATIONS: &[(&str, usize)] = &[("s.len", 0), ("s.tolower", 0), ("s.substr", 2)];
@@ -119,22 +133,25 @@ impl Catalog for TestCatalog {
         Vec::new()
     }
 
-    fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Diagnostic> {
-        let named = |row: &&(&str, &[ParameterKind], RouteSet, Advice)| row.0 == name;
-        if !FUNCTIONS.iter().any(|row| named(&row)) {
+    fn function(
+        &mut self,
+        name: &str,
+        argument_count: usize,
+    ) -> Result<(FunctionId, &'static FunctionRow), Diagnostic> {
+        if !FUNCTIONS.iter().any(|row| row.is_named(name)) {
             return Err(Diagnostic::mistake(format!("unknown function {name}()")));
         }
-        let found = FUNCTIONS.iter().position(|row| named(&row) && row.1.len() == argument_count);
+        let found =
+            FUNCTIONS.iter().position(|row| row.is_named(name) && row.parameters.len() == argument_count);
         let Some(index) = found else {
             return Err(Diagnostic::mistake(format!("{name}() does not take {argument_count} arguments")));
         };
-        let (_, parameters, routes, advice) = FUNCTIONS[index];
-        Ok(FunctionHandle { id: FunctionId(index as u32), parameters, routes, advice, has_call_site: false })
+        Ok((FunctionId(index as u32), &FUNCTIONS[index]))
     }
 
     fn prepare(&mut self, function: FunctionId, _: usize, literal: &[u8]) -> Result<Option<u32>, Diagnostic> {
         let literal = String::from_utf8_lossy(literal);
-        match FUNCTIONS[function.0 as usize].0 {
+        match FUNCTIONS[function.0 as usize].name {
             "sworker_task" | "swork_task" => match GROUPS.iter().position(|group| *group == literal) {
                 Some(index) => Ok(Some(index as u32)),
                 None => Err(Diagnostic::mistake(format!("unknown worker group \"{literal}\""))
@@ -312,7 +329,7 @@ impl Host for TestHost {
 
     fn call(&mut self, function: FunctionId, arguments: &[Argument<'_>]) -> Outcome {
         self.calls += 1;
-        match FUNCTIONS[function.0 as usize].0 {
+        match FUNCTIONS[function.0 as usize].name {
             "xlog" if self.is_quiet => Outcome::from(!arguments[0].text().is_empty()),
             "xlog" => {
                 self.log.extend_from_slice(arguments[0].text());
@@ -368,7 +385,7 @@ impl TestHost {
     fn call_with_place(&mut self, function: FunctionId, arguments: &[Argument<'_>]) -> Outcome {
         let Argument::Place(place) = arguments[0] else { return Outcome(-9) };
         let reading = self.read(place, &mut Vec::new());
-        if FUNCTIONS[function.0 as usize].0 == "pv_isset" {
+        if FUNCTIONS[function.0 as usize].name == "pv_isset" {
             return Outcome::from(reading != Reading::Null);
         }
         match reading {

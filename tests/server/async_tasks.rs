@@ -421,7 +421,7 @@ fn workers_held_back_for_order_begin_when_the_master_is_killed() {
     ));
     let caller = server.caller();
     assert_eq!(caller.ask(&Request::new("OPTIONS", "slow")).status(), 100);
-    let former = server.receiver(1);
+    let previous = server.receiver(1);
     server.folder().write(
         "server.cfg",
         ordered(
@@ -431,7 +431,7 @@ fn workers_held_back_for_order_begin_when_the_master_is_killed() {
         ),
     );
     server.ask_control(&["core.reload"]);
-    wait_until("the former receiver is gone", SOON, || !processes::is_alive(former));
+    wait_until("the previous receiver is gone", SOON, || !processes::is_alive(previous));
     // More than the timer's queue takes, whatever shard each one is in.
     let count = 200;
     (0..count)

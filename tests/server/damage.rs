@@ -1,4 +1,7 @@
-//! Memory of the queues that a process has spoilt: found, said, and replaced, and whoever can be served is served.
+//! Damaged queue memory: the master finds it, logs it and starts new processes with new memory; readable messages are
+//! answered, and the others are logged as lost.
+//!
+//! A test plays the bug: it writes into the shared memory from outside.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -17,7 +20,7 @@ fn mapping(pid: i32, name: &str) -> std::ops::Range<u64> {
     number(start)..number(end)
 }
 
-/// The memory of a process, as another one that went wild would write to it.
+/// The queue memory of a server, into which the test writes as no process of the server does.
 struct Memory {
     file: File,
     start: u64,
@@ -44,7 +47,7 @@ impl Memory {
     }
 }
 
-/// Everybody is replaced within a moment, once; whoever asks is answered.
+/// All processes are replaced within a moment, once, and new requests are answered.
 fn assert_renewed(server: &Server, before: &[i32]) {
     server.wait_for_log("queue memory is damaged");
     wait_until("others serve", SOON, || {

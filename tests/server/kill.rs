@@ -223,15 +223,16 @@ request_route {{
     assert_eq!(server.log_count("redelivered message"), 1);
 }
 
-/// From now on the kernel takes the wish to be told of a parent's death from this thread and whoever it starts, and
+/// From now on the kernel takes the request to be told of a parent's death from this thread and whoever it starts, and
 /// forgets it.
-fn forget_wishes_for_deaths() {
+fn forget_requests_for_deaths() {
     use seccompiler::{
         SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     };
     const PR_SET_PDEATHSIG: u64 = 1;
-    let wish = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, PR_SET_PDEATHSIG).unwrap();
-    let rules = [(libc::SYS_prctl, vec![SeccompRule::new(vec![wish]).unwrap()])];
+    let request =
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, PR_SET_PDEATHSIG).unwrap();
+    let rules = [(libc::SYS_prctl, vec![SeccompRule::new(vec![request]).unwrap()])];
     let architecture = std::env::consts::ARCH.try_into().expect("one that has such filters");
     let filter = SeccompFilter::new(
         rules.into_iter().collect(),
@@ -245,7 +246,7 @@ fn forget_wishes_for_deaths() {
 
 #[test]
 fn children_leave_with_their_master_even_if_the_kernel_does_not_tell_them() {
-    forget_wishes_for_deaths();
+    forget_requests_for_deaths();
     let mut server = Server::start(&answered_by_workers(2, 2, 64));
     let children: Vec<i32> = server.children().into_iter().map(|(pid, _)| pid).collect();
     assert_eq!(children.len(), 5);

@@ -1,9 +1,10 @@
 //! What the server's memory costs: pages that are in use, as the kernel counts them.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::scripts::HEAD;
-use crate::support::{Request, SOON, Server, processes, wait_until};
+use crate::support::{Folder, Request, SOON, Server, Tool, daemon_path, processes, wait_until};
 
 const KIBIBYTE: u64 = 1024;
 const MEGABYTE: u64 = 1_000_000;
@@ -86,9 +87,68 @@ fn during_a_reload_each_generation_has_a_delay_queue() {
     caller.send(&caller.bytes(&Request::new("OPTIONS", "delayed")));
     wait_until("it is delayed", SOON, || server.counter("async.waiting") == 1);
     server.ask_control(&["core.reload"]);
-    // The former generation finishes what it accepted in memory of its own.
+    // The previous generation finishes what it accepted in memory of its own.
     assert!(shared() >= before + queue, "{} bytes of two generations, {before} of one", shared());
     assert_eq!(caller.receive().status(), 200);
     server.wait_for_log("generation 0 has ended");
     assert!(shared() < before + queue / 2, "{} bytes after the reload, {before} before", shared());
+}
+
+/// The lines of `sworkerd -x memory`: name, lifetime and bytes of each part, the sum last.
+fn planned(folder: &Folder) -> Vec<(String, String, u64)> {
+    let words = ["-x", "memory", "-f", "server.cfg", "-l", "udp:127.0.0.1:0"];
+    let printed = Tool::start(folder, "plan", daemon_path(), &words).finish(SOON).output;
+    let row = |line: &str| {
+        let bytes = line.get(36..50)?.trim().parse().ok()?;
+        Some((line[..24].trim().to_owned(), line[24..36].trim().to_owned(), bytes))
+    };
+    let rows: Vec<_> = printed.lines().filter_map(row).collect();
+    assert!(rows.last().is_some_and(|(name, ..)| name == "total"), "{printed}");
+    rows
+}
+
+/// Bytes that a process maps of shared memory, by name.
+fn mapped(pid: i32) -> BTreeMap<String, u64> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process is there");
+    let mut found = BTreeMap::new();
+    for line in maps.lines() {
+        let name = match (line.split_once("/memfd:"), line.contains("/dev/shm/sworker")) {
+            (Some((_, name)), _) => name.trim_end_matches(" (deleted)"),
+            (None, true) => "published statistics",
+            (None, false) => continue,
+        };
+        let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+        let address = |text: &str| u64::from_str_radix(text, 16).expect("an address");
+        *found.entry(name.to_owned()).or_default() += address(end) - address(start);
+    }
+    found
+}
+
+#[test]
+fn what_is_printed_before_a_start_is_what_a_started_server_maps() {
+    let groups = "async_workers_group=\"name=reg;workers=3;queue=64;oc=on\"\nmy.limit = 5 desc \"most\"\n\
+                  loadmodule \"async.so\"\nloadmodule \"cfgutils\"\nroute[X] { $shv(a) = $shv(b); lock(\"k\"); unlock(\"k\"); }";
+    let built_in = {
+        let folder = Folder::new();
+        let printed = Tool::start(&folder, "print", daemon_path(), &["--cfg-print"]).finish(SOON).output;
+        // Its ports may be taken; the test listens at one of its own.
+        let lines = printed.lines().filter(|line| !line.starts_with("listen"));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    let rows = [script(""), script(groups), built_in];
+    for (index, text) in rows.into_iter().enumerate() {
+        let server = Server::on(&text).start();
+        if !is_readable(&server) {
+            return;
+        }
+        let mut plan = planned(server.folder());
+        let total = plan.pop().expect("there is a sum").2;
+        let found = mapped(server.master());
+        for (name, lifetime, bytes) in &plan {
+            assert_eq!(found.get(name), Some(bytes), "{name} in script {index}: {found:?}");
+            assert_eq!(lifetime, if name == "sworker-values" { "server" } else { "generation" }, "{name}");
+        }
+        assert_eq!(found.len(), plan.len(), "{found:?}");
+        assert_eq!(found.values().sum::<u64>(), total, "script {index}: {found:?}");
+    }
 }

@@ -155,27 +155,27 @@ fn a_variable_that_does_not_exist_is_a_mistake_of_the_script() {
 }
 
 #[test]
-fn a_reload_keeps_the_order_between_the_former_generation_and_the_new_one() {
+fn a_reload_keeps_the_order_between_the_previous_generation_and_the_new_one() {
     let server = Server::start(&script("callid"));
     let caller = server.caller();
     let send = |number| caller.send(&message(&caller, By::CallId, 1, number));
     let workers = server.children_titled("worker calls/");
-    // Given messages of a call that wait in the former generation, which does not move ...
+    // Given messages of a call that wait in the previous generation, which does not move ...
     workers.iter().for_each(|pid| processes::freeze(*pid));
     (0..20).for_each(send);
     wait_until("all wait", SOON, || server.counter("sworker.delegated") == 20);
     server.ask_control(&["core.reload"]);
-    wait_until("the former receiver has left", SOON, || server.children_titled("receiver ").len() == 1);
+    wait_until("the previous receiver has left", SOON, || server.children_titled("receiver ").len() == 1);
     // ... and later ones that the new generation has accepted ...
     (20..40).for_each(send);
     wait_until("these wait, too", SOON, || server.group("calls")["depth"] == 20);
 
-    // ... they come in their order when the former one goes on.
+    // ... they come in their order when the previous one goes on.
     workers.iter().for_each(|pid| processes::thaw(*pid));
     let mut answers = Answers::new();
     (0..40).for_each(|_| answers.book(&caller));
     assert_eq!((answers.count, answers.inversions), (40, 0));
-    wait_until("the former generation is gone", SOON, || {
+    wait_until("the previous generation is gone", SOON, || {
         server.ask_control(&["core.generation"])["draining"] == 0
     });
 }

@@ -99,7 +99,7 @@ fn reloads_under_load_lose_nothing() {
 }
 
 #[test]
-fn what_waits_in_the_rings_of_the_former_generation_is_finished_there() {
+fn what_waits_in_the_rings_of_the_previous_generation_is_finished_there() {
     let server = Server::start(&script("one", 1, &[("calls", 1)]));
     let caller = server.caller();
     let worker = server.worker("calls", 1);
@@ -109,7 +109,7 @@ fn what_waits_in_the_rings_of_the_former_generation_is_finished_there() {
 
     change(&server, script("two", 1, &[("calls", 1)]));
     server.ask_control(&["core.reload"]);
-    wait_until("the former receiver has left", SOON, || server.children_titled("receiver ").len() == 1);
+    wait_until("the previous receiver has left", SOON, || server.children_titled("receiver ").len() == 1);
     assert_eq!(answer(&server.caller(), "new"), "SIP/2.0 200 two");
     wait_until("what waits is told", SOON, || server.group("calls")["draining"].as_u64() >= Some(19));
     assert_eq!(generation(&server), (1, 1));
@@ -118,7 +118,7 @@ fn what_waits_in_the_rings_of_the_former_generation_is_finished_there() {
     processes::send_signal(worker, Signal::SIGKILL);
     let answers: Vec<String> = (0..20).map(|_| caller.receive().start).collect();
     assert_eq!(answers, vec!["SIP/2.0 200 one"; 20]);
-    wait_until("the former generation is gone", SOON, || generation(&server) == (1, 0));
+    wait_until("the previous generation is gone", SOON, || generation(&server) == (1, 0));
     assert_eq!(server.counter("sworker.delegated"), 21);
     assert_eq!(server.group("calls")["draining"], 0);
 }
@@ -135,7 +135,7 @@ fn a_storm_ends_on_the_last_file() {
     }
     wait_until("the last file holds", SOON, || answer(&caller, "storm") == "SIP/2.0 200 2000");
     wait_until("all others are gone", SOON, || generation(&server).1 == 0);
-    assert!(generation(&server).0 < 500, "wishes are put together: {:?}", generation(&server));
+    assert!(generation(&server).0 < 500, "requests are combined: {:?}", generation(&server));
 }
 
 #[test]

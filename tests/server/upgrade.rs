@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 
 use crate::scripts::answered_by_workers;
 use crate::support::{
-    Folder, Load, Request, SOON, Server, Tool, apart, daemon_path, processes, top_path, wait_for, wait_until,
+    Folder, Load, Message, Request, SOON, Server, Tool, apart, daemon_path, processes, top_path, wait_for,
+    wait_until,
 };
 
 /// The master that the pid file names.
@@ -67,6 +68,88 @@ fn counters_go_on_over_programs() {
     wait_until("it knows what was counted", SOON, || counted(&server) == (300, Some(300)));
     Load::new("after", 200).run(&server.caller()).assert_nothing_lost();
     wait_until("it goes on", SOON, || counted(&server) == (500, Some(500)));
+    end(successor);
+}
+
+/// One group whose workers count in `$shv(count)` and tell the sum; `more` stands before it.
+fn counting(more: &str) -> String {
+    let count = "$var(sum) = $shvinc(count);\n        sl_send_reply(\"200\", \"sum $var(sum)\");";
+    let script = answered_by_workers(2, 2, 1024).replace("sl_send_reply(\"200\", \"worker $pp\");", count);
+    assert!(script.contains(count), "{script}");
+    script.replace("request_route {", &format!("{more}\nrequest_route {{"))
+}
+
+/// The sum that a worker tells, after it has added one.
+fn sum(server: &Server, call: &str) -> i64 {
+    let reply = server.caller().ask(&Request::new("OPTIONS", call));
+    assert_eq!(reply.status(), 200);
+    sum_of(&reply)
+}
+
+fn sum_of(reply: &Message) -> i64 {
+    let reason = &reply.start;
+    reason
+        .strip_prefix("SIP/2.0 200 sum ")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{reason:?}"))
+}
+
+#[test]
+fn shared_values_go_on_over_programs_and_scripts_under_their_names() {
+    let mut server = Server::on(&counting("modparam(\"pv\", \"shvset\", \"count=i:10\")")).start();
+    assert_eq!([1, 2, 3].map(|call| sum(&server, &format!("{call}.before"))), [11, 12, 13]);
+    // The next script has other names before this one, and begins with another value.
+    let next = "modparam(\"pv\", \"shvset\", \"first=i:1\")\nmodparam(\"pv\", \"shvset\", \"count=i:500\")\n\
+                route[X] { $shv(second) = $shv(first); }";
+    replace_script(&server, &counting(next));
+    server.signal(Signal::SIGUSR2);
+    assert_eq!(server.wait_for_exit(SOON), Some(0), "{}", server.log());
+    let mut successor = named_master(&server);
+    assert_eq!([4, 5].map(|call| sum(&server, &format!("{call}.after"))), [14, 15]);
+    let log = server.log();
+    assert!(!log.contains("begins anew") && !log.contains("copied to larger memory"), "{log}");
+
+    // A reload goes on as well, and so does what comes after a third program, in a copy where many names are new.
+    server.ask_control(&["core.reload"]);
+    assert_eq!(sum(&server, "reloaded"), 16);
+    let names: String = (0..100).map(|index| format!("$shv(name{index}) = 1; ")).collect();
+    replace_script(&server, &counting(&format!("route[X] {{ {names} }}")));
+    processes::send_signal(successor, Signal::SIGUSR2);
+    wait_until("the third program serves", SOON, || {
+        let named = named_master(&server);
+        named != successor && named != 0 && !processes::is_alive(successor)
+    });
+    successor = named_master(&server);
+    assert_eq!(sum(&server, "third"), 17);
+    assert!(server.log().contains("copied to larger memory"), "{}", server.log());
+    end(successor);
+}
+
+#[test]
+fn two_programs_write_the_same_shared_values_side_by_side() {
+    let mut server = Server::start(&counting(""));
+    let workers = [1, 2].map(|index| server.worker("calls", index));
+    workers.into_iter().for_each(processes::freeze);
+    let caller = server.caller();
+    (0..20).for_each(|index| caller.send(&caller.bytes(&Request::new("OPTIONS", &format!("{index}.held")))));
+    wait_until("all are accepted", SOON, || server.counter("sworker.delegated") == 20);
+    server.signal(Signal::SIGUSR2);
+    server.wait_for_log("serves: finishing accepted messages");
+    let successor = named_master(&server);
+    // Until then what is new may be accepted by the one that leaves.
+    wait_until("the receivers of the former program are gone", SOON, || {
+        !processes::children(server.master())
+            .into_iter()
+            .any(|pid| processes::title(pid).contains("receiver"))
+    });
+    let mut sums: Vec<i64> = (0..10).map(|index| sum(&server, &format!("{index}.new"))).collect();
+    assert_eq!(sums, (1..=10).collect::<Vec<_>>());
+    workers.into_iter().for_each(processes::thaw);
+    sums.extend((0..20).map(|_| sum_of(&caller.receive())));
+    sums.sort_unstable();
+    assert_eq!(sums, (1..=30).collect::<Vec<_>>(), "each message has a number of its own");
+    assert_eq!(server.wait_for_exit(SOON), Some(0));
+    assert_eq!(sum(&server, "after"), 31);
     end(successor);
 }
 
@@ -164,7 +247,7 @@ fn successor(server: &Server) -> Option<i32> {
 }
 
 #[test]
-fn what_an_heir_accepted_is_finished_when_it_has_to_leave() {
+fn what_a_successor_accepted_is_finished_when_it_has_to_leave() {
     let server = Server::on(&answered_by_workers(2, 2, 1024)).of_its_own_program().start();
     replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     let stage = Cell::new((0, 300));
@@ -200,7 +283,7 @@ fn what_an_heir_accepted_is_finished_when_it_has_to_leave() {
 }
 
 #[test]
-fn an_heir_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
+fn a_successor_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     server.signal(Signal::SIGUSR2);
@@ -216,7 +299,7 @@ fn an_heir_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
 }
 
 #[test]
-fn an_heir_whose_predecessor_died_before_it_began_takes_its_place() {
+fn a_successor_whose_predecessor_died_before_it_began_takes_its_place() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     let parent = "$(cut -d' ' -f4 /proc/$$/stat)";
     let words = format!("kill -KILL $PPID\nwhile [ \"{parent}\" = \"$PPID\" ]; do :; done");
@@ -233,7 +316,7 @@ fn an_heir_whose_predecessor_died_before_it_began_takes_its_place() {
 }
 
 /// A program that says it is ready, is told that everything is its own, and does this instead of taking it.
-fn heir_that_does_not_take(words: &str) -> String {
+fn successor_that_does_not_take(words: &str) -> String {
     format!(
         "#!/bin/bash\nline=$(grep -o '\"line\":[0-9]*' /proc/self/fd/$SWORKER_HANDOVER | cut -d: -f2)\n\
          printf '\\x01' >&$line\nread -r -N 1 -u $line\n{words}\n"
@@ -241,7 +324,7 @@ fn heir_that_does_not_take(words: &str) -> String {
 }
 
 #[test]
-fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
+fn a_successor_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
     let mut server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     let children = server.children_titled("worker ");
     let takes_a_name = "echo $$ > server.pid\nkill -9 $$";
@@ -257,7 +340,7 @@ fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
     let rows = [rows[0], (takes_a_name, rows[0].1), rows[1], rows[2], rows[3]];
     let last = rows.len();
     for (count, (words, reason)) in (1..).zip(rows) {
-        replace_program(&server, &heir_that_does_not_take(words));
+        replace_program(&server, &successor_that_does_not_take(words));
         server.signal(Signal::SIGUSR2);
         wait_until(reason, SOON, || server.log_count("this program continues: ") == count);
         let log = server.log();
@@ -278,7 +361,7 @@ fn an_heir_that_does_not_take_what_it_is_given_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn an_heir_that_dies_leaves_nothing_about() {
+fn a_successor_that_dies_leaves_nothing_about() {
     let server = Server::on(&answered_by_workers(1, 1, 64)).of_its_own_program().start();
     replace_by_daemon_after(&server, STOPS_ITS_PREDECESSOR);
     server.signal(Signal::SIGUSR2);
@@ -290,7 +373,7 @@ fn an_heir_that_dies_leaves_nothing_about() {
 }
 
 #[test]
-fn a_wish_for_another_script_is_not_lost_between_two_programs() {
+fn a_request_for_another_script_is_not_lost_between_two_programs() {
     for (words, signals) in [
         ("kill -HUP $PPID", &[Signal::SIGUSR2][..]),
         ("", &[Signal::SIGHUP, Signal::SIGUSR2]),
@@ -517,7 +600,7 @@ const IN_HAND_MAX: usize = 64;
 
 #[test]
 fn whoever_is_killed_in_an_upgrade_somebody_serves() {
-    let mut server = Server::start(&answered_by_workers(2, 2, 1024));
+    let mut server = Server::start(&counting(""));
     let mut storm = Storm { server: &server, master: server.master(), round: 0, stage: ScriptHarness::Calm };
     let load = Load::new("storm", 30_000).rate(1_000.0);
     let tally = load.run_while(&server.caller(), |_| storm.go_on());
@@ -528,6 +611,10 @@ fn whoever_is_killed_in_an_upgrade_somebody_serves() {
     server.wait_for_exit(SOON);
     Load::new("calm", 500).run(&server.caller()).assert_nothing_lost();
     assert_has_all_names(&server, master);
+    // Every answer was counted in the shared value first, by whichever program.
+    let (counted, answered) = (sum(&server, "counted"), tally.answered as i64 + 501);
+    assert!(counted >= answered, "{counted} counted of {answered} answered");
+    assert!(counted <= 2 * (tally.sent as i64 + 501), "{counted} counted of {} sent", tally.sent);
     end(master);
 }
 

@@ -35,10 +35,6 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
         "what modules bring, and where it is registered",
     ),
     (
-        &["src/bindings/registry/catalog.rs", "src/bindings/registry/refusals.rs"],
-        "what is refused is reported with what there is",
-    ),
-    (
         &[
             "src/bindings/variables.rs",
             "src/bindings/variables/addresses.rs",
@@ -86,9 +82,9 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
             "src/process/master/repair.rs",
             "src/process/roles/child.rs",
             "src/process/roles/control.rs",
+            "src/process/roles/delaying.rs",
             "src/process/roles/receiver.rs",
             "src/process/roles/timer.rs",
-            "src/process/roles/waiting.rs",
             "src/process/roles/worker.rs",
         ],
         "what children inherit, and what each role makes of it",
@@ -96,16 +92,21 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
     (
         &[
             "src/process/master.rs",
-            "src/process/master/damage.rs",
-            "src/process/master/generation.rs",
-            "src/process/master/overload.rs",
-            "src/process/master/scaling.rs",
             "src/process/start/boot.rs",
             "src/process/succession/reload.rs",
             "src/process/succession/successor.rs",
             "src/process/succession/upgrade.rs",
         ],
         "the master, and steps of its life that take all of it",
+    ),
+    (
+        &[
+            "src/process/master/damage.rs",
+            "src/process/master/generation.rs",
+            "src/process/master/overload.rs",
+            "src/process/master/scaling.rs",
+        ],
+        "a generation, and what watches over it",
     ),
     (
         &["src/process/start/command_line.rs", "src/process/start/command_line/forms.rs"],

@@ -7,12 +7,14 @@ use super::source::Source;
 
 /// Files, or all that begin so, that may stand without a `#[cfg(test)]`: where their tests are instead.
 pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
+    ("src/modules/grammar_tests.rs", "src/modules/grammar_tests.rs"),
     // Flows that must pass and flows that must fail, with the text of their reports.
     ("src/flows/", "tests/flows.rs"),
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
     ("src/script/", "tests/script.rs"),
     ("src/script/", "tests/script_parse.rs"),
-    ("src/routing/outbound.rs", "src/engine/perform/tests.rs"),
+    ("src/routing/forward.rs", "src/engine/perform/tests.rs"),
+    ("src/routing/locks.rs", "src/modules/cfgutils.rs"),
     ("src/routing/services.rs", "src/bindings/registry.rs"),
     ("src/routing/script_view.rs", "src/bindings/registry.rs"),
     ("src/routing/shared_values.rs", "src/bindings/variables/shared.rs"),
@@ -20,12 +22,14 @@ pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
     ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
     ("src/bindings/transformations/row.rs", "src/bindings/transformations.rs"),
+    ("src/process/master/draining.rs", "tests/server/reload.rs"),
     // The protocol of the queue: models of every interleaving, and real processes that are killed.
     ("src/shm/queue/event_count.rs", "src/shm/proof/model.rs"),
     ("src/shm/queue/queue_figures.rs", "src/shm/queue/queues.rs"),
     ("src/shm/memory/sync.rs", "src/shm/proof/model.rs"),
     ("src/shm/proof/model.rs", "scripts/loom"),
     ("src/shm/proof/model/delay.rs", "scripts/loom"),
+    ("src/shm/proof/model/outbox.rs", "scripts/loom"),
     ("src/shm/proof/mutant.rs", "scripts/loom"),
 ];
 

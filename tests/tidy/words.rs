@@ -40,14 +40,10 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
 pub const AWAY_FROM_HOME: &[(&str, &str)] = &[
     ("src/bindings/transformations/substitution.rs: thread_local!", "memory that is used again"),
     ("src/process/start/confinement.rs: SharedMapping::create", "asks what the system does with such memory"),
-    ("src/shm/delay/queue.rs: Plan::default", "a segment of its own"),
-    ("src/shm/queue/queues.rs: Plan::default", "a segment of its own"),
-    ("src/shm/tables/counter.rs: Plan::default", "a segment of its own"),
-    ("src/shm/tables/lock_table.rs: Plan::default", "a segment of its own"),
-    ("src/shm/tables/process_table.rs: Plan::default", "a segment of its own"),
-    ("src/shm/tables/table.rs: Plan::default", "a segment of its own"),
-    ("src/sys/receive.rs: SharedMapping::create", "a protocol that belongs into shm"),
-    ("src/sys/shared_number.rs: SharedMapping::create", "a table that belongs into shm"),
+    (
+        "src/sys/shared_number.rs: SharedMapping::create",
+        "the level of the log, which is needed before all other memory",
+    ),
 ];
 
 fn is_in_unsafe_room(name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Message flags: `setflag`, `resetflag`, `isflagset`.
 
-use crate::script::catalog::ParameterKind;
+use crate::script::catalog::{ParameterKind, RouteSet};
 use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome};
 
@@ -15,6 +15,7 @@ pub const FUNCTIONS: &[Function] = &[
         context.flags |= mask;
         Outcome::TRUE
     })
+    .routes(RouteSet::ANY)
     .prepare(prepare_flag),
     Function::new(
         "resetflag",
@@ -26,8 +27,10 @@ pub const FUNCTIONS: &[Function] = &[
             Outcome::TRUE
         },
     )
+    .routes(RouteSet::ANY)
     .prepare(prepare_flag),
     Function::new("isflagset", "true when flag 0…31 or a named one is set on the message", FLAG, is_flag_set)
+        .routes(RouteSet::ANY)
         .prepare(prepare_flag),
 ];
 

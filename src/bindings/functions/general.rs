@@ -1,6 +1,6 @@
 //! What belongs to no message: `log`, and the functions of other servers that this one refuses.
 
-use crate::script::catalog::ParameterKind;
+use crate::script::catalog::{ParameterKind, RouteSet};
 use crate::script::diagnostic::Diagnostic;
 use crate::script::host::{Argument, Outcome};
 
@@ -16,7 +16,8 @@ pub const FUNCTIONS: &[Function] = &[
         "writes text to the log as an error",
         &[ParameterKind::Shown],
         |context, arguments| write(context, Level::Error, arguments[0]),
-    ),
+    )
+    .routes(RouteSet::ANY),
     Function::new(
         "log",
         "writes text to the log at a level: a number or a word such as L_INFO",
@@ -26,6 +27,7 @@ pub const FUNCTIONS: &[Function] = &[
             None => Outcome::FALSE,
         },
     )
+    .routes(RouteSet::ANY)
     .prepare(prepare_level),
     Function::new("exec", "refused: waiting for the program would block the process", PROGRAM, refused)
         .prepare(refuse_exec),

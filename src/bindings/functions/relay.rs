@@ -13,7 +13,7 @@ use super::super::variables::network::listener_at;
 use super::super::variables::request::parse_port;
 use super::Function;
 use crate::routing::context::{Context, Target};
-use crate::routing::relay::RelayFailure;
+use crate::routing::sending::RelayFailure;
 use crate::telemetry::log::Level;
 
 /// The table.
@@ -92,20 +92,24 @@ pub const FUNCTIONS: &[Function] = &[
         "accepted: there is no connection to open for datagrams",
         &[],
         accept,
-    ),
+    )
+    .routes(RouteSet::ANY),
     Function::new(
         "set_reply_no_connect",
         "accepted: there is no connection to open for datagrams",
         &[],
         accept,
-    ),
+    )
+    .routes(RouteSet::ANY),
     Function::new(
         "set_forward_close",
         "accepted: there is no connection to close for datagrams",
         &[],
         accept,
-    ),
-    Function::new("set_reply_close", "accepted: there is no connection to close for datagrams", &[], accept),
+    )
+    .routes(RouteSet::ANY),
+    Function::new("set_reply_close", "accepted: there is no connection to close for datagrams", &[], accept)
+        .routes(RouteSet::ANY),
     Function::new("force_tcp_alias", "accepted: there is no connection to name for datagrams", &[], accept)
         .alias(&["add_tcp_alias"]),
     Function::new("force_tcp_alias", "accepted: there is no connection to name for datagrams", PORT, accept)

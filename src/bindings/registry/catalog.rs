@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::script::ast::RouteKind;
 use crate::script::catalog::{
-    Catalog, Constant, FunctionHandle, FunctionId, KeyShape, ParameterFault, Refused, Subject,
-    TransformationId, VariableHandle, Yields,
+    Catalog, Constant, FunctionId, FunctionRow, KeyShape, ParameterFault, Refused, Subject, TransformationId,
+    VariableHandle,
 };
 use crate::script::diagnostic::Diagnostic;
 
@@ -16,21 +16,17 @@ use super::super::module::Loaded;
 use super::super::preparation::Preparation;
 use super::super::variables::{KeyRule, structured};
 use super::finish::GROUP_PARAMETER;
-use super::refusals::unknown_event;
 use super::{FunctionCode, FunctionTarget, ModuleSlot, Registry, StoredKey, VariableCode, VariableTarget};
 use crate::bindings::keywords;
 use crate::bindings::unsupported;
 use crate::config::settings::{group, table};
-use crate::routing::services::Scope;
 use crate::script::suggest::{listed, suggestion};
 use crate::state::value::Value;
+use crate::telemetry::counters::ModuleCounters;
 use regex::Regex;
 
 /// Longest name of a variable or key that is kept.
 const KEY_SIZE_MAX: usize = 1024;
-
-/// Events that run a route here.
-pub(super) const EVENTS: &[&str] = &["core:pre-routing"];
 
 /// `$sel(a.b)` is the select `@a.b`.
 const SELECT_VARIABLE: &str = "sel";
@@ -76,11 +72,6 @@ impl Catalog for Registry {
         let Some(draft) = &mut self.draft else {
             return Err(Diagnostic::mistake(format!("{name} must be set before the modules are loaded")));
         };
-        if let ("loadpath" | "mpath", Constant::Text(bytes)) = (name, value) {
-            let text = String::from_utf8_lossy(bytes);
-            draft.settings.module_path.extend(text.split(':').map(str::to_string));
-            return Ok(None);
-        }
         draft.set(name, value).inspect_err(|_| draft.keep_name_of_group(name, value))
     }
 
@@ -111,7 +102,7 @@ impl Catalog for Registry {
         let meant = self.meant_modules(modules).unwrap_or_default();
         let has_it = |index: &usize| {
             let instance = self.modules[*index].instance.as_ref();
-            instance.is_some_and(|one| one.parameters().iter().any(|row| row.name == name))
+            instance.is_some_and(|one| one.parameters().contains(&name))
         };
         match (meant.is_empty(), meant.iter().all(has_it)) {
             (true, _) => ParameterFault::Module,
@@ -124,21 +115,18 @@ impl Catalog for Registry {
         table::row_named(name).is_some()
     }
 
-    fn function(&mut self, name: &str, argument_count: usize) -> Result<FunctionHandle, Diagnostic> {
-        let Some(index) = self.function_index(name, argument_count) else {
-            return match self.functions.iter().any(|target| target.is_named(name)) {
-                true => Err(self.wrong_count(name, argument_count)),
-                false => Err(self.unknown_function(name)),
-            };
-        };
-        let target = &self.functions[index];
-        Ok(FunctionHandle {
-            id: FunctionId(index as u32),
-            parameters: target.parameters,
-            routes: target.routes,
-            advice: target.advice,
-            has_call_site: target.has_call_site,
-        })
+    fn function(
+        &mut self,
+        name: &str,
+        argument_count: usize,
+    ) -> Result<(FunctionId, &'static FunctionRow), Diagnostic> {
+        match self.function_index(name, argument_count) {
+            Some(index) => Ok((FunctionId(index as u32), self.functions[index].row)),
+            None if self.functions.iter().any(|target| target.row.is_named(name)) => {
+                Err(self.wrong_count(name, argument_count))
+            }
+            None => Err(self.unknown_function(name)),
+        }
     }
 
     fn takes_words(&self, function: FunctionId) -> bool {
@@ -179,7 +167,7 @@ impl Catalog for Registry {
         let Some(word) = keywords::WORDS.iter().find(|word| word.name == name) else {
             return Err(self.unknown_word(name));
         };
-        let index = self.variables.iter().position(|target| target.is_named(word.variable));
+        let index = self.variables.iter().position(|target| target.row.is_named(word.variable));
         let Some(index) = index else {
             return Err(unsupported::not_here_yet(&format!("the word \"{name}\"")));
         };
@@ -232,7 +220,8 @@ impl Catalog for Registry {
             self.declared_routes.push(name.to_string());
         }
         match kind {
-            RouteKind::Event if !EVENTS.contains(&name) => Some(unknown_event(name)),
+            RouteKind::Event if self.events.iter().any(|event| event.name == name) => None,
+            RouteKind::Event => Some(self.unknown_event(name)),
             _ => None,
         }
     }
@@ -273,31 +262,19 @@ impl Registry {
         Ok((0..self.modules.len()).filter(|&index| regex.is_match(self.modules[index].name)).collect())
     }
 
-    fn add_module(&mut self, instance: Box<dyn Loaded>) {
+    fn add_module(&mut self, mut instance: Box<dyn Loaded>) {
         let module = self.modules.len();
         for (function, row) in instance.functions().into_iter().enumerate() {
-            self.functions.push(FunctionTarget {
-                name: row.name,
-                aliases: row.aliases,
-                parameters: row.parameters,
-                routes: row.routes,
-                advice: row.advice,
-                has_call_site: row.has_call_site,
-                code: FunctionCode::Module { module, function },
-            });
+            let code = FunctionCode::Module { module, function };
+            self.functions.push(FunctionTarget { row, code });
         }
         for (variable, row) in instance.variables().into_iter().enumerate() {
-            self.variables.push(VariableTarget {
-                name: row.name,
-                aliases: &[],
-                key: row.key,
-                yields: row.yields,
-                scope: row.scope,
-                is_writable: row.is_writable,
-                code: VariableCode::Module { module, variable },
-            });
+            let code = VariableCode::Module { module, variable };
+            self.variables.push(VariableTarget { row, code });
         }
         self.transformations.extend(instance.transformations());
+        self.events.extend_from_slice(instance.events());
+        instance.number_counters(ModuleCounters::behind(self.counters.len()));
         self.counters.extend_from_slice(instance.counters());
         self.modules.push(ModuleSlot { name: instance.name(), instance: Some(instance) });
     }
@@ -312,9 +289,9 @@ impl Registry {
         let module_name = module.name;
         let Some(instance) = &mut module.instance else { return Ok(None) };
         let rows = instance.parameters();
-        let Some(row) = rows.iter().position(|row| row.name == name) else {
-            let help = suggestion(name, rows.iter().map(|row| row.name));
-            let all = listed(rows.iter().map(|row| row.name));
+        let Some(row) = rows.iter().position(|row| *row == name) else {
+            let help = suggestion(name, rows.iter().copied());
+            let all = listed(rows.iter().copied());
             return Err(Diagnostic {
                 help: help.or(Some(format!("its parameters: {all}"))),
                 ..Diagnostic::mistake(format!("module \"{module_name}\" has no parameter \"{name}\""))
@@ -334,8 +311,9 @@ impl Registry {
         if let Some(known) = self.memory.functions.get(&key) {
             return Some(*known);
         }
-        let is_it =
-            |target: &FunctionTarget| target.is_named(name) && target.parameters.len() == argument_count;
+        let is_it = |target: &FunctionTarget| {
+            target.row.is_named(name) && target.row.parameters.len() == argument_count
+        };
         let index = self.functions.iter().position(is_it)?;
         self.memory.functions.insert(key, index);
         Some(index)
@@ -345,15 +323,15 @@ impl Registry {
         if let Some(known) = self.memory.variables.get(name) {
             return Some(*known);
         }
-        let is_it = |target: &VariableTarget| target.is_named(name) && !target.is_word();
+        let is_it = |target: &VariableTarget| target.row.is_named(name) && !target.row.is_word();
         let index = self.variables.iter().position(is_it)?;
         self.memory.variables.insert(name.to_string(), index);
         Some(index)
     }
 
     fn handle(&self, index: usize, slot: u32) -> VariableHandle {
-        let target = &self.variables[index];
-        VariableHandle { id: index as u32, slot, is_writable: target.is_writable, yields: target.yields }
+        let row = self.variables[index].row;
+        VariableHandle { id: index as u32, slot, is_writable: row.is_writable, yields: row.yields }
     }
 
     fn custom_handle(&mut self, group: &str, name: &str) -> Result<VariableHandle, Diagnostic> {
@@ -361,28 +339,23 @@ impl Registry {
         else {
             return Err(self.unknown_custom(group, name));
         };
-        self.variables.push(VariableTarget {
-            name: keywords::CUSTOM_NAME,
-            aliases: &[],
-            key: KeyRule::None,
-            yields: Yields::Anything,
-            scope: Scope::Process,
-            is_writable: false,
-            code: VariableCode::Live(slot),
-        });
+        self.variables.push(VariableTarget { row: keywords::CUSTOM, code: VariableCode::Live(slot) });
         Ok(self.handle(self.variables.len() - 1, 0))
     }
 
     /// Checks a key against the rule of its variable; literal ones are kept, and their number + 1 is the answer.
     fn keep_key(&mut self, index: usize, key: KeyShape<'_>) -> Result<u32, Diagnostic> {
-        let target = &self.variables[index];
-        let name = target.name;
-        let stored = match (target.key, key) {
+        let row = self.variables[index].row;
+        let name = row.name;
+        let stored = match (row.key, key) {
             (KeyRule::None | KeyRule::OptionalText, KeyShape::None) => return Ok(0),
             (KeyRule::None, _) => {
                 return Err(Diagnostic::mistake(format!("${name} takes nothing in parentheses")));
             }
-            (KeyRule::Slot | KeyRule::Shared | KeyRule::Text | KeyRule::Path, KeyShape::Literal(b""))
+            (
+                KeyRule::Slot | KeyRule::Shared | KeyRule::Text | KeyRule::PairName | KeyRule::Path,
+                KeyShape::Literal(b""),
+            )
             | (_, KeyShape::None) => {
                 return Err(Diagnostic::mistake(format!("${name} needs a name in parentheses"))
                     .with_help(format!("write ${name}(name)")));
@@ -397,9 +370,7 @@ impl Registry {
             (_, KeyShape::Literal(bytes)) if bytes.len() > KEY_SIZE_MAX => {
                 return Err(Diagnostic::mistake(format!("the name in ${name}(…) is too long")));
             }
-            (KeyRule::Text | KeyRule::OptionalText, KeyShape::Literal(bytes)) if name == "avp" => {
-                StoredKey::Text(self.avp_name(bytes).into())
-            }
+            (KeyRule::PairName, KeyShape::Literal(bytes)) => StoredKey::Text(self.avp_name(bytes).into()),
             (KeyRule::Text | KeyRule::OptionalText, KeyShape::Literal(bytes)) => {
                 StoredKey::Text(bytes.into())
             }
@@ -438,13 +409,6 @@ impl Registry {
     }
 }
 
-impl VariableTarget {
-    /// Whether it is reached by a word or a select only, not by `$name`.
-    pub(super) fn is_word(&self) -> bool {
-        self.name == keywords::CUSTOM_NAME || keywords::VARIABLES.iter().any(|row| row.name == self.name)
-    }
-}
-
 fn word_index(name: &str, words: &[&str], bytes: &[u8]) -> Result<usize, Diagnostic> {
     words.iter().position(|word| word.as_bytes() == bytes).ok_or_else(|| {
         let written = String::from_utf8_lossy(bytes);
@@ -468,14 +432,14 @@ pub(super) mod tests {
     use crate::bindings::planning::Planning;
     use crate::config::settings::Overrides;
     use crate::config::settings::listen::tests::TestMachine;
+    use crate::script::catalog::Yields;
     use crate::state::value::answer_text;
-    use crate::telemetry::counters::{CounterId, CounterRow};
+    use crate::telemetry::counters::CounterRow;
 
     /// A module with a row of each kind.
     struct First {
         size: i64,
         name: Vec<u8>,
-        counter: Option<CounterId>,
     }
 
     impl Module for First {
@@ -517,11 +481,10 @@ pub(super) mod tests {
         const COUNTERS: &'static [CounterRow] = &[CounterRow::new("first.acted", "acts")];
 
         fn new() -> Self {
-            First { size: 8, name: Vec::new(), counter: None }
+            First { size: 8, name: Vec::new() }
         }
 
         fn plan(&mut self, planning: &mut Planning<'_>) -> Result<(), Diagnostic> {
-            self.counter = Some(planning.counter("first.acted"));
             planning.about("size");
             if self.size > 100 {
                 return Err(Diagnostic::mistake(format!("size {} is too large", self.size)));
@@ -670,11 +633,11 @@ pub(super) mod tests {
     #[test]
     fn literals_are_prepared_once_the_script_is_checked() {
         let mut registry = loaded();
-        let function = registry.function("match_text", 1).unwrap().id;
+        let function = registry.function("match_text", 1).unwrap().0;
         assert_eq!(registry.prepare(function, 0, b"^a+$"), Ok(Some(0)));
         assert!(registry.regex(0).unwrap().is_match(b"AAA"));
         assert!(said(registry.prepare(function, 0, b"(")).starts_with("invalid regular expression \"(\": "));
-        let plain = registry.function("act", 0).unwrap().id;
+        let plain = registry.function("act", 0).unwrap().0;
         assert_eq!(registry.prepare(plain, 0, b"x"), Ok(None));
     }
 

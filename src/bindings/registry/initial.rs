@@ -4,13 +4,13 @@ use crate::routing::script_view::ScriptView;
 use crate::routing::stores::VariableStore;
 use std::io;
 
-use crate::shm::{LockTable, SharedInput, SharedReading, ValueTable};
+use crate::shm::{LockTable, ValueTable};
 
 use super::Registry;
-use crate::state::live_settings::is_setting;
 use crate::state::overload::OverloadWord;
 use crate::state::shared::SharedState;
 use crate::state::value::Value;
+use crate::state::values::{SettingTable, SharedValues, count_of_settings, room_of_values};
 
 /// What variables hold when the server begins, by slot; and other names of `$avp`.
 #[derive(Default)]
@@ -24,42 +24,35 @@ pub(super) struct InitialValues {
 const FIRST_PROCESS: u32 = 0;
 
 impl Registry {
-    /// What scripts of all processes share, as it begins: made before the first fork, with room for every name.
+    /// What scripts of all processes share, in memory of its own: for one process that has no others beside it.
     pub fn shared_state(&self, processes: u32) -> io::Result<SharedState> {
-        let table = ValueTable::create(processes, self.shared_names.len() as u32)?;
-        for (slot, value) in &self.initial.shared {
-            let input = match value {
-                Value::Null => continue,
-                Value::Integer(number) => SharedInput::Integer(*number),
-                Value::Text(text) => SharedInput::Text(text),
-            };
-            table.write(FIRST_PROCESS, *slot, input).map_err(io::Error::other)?;
-        }
-        let overload = OverloadWord::create(&self.settings().groups)?;
-        let state = SharedState { values: table, locks: LockTable::create(self.lock_count)?, overload };
-        self.begin_live_settings(&state)?;
+        let (settings, values) = count_of_settings(&self.shared_names);
+        let values = ValueTable::create(room_of_values(values, processes))?;
+        let state = SharedState {
+            values: SharedValues::of(&self.shared_names, values, SettingTable::create(settings)?, 0)?,
+            locks: LockTable::create(self.lock_count)?,
+            overload: OverloadWord::create(&self.settings().groups)?,
+        };
+        self.begin_shared(&state)?;
         Ok(state)
     }
 
-    /// Values that scripts share go on under their names when another script takes over; names that are new, and
-    /// settings, have what their script gave them.
-    pub fn carry_shared_values(&self, state: &SharedState, former: &Registry, former_state: &SharedState) {
-        let mut text = Vec::new();
-        for (slot, name) in (0..).zip(&self.shared_names) {
-            if is_setting(name) {
-                continue;
-            }
-            let Some(known) = former.shared_names.iter().position(|other| other == name) else { continue };
-            text.clear();
-            let input = match former_state.values.read(known as u32, &mut text) {
-                Ok(SharedReading::Integer(number)) => SharedInput::Integer(number),
-                Ok(SharedReading::Text) => SharedInput::Text(&text),
-                // Somebody writes it all the time: there is no value that is more right than the first one.
-                Err(_) => continue,
-            };
-            // It had room in the former table, so it has here, where nobody else writes yet.
-            let _ = state.values.write(FIRST_PROCESS, slot, input);
+    /// Gives the values that nobody has had yet, and every setting, what the script says they begin with.
+    pub fn begin_shared(&self, state: &SharedState) -> io::Result<()> {
+        for (slot, value) in self.initial.shared.iter().filter(|(slot, _)| state.values.is_new(*slot)) {
+            state.store(FIRST_PROCESS, *slot, value.as_ref()).map_err(io::Error::other)?;
         }
+        self.begin_live_settings(state)
+    }
+
+    /// The names of the values that all processes share, by slot.
+    pub fn shared_names(&self) -> &[String] {
+        &self.shared_names
+    }
+
+    /// How many locks the script has.
+    pub fn lock_count(&self) -> u32 {
+        self.lock_count
     }
 
     /// What `$var` and its kin hold when a process begins.
@@ -105,6 +98,7 @@ impl Registry {
 mod tests {
     use super::super::catalog::tests::registry;
     use super::*;
+    use crate::shm::SharedReading;
 
     #[test]
     fn shared_values_begin_as_they_were_said_to() {

@@ -5,9 +5,10 @@ use std::io;
 use super::Registry;
 use crate::routing::script_view::ScriptView;
 use crate::script::diagnostic::Diagnostic;
-use crate::state::live_settings::{LiveSetting, hidden_name};
+use crate::state::live_settings::LiveSetting;
 use crate::state::shared::SharedState;
 use crate::state::value::Value;
+use crate::state::values::hidden_name;
 
 impl Registry {
     /// Every setting that can change, in the order they were defined.

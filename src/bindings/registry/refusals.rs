@@ -2,12 +2,13 @@
 //! one that is not here yet.
 
 use crate::script::ast::Span;
-use crate::script::catalog::Refused;
+use crate::script::catalog::{FunctionRow, Refused};
 use crate::script::diagnostic::Diagnostic;
 
-use super::super::module::{FunctionSummary, ModuleEntry};
+use super::super::module::ModuleEntry;
+use super::super::variables::VariableRow;
 use super::Registry;
-use super::catalog::{EVENTS, module_name};
+use super::catalog::module_name;
 use crate::bindings::keywords;
 use crate::bindings::unsupported;
 use crate::script::suggest::{listed, nearest, suggestion};
@@ -31,7 +32,7 @@ impl Registry {
             Refused::ModulePattern(pattern) => return self.absent_in_pattern(pattern),
             // What a module of ours has too is not absent: that module is not loaded.
             Refused::Function(name) if self.entry_with(name, names_of_functions).is_some() => None,
-            Refused::Variable(name) if self.entry_with(name, |entry| (entry.variables)()).is_some() => None,
+            Refused::Variable(name) if self.entry_with(name, names_of_variables).is_some() => None,
             Refused::Function(name) => unsupported::module_of_function(name),
             Refused::Variable(name) => unsupported::module_of_variable(name),
         };
@@ -65,7 +66,8 @@ impl Registry {
 impl Registry {
     pub(super) fn unknown_word(&self, name: &str) -> Diagnostic {
         let known = keywords::WORDS.iter().map(|word| word.name);
-        let is_variable = self.variables.iter().any(|target| target.is_named(name) && !target.is_word());
+        let is_variable =
+            self.variables.iter().any(|target| target.row.is_named(name) && !target.row.is_word());
         let help = match is_variable {
             true => Some(format!("a variable begins with $: ${name}")),
             false => suggestion(name, known),
@@ -83,8 +85,8 @@ impl Registry {
     }
 
     pub(super) fn wrong_count(&self, name: &str, argument_count: usize) -> Diagnostic {
-        let of_name = self.functions.iter().filter(|target| target.is_named(name));
-        let mut counts: Vec<usize> = of_name.map(|target| target.parameters.len()).collect();
+        let of_name = self.functions.iter().filter(|target| target.row.is_named(name));
+        let mut counts: Vec<usize> = of_name.map(|target| target.row.parameters.len()).collect();
         counts.sort_unstable();
         counts.dedup();
         let shown: Vec<String> = counts.iter().map(usize::to_string).collect();
@@ -100,7 +102,7 @@ impl Registry {
         if let Some(module) = unsupported::module_of_function(name) {
             return unsupported::not_here_yet(&format!("function {name}() (module \"{module}\")"));
         }
-        let known = self.functions.iter().map(|target| target.name);
+        let known = self.functions.iter().map(|target| target.row.name);
         let help = suggestion(name, known).or_else(|| self.near_in_others(name));
         Diagnostic { help, ..Diagnostic::mistake(format!("unknown function {name}()")) }
     }
@@ -114,13 +116,14 @@ impl Registry {
     }
 
     pub(super) fn unknown_variable(&self, name: &str) -> Diagnostic {
-        if let Some(entry) = self.entry_with(name, |entry| (entry.variables)()) {
+        if let Some(entry) = self.entry_with(name, names_of_variables) {
             return not_loaded(&format!("variable ${name}"), entry);
         }
         if let Some(module) = unsupported::module_of_variable(name) {
             return unsupported::not_here_yet(&format!("variable ${name} (module \"{module}\")"));
         }
-        let known = self.variables.iter().filter(|target| !target.is_word()).map(|target| target.name);
+        let known =
+            self.variables.iter().map(|target| target.row).filter(|row| !row.is_word()).map(|row| row.name);
         let known = std::iter::once("null").chain(known);
         let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let help = match nearest(name, known) {
@@ -147,8 +150,11 @@ impl Registry {
 }
 
 fn names_of_functions(entry: &ModuleEntry) -> Vec<&'static str> {
-    let names = |row: FunctionSummary| std::iter::once(row.name).chain(row.aliases.iter().copied());
-    (entry.functions)().into_iter().flat_map(names).collect()
+    (entry.functions)().into_iter().flat_map(FunctionRow::names).collect()
+}
+
+fn names_of_variables(entry: &ModuleEntry) -> Vec<&'static str> {
+    (entry.variables)().into_iter().flat_map(VariableRow::names).collect()
 }
 
 fn not_loaded(what: &str, entry: &ModuleEntry) -> Diagnostic {
@@ -156,13 +162,21 @@ fn not_loaded(what: &str, entry: &ModuleEntry) -> Diagnostic {
         .with_help(format!("`loadmodule \"{}.so\"` is missing", entry.name))
 }
 
-/// An event that runs nothing: known elsewhere, near to one that is known, or of somebody's own making.
-pub(super) fn unknown_event(name: &str) -> Diagnostic {
-    let help = suggestion(name, EVENTS.iter().copied()).filter(|_| !unsupported::is_event(name));
-    match help {
-        None => Diagnostic::remark(format!("event_route[{name}] is not run here")),
-        Some(help) => {
-            Diagnostic::warning(Span::default(), format!("no event is called \"{name}\"")).with_help(help)
+impl Registry {
+    /// An event that runs nothing: of a module that is not loaded, known elsewhere, near to one that is known, or of
+    /// somebody's own making.
+    pub(super) fn unknown_event(&self, name: &str) -> Diagnostic {
+        let remark = |why: &str| Diagnostic::remark(format!("event_route[{name}] is not run here{why}"));
+        let has_it = |entry: &&ModuleEntry| entry.events.iter().any(|event| event.name == name);
+        if let Some(entry) = self.others().find(has_it) {
+            return remark(&format!(": module \"{}\" is not loaded", entry.name));
+        }
+        let near = suggestion(name, self.events.iter().map(|event| event.name));
+        match near.filter(|_| !unsupported::is_event(name)) {
+            None => remark(""),
+            Some(help) => {
+                Diagnostic::warning(Span::default(), format!("no event is called \"{name}\"")).with_help(help)
+            }
         }
     }
 }
@@ -205,9 +219,10 @@ mod tests {
 
     #[test]
     fn events_that_run_nothing_are_told() {
-        assert!(unknown_event("core:pre-rounting").help.unwrap().contains("core:pre-routing"));
+        let registry = registry();
+        assert!(registry.unknown_event("core:pre-rounting").help.unwrap().contains("core:pre-routing"));
         for name in ["xhttp:request", "mine:own"] {
-            assert!(unknown_event(name).message.contains(name));
+            assert!(registry.unknown_event(name).message.contains(name));
         }
     }
 }

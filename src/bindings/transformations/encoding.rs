@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use md5::Digest;
 
 use crate::script::host::{Argument, Reading, ValueRef};
+use crate::shm::fnv1a;
 use crate::state::value::{answer_display, answer_text};
 
 use super::input::{integer, on_argument, on_text};
@@ -110,9 +111,7 @@ fn digest<D: Digest>(input: ValueRef<'_>, out: &mut Vec<u8>) -> Answer {
 
 /// FNV-1a: the same in every process and on every machine, as sharding by `s.corehash` needs it.
 fn hash(input: ValueRef<'_>, arguments: &[Argument<'_>], out: &mut Vec<u8>) -> Answer {
-    let hash = on_text(input, |text| {
-        text.iter().fold(0x811c_9dc5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-    });
+    let hash = on_text(input, fnv1a);
     match integer(arguments, 0).map(u32::try_from) {
         None if arguments.is_empty() => Ok(answer_display(hash, out)),
         Some(Ok(size)) if size > 0 => Ok(answer_display(hash & (size - 1), out)),

@@ -21,7 +21,7 @@ pub const VARIABLES: &[Variable] = &[
         .writable(write_variable),
     // Its store can be set before a message is there, which is what the scope says; it is emptied after each one.
     Variable::new("avp", "stack of values that lives as long as the message, newest first", read_avp)
-        .key(KeyRule::Text)
+        .key(KeyRule::PairName)
         .process_wide()
         .writable(write_avp),
     Variable::new("env", "environment variable of the server", read_environment).key(KeyRule::Text),

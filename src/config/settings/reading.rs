@@ -152,6 +152,11 @@ pub fn header(value: &Constant) -> Result<Vec<u8>, Diagnostic> {
     Ok(bytes.clone())
 }
 
+/// Text as a script writes it.
+pub fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,9 @@
 
 use super::draft::{Draft, PORT, TLS_PORT};
 use super::group::QUEUE_MAX;
-use super::reading::{engine, facility, flag, header, level, number, port, shown, text, type_of_service};
+use super::reading::{
+    engine, facility, flag, header, level, number, port, quoted, shown, text, type_of_service,
+};
 use super::{PROCESSES_MAX, Settings};
 use crate::script::ast::SocketLiteral;
 use crate::script::catalog::Constant;
@@ -23,6 +25,8 @@ pub struct GlobalRow {
     pub documentation: &'static str,
     /// What it takes and what it does.
     pub kind: Kind,
+    /// The default of a special one, as a script would write it.
+    default: Option<fn(&Settings) -> Option<String>>,
 }
 
 /// What a parameter takes and where it goes.
@@ -73,28 +77,19 @@ impl GlobalRow {
     /// The default value, as a script would write it; empty without one.
     pub fn default_value(&self) -> Option<String> {
         let mut settings = Settings::default();
-        let quoted = |text: &str| format!("\"{text}\"");
         match &self.kind {
             Kind::Flag(field) => Some(if *field(&mut settings) { "yes" } else { "no" }.to_string()),
             Kind::Number { field, .. } => Some(field(&mut settings).to_string()),
             Kind::Text(field) => field(&mut settings).as_deref().map(quoted),
             Kind::Level(field) => Some(field(&mut settings).number().to_string()),
-            Kind::Special(_) => match self.names[0] {
-                "port" => Some(PORT.to_string()),
-                "tls_port_no" => Some(TLS_PORT.to_string()),
-                "workdir" => Some(quoted(&settings.workdir)),
-                "rundir" => Some(quoted(&settings.rundir)),
-                "server_id" => Some(settings.server_id.to_string()),
-                "log_facility" => Some(settings.log_facility.name()),
-                "log_engine_type" => Some("\"standard\"".to_string()),
-                "sip_parser_log" => settings.sip_parser_log.map(|level| level.number().to_string()),
-                "server_header" => Some(quoted(&String::from_utf8_lossy(&settings.server_header))),
-                "user_agent_header" => Some(quoted(&String::from_utf8_lossy(&settings.user_agent_header))),
-                "cfgengine" => Some("\"native\"".to_string()),
-                _ => None,
-            },
+            Kind::Special(_) => self.default.and_then(|default| default(&settings)),
             Kind::Ignored { .. } => None,
         }
+    }
+
+    const fn default(mut self, default: fn(&Settings) -> Option<String>) -> GlobalRow {
+        self.default = Some(default);
+        self
     }
 
     /// Checks a value and puts it where it belongs.
@@ -122,7 +117,7 @@ const fn flag_row(
     documentation: &'static str,
     field: fn(&mut Settings) -> &mut bool,
 ) -> GlobalRow {
-    GlobalRow { names, documentation, kind: Kind::Flag(field) }
+    GlobalRow { names, documentation, kind: Kind::Flag(field), default: None }
 }
 
 const fn number_row(
@@ -131,7 +126,7 @@ const fn number_row(
     (least, most): (u32, u32),
     field: fn(&mut Settings) -> &mut u32,
 ) -> GlobalRow {
-    GlobalRow { names, documentation, kind: Kind::Number { least, most, field } }
+    GlobalRow { names, documentation, kind: Kind::Number { least, most, field }, default: None }
 }
 
 const fn text_row(
@@ -139,7 +134,7 @@ const fn text_row(
     documentation: &'static str,
     field: fn(&mut Settings) -> &mut Option<String>,
 ) -> GlobalRow {
-    GlobalRow { names, documentation, kind: Kind::Text(field) }
+    GlobalRow { names, documentation, kind: Kind::Text(field), default: None }
 }
 
 const fn special(
@@ -147,7 +142,7 @@ const fn special(
     documentation: &'static str,
     set: fn(&mut Draft, &Constant) -> Result<Option<String>, Diagnostic>,
 ) -> GlobalRow {
-    GlobalRow { names, documentation, kind: Kind::Special(set) }
+    GlobalRow { names, documentation, kind: Kind::Special(set), default: None }
 }
 
 const fn ignored(names: &'static [&'static str], why: &'static str) -> GlobalRow {
@@ -163,12 +158,12 @@ const fn ignored_anything(names: &'static [&'static str], why: &'static str) -> 
 }
 
 const fn ignored_kind(names: &'static [&'static str], takes: Takes, why: &'static str) -> GlobalRow {
-    GlobalRow { names, documentation: why, kind: Kind::Ignored { takes, silent_when: None } }
+    GlobalRow { names, documentation: why, kind: Kind::Ignored { takes, silent_when: None }, default: None }
 }
 
 const fn silent_when(value: i64, names: &'static [&'static str], why: &'static str) -> GlobalRow {
     let kind = Kind::Ignored { takes: Takes::Number, silent_when: Some(value) };
-    GlobalRow { names, documentation: why, kind }
+    GlobalRow { names, documentation: why, kind, default: None }
 }
 
 const MEMORY: &str = "memory comes from the system, there are no pools to tune";
@@ -221,11 +216,13 @@ pub static GLOBALS: &[GlobalRow] = &[
     special(&["port"], "port of listen sockets without one", |draft, value| {
         draft.port = port(value)?;
         Ok(None)
-    }),
+    })
+    .default(|_| Some(PORT.to_string())),
     special(&["tls_port_no"], "port of tls listen sockets without one", |draft, value| {
         draft.tls_port = port(value)?;
         Ok(None)
-    }),
+    })
+    .default(|_| Some(TLS_PORT.to_string())),
     special(&["alias", "domain"], "host names of this server", |draft, value| {
         each(value, &mut |one| Ok(draft.add_alias(&text(one)?).map(|()| None)?))
     }),
@@ -277,7 +274,8 @@ pub static GLOBALS: &[GlobalRow] = &[
     special(&["log_facility"], "syslog facility", |draft, value| {
         draft.settings.log_facility = facility(value)?;
         Ok(None)
-    }),
+    })
+    .default(|s| Some(s.log_facility.name())),
     text_row(&["log_name"], "name in syslog lines", |s| &mut s.log_name),
     special(
         &["log_prefix"],
@@ -299,13 +297,15 @@ pub static GLOBALS: &[GlobalRow] = &[
             draft.settings.log_engine = engine(value)?;
             Ok(None)
         },
-    ),
+    )
+    .default(|_| Some(quoted("standard"))),
     text_row(&["log_engine_data"], "path of the socket of syslog or the journal", |s| &mut s.log_engine_data),
     ignored(&["corelog", "core_log"], "lines of the core have their own levels"),
     special(&["sip_parser_log"], "level of lines about messages that are not SIP", |draft, value| {
         draft.settings.sip_parser_log = Some(level(value)?);
         Ok(None)
-    }),
+    })
+    .default(|s| s.sip_parser_log.map(|level| level.number().to_string())),
     ignored(&["sip_parser_log_oneline"], "a broken message is always logged in one line"),
     special(
         &["sip_parser_mode"],
@@ -383,7 +383,8 @@ pub static GLOBALS: &[GlobalRow] = &[
     special(&["server_header"], "that header field, with its name", |draft, value| {
         draft.settings.server_header = header(value)?;
         Ok(None)
-    }),
+    })
+    .default(|s| Some(quoted(&String::from_utf8_lossy(&s.server_header)))),
     special(
         &["user_agent_header"],
         "the header field that names this server in its own requests, with its name",
@@ -391,7 +392,8 @@ pub static GLOBALS: &[GlobalRow] = &[
             d.settings.user_agent_header = header(v)?;
             Ok(None)
         },
-    ),
+    )
+    .default(|s| Some(quoted(&String::from_utf8_lossy(&s.user_agent_header)))),
     flag_row(&["force_rport", "add_rport"], "send every reply to the source port of its request", |s| {
         &mut s.force_rport
     }),
@@ -425,7 +427,8 @@ pub static GLOBALS: &[GlobalRow] = &[
         "native" | "default" => Ok(None),
         other => Err(Diagnostic::mistake(format!("routes in \"{other}\" are not run here"))
             .with_help("only native ones are: write cfgengine \"native\"")),
-    }),
+    })
+    .default(|_| Some(quoted("native"))),
     // Streams.
     silent_when(1, &["disable_tcp"], STREAMS),
     silent_when(0, &["enable_tls", "tls_enable"], TLS),
@@ -528,10 +531,14 @@ pub static GLOBALS: &[GlobalRow] = &[
     text_row(&["user", "uid"], "user to run as", |s| &mut s.user),
     text_row(&["group", "gid"], "group to run as", |s| &mut s.group),
     text_row(&["chroot"], "root directory of all processes (chroot)", |s| &mut s.chroot),
+    special(&["loadpath", "mpath"], "directory of modules; accepted, modules are built in", |_, value| {
+        text(value).map(|_| None)
+    }),
     special(&["workdir", "wdir"], "working directory", |draft, value| {
         draft.settings.workdir = text(value)?;
         Ok(None)
-    }),
+    })
+    .default(|s| Some(quoted(&s.workdir))),
     special(
         &["rundir", "run_dir"],
         "directory for sockets and files of the running server",
@@ -539,14 +546,16 @@ pub static GLOBALS: &[GlobalRow] = &[
             draft.settings.rundir = text(value)?;
             Ok(None)
         },
-    ),
+    )
+    .default(|s| Some(quoted(&s.rundir))),
     special(&["server_id"], "number of this server among others", |draft, value| match value {
         Constant::Number(number) => {
             draft.settings.server_id = *number;
             Ok(None)
         }
         _ => Err("takes a number".into()),
-    }),
+    })
+    .default(|s| Some(s.server_id.to_string())),
     number_row(&["exit_timeout", "ser_kill_timeout"], "maximum seconds for a stop", (1, 86_400), |s| {
         &mut s.exit_timeout_s
     }),
@@ -598,7 +607,7 @@ impl Takes {
 
 impl Kind {
     const fn row(self, names: &'static [&'static str], documentation: &'static str) -> GlobalRow {
-        GlobalRow { names, documentation, kind: self }
+        GlobalRow { names, documentation, kind: self, default: None }
     }
 }
 

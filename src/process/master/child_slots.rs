@@ -75,7 +75,7 @@ impl Child {
         table.write(self.place, &self.row);
     }
 
-    /// Sends a signal, if there is somebody.
+    /// Sends a signal, if there is a process.
     pub fn send(&self, signal: Signal) {
         if let Some(process) = self.process {
             signal::try_send(process, signal);

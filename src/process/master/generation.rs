@@ -1,23 +1,22 @@
 //! A generation: a set of processes with all that they share: script, rings, counters, table of processes, listeners.
 //!
-//! The master supervises one as its own; the others, its elders, take turns in that place for as long as they live, so
-//! that a death among them is repaired in their own rings and everything else holds for them as well.
+//! The master has one that serves and any number that drain: they finish what they accepted. Each has its own children,
+//! figures and phase, and what a generation does to them stands beside this file: [`super::supervision`] deaths and
+//! starts, [`super::stop`] the end, [`super::scaling`], [`super::overload`] and [`super::damage`] the rest.
 
-use std::mem;
+use std::fmt;
 use std::time::Instant;
 
 use super::damage::Damage;
 use super::overload::OverloadControl;
 use super::repair::RepairShop;
 use super::scaling::Scaling;
-use super::supervisor::{Event, Patience};
+use super::supervisor::RestartPolicy;
 use super::watchdog::Watchdog;
 use crate::config::settings::Settings;
 use crate::process::heritage::Heritage;
-use crate::process::master::Master;
 use crate::process::master::child_slots::Child;
-use crate::process::master::totals::Totals;
-use crate::process::roles::quarantine_writer::Undertaking;
+use crate::process::roles::quarantine_writer::QuarantineQueue;
 use crate::process::roles::role::Role;
 use crate::telemetry::log::Level;
 
@@ -30,11 +29,11 @@ pub(in crate::process) enum Phase {
     Succeeding { since: Instant },
     /// Not all children are ready, and the generation before this one serves meanwhile.
     TakingOver { since: Instant },
-    /// All is well.
+    /// It serves.
     Serving,
     /// In this step of an orderly stop.
     Stopping { step: usize, since: Instant },
-    /// No time was left, or no patience: everybody is killed.
+    /// No time was left, or a second signal to stop came: all its processes are killed.
     Ending { status: i32, since: Instant },
 }
 
@@ -53,7 +52,7 @@ pub struct Generation {
     pub(in crate::process) scaling: Scaling,
     pub(in crate::process) overload: OverloadControl,
     pub(in crate::process) damage: Damage,
-    pub(in crate::process) undertaking: Undertaking,
+    pub(in crate::process) quarantine_queue: QuarantineQueue,
     pub(in crate::process) children: Vec<Child>,
     pub(in crate::process) phase: Phase,
 }
@@ -63,31 +62,51 @@ impl Generation {
     pub(in crate::process) fn new(heritage: Heritage, phase: Phase) -> Generation {
         let settings = heritage.loaded.settings();
         Generation {
-            repair: RepairShop::new(&heritage.queues),
+            repair: RepairShop::new(&heritage.parts.queues),
             watchdog: Watchdog::new(settings),
             scaling: Scaling::new(&settings.groups),
             overload: OverloadControl::new(&settings.groups),
             damage: Damage::none(),
-            undertaking: Undertaking::default(),
+            quarantine_queue: QuarantineQueue::default(),
             children: children(&heritage.places, settings),
             phase,
             heritage,
         }
     }
 
-    /// Whether the server is on its way to its end.
+    /// Writes to the log of this generation.
+    pub(in crate::process) fn say(&self, level: Level, text: fmt::Arguments<'_>) {
+        self.heritage.log.say(level, text);
+    }
+
+    /// Whether it is on its way to its end.
     pub(in crate::process) fn is_stopping(&self) -> bool {
         self.phase.is_last()
     }
 
-    /// Whether one of those that never were ready does not hold.
+    /// Whether a child that never was ready keeps crashing.
     pub(in crate::process) fn is_start_hopeless(&self) -> bool {
-        self.children.iter().any(|child| !child.is_ready && child.state.is_degraded(&Patience::USUAL))
+        self.children.iter().any(|child| !child.is_ready && child.state.is_degraded(&RestartPolicy::USUAL))
     }
 
-    /// Whether a child that died left something that nobody has taken.
+    /// Whether a child that died left something that no other child has taken.
     pub(in crate::process) fn has_leftovers(&self) -> bool {
         self.children.iter().any(|child| child.has_left_something)
+    }
+
+    /// Gives what a dead child left to others. A replacement that runs takes it itself; without one, other processes take
+    /// it: first they send what lies in its outbox, then a worker of its group processes the message that it held. Whether
+    /// nothing is left.
+    pub(super) fn hand_over(&mut self, index: usize) -> bool {
+        let child = &self.children[index];
+        if child.process.is_some() {
+            return true;
+        }
+        if self.heritage.parts.outboxes.abandon(child.place) {
+            self.repair.wake_all();
+            return false;
+        }
+        self.repair.hand_over(&child.role)
     }
 
     /// How many processes there are, this one included.
@@ -97,7 +116,7 @@ impl Generation {
 
     /// The state of the server in one line.
     pub(in crate::process) fn status_text(&self) -> String {
-        let (count, generation) = (self.process_count(), self.heritage.generation);
+        let (count, generation) = (self.process_count(), self.heritage.fixed.generation);
         format!("serving: {count} processes, generation {generation}")
     }
 }
@@ -111,103 +130,6 @@ fn children(places: &[Role], settings: &Settings) -> Vec<Child> {
         _ => Child::new(place, role),
     };
     (0..).zip(places).skip(1).map(child).collect()
-}
-
-/// The elders.
-impl Master {
-    /// Does something with an elder in the place of the generation that serves.
-    pub(in crate::process) fn with_draining<T>(
-        &mut self,
-        index: usize,
-        act: impl FnOnce(&mut Master) -> T,
-    ) -> T {
-        // The one that serves waits among the elders meanwhile: who is forked now lets all of these go.
-        mem::swap(&mut self.current, &mut self.elders[index]);
-        let result = act(self);
-        mem::swap(&mut self.current, &mut self.elders[index]);
-        result
-    }
-
-    /// Elders that still serve finish what they accepted and go.
-    pub(in crate::process) fn dismiss_draining(&mut self) {
-        for index in 0..self.elders.len() {
-            self.with_draining(index, |master| {
-                if master.current.is_stopping() {
-                    return;
-                }
-                let number = master.current.heritage.generation;
-                master.say(
-                    Level::Notice,
-                    format_args!("generation {number} is draining: it finishes accepted messages and exits"),
-                );
-                master.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
-                // Two would answer at one socket.
-                for index in 0..master.current.children.len() {
-                    if master.current.children[index].role == Role::Control {
-                        master.tell_supervisor(index, Event::Stop);
-                    }
-                }
-            });
-        }
-    }
-
-    pub(in crate::process) fn tend_draining(&mut self) {
-        let mut index = 0;
-        while index < self.elders.len() {
-            let status = self.with_draining(index, |master| {
-                master.hear_readiness();
-                master.undertake();
-                master.follow_the_clock();
-                master.status_at_end()
-            });
-            match status {
-                Some(status) => self.forget_draining(index, status),
-                None => index += 1,
-            }
-        }
-        if !self.elders.is_empty() {
-            self.write_totals();
-        }
-    }
-
-    /// Its memory goes, its sockets go unless others share them, what it counted stays.
-    fn forget_draining(&mut self, index: usize, status: i32) {
-        let elder = self.elders.remove(index);
-        self.reload.status = self.reload.status.max(status);
-        self.reload.totals.add(&elder.heritage);
-        self.reload.totals.forget_waiting();
-        let number = elder.heritage.generation;
-        drop(elder);
-        self.say(Level::Notice, format_args!("generation {number} has ended"));
-        self.write_totals();
-    }
-
-    /// What everybody before the generation that serves has counted.
-    fn totals_before(&self) -> Totals {
-        let mut totals = self.reload.totals.clone();
-        totals.merge(&self.reload.former);
-        self.elders.iter().for_each(|elder| totals.add(&elder.heritage));
-        totals
-    }
-
-    pub(in crate::process) fn write_totals(&self) {
-        self.totals_before().write(&self.current.heritage, self.elders.len() as u64);
-    }
-
-    /// What the whole server has counted.
-    pub(in crate::process) fn totals_of_all(&self) -> Totals {
-        let mut totals = self.totals_before();
-        totals.add(&self.current.heritage);
-        totals
-    }
-
-    /// For a child that was just forked: what belongs to other generations is none of its business.
-    pub(in crate::process) fn forget_others(&mut self) {
-        self.elders.clear();
-        self.upgrade.forget_lines();
-        self.succession = None;
-        self.former = None;
-    }
 }
 
 #[cfg(test)]
@@ -233,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stops_or_ends_does_not_come_back() {
+    fn a_generation_that_stops_or_ends_does_not_serve_again() {
         let since = Instant::now();
         let rows = [
             (Phase::Starting, false),

@@ -1,4 +1,4 @@
-//! What is said when a child has ended: who it was, how it ended, how long it lived, what it was doing.
+//! What is logged when a child has ended: what it was, how it ended, how long it lived, what it was doing.
 
 use std::fmt;
 use std::time::Duration;

@@ -10,9 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::generation::Phase;
+use super::generation::{Generation, Phase};
 use crate::config::settings::GroupSetting;
-use crate::process::master::Master;
 use crate::state::overload::VALIDITY_MS;
 use crate::telemetry::log::Level;
 
@@ -26,7 +25,7 @@ const LOW_PERCENT: u64 = 25;
 const STEP_UP_MAX: u64 = 25;
 const STEP_UP_MIN: u64 = 5;
 const STEP_DOWN: u64 = 5;
-/// Some always come through, or nobody would hear that it is over.
+/// Some requests always come, or no neighbour would hear that the overload is over.
 const PERCENT_MAX: u64 = 95;
 
 const _: () = assert!(TOLD_EVERY.as_millis() * 2 < VALIDITY_MS as u128);
@@ -68,21 +67,21 @@ fn next(percent: u64, fullness: u64) -> u64 {
     }
 }
 
-impl Master {
+impl Generation {
     /// One look at the groups that have a say, when it is time, and a new word.
     pub(in crate::process) fn control_overload(&mut self) {
         let now = Instant::now();
-        let control = &self.current.overload;
-        if control.watched.is_empty() || self.current.phase != Phase::Serving || now < control.next_look {
+        let control = &self.overload;
+        if control.watched.is_empty() || self.phase != Phase::Serving || now < control.next_look {
             return;
         }
         let fullness = control.watched.iter().map(|group| self.fullness(*group)).max().unwrap_or(0);
         let (before, after) = (control.percent, next(control.percent, fullness));
-        self.current.overload.next_look = now + TOLD_EVERY;
-        self.current.overload.percent = after;
+        self.overload.next_look = now + TOLD_EVERY;
+        self.overload.percent = after;
         if after > 0 || before > 0 {
             // Said anew each time: a word that is not repeated does not hold for long.
-            self.current.heritage.shared.overload.tell(after as u8);
+            self.heritage.shared.overload.tell(after as u8);
         }
         match (before, after) {
             (0, 1..) => self.say(
@@ -101,7 +100,7 @@ impl Master {
     }
 
     fn fullness(&self, group: u32) -> u64 {
-        let figures = self.current.heritage.queues.group_statistics(group);
+        let figures = self.heritage.parts.queues.group_statistics(group);
         figures.depth.saturating_mul(100) / figures.capacity.max(1)
     }
 }

@@ -1,12 +1,12 @@
-//! Order across a reload: what a former generation accepted for a group comes before what the new one accepts for it.
+//! Order across a reload: what an earlier generation accepted for a group comes before what the new one accepts for it.
 //!
 //! ```text
-//!  former   receivers ... gone │ ring of calls ▒▒▒░ ... empty │
+//!  earlier  receivers ... gone │ ring of calls ▒▒▒░ ... empty │
 //!  new      workers of calls: held back ──────────────────────┴─► take from their ring, which has filled meanwhile
 //! ```
 //!
 //! Only groups with `order=` wait, and only for groups of the same name; all others begin at once. The wait ends at the
-//! latest with the former generation, which `exit_timeout` bounds, and at once when the new one is to leave itself: order
+//! latest with the earlier generation, which `exit_timeout` bounds, and at once when the new one stops itself: order
 //! may be lost then, a message is not.
 
 use super::repair::RepairShop;
@@ -38,35 +38,36 @@ impl Sight<'_> {
 }
 
 impl Master {
-    /// For the generation that is about to be forked: who keeps order waits for those before.
+    /// For the generation that is about to be forked: groups that keep order wait for the generations before.
     pub(in crate::process) fn hold_back_the_ordered(&self) {
         let is_known = |name: &str| {
-            self.elders
-                .iter()
-                .any(|elder| elder.heritage.loaded.settings().groups.iter().any(|group| group.name == name))
+            self.draining.iter().any(|earlier| {
+                earlier.heritage.loaded.settings().groups.iter().any(|group| group.name == name)
+            })
         };
         for (group, setting) in (0..).zip(&self.current.heritage.loaded.settings().groups) {
             if setting.order != Order::None && is_known(&setting.name) {
-                self.current.heritage.status.set_held(group, true);
+                self.current.heritage.parts.status.set_held(group, true);
             }
         }
     }
 
-    /// In each turn: whoever waits for nobody any more begins.
+    /// In each turn: a group whose earlier generations have finished begins.
     pub(in crate::process) fn let_go_in_order(&self) {
         let current = Sight {
             heritage: &self.current.heritage,
             repair: &self.current.repair,
             children: &self.current.children,
         };
-        let elders = self.elders.iter().map(|elder| Sight {
-            heritage: &elder.heritage,
-            repair: &elder.repair,
-            children: &elder.children,
+        let draining = self.draining.iter().map(|earlier| Sight {
+            heritage: &earlier.heritage,
+            repair: &earlier.repair,
+            children: &earlier.children,
         });
-        let all: Vec<Sight<'_>> = elders.chain([current]).collect();
+        let all: Vec<Sight<'_>> = draining.chain([current]).collect();
         for one in &all {
-            let earlier = all.iter().filter(|other| other.heritage.generation < one.heritage.generation);
+            let earlier =
+                all.iter().filter(|other| other.heritage.fixed.generation < one.heritage.fixed.generation);
             release(one.heritage, earlier);
         }
     }
@@ -75,8 +76,8 @@ impl Master {
 fn release<'a>(heritage: &Heritage, earlier: impl Iterator<Item = &'a Sight<'a>> + Clone) {
     for (group, setting) in (0..).zip(&heritage.loaded.settings().groups) {
         let is_awaited = |other: &Sight<'_>| other.unfinished().contains(&setting.name.as_str());
-        if heritage.status.is_held(group) && !earlier.clone().any(is_awaited) {
-            heritage.status.set_held(group, false);
+        if heritage.parts.status.is_held(group) && !earlier.clone().any(is_awaited) {
+            heritage.parts.status.set_held(group, false);
         }
     }
 }
@@ -93,25 +94,25 @@ mod tests {
 
     #[test]
     fn a_group_waits_for_receivers_and_messages_of_those_before_it() {
-        let (former, new) = (Scene::new(SCRIPT), Scene::new(SCRIPT));
-        let repair = RepairShop::new(&former.heritage.queues);
-        let mut receiver = Child::new(1, &former.heritage.places[1]);
+        let (earlier, new) = (Scene::new(SCRIPT), Scene::new(SCRIPT));
+        let repair = RepairShop::new(&earlier.heritage.parts.queues);
+        let mut receiver = Child::new(1, &earlier.heritage.places[1]);
         let check = |receiver: &Child, expected: bool| {
             let children = std::slice::from_ref(receiver);
-            let sight = Sight { heritage: &former.heritage, repair: &repair, children };
+            let sight = Sight { heritage: &earlier.heritage, repair: &repair, children };
             release(&new.heritage, [sight].iter());
-            assert_eq!(new.heritage.status.is_held(0), expected);
+            assert_eq!(new.heritage.parts.status.is_held(0), expected);
         };
-        new.heritage.status.set_held(0, true);
+        new.heritage.parts.status.set_held(0, true);
         receiver.process = Some(ProcessId::own());
         check(&receiver, true);
 
         let record = Record { meta: b"m", body: b"b", xdata: b"", received_at_ns: 1 };
-        former.heritage.queues.producer(0).push(0, &record).unwrap();
+        earlier.heritage.parts.queues.producer(0).push(0, &record).unwrap();
         receiver.process = None;
         check(&receiver, true);
 
-        let mut worker = former.heritage.queues.consumer(0, 0);
+        let mut worker = earlier.heritage.parts.queues.consumer(0, 0);
         let delivery = worker.next().unwrap();
         check(&receiver, true);
         delivery.finish();

@@ -5,7 +5,6 @@
 //! that has ended too many processes.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::obituary::Occupation;
 use crate::process::roles::quarantine::SetAside;
@@ -13,7 +12,9 @@ use crate::process::roles::receiver::envelope;
 use crate::process::roles::role::Role;
 use crate::routing::envelope::Envelope;
 use crate::routing::work::Work;
-use crate::shm::{Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired, WorkerStatistics};
+use crate::shm::{
+    Adoption, Blame, QuarantinedRecord, Queues, Repair, Repaired, WorkerStatistics, fingerprint,
+};
 use crate::sys::clock::realtime_ns;
 use crate::sys::process::{ExitStatus, ProcessId};
 use crate::sys::receive::{InHand, ReceiveMemory, Received};
@@ -40,6 +41,8 @@ pub struct Dead<'a> {
     pub process: ProcessId,
     /// How it ended.
     pub status: ExitStatus,
+    /// Something that it was to send lies in its outbox.
+    pub has_unsent: bool,
     /// What it had read, if it was a receiver.
     pub remains: Option<Leftover<'a>>,
 }
@@ -85,7 +88,7 @@ impl Finding {
 /// So many receivers may end because of one message, as with `attempts=` of a group.
 const RECEIVERS_PER_MESSAGE: u32 = 2;
 
-/// Of so many messages the deaths are remembered; who floods this has other worries.
+/// Of so many messages the deaths are remembered; a flood of such messages is a worse problem than a list that is cut.
 const MESSAGES_REMEMBERED_MAX: usize = 1024;
 
 impl RepairShop {
@@ -132,7 +135,10 @@ impl RepairShop {
                 let before = self.worker(*group, *index);
                 let blame = self.blame(dead, before.started_at_ns, before.attempts);
                 let is_started = before.started_at_ns != 0;
-                let repaired = self.repair.worker_died(u32::from(*group), *index, blame);
+                let repaired = match dead.has_unsent {
+                    true => self.repair.worker_died_with_unsent(u32::from(*group), *index, blame),
+                    false => self.repair.worker_died(u32::from(*group), *index, blame),
+                };
                 self.finding(dead, repaired, is_started)
             }
         }
@@ -143,12 +149,12 @@ impl RepairShop {
         match remains.memory.after_death(blame == Blame::Message, RECEIVERS_PER_MESSAGE) {
             InHand::Nothing => Finding::NOTHING,
             InHand::Again { message, deaths } => {
-                self.remember(fingerprint(&message), dead.in_words());
+                self.remember(fingerprint_of_received(&message), dead.in_words());
                 let occupation = Occupation::Message { attempts: deaths, is_started: true };
                 Finding { occupation, set_aside: None }
             }
             InHand::PassedOver { message, deaths } => {
-                let fingerprint = fingerprint(&message);
+                let fingerprint = fingerprint_of_received(&message);
                 let set_aside = SetAside {
                     group: String::new(),
                     envelope: remains.envelope(&message),
@@ -166,7 +172,7 @@ impl RepairShop {
         }
     }
 
-    /// Whoever was ended for being too slow was so because of its message, if that is still the one in its hands.
+    /// A process that was killed for being too slow was so because of its message, if that is still the one in its hands.
     fn blame(&mut self, dead: &Dead<'_>, mark: u64, earlier_attempts: u32) -> Blame {
         match self.condemned.remove(&dead.place) {
             Some(condemned) if condemned == mark => Blame::Message,
@@ -204,7 +210,7 @@ impl RepairShop {
 
     fn remember(&mut self, fingerprint: u64, death: String) {
         if self.deaths.len() == MESSAGES_REMEMBERED_MAX && !self.deaths.contains_key(&fingerprint) {
-            // Nearly all of them were processed long ago by a successor, which nobody tells us.
+            // Nearly all of them were processed long ago by a successor, of which the master hears nothing.
             self.deaths.clear();
         }
         self.deaths.entry(fingerprint).or_default().push(death);
@@ -215,7 +221,8 @@ impl RepairShop {
         self.repair.wake_all();
     }
 
-    /// Gives what a dead worker held to its colleagues, as its successor will not come soon. Whether nothing is left.
+    /// Gives what a dead worker held to its colleagues, as its successor will not come soon. Whether nothing is left. What
+    /// it was to send has left.
     pub fn hand_over(&mut self, role: &Role) -> bool {
         match role {
             Role::Worker { group, index, .. } => {
@@ -258,7 +265,7 @@ impl RepairShop {
 }
 
 /// A kill from outside says nothing about the message, until it happens over and over: then it may be the kernel that
-/// kills whoever takes this message, for want of memory.
+/// kills each process that takes this message, for want of memory.
 fn blame(status: ExitStatus, earlier_attempts: u32) -> Blame {
     const OUTSIDE: [i32; 3] = [Signal::SIGKILL as i32, Signal::SIGTERM as i32, Signal::SIGALRM as i32];
     match status {
@@ -294,11 +301,9 @@ fn set_aside(role: &Role, record: QuarantinedRecord, deaths: Vec<String>) -> Set
 }
 
 /// The same for every copy of a message from one sender.
-fn fingerprint(message: &Received<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    message.source.hash(&mut hasher);
-    hasher.write(message.bytes);
-    hasher.finish()
+fn fingerprint_of_received(message: &Received<'_>) -> u64 {
+    let source = message.source.map_or_else(String::new, |source| source.to_string());
+    fingerprint(&[source.as_bytes(), message.bytes])
 }
 
 fn in_words(nanoseconds: u64) -> String {
@@ -308,7 +313,9 @@ fn in_words(nanoseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::roles::quarantine::Quarantine;
     use crate::shm::{GroupPlan, QueuePlan, Record};
+    use crate::state::poison::PoisonCache;
     use crate::transport::endpoint::Transport;
 
     const CRASH: ExitStatus = ExitStatus::Killed { signal: 11, core_dumped: false };
@@ -361,7 +368,14 @@ mod tests {
     }
 
     fn reap(shop: &mut RepairShop, role: &Role, status: ExitStatus) -> Finding {
-        shop.after_death(&Dead { place: PLACE, role, process: ProcessId::own(), status, remains: None })
+        shop.after_death(&Dead {
+            place: PLACE,
+            role,
+            process: ProcessId::own(),
+            status,
+            has_unsent: false,
+            remains: None,
+        })
     }
 
     fn worker(index: u32) -> Role {
@@ -387,6 +401,32 @@ mod tests {
         assert_eq!(set_aside.deaths.len(), 2);
         assert!(set_aside.deaths.iter().all(|death| death.contains("SIGSEGV")), "{:?}", set_aside.deaths);
         assert!(scene.shop.is_drained(0) && scene.shop.undone().is_empty());
+    }
+
+    /// The file of a message, the memory of copies and a replay mean the same message.
+    #[test]
+    fn what_is_set_aside_is_found_again_by_its_file_and_its_copies() {
+        let folder = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::in_run_directory(folder.path());
+        let known = PoisonCache::create().unwrap();
+        let mut fingerprints = Vec::new();
+        for message in [&b"poison"[..], b"other"] {
+            let mut scene = scene();
+            scene.push(message);
+            scene.take_and_die(0, CRASH);
+            let set_aside = scene.take_and_die(0, CRASH).set_aside.expect("it ended two workers");
+            known.note(0, &set_aside.message, 1);
+            let path = quarantine.keep(&set_aside).unwrap();
+            // What a replay reads.
+            let replayed = SetAside::decode(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!(replayed, set_aside);
+            let name = path.to_string_lossy().into_owned();
+            assert!(name.ends_with(&format!("-{:016x}.sip", replayed.fingerprint)), "{name}");
+            assert!(known.knows(0, &replayed.message, || 1) && replayed.message == message);
+            fingerprints.push(replayed.fingerprint);
+        }
+        assert_ne!(fingerprints[0], fingerprints[1]);
+        assert!(!known.knows(0, b"third", || 1));
     }
 
     #[test]

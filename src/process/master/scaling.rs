@@ -6,10 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::generation::Phase;
-use super::supervisor::{Event, State};
+use super::generation::{Generation, Phase};
+use super::supervisor::{Event, Milliseconds, State};
 use crate::config::settings::GroupSetting;
-use crate::process::master::Master;
 use crate::process::master::child_slots::Child;
 use crate::process::roles::role::Role;
 use crate::shm::WorkerState;
@@ -86,49 +85,46 @@ impl Scaling {
     }
 }
 
-impl Master {
+impl Generation {
     /// One look at every group, when it is time.
-    pub(in crate::process) fn scale_groups(&mut self) {
-        let now = Instant::now();
-        if !self.current.scaling.can_change
-            || self.current.phase != Phase::Serving
-            || now < self.current.scaling.next_look
-        {
+    pub(in crate::process) fn scale_groups(&mut self, now: Milliseconds) {
+        let at = Instant::now();
+        if !self.scaling.can_change || self.phase != Phase::Serving || at < self.scaling.next_look {
             return;
         }
-        self.current.scaling.next_look = now + LOOKED_EVERY;
-        let loaded = self.current.heritage.loaded.clone();
+        self.scaling.next_look = at + LOOKED_EVERY;
+        let loaded = self.heritage.loaded.clone();
         for (group, setting) in (0_u16..).zip(&loaded.settings().groups) {
             let sight = self.look_at(group);
-            let scale = &mut self.current.scaling.scales[usize::from(group)];
+            let scale = &mut self.scaling.scales[usize::from(group)];
             match scale.judge(sight, setting.workers, setting.workers_max) {
                 Step::Nothing => {}
-                Step::Grow => self.grow(group, setting, sight),
-                Step::Shrink => self.shrink(group, setting, sight),
+                Step::Grow => self.grow(group, setting, sight, now),
+                Step::Shrink => self.shrink(group, setting, sight, now),
             }
         }
-        self.remind_the_leaving();
+        self.remind_stopping(now);
     }
 
     fn look_at(&self, group: u16) -> Sight {
         let mut sight = Sight {
             living: 0,
             busy: 0,
-            waiting: self.current.heritage.queues.group_statistics(u32::from(group)).depth,
+            waiting: self.heritage.parts.queues.group_statistics(u32::from(group)).depth,
         };
-        for child in &self.current.children {
+        for child in &self.children {
             let Role::Worker { group: own, index, .. } = child.role else { continue };
             if own == group && matches!(child.state, State::Running { .. }) {
                 sight.living += 1;
-                sight.busy += u32::from(self.current.repair.worker(group, index).state == WorkerState::Busy);
+                sight.busy += u32::from(self.repair.worker(group, index).state == WorkerState::Busy);
             }
         }
         sight
     }
 
-    fn grow(&mut self, group: u16, setting: &GroupSetting, sight: Sight) {
+    fn grow(&mut self, group: u16, setting: &GroupSetting, sight: Sight, now: Milliseconds) {
         let is_dormant = |child: &Child| is_worker_of(child, group) && child.state == State::Gone;
-        let Some(index) = self.current.children.iter().position(is_dormant) else { return };
+        let Some(index) = self.children.iter().position(is_dormant) else { return };
         self.say(
             Level::Info,
             format_args!(
@@ -136,13 +132,13 @@ impl Master {
                 setting.name, sight.living, sight.waiting
             ),
         );
-        self.tell_supervisor(index, Event::Recalled);
+        self.tell_supervisor(index, Event::Recalled, now);
     }
 
-    fn shrink(&mut self, group: u16, setting: &GroupSetting, sight: Sight) {
+    fn shrink(&mut self, group: u16, setting: &GroupSetting, sight: Sight, now: Milliseconds) {
         let is_running =
             |child: &Child| is_worker_of(child, group) && matches!(child.state, State::Running { .. });
-        let Some(index) = self.current.children.iter().rposition(is_running) else { return };
+        let Some(index) = self.children.iter().rposition(is_running) else { return };
         self.say(
             Level::Info,
             format_args!(
@@ -150,19 +146,18 @@ impl Master {
                 setting.name, sight.busy, sight.living
             ),
         );
-        self.tell_supervisor(index, Event::Stop);
+        self.tell_supervisor(index, Event::Stop, now);
     }
 
     /// A worker that was about to sleep when it was asked sleeps on until it is woken and asked again.
-    fn remind_the_leaving(&mut self) {
-        let leaving: Vec<usize> = (0..self.current.children.len())
-            .filter(|index| self.current.children[*index].state == State::Stopping)
-            .collect();
-        for index in &leaving {
-            self.tell_supervisor(*index, Event::Stop);
+    fn remind_stopping(&mut self, now: Milliseconds) {
+        let stopping: Vec<usize> =
+            (0..self.children.len()).filter(|index| self.children[*index].state == State::Stopping).collect();
+        for index in &stopping {
+            self.tell_supervisor(*index, Event::Stop, now);
         }
-        if !leaving.is_empty() {
-            self.current.repair.wake_all();
+        if !stopping.is_empty() {
+            self.repair.wake_all();
         }
     }
 }

@@ -16,9 +16,9 @@
 /// Milliseconds since the server began.
 pub type Milliseconds = u64;
 
-/// How patient the supervisor is.
+/// How soon and how often children are started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct RestartPolicy {
     /// Delay after the first early death.
     pub first_delay_ms: u64,
     /// Delays double up to this one.
@@ -29,10 +29,14 @@ pub struct Patience {
     pub early_deaths_max: u32,
 }
 
-impl Patience {
+impl RestartPolicy {
     /// What the server uses.
-    pub const USUAL: Patience =
-        Patience { first_delay_ms: 10, longest_delay_ms: 5_000, forgiven_each_ms: 20, early_deaths_max: 10 };
+    pub const USUAL: RestartPolicy = RestartPolicy {
+        first_delay_ms: 10,
+        longest_delay_ms: 5_000,
+        forgiven_each_ms: 20,
+        early_deaths_max: 10,
+    };
 
     fn delay_ms(&self, early_deaths: u32) -> u64 {
         let doublings = early_deaths.saturating_sub(1).min(62);
@@ -78,23 +82,23 @@ impl State {
     }
 
     /// Whether it dies so often that it is tried at the slow rate only.
-    pub const fn is_degraded(self, patience: &Patience) -> bool {
+    pub const fn is_degraded(self, policy: &RestartPolicy) -> bool {
         match self {
             State::Wanted { early_deaths } | State::Waiting { early_deaths, .. } => {
-                early_deaths >= patience.early_deaths_max
+                early_deaths >= policy.early_deaths_max
             }
             _ => false,
         }
     }
 
     /// The same, or it was started once more and has not lived long enough to be believed in.
-    pub const fn is_on_probation(self, now: Milliseconds, patience: &Patience) -> bool {
+    pub const fn is_on_probation(self, now: Milliseconds, policy: &RestartPolicy) -> bool {
         match self {
             State::Running { since, early_deaths } => {
-                let forgiven = now.saturating_sub(since) / patience.forgiven_each_ms;
-                early_deaths >= patience.early_deaths_max && forgiven <= early_deaths as u64
+                let forgiven = now.saturating_sub(since) / policy.forgiven_each_ms;
+                early_deaths >= policy.early_deaths_max && forgiven <= early_deaths as u64
             }
-            other => other.is_degraded(patience),
+            other => other.is_degraded(policy),
         }
     }
 
@@ -116,7 +120,7 @@ pub enum Event {
     FailedToStart,
     /// It ended by itself, or crashed.
     Died,
-    /// Somebody outside ended it, which says nothing about the child.
+    /// It was killed from outside, which says nothing about the child.
     WasKilled,
     /// It ended because the system lacked something at that moment, which says nothing about the child either.
     Starved,
@@ -150,26 +154,26 @@ pub enum Action {
 }
 
 /// The table.
-pub fn next(state: State, event: Event, now: Milliseconds, patience: &Patience) -> (State, Action) {
+pub fn next(state: State, event: Event, now: Milliseconds, policy: &RestartPolicy) -> (State, Action) {
     match (state, event) {
         (State::Wanted { early_deaths }, Event::Started) => {
             (State::Running { since: now, early_deaths }, Action::Nothing)
         }
         (State::Wanted { early_deaths }, Event::FailedToStart)
         | (State::Running { early_deaths, .. }, Event::Starved) => {
-            let delay_ms = patience.first_delay_ms.saturating_mul(10).min(patience.longest_delay_ms);
+            let delay_ms = policy.first_delay_ms.saturating_mul(10).min(policy.longest_delay_ms);
             (State::Waiting { until: now + delay_ms, early_deaths }, Action::StartLater { delay_ms })
         }
         (State::Running { since, early_deaths }, Event::Died) => {
-            let forgiven = now.saturating_sub(since) / patience.forgiven_each_ms;
+            let forgiven = now.saturating_sub(since) / policy.forgiven_each_ms;
             if forgiven > u64::from(early_deaths) {
                 (State::NEW, Action::Start)
             } else {
-                died_early((early_deaths - forgiven as u32).saturating_add(1), now, patience)
+                died_early((early_deaths - forgiven as u32).saturating_add(1), now, policy)
             }
         }
         (State::Running { since, early_deaths }, Event::WasKilled) => {
-            killed(now.saturating_sub(since), early_deaths, now, patience)
+            killed(now.saturating_sub(since), early_deaths, now, policy)
         }
         (State::Running { .. }, Event::Stop) => (State::Stopping, Action::AskToLeave),
         (State::Waiting { until, early_deaths }, Event::TimePassed) if now >= until => {
@@ -184,21 +188,21 @@ pub fn next(state: State, event: Event, now: Milliseconds, patience: &Patience) 
     }
 }
 
-/// Whoever is killed again and again comes back soon, but never more often than a short pause allows.
-fn killed(lived_ms: u64, early_deaths: u32, now: Milliseconds, patience: &Patience) -> (State, Action) {
-    let forgiven = u32::try_from(lived_ms / patience.forgiven_each_ms).unwrap_or(u32::MAX);
+/// A child that is killed again and again is started again soon, but after a short pause each time.
+fn killed(lived_ms: u64, early_deaths: u32, now: Milliseconds, policy: &RestartPolicy) -> (State, Action) {
+    let forgiven = u32::try_from(lived_ms / policy.forgiven_each_ms).unwrap_or(u32::MAX);
     let early_deaths = early_deaths.saturating_sub(forgiven);
     if forgiven > 0 {
         return (State::Wanted { early_deaths }, Action::Start);
     }
-    let delay_ms = patience.first_delay_ms;
+    let delay_ms = policy.first_delay_ms;
     (State::Waiting { until: now + delay_ms, early_deaths }, Action::StartLater { delay_ms })
 }
 
-fn died_early(early_deaths: u32, now: Milliseconds, patience: &Patience) -> (State, Action) {
-    let delay_ms = patience.delay_ms(early_deaths);
+fn died_early(early_deaths: u32, now: Milliseconds, policy: &RestartPolicy) -> (State, Action) {
+    let delay_ms = policy.delay_ms(early_deaths);
     let state = State::Waiting { until: now + delay_ms, early_deaths };
-    let action = if early_deaths == patience.early_deaths_max {
+    let action = if early_deaths == policy.early_deaths_max {
         Action::DeclareDegraded { delay_ms }
     } else {
         Action::StartLater { delay_ms }
@@ -210,8 +214,12 @@ fn died_early(early_deaths: u32, now: Milliseconds, patience: &Patience) -> (Sta
 mod tests {
     use super::*;
 
-    const TIMEOUT: Patience =
-        Patience { first_delay_ms: 10, longest_delay_ms: 5_000, forgiven_each_ms: 20, early_deaths_max: 4 };
+    const POLICY: RestartPolicy = RestartPolicy {
+        first_delay_ms: 10,
+        longest_delay_ms: 5_000,
+        forgiven_each_ms: 20,
+        early_deaths_max: 4,
+    };
 
     fn wanted(early_deaths: u32) -> State {
         State::Wanted { early_deaths }
@@ -273,7 +281,7 @@ mod tests {
         ];
         for (state, event, now, next_state, action) in rows {
             assert_eq!(
-                next(state, event, now, &TIMEOUT),
+                next(state, event, now, &POLICY),
                 (next_state, action),
                 "{state:?} {event:?} at {now}"
             );
@@ -284,21 +292,21 @@ mod tests {
     fn a_child_that_never_holds_is_tried_ever_more_slowly_and_never_more_than_each_five_seconds() {
         let (mut state, mut now, mut starts_in_first_minute, mut declarations) = (State::NEW, 0, 0, 0);
         while now < 60_000 {
-            state = next(state, Event::Started, now, &Patience::USUAL).0;
+            state = next(state, Event::Started, now, &RestartPolicy::USUAL).0;
             starts_in_first_minute += 1;
             now += 1;
-            let (waiting, action) = next(state, Event::Died, now, &Patience::USUAL);
+            let (waiting, action) = next(state, Event::Died, now, &RestartPolicy::USUAL);
             declarations += u32::from(matches!(action, Action::DeclareDegraded { .. }));
             now = waiting.deadline().expect("a child that died early waits");
-            state = next(waiting, Event::TimePassed, now, &Patience::USUAL).0;
+            state = next(waiting, Event::TimePassed, now, &RestartPolicy::USUAL).0;
         }
         // 10 + 20 + … + 5000 ms are ten starts in about 10 s, then one each 5 s.
         assert_eq!((starts_in_first_minute, declarations), (20, 1));
-        assert!(state.is_degraded(&Patience::USUAL));
+        assert!(state.is_degraded(&RestartPolicy::USUAL));
     }
 
     #[test]
-    fn who_died_too_often_is_believed_in_again_after_a_while() {
+    fn a_child_that_died_too_often_is_off_probation_after_a_while() {
         let rows = [
             (running(0, 4), 0, true),
             (running(0, 4), 99, true),
@@ -309,7 +317,7 @@ mod tests {
             (State::Gone, 0, false),
         ];
         for (state, now, expected) in rows {
-            assert_eq!(state.is_on_probation(now, &TIMEOUT), expected, "{state:?} at {now}");
+            assert_eq!(state.is_on_probation(now, &POLICY), expected, "{state:?} at {now}");
         }
     }
 
@@ -318,9 +326,9 @@ mod tests {
         let mut state = State::NEW;
         for round in 0..200 {
             let now = round * 40;
-            state = next(state, Event::Started, now, &Patience::USUAL).0;
+            state = next(state, Event::Started, now, &RestartPolicy::USUAL).0;
             assert!(state.is_alive());
-            let (after, action) = next(state, Event::Died, now + 20, &Patience::USUAL);
+            let (after, action) = next(state, Event::Died, now + 20, &RestartPolicy::USUAL);
             assert_eq!(action, Action::Start);
             state = after;
         }

@@ -22,10 +22,10 @@ impl Totals {
     pub fn add(&mut self, heritage: &Heritage) {
         for (index, row) in (0..).zip(heritage.loaded.registry.counters()) {
             let total = self.counters.entry(row.name.to_string()).or_default();
-            *total = total.wrapping_add(heritage.counters.sum(index));
+            *total = total.wrapping_add(heritage.parts.counters.sum(index));
         }
-        for group in 0..heritage.queues.group_count() {
-            let mut figures = heritage.queues.group_statistics(group);
+        for group in 0..heritage.parts.queues.group_count() {
+            let mut figures = heritage.parts.queues.group_statistics(group);
             *self.waiting.entry(figures.name.clone()).or_default() += figures.depth;
             let sums = self.groups.entry(figures.name.clone()).or_default();
             for figure in GROUP_FIGURES {
@@ -84,7 +84,7 @@ impl Totals {
 
     /// Writes them down for the generation that serves, and how many older ones live.
     pub fn write(&self, heritage: &Heritage, draining_count: u64) {
-        let status = &heritage.status;
+        let status = &heritage.parts.status;
         status.set_draining_count(draining_count);
         for (index, row) in (0..).zip(heritage.loaded.registry.counters()) {
             if let Some(value) = self.counters.get(&*row.name) {
@@ -117,12 +117,12 @@ mod tests {
 
     fn count(scene: &Scene, name: &str, amount: u64) {
         let index = scene.heritage.loaded.registry.counter(name).unwrap().0;
-        scene.heritage.counters.block(1).add(index, amount);
+        scene.heritage.parts.counters.block(1).add(index, amount);
     }
 
     fn delegate(scene: &Scene, group: u32) {
         let record = Record { meta: b"m", body: b"b", xdata: b"", received_at_ns: 1 };
-        scene.heritage.queues.producer(0).push(group, &record).unwrap();
+        scene.heritage.parts.queues.producer(0).push(group, &record).unwrap();
     }
 
     #[test]
@@ -136,20 +136,20 @@ mod tests {
         let mut totals = Totals::default();
         totals.add(&first.heritage);
         totals.write(&second.heritage, 1);
-        let status = &second.heritage.status;
+        let status = &second.heritage.parts.status;
         let index = second.heritage.loaded.registry.counter("sworker.delegated").unwrap().0;
         assert_eq!((status.counter(index), status.counter(9_999)), (5, 0));
         assert_eq!((status.draining_count(), status.waiting(1), status.waiting(0)), (1, 1, 0));
-        let mut calls = second.heritage.queues.group_statistics(1);
+        let mut calls = second.heritage.parts.queues.group_statistics(1);
         status.add_to(1, &mut calls);
         assert_eq!((calls.name.as_str(), calls.delegated, calls.depth), ("calls", 4, 3));
 
         totals.add(&second.heritage);
         totals.forget_waiting();
         totals.write(&third.heritage, 0);
-        let status = &third.heritage.status;
+        let status = &third.heritage.parts.status;
         assert_eq!((status.counter(index), status.draining_count(), status.waiting(0)), (7, 0, 0));
-        let mut other = third.heritage.queues.group_statistics(0);
+        let mut other = third.heritage.parts.queues.group_statistics(0);
         status.add_to(0, &mut other);
         assert_eq!(other.delegated, 0);
     }
@@ -167,9 +167,9 @@ mod tests {
         sum.write(&second.heritage, 0);
         let index = second.heritage.loaded.registry.counter("sworker.delegated").unwrap().0;
         let mut calls = GroupStatistics::default();
-        second.heritage.status.add_to(0, &mut calls);
-        assert_eq!((second.heritage.status.counter(index), calls.delegated), (10, 2));
-        assert_eq!(second.heritage.status.waiting(0), 0);
+        second.heritage.parts.status.add_to(0, &mut calls);
+        assert_eq!((second.heritage.parts.status.counter(index), calls.delegated), (10, 2));
+        assert_eq!(second.heritage.parts.status.waiting(0), 0);
 
         // What an operator began anew is less than nothing in the generation he did it in.
         count(&first, "sworker.delegated", 10_u64.wrapping_neg());
@@ -177,7 +177,7 @@ mod tests {
         less.add(&first.heritage);
         (0..2).for_each(|_| sum.merge(&less));
         sum.write(&second.heritage, 0);
-        assert_eq!(second.heritage.status.counter(index), 10_u64.wrapping_neg());
+        assert_eq!(second.heritage.parts.status.counter(index), 10_u64.wrapping_neg());
 
         for nonsense in ["", "{}", "[]", "{\"counters\":{\"a\":-1},\"groups\":{}}"] {
             assert!(Totals::decode(nonsense).is_none(), "{nonsense}");

@@ -1,13 +1,13 @@
 //! Which process has not moved for too long: arithmetic without clock or processes.
 //!
-//! The master asks in its own turns; nobody is interrupted, and no lock is taken. A process that is stopped, waits for a
+//! The master asks in its own turns; no process is interrupted, and no lock is taken. A process that is stopped, waits for a
 //! lock or turns in circles looks the same from here. A worker with a message has begun and has not finished. One
 //! without wakes up some times a second, as do all others, and counts; when it does not, it is stopped, and what it was
 //! woken for waits.
 //!
-//! A whole machine may stand still, too, or a container that is paused: then everybody is overdue at once and nobody is
-//! to blame. It shows in the looks themselves, which come late; time counts anew from then on. And nobody is ended at
-//! the first look that finds it overdue, as whoever goes on in the same moment as the master needs a moment to show it.
+//! A whole machine may stand still, too, or a container that is paused: then all processes are overdue at once and none is
+//! to blame. It shows in the looks themselves, which come late; time counts anew from then on. And no process is killed at
+//! the first look that finds it overdue, as one that goes on in the same moment as the master needs a moment to show it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +22,7 @@ pub struct Watchdog {
     groups_ms: Vec<u32>,
     others_ms: u32,
     heartbeats: HashMap<u32, Heartbeat>,
-    /// Who was overdue at an earlier look, and still with the same thing.
+    /// Processes that were overdue at an earlier look, with what they were busy with.
     suspects: HashMap<u32, Suspect>,
     looked_at_ns: Option<u64>,
     /// When all stood still for the last time, that was over; nothing before it counts.
@@ -91,9 +91,9 @@ impl fmt::Display for Overdue {
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// ... and at most so often when it is short.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-/// Who counts does so some times a second; on a busy machine it may be late.
+/// A process that counts does so some times a second; on a busy machine it may be late.
 const LIFELESS_MS_MIN: u64 = 1_000;
-/// Who was held up for longer than this, as everybody was, may have missed more counts than it had time for.
+/// A process that was held up for longer than this, as all were, may have missed more counts than it had time for.
 const COUNTS_MISSED_MAX: Duration = Duration::from_millis(LIFELESS_MS_MIN / 2);
 /// The control process may wait for what becomes of a reload.
 const CONTROL_MS_MIN: u32 = 10_000;
@@ -127,7 +127,7 @@ impl Watchdog {
         }
     }
 
-    /// How long the master may wait before it looks again; `None` when nobody has a deadline.
+    /// How long the master may wait before it looks again; `None` when no process has a deadline.
     pub fn pause(&self) -> Option<Duration> {
         if self.suspects.is_empty() { self.usual_pause() } else { Some(PAUSE_MIN) }
     }
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::config::settings::GroupSetting;
 
-    /// One whose groups have these deadlines, and nobody else has any.
+    /// One whose groups have these deadlines, and no other process has any.
     fn watchdog(deadlines_ms: &[u32]) -> Watchdog {
         let group =
             |deadline_ms: &u32| GroupSetting { deadline_ms: *deadline_ms, ..GroupSetting::new("g", 1, 8) };
@@ -282,7 +282,7 @@ mod tests {
         };
         let looks = |from: u64, to: u64| (from..to).step_by(125);
         looks(0, 1_000).for_each(|now_ms| check(now_ms, 10, false));
-        // A minute passes in which nobody moved; who had begun before has a second from now on.
+        // A minute passes in which no process moved; one that had begun before has a second from now on.
         looks(61_000, 62_001).for_each(|now_ms| check(now_ms, 10, false));
         check(62_100, 10, false);
         check(62_120, 10, true);

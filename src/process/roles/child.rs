@@ -69,7 +69,7 @@ pub(in crate::process) fn confine(heritage: &Heritage, role: &Role) -> io::Resul
 
 /// What each signal means to a child. They are all held back until this is done; what came meanwhile comes then.
 fn set_signals(rules: &Rules) -> io::Result<()> {
-    // A key pressed at the terminal, or a service manager's word to everybody, is the master's business.
+    // A key pressed at the terminal, or a service manager's signal to all processes, is the master's business.
     for others in
         [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGPIPE]
     {
@@ -87,7 +87,7 @@ fn set_signals(rules: &Rules) -> io::Result<()> {
     signal::unblock_all()
 }
 
-/// Whether the master is gone, and what was accepted is to be finished in a hurry.
+/// Whether the master is gone, and what was accepted is to be finished in a short time.
 pub fn is_orphaned(rules: &Rules) -> bool {
     signal::times_caught(rules.orphaned) > 0
 }
@@ -97,11 +97,11 @@ pub fn is_asked_to_leave(rules: &Rules) -> bool {
     signal::times_caught(rules.leave) > 0 || signal::times_caught(rules.orphaned) > 0
 }
 
-/// The kernel's signal at the death of the master is the first line. This is the second, for whoever missed it because
-/// the master died before the kernel knew the wish, or forgot it: an orphan sends itself what the kernel would have sent.
+/// The kernel's signal at the death of the master is the first line. This is the second, for a child that missed it because
+/// the master died before the kernel knew of the request, or forgot it: an orphan sends itself what the kernel would have sent.
 /// Each role asks now and then in its loop; it costs one system call.
 pub fn follow_master(heritage: &Heritage, rules: &Rules) {
-    if ProcessId::parent() != heritage.master && signal::times_caught(rules.orphaned) == 0 {
+    if ProcessId::parent() != heritage.fixed.master && signal::times_caught(rules.orphaned) == 0 {
         // To oneself it cannot fail.
         let _ = signal::send(ProcessId::own(), rules.orphaned);
     }
@@ -111,7 +111,7 @@ fn work(heritage: &Heritage, role: &Role, place: u32) -> io::Result<()> {
     let pid = ProcessId::own().number() as u32;
     let identity = |kind| ProcessIdentity { index: place, pid, kind };
     match role {
-        Role::Master => Err(io::Error::other("the master is nobody's child")),
+        Role::Master => Err(io::Error::other("the master is not a child")),
         Role::Receiver { producer, listener, .. } => {
             receiver::run(heritage, identity(ProcessKind::Receiver), *producer, *listener)
         }

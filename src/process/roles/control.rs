@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::child::{follow_master, is_asked_to_leave};
 use super::role::Role;
+use crate::bindings::command::{CommandError, CommandRow, CommandScope};
 use crate::bindings::module::ValueRef;
 use crate::control::commands::{GroupState, ListedProcess, Server};
 use crate::control::server::{CommandServer, ConnectionLimits};
 use crate::control::setting_commands::{PendingChange, SettingRow};
 use crate::process::heritage::Heritage;
 use crate::process::start::command_line::version;
-use crate::routing::suspend::WAITING_COUNT;
 use crate::shm::{GroupStatistics, ProcessFigures};
 use crate::state::live_settings::LiveSetting;
 use crate::state::value::Value as Stored;
@@ -26,11 +26,11 @@ use crate::telemetry::log::Level;
 
 /// Figures are published so often.
 const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
-/// While another process answers at the same socket, one looks so often whether it leaves.
+/// While another process answers at the same socket, this one checks so often whether it has left.
 const UNTIL_IT_SERVES: Duration = Duration::from_millis(10);
-/// So long an operator is kept waiting for what becomes of a reload; it takes a tenth of a second on most days.
+/// An operator waits at most so long for the result of a reload, which usually takes a tenth of a second.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Who has asked when this process is to leave is answered within this time.
+/// Clients that have asked when this process is to leave are answered within this time.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
 /// The life of the control process.
@@ -40,8 +40,8 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
     let mut server = CommandServer::new(heritage.commands.try_clone()?, ConnectionLimits::USUAL);
     let mut next_publication = Instant::now();
     let mut is_published = true;
-    let heartbeat = heritage.heartbeats.block(place);
-    heritage.readiness.tell(place);
+    let heartbeat = heritage.parts.heartbeats.block(place);
+    heritage.channel.tell_ready(place);
     while !is_asked_to_leave(&rules) {
         heartbeat.add(0, 1);
         follow_master(heritage, &rules);
@@ -50,7 +50,7 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
             next_publication = now + PUBLISHED_EVERY;
             is_published = publish(heritage, &figures, is_published);
         }
-        if heritage.status.is_serving() {
+        if heritage.parts.status.is_serving() {
             server.turn(&figures, next_publication.saturating_duration_since(now))?;
             if let Some(error) = server.take_refusal() {
                 heritage
@@ -61,7 +61,7 @@ pub fn run(heritage: &Heritage, place: u32) -> io::Result<()> {
             std::thread::sleep(UNTIL_IT_SERVES);
         }
     }
-    if heritage.status.is_serving() {
+    if heritage.parts.status.is_serving() {
         server.finish(&figures, LAST_ANSWERS);
     }
     publish(heritage, &figures, is_published);
@@ -103,9 +103,9 @@ impl<'a> Figures<'a> {
 const LOG_LEVEL: (&str, &str) = ("core", "debug");
 
 impl Figures<'_> {
-    /// What was counted, by former generations too. A counter that was begun anew is below 0 in one block.
+    /// What was counted, by earlier generations too. A counter that was begun anew is below 0 in one block.
     fn counted(&self, counter: u32) -> u64 {
-        self.heritage.counters.sum(counter).wrapping_add(self.heritage.status.counter(counter))
+        self.heritage.parts.counters.sum(counter).wrapping_add(self.heritage.parts.status.counter(counter))
     }
 
     fn setting_row(&self, setting: &LiveSetting) -> SettingRow {
@@ -115,7 +115,7 @@ impl Figures<'_> {
             name: setting.name.clone(),
             description: setting.description.clone(),
             initial: in_json(&setting.initial),
-            // What changes all the time is asked for again by whoever wants to know.
+            // What changes all the time is asked for again by a client that wants to know.
             value: now.as_ref().map_or(Value::Null, in_json),
         }
     }
@@ -126,7 +126,7 @@ impl Figures<'_> {
     }
 
     fn process(&self, role: &Role, place: u32) -> ProcessFigures {
-        let row = self.heritage.processes.read(place).unwrap_or_default();
+        let row = self.heritage.parts.processes.read(place).unwrap_or_default();
         let mut figures = ProcessFigures {
             title: self.titles[place as usize].clone(),
             pid: row.pid,
@@ -138,7 +138,7 @@ impl Figures<'_> {
             ..ProcessFigures::default()
         };
         if let Role::Worker { group, index, .. } = role {
-            let worker = self.heritage.queues.worker_statistics(u32::from(*group), *index);
+            let worker = self.heritage.parts.queues.worker_statistics(u32::from(*group), *index);
             figures.taken = worker.taken;
             figures.finished = worker.finished;
             if worker.started_at_ns != 0 {
@@ -165,7 +165,7 @@ impl Server for Figures<'_> {
     }
 
     fn started_at_s(&self) -> u64 {
-        self.heritage.started_at_ns / NS_PER_SECOND
+        self.heritage.fixed.started_at_ns / NS_PER_SECOND
     }
 
     fn now_s(&self) -> u64 {
@@ -184,14 +184,17 @@ impl Server for Figures<'_> {
     }
 
     fn groups(&self) -> Vec<GroupStatistics> {
-        (0..self.heritage.queues.group_count()).map(|group| self.heritage.group_figures(group)).collect()
+        (0..self.heritage.parts.queues.group_count())
+            .map(|group| self.heritage.group_figures(group))
+            .collect()
     }
 
     fn group_states(&self) -> Vec<GroupState> {
-        let status = &self.heritage.status;
+        let status = &self.heritage.parts.status;
         let living = |group| {
-            let rows =
-                (0..).zip(&self.heritage.places).filter_map(|(place, _)| self.heritage.processes.read(place));
+            let rows = (0..)
+                .zip(&self.heritage.places)
+                .filter_map(|(place, _)| self.heritage.parts.processes.read(place));
             rows.filter(|row| row.group == Some(group) && row.pid != 0).count() as u64
         };
         let state = |group| GroupState {
@@ -199,28 +202,33 @@ impl Server for Figures<'_> {
             draining: status.waiting(group),
             degraded: status.degraded(group),
         };
-        (0..self.heritage.queues.group_count()).map(state).collect()
+        (0..self.heritage.parts.queues.group_count()).map(state).collect()
     }
 
     fn generation(&self) -> (u64, u64) {
-        (self.heritage.generation, self.heritage.status.draining_count())
+        (self.heritage.fixed.generation, self.heritage.parts.status.draining_count())
     }
 
     fn reload(&self) -> Result<String, String> {
         // Several may be asked for in one turn, and each is waited for.
-        self.heritage.heartbeats.block(self.place).add(0, 1);
+        self.heritage.parts.heartbeats.block(self.place).add(0, 1);
         let number = self.request_count.get() + 1;
         self.request_count.set(number);
         // Two control processes never ask under one number: that of their process is part of it.
         let number = (ProcessId::own().number() as u64) << 32 | u64::from(number);
-        self.heritage.reload_line.ask(number, RELOAD_TIMEOUT)
+        self.heritage.channel.reload(number, RELOAD_TIMEOUT)
     }
 
     fn counters(&self) -> Vec<(String, u64)> {
+        let mut gauges = Vec::new();
+        self.heritage
+            .parts
+            .each()
+            .for_each(|part| part.figures(&mut |name, value| gauges.push((name, value))));
         let rows = self.heritage.loaded.registry.counters();
-        let value = |index, name: &str| match &self.heritage.delay_queue {
-            Some(delayed) if name == WAITING_COUNT => delayed.taken_count(),
-            _ => self.counted(index),
+        let value = |index, name: &str| {
+            let gauge = gauges.iter().find(|(of, _)| *of == name);
+            gauge.map_or_else(|| self.counted(index), |(_, value)| *value)
         };
         (0..).zip(rows).map(|(index, row)| (row.name.to_string(), value(index, &row.name))).collect()
     }
@@ -232,7 +240,7 @@ impl Server for Figures<'_> {
 
     fn reset_counter(&self, name: &str) {
         if let Some(counter) = self.heritage.loaded.registry.counter(name) {
-            let block = self.heritage.counters.block(self.place);
+            let block = self.heritage.parts.counters.block(self.place);
             block.add(counter.0, self.counted(counter.0).wrapping_neg());
         }
     }
@@ -284,8 +292,19 @@ impl Server for Figures<'_> {
         self.heritage.log.set_level(Level::from_number(level));
     }
 
+    fn module_commands(&self) -> Vec<&'static CommandRow> {
+        self.heritage.loaded.registry.commands().collect()
+    }
+
+    fn run_of_module(&self, name: &str, given: &[Value]) -> Option<Result<Value, CommandError>> {
+        let (registry, shared) = (&self.heritage.loaded.registry, &self.heritage.shared);
+        let shared_names = registry.shared_names();
+        let scope = CommandScope { shared_names, shared, process_index: self.place };
+        registry.run_command(name, &scope, given)
+    }
+
     fn stop(&self) -> Result<(), String> {
-        signal::send(self.heritage.master, Signal::SIGTERM)
+        signal::send(self.heritage.fixed.master, Signal::SIGTERM)
             .map_err(|error| format!("could not reach the master: {error}"))
     }
 }
@@ -322,9 +341,9 @@ mod tests {
         let heritage = &scene.heritage;
         for place in [2, 3] {
             let mut child = Child::new(place, &heritage.places[place as usize]);
-            child.was_forked(ProcessId::own(), &heritage.processes);
+            child.was_forked(ProcessId::own(), &heritage.parts.processes);
             if place == 2 {
-                child.has_died(ExitStatus::Exited(0), &heritage.processes);
+                child.has_died(ExitStatus::Exited(0), &heritage.parts.processes);
             }
         }
         let figures = Figures::new(heritage, 0);
@@ -341,8 +360,8 @@ mod tests {
         let scene = Scene::new(SCRIPT);
         let figures = Figures::new(&scene.heritage, 0);
         let index = scene.heritage.loaded.registry.counter("sworker.delegated").unwrap();
-        scene.heritage.counters.block(1).add(index.0, 2);
-        scene.heritage.counters.block(2).add(index.0, 3);
+        scene.heritage.parts.counters.block(1).add(index.0, 2);
+        scene.heritage.parts.counters.block(2).add(index.0, 3);
         let value = |name: &str| figures.counters().into_iter().find(|row| row.0 == name).map(|row| row.1);
         assert_eq!((value("sworker.delegated"), value("sworker.full")), (Some(5), Some(0)));
         assert_eq!(value("sworker.nothing"), None);
@@ -376,10 +395,10 @@ mod tests {
         assert!(figures.change_setting("core", "debug", &99.into()).is_err());
 
         let index = scene.heritage.loaded.registry.counter("sworker.delegated").expect("it is there").0;
-        scene.heritage.counters.block(2).add(index, 3);
+        scene.heritage.parts.counters.block(2).add(index, 3);
         figures.reset_counter("sworker.delegated");
         assert_eq!(figures.counted(index), 0);
-        scene.heritage.counters.block(2).add(index, 2);
+        scene.heritage.parts.counters.block(2).add(index, 2);
         assert_eq!(figures.counted(index), 2);
     }
 }

@@ -2,11 +2,11 @@
 
 pub mod child;
 pub mod control;
-pub mod outbound;
+pub mod delaying;
+pub mod outbox;
 pub mod quarantine;
 pub mod quarantine_writer;
 pub mod receiver;
 pub mod role;
 pub mod timer;
-pub mod waiting;
 pub mod worker;

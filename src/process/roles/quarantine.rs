@@ -218,7 +218,7 @@ impl Quarantine {
         Ok(path)
     }
 
-    /// Removes what was begun and never finished. At a start, when nobody writes there.
+    /// Removes what was begun and never finished. At a start, when no process writes there.
     pub fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
@@ -245,7 +245,7 @@ impl Quarantine {
                 break;
             }
             match fs::remove_file(path) {
-                // Another undertaker makes room, too, and was faster.
+                // Another quarantine writer makes room, too, and was faster.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
             }

@@ -1,10 +1,10 @@
 //! What happens to a message that was set aside: its file is written and its sender answered, in a process of its own.
 //!
 //! ```text
-//!  master: after a death ─► Undertaking ──fork──► undertaker: file ─► 500 to the sender ─► gone
+//!  master: after a death ─► QuarantineQueue ──fork──► quarantine writer: file ─► 500 to the sender ─► gone
 //! ```
 //!
-//! The message has ended every process that touched it. So the one that reads it now is nobody else's: when it dies,
+//! The message has ended every process that touched it. So the process that reads it now does nothing else: when it dies,
 //! hangs on a disk or meets the same mistake, nothing is lost but its own work. The master only forks and reaps.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::child;
-use super::outbound::ListenerOutbound;
+use super::outbox::DirectOutbox;
 use super::quarantine::{Quarantine, SetAside};
 use super::role::Role;
 use crate::engine::perform::{Engine, EngineParts};
@@ -30,19 +30,19 @@ use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
 const WAITING_MAX: usize = 64;
 /// So many are at work at the same time.
 const RUNNING_MAX: usize = 4;
-/// Whoever takes longer hangs.
+/// A process that takes longer hangs.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Where no descriptor is left, one looks again so often.
+/// Where no descriptor is left, the process tries again so often.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The master's list of what is to be done and who does it.
+/// The master's list of what is to be written, and of the processes that write.
 #[derive(Debug, Default)]
-pub struct Undertaking {
+pub struct QuarantineQueue {
     waiting: VecDeque<SetAside>,
     running: Vec<(ProcessId, Instant)>,
 }
 
-impl Undertaking {
+impl QuarantineQueue {
     /// One more; false when too many wait already.
     pub fn add(&mut self, set_aside: SetAside) -> bool {
         let has_room = self.waiting.len() < WAITING_MAX;
@@ -52,12 +52,12 @@ impl Undertaking {
         has_room
     }
 
-    /// The next one, when somebody may be forked for it.
+    /// The next one, when another process may be forked for it.
     pub fn take(&mut self) -> Option<SetAside> {
         if self.running.len() < RUNNING_MAX { self.waiting.pop_front() } else { None }
     }
 
-    /// Nobody could be forked for it.
+    /// No process could be forked for it.
     pub fn put_back(&mut self, set_aside: SetAside) {
         self.waiting.push_front(set_aside);
     }
@@ -97,7 +97,7 @@ impl Undertaking {
     }
 }
 
-/// The life of an undertaker, just forked by the master.
+/// The life of a quarantine writer, just forked by the master.
 pub fn run(heritage: &Heritage, title: &mut Title, set_aside: &SetAside) -> ! {
     let pid = ProcessId::own().number() as u32;
     heritage.log.set_process(0, pid);
@@ -119,7 +119,7 @@ pub fn run(heritage: &Heritage, title: &mut Title, set_aside: &SetAside) -> ! {
 /// Dies with the master and gives up what a worker gives up: it handles the very message that ended others.
 fn settle(heritage: &Heritage, group: &str) -> io::Result<()> {
     session::set_parent_death_signal(Signal::SIGKILL)?;
-    if ProcessId::parent() != heritage.master {
+    if ProcessId::parent() != heritage.fixed.master {
         return Err(io::Error::other("the master is gone"));
     }
     signal::unblock_all()?;
@@ -153,13 +153,13 @@ fn answer(heritage: &Heritage, set_aside: &SetAside, pid: u32) {
     let Some(envelope) = set_aside.envelope else { return };
     let mut engine = Engine::new(EngineParts {
         loaded: heritage.loaded.clone(),
-        outbound: Box::new(ListenerOutbound::new(heritage.listeners.clone())),
+        outbox: Box::new(DirectOutbox::new(heritage.listeners.clone())),
         delegate: None,
         counters: Box::new(CountNothing),
         log: heritage.log.clone(),
         shared: heritage.shared.clone(),
         process: ProcessIdentity { index: 0, pid, kind: ProcessKind::Worker { group: 0 } },
-        secret: heritage.secret,
+        secret: heritage.fixed.secret,
     });
     engine.answer_with(500, &Incoming { bytes: &set_aside.message, envelope });
 }
@@ -188,21 +188,21 @@ mod tests {
 
     #[test]
     fn a_few_work_at_a_time_and_no_more_wait_than_the_list_holds() {
-        let mut undertaking = Undertaking::default();
-        assert!((0..WAITING_MAX).all(|_| undertaking.add(set_aside("m"))));
-        assert!(!undertaking.add(set_aside("one too many")));
+        let mut queue = QuarantineQueue::default();
+        assert!((0..WAITING_MAX).all(|_| queue.add(set_aside("m"))));
+        assert!(!queue.add(set_aside("one too many")));
         let processes: Vec<_> =
             (1..=RUNNING_MAX as i32).map(|number| ProcessId::from_number(number).unwrap()).collect();
         for process in &processes {
-            assert!(undertaking.take().is_some());
-            undertaking.was_forked(*process);
+            assert!(queue.take().is_some());
+            queue.was_forked(*process);
         }
-        assert!(undertaking.take().is_none());
-        assert!(undertaking.has_died(processes[0]) && !undertaking.has_died(processes[0]));
-        let again = undertaking.take().unwrap();
-        undertaking.put_back(again);
-        assert!(undertaking.take().is_some() && !undertaking.is_idle());
-        assert!(Undertaking::default().is_idle());
+        assert!(queue.take().is_none());
+        assert!(queue.has_died(processes[0]) && !queue.has_died(processes[0]));
+        let again = queue.take().unwrap();
+        queue.put_back(again);
+        assert!(queue.take().is_some() && !queue.is_idle());
+        assert!(QuarantineQueue::default().is_idle());
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Messages are read into memory that outlives this process (see `sys::receive`): what a killed receiver had read and
-//! not handled, its successor handles first.
+//! not handled, its successor handles first. What is sent for a message lies in the receiver's outbox before the message is
+//! done with, and leaves before the receiver waits for the next batch.
 
 use std::cell::Cell;
 use std::io;
@@ -16,26 +17,26 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::child::{follow_master, is_asked_to_leave};
-use super::waiting::WaitingDelegate;
+use super::delaying::DelayingDelegate;
 use crate::config::settings::Settings;
 use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
 use crate::routing::envelope::{Envelope, Incoming};
 use crate::routing::work::Work;
-use crate::shm::{CounterBlock, Placement, Producer, PushError, Record};
+use crate::shm::{self, CounterBlock, InboxRoom, Placement, Producer, PushError, Record};
 use crate::state::poison::Known;
 use crate::sys::clock::{monotonic_ns, realtime_ns};
 use crate::sys::poll;
-use crate::sys::receive::{Inheritance, ReceiveBatch, ReceiveMemory, Received};
+use crate::sys::receive::{Inheritance, ReceiveBatch, Received};
 use crate::telemetry::log::{Level, Log};
 use crate::telemetry::process_identity::ProcessIdentity;
 use crate::telemetry::throttle::Throttle;
 use crate::transport::endpoint::Transport;
 use crate::transport::udp::UdpListener;
 
-/// Datagrams read by one call.
-const BATCH_COUNT: usize = 16;
+/// Datagrams read by one call: as many as leave by one.
+const BATCH_COUNT: usize = shm::BATCH_COUNT;
 
 /// A busy receiver looks after its master once in so many batches; an idle one when its wait is over.
 const BATCHES_PER_LOOK: u32 = 16;
@@ -44,9 +45,9 @@ const BATCHES_PER_LOOK: u32 = 16;
 const DATAGRAM_SIZE_MAX: usize = 65_535;
 
 /// The memory one receiver reads into; made by the master.
-pub fn receive_memory(settings: &Settings) -> io::Result<ReceiveMemory> {
-    let size_max = settings.msg_recv_size_max as usize;
-    ReceiveMemory::create(c"sworker-received", BATCH_COUNT, size_max.min(DATAGRAM_SIZE_MAX))
+pub fn inbox_room(settings: &Settings, receivers: u32) -> InboxRoom {
+    let size = (settings.msg_recv_size_max as usize).min(DATAGRAM_SIZE_MAX);
+    InboxRoom { receivers, datagrams: BATCH_COUNT, size }
 }
 
 /// The life of a receiver.
@@ -56,18 +57,19 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
         .udp(listener)
         .ok_or_else(|| io::Error::other(format!("there is no listener {listener}")))?;
     let rules = heritage.places[process.index as usize].rules();
-    let mut delegate = RingDelegate::new(heritage.queues.producer(producer), heritage.queues.group_count())
-        .with_waiting(WaitingDelegate::of(heritage, process.index));
-    let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.receive_memory[producer as usize]);
+    let mut delegate =
+        RingDelegate::new(heritage.parts.queues.producer(producer), heritage.parts.queues.group_count())
+            .with_waiting(DelayingDelegate::of(heritage, process.index));
+    let (mut batch, inheritance) = ReceiveBatch::attach(&heritage.parts.inboxes[producer as usize]);
     tell_inheritance(&heritage.log, inheritance);
     let is_repeated = Rc::new(Cell::new(inheritance.is_first_begun));
     delegate.mark_repeated(Rc::clone(&is_repeated));
     let process_index = process.index;
     let engine = heritage.engine(process, Some(Box::new(delegate)));
-    let heartbeat = heritage.heartbeats.block(process_index);
+    let heartbeat = heritage.parts.heartbeats.block(process_index);
     let refusals = Throttle::default();
     let mut reader = Reader { heritage, engine, socket, listener, is_repeated, refusals, heartbeat };
-    heritage.readiness.tell(process.index);
+    heritage.channel.tell_ready(process.index);
 
     let mut batch_count = 0_u32;
     while !is_asked_to_leave(&rules) {
@@ -81,12 +83,14 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, producer: u32, listene
             }
             Err(error) if is_temporary(&error) => {
                 reader.beat();
+                // What a dead process left is to be sent, even if nothing comes.
+                reader.engine.flush();
                 follow_master(heritage, &rules);
             }
             Err(error) => return Err(error),
         }
     }
-    // What waits in the socket came while we listened; who comes after us may listen elsewhere, or not at all.
+    // What waits in the socket came while we listened; a successor may listen elsewhere, or not at all.
     let leaving_since = Instant::now();
     while leaving_since.elapsed() < LAST_LOOK_MAX && batch.receive_waiting(socket.as_fd()).is_ok() {
         reader.handle(&mut batch);
@@ -118,11 +122,13 @@ impl Reader<'_> {
 
     fn handle(&mut self, batch: &mut ReceiveBatch<'_>) {
         let received_at_ns = realtime_ns();
-        let is_stopping = self.heritage.status.is_stopping() && self.heritage.loaded.settings().is_stop_told;
+        let is_stopping =
+            self.heritage.parts.status.is_stopping() && self.heritage.loaded.settings().is_stop_told;
         self.engine.turn_new_requests_away(is_stopping);
         while let Some(received) = batch.current() {
             batch.begin();
             self.beat();
+            self.engine.set_followed(batch.is_followed());
             match envelope(&received, self.socket, self.listener, received_at_ns) {
                 Ok(envelope) => {
                     self.receive(&Incoming { bytes: received.bytes, envelope });
@@ -136,7 +142,7 @@ impl Reader<'_> {
     }
 
     fn receive(&mut self, datagram: &Incoming<'_>) {
-        match self.heritage.remembered.known_to_receivers(datagram.bytes, monotonic_ns) {
+        match self.heritage.parts.poison.known_to_receivers(datagram.bytes, monotonic_ns) {
             Known::Not => self.engine.receive(datagram),
             Known::Copy => self.engine.refuse_copy(datagram),
             Known::Unreadable => self.engine.count_copy(),
@@ -162,7 +168,7 @@ fn is_temporary(error: &io::Error) -> bool {
 /// Why a datagram is not even looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::process) enum Refusal {
-    /// Nobody can answer a sender without address or port.
+    /// A sender without address or port cannot be answered.
     NoSender,
     /// It is longer than `msg_recv_max_size` allows.
     TooLong,
@@ -200,7 +206,7 @@ pub struct RingDelegate {
     /// Groups that were given something since the last wake.
     is_touched: Vec<bool>,
     meta: Vec<u8>,
-    waiting: Option<WaitingDelegate>,
+    waiting: Option<DelayingDelegate>,
     /// The message in hand may have been handed over by a receiver that died.
     is_repeated: Rc<Cell<bool>>,
 }
@@ -223,7 +229,7 @@ impl RingDelegate {
     }
 
     /// Lets messages wait here that are not to be processed at once.
-    fn with_waiting(self, waiting: Option<WaitingDelegate>) -> RingDelegate {
+    fn with_waiting(self, waiting: Option<DelayingDelegate>) -> RingDelegate {
         RingDelegate { waiting, ..self }
     }
 

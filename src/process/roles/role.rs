@@ -5,7 +5,7 @@
 //! | master | 1 | the tree of processes | last |
 //! | receiver | `children` per UDP socket | one listener at a time, pre-routing | first: finishes its batch |
 //! | worker | as the group says | one message at a time | second: drains its group's rings |
-//! | timer | 1, where messages can wait | those that do, until their time has come | third: nobody waits any more |
+//! | timer | 1, where messages can be delayed | delayed messages until they are due | third: no message is delayed any more |
 //! | control | 1 | commands, statistics | with it |
 
 use std::fmt;
@@ -37,7 +37,7 @@ pub enum Role {
         /// Index within the group, from 0.
         index: u32,
     },
-    /// Moves messages that wait into the rings of their groups when their time has come.
+    /// Moves delayed messages into the rings of their groups when they are due.
     Timer {
         /// Index of its rings, behind those of all receivers.
         producer: u32,
@@ -56,7 +56,7 @@ pub struct Rules {
     /// Name in `top`; at most 15 bytes. The master keeps the program's own name, so that `killall sworkerd` asks the
     /// whole server to stop.
     pub short_name: &'static str,
-    /// The signal that asks it to finish. Workers have one that nobody sends by accident: a service manager that
+    /// The signal that asks it to finish. Workers have one that is not sent by accident: a service manager that
     /// sends `SIGTERM` to every process must not stop them before the receivers have handed over their last message.
     pub leave: Signal,
     /// The signal the kernel sends it when the master dies. Workers catch it and finish what was accepted.

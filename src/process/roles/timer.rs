@@ -25,21 +25,22 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// The life of the timer.
 pub fn run(heritage: &Heritage, place: u32, producer: u32) -> io::Result<()> {
     let rules = heritage.places[place as usize].rules();
-    let delayed = heritage.delay_queue.as_ref().ok_or_else(|| io::Error::other("there is no delay queue"))?;
-    let mut scheduler = delayed.scheduler(heritage.queues.producer(producer));
-    let heartbeat = heritage.heartbeats.block(place);
-    heritage.readiness.tell(place);
+    let delayed =
+        heritage.parts.delayed.as_ref().ok_or_else(|| io::Error::other("there is no delay queue"))?;
+    let mut scheduler = delayed.scheduler(heritage.parts.queues.producer(producer));
+    let heartbeat = heritage.parts.heartbeats.block(place);
+    heritage.channel.tell_ready(place);
     loop {
         heartbeat.add(0, 1);
-        // Asked first: who is told to leave looks once more after that.
+        // Asked first: a timer that is told to leave looks once more after that.
         let is_last_look = is_asked_to_leave(&rules);
         if is_orphaned(&rules) {
-            // Else that is the master's to say: this one may have been told by somebody else, and gets a successor.
+            // Else that is the master's to say: another program may have sent the signal, and gets a successor.
             delayed.expire_all();
         }
         let sweep = scheduler.sweep(monotonic_ns());
         tell(heritage, &sweep);
-        // Without a master nobody comes after this process: what a full ring holds up is tried again.
+        // Without a master this process has no successor: what a full ring holds up is tried again.
         let is_held_up = is_orphaned(&rules) && !delayed.is_empty();
         if is_last_look && !is_held_up {
             return Ok(());
@@ -81,8 +82,9 @@ mod tests {
             Role::Timer { producer } => Some(*producer),
             _ => None,
         });
-        let delayed = heritage.delay_queue.as_ref().unwrap();
-        let mut scheduler = delayed.scheduler(heritage.queues.producer(timer.expect("there is a timer")));
+        let delayed = heritage.parts.delayed.as_ref().unwrap();
+        let mut scheduler =
+            delayed.scheduler(heritage.parts.queues.producer(timer.expect("there is a timer")));
         let record = Record { meta: b"m", body: b"b", xdata: b"", received_at_ns: 0 };
         let mut sender = delayed.sender(1);
         let due_ns = monotonic_ns() + 30_000_000;
@@ -95,7 +97,7 @@ mod tests {
             (moved, held_up) = (moved + sweep.moved, held_up + sweep.held_up);
             rest(&mut scheduler, &sweep);
             if sweep.held_up > 0 {
-                heritage.queues.consumer(0, 0).next().expect("one of two").finish();
+                heritage.parts.queues.consumer(0, 0).next().expect("one of two").finish();
             }
         }
         assert!(held_up > 0 && delayed.is_empty());

@@ -1,14 +1,15 @@
 //! A worker: takes one message at a time from the rings of its group and lets the engine process it.
 //!
-//! The message stays in the worker's slot until [`Delivery::finish`], which comes after everything the script did.
-//! Whoever dies before that leaves it to the successor, so what was accepted is processed; the price is that an effect
-//! may happen twice when a worker is killed between effect and `finish`.
+//! The message stays in the worker's slot until [`Delivery::finish`], which comes after everything the script did: what it
+//! sent lies in the worker's outbox then, or has left. A worker that dies before that leaves the message to its successor,
+//! so what was accepted is processed; the price is that an effect may happen twice when a worker is killed between effect
+//! and `finish`. The outbox is empty before the worker sleeps, and before it gives back a shard of a group with order.
 
 use std::io;
 use std::time::Duration;
 
 use super::child::{follow_master, is_asked_to_leave, is_orphaned};
-use super::waiting::WaitingDelegate;
+use super::delaying::DelayingDelegate;
 use crate::config::settings::GroupSetting;
 use crate::engine::perform::Engine;
 use crate::process::heritage::Heritage;
@@ -22,24 +23,24 @@ use crate::telemetry::process_identity::ProcessIdentity;
 /// this time at the latest, before its sender would send it again (500 ms).
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
-/// A worker that waits for a former generation looks so often whether it may begin.
+/// A worker that waits for a earlier generation looks so often whether it may begin.
 const HELD_PAUSE: Duration = Duration::from_millis(5);
 
 /// The life of a worker.
 pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32) -> io::Result<()> {
     let rules = heritage.places[process.index as usize].rules();
     let is_leaving = || is_asked_to_leave(&rules);
-    let delegate = WaitingDelegate::of(heritage, process.index);
+    let delegate = DelayingDelegate::of(heritage, process.index);
     let mut engine =
         heritage.engine(process, delegate.map(|delegate| Box::new(delegate) as Box<dyn Delegate>));
-    let mut consumer = heritage.queues.consumer(u32::from(group), index);
+    let mut consumer = heritage.parts.queues.consumer(u32::from(group), index);
     let max_age_ns = max_age_ns(&heritage.loaded.settings().groups[usize::from(group)]);
-    heritage.readiness.tell(process.index);
+    heritage.channel.tell_ready(process.index);
     loop {
-        // Asked first: who is told to leave looks into the rings once more after that.
-        let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_somebody_waiting(heritage));
-        // Without a master nobody ends the wait for a former generation.
-        if !is_last_look && !is_orphaned(&rules) && heritage.status.is_held(u32::from(group)) {
+        // Asked first: a worker that is told to leave looks into the rings once more after that.
+        let is_last_look = is_leaving() && !(is_orphaned(&rules) && is_something_waiting(heritage));
+        // Without a master nothing ends the wait for a earlier generation.
+        if !is_last_look && !is_orphaned(&rules) && heritage.parts.status.is_held(u32::from(group)) {
             std::thread::sleep(HELD_PAUSE);
             follow_master(heritage, &rules);
             continue;
@@ -54,9 +55,9 @@ pub fn run(heritage: &Heritage, process: ProcessIdentity, group: u16, index: u32
     }
 }
 
-/// Without a master nobody tells a worker to come back, so it stays until the timer has moved everything.
-fn is_somebody_waiting(heritage: &Heritage) -> bool {
-    heritage.delay_queue.as_ref().is_some_and(|delayed| !delayed.is_empty())
+/// Without a master no worker is started again, so it stays until the timer has moved everything.
+fn is_something_waiting(heritage: &Heritage) -> bool {
+    heritage.parts.delayed.as_ref().is_some_and(|delayed| !delayed.is_empty())
 }
 
 /// What waited longer is not processed.
@@ -74,19 +75,22 @@ fn process_waiting(
     group: u16,
     max_age_ns: u64,
 ) {
-    while let Some(delivery) = consumer.next() {
+    while let Some(mut delivery) = consumer.next_after(&mut || engine.flush()) {
         // What workers died over is no longer a matter of waiting in the queue.
         if delivery.earlier_attempts() == 0 && delivery.queued_ns() > max_age_ns {
             delivery.expire();
             continue;
         }
+        engine.set_followed(delivery.is_followed());
         process_delivery(heritage, engine, group, delivery);
+        engine.flush_old();
     }
+    engine.flush();
 }
 
 fn process_delivery(heritage: &Heritage, engine: &mut Engine, group: u16, delivery: Delivery<'_>) {
     match Work::decode(delivery.meta(), delivery.body(), delivery.xdata()) {
-        Ok(work) if heritage.remembered.knows(group, work.incoming().bytes, monotonic_ns) => {
+        Ok(work) if heritage.parts.poison.knows(group, work.incoming().bytes, monotonic_ns) => {
             engine.refuse_copy(work.incoming());
         }
         Ok(work) => engine.perform(&work, delivery.earlier_attempts()),
@@ -120,7 +124,7 @@ mod tests {
         let mut xdata = Vec::new();
         Xdata::Text(extra.as_bytes()).encode(&mut xdata);
         let record = Record { meta, body: body.as_bytes(), xdata: &xdata, received_at_ns: 1 };
-        scene.heritage.queues.producer(0).push(0, &record).unwrap();
+        scene.heritage.parts.queues.producer(0).push(0, &record).unwrap();
     }
 
     fn envelope(scene: &Scene, source: &UdpSocket) -> Envelope {
@@ -147,7 +151,7 @@ mod tests {
 
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
         let mut engine = scene.heritage.engine(process, None);
-        let mut consumer = scene.heritage.queues.consumer(0, 0);
+        let mut consumer = scene.heritage.parts.queues.consumer(0, 0);
         process_waiting(&scene.heritage, &mut engine, &mut consumer, 0, u64::MAX);
 
         for expected in ["first", "second"] {
@@ -156,9 +160,9 @@ mod tests {
             let text = String::from_utf8_lossy(&bytes[..size]);
             assert!(text.starts_with(&format!("SIP/2.0 200 {expected}\r\n")), "{text}");
         }
-        let figures = scene.heritage.queues.group_statistics(0);
+        let figures = scene.heritage.parts.queues.group_statistics(0);
         assert_eq!((figures.depth, figures.processed), (0, 4));
-        assert_eq!(scene.heritage.counters.sum(WORK_UNREADABLE.0), 2);
+        assert_eq!(scene.heritage.parts.counters.sum(WORK_UNREADABLE.0), 2);
     }
 
     #[test]
@@ -169,9 +173,9 @@ mod tests {
         let whole = Work::meta_of_message(&envelope(&scene, &source));
         push(&scene, &whole, &source, "copy");
         push(&scene, &whole, &source, "another");
-        let mut consumer = scene.heritage.queues.consumer(0, 0);
+        let mut consumer = scene.heritage.parts.queues.consumer(0, 0);
         let body = consumer.next().unwrap().body().to_vec();
-        scene.heritage.remembered.note(0, &body, monotonic_ns());
+        scene.heritage.parts.poison.note(0, &body, monotonic_ns());
 
         let process = ProcessIdentity { index: 2, pid: 7, kind: ProcessKind::Worker { group: 0 } };
         let mut engine = scene.heritage.engine(process, None);
@@ -183,6 +187,6 @@ mod tests {
             let text = String::from_utf8_lossy(&bytes[..size]);
             assert!(text.starts_with(expected), "{text}");
         }
-        assert_eq!(scene.heritage.counters.sum(COPIES_REFUSED.0), 1);
+        assert_eq!(scene.heritage.parts.counters.sum(COPIES_REFUSED.0), 1);
     }
 }

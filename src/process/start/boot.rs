@@ -18,20 +18,20 @@ use std::time::Duration;
 use super::command_line::{self, Attachment, CommandLine, Task};
 use super::confinement;
 use super::daemon::{self, Birth};
+use super::memory;
 use super::replay;
 use super::script_source::ScriptSource;
 use super::service_manager::ServiceManager;
-use crate::bindings::load;
-use crate::bindings::load::{LoadRequest, Loaded, Rejected, ReportFormat};
-use crate::bindings::manual;
-use crate::bindings::manual::Part;
+use crate::bindings::load::{self, LoadRequest, Loaded, Rejected, ReportFormat};
+use crate::bindings::manual::{self, Part};
 use crate::config::instance;
 use crate::config::settings::Settings;
 use crate::config::sources::Reading;
 use crate::flows::{self, ReportForm};
 use crate::modules;
+use crate::process::channel::Channel;
 use crate::process::heritage;
-use crate::process::heritage::{Heritage, Readiness};
+use crate::process::heritage::{Fixed, Heritage};
 use crate::process::master;
 use crate::process::master::{Beginning, Master};
 use crate::process::roles::control::internals;
@@ -40,18 +40,15 @@ use crate::process::roles::role::Role;
 use crate::process::start::pid_file::{NumberFile, Predecessor};
 use crate::process::start::published_names::Names;
 use crate::process::succession::handover::Handover;
-use crate::process::succession::reload_line::ReloadLine;
 use crate::process::succession::successor::Succession;
 use crate::process::succession::upgrade::Program;
 use crate::shm::proof::failpoint;
 use crate::shm::proof::failpoint::FailpointError;
-use crate::shm::{
-    Counters, DelayQueue, DelayQueueError, ProcessTable, Queues, ShmError, StatisticsError,
-    StatisticsPublisher,
-};
+use crate::shm::{StatisticsError, StatisticsPublisher};
 use crate::sip::branch::Secret;
-use crate::state::poison::PoisonCache;
-use crate::state::status::ServerStatus;
+use crate::state::parts::{HandedPart, LastingParts, PartError, PartPlan, Parts};
+use crate::state::shared::SharedState;
+use crate::state::values::SharedValues;
 use crate::sys::clock::realtime_ns;
 use crate::sys::credentials::{self, Identity};
 use crate::sys::process::{ProcessId, SingleThreaded};
@@ -77,10 +74,8 @@ pub(in crate::process) enum StartError {
     Listen(ListenError),
     /// There is nothing to listen on.
     NoListener,
-    /// The queues could not be made.
-    Queues(ShmError),
-    /// There is no memory for messages that wait.
-    DelayQueue(DelayQueueError),
+    /// Shared memory could not be made.
+    Parts(PartError),
     /// The figures cannot be published.
     Statistics(StatisticsError),
     /// Commands cannot be answered.
@@ -101,8 +96,7 @@ impl fmt::Display for StartError {
             StartError::NoListener => {
                 write!(out, "nothing to listen on: the script and -l name no UDP socket")
             }
-            StartError::Queues(error) => error.fmt(out),
-            StartError::DelayQueue(error) => error.fmt(out),
+            StartError::Parts(error) => error.fmt(out),
             StartError::Statistics(error) => error.fmt(out),
             StartError::ControlSocket(path, error) => {
                 write!(out, "could not open the control socket {}: {error}", path.display())
@@ -141,6 +135,7 @@ pub fn main(words: impl IntoIterator<Item = std::ffi::OsString>) -> i32 {
         Task::SelfTest => self_test(&command_line),
         Task::Options(form) => write_out(&form.text()),
         Task::PrintScript => print_script(&command_line),
+        Task::Memory => print_memory(&command_line),
         Task::Manual(part) => print_manual(&command_line, part),
         Task::Help => write_out(&command_line::help()),
         Task::Version => write_out(&format!("version: {}\n", command_line::version())),
@@ -171,13 +166,11 @@ fn write_out(text: &str) -> Result<i32, StartError> {
 }
 
 fn check(command_line: &CommandLine) -> Result<i32, StartError> {
-    let format = match command_line.report_format {
-        Some(ReportForm::Json) => ReportFormat::Json,
-        _ => ReportFormat::Text,
-    };
+    let is_json = command_line.report_format == Some(ReportForm::Json);
+    let format = if is_json { ReportFormat::Json } else { ReportFormat::Text };
     let report = load::examine(request(command_line)?, format);
     let status = if report.is_good { 0 } else { daemon::EXIT_FAILED };
-    if format == ReportFormat::Json {
+    if is_json {
         write_out(&report.text)?;
         return Ok(status);
     }
@@ -201,6 +194,15 @@ fn print_manual(command_line: &CommandLine, part: Part) -> Result<i32, StartErro
         Ok(text) => write_out(&text),
         Err(missing) => Err(StartError::Place(missing)),
     }
+}
+
+/// What shared memory a server with this script would have; nothing of it is made.
+fn print_memory(command_line: &CommandLine) -> Result<i32, StartError> {
+    let loaded = load(command_line)?;
+    eprint!("{}", loaded.remarks.concat());
+    let places = heritage::places(loaded.settings(), loaded.registry.delayed_max());
+    let plan = heritage::part_plan(&loaded, &places, 0);
+    write_out(&memory::table(&plan).map_err(StartError::Parts)?)
 }
 
 fn replay(command_line: &CommandLine) -> Result<i32, StartError> {
@@ -330,7 +332,7 @@ fn prepare(
     Master::new(beginning).map_err(step("prepare the supervision of processes"))
 }
 
-/// Those of a server that nobody was before are taken at once, as far as they are not already.
+/// Those of a server without a predecessor are taken at once, as far as they are not already.
 fn names(
     heritage: &Heritage,
     files: Vec<NumberFile>,
@@ -350,20 +352,20 @@ fn names(
 /// Everything for the next generation of a running server, whose present ones are given. Nothing of theirs changes.
 pub(in crate::process) fn renew(
     mut loaded: Loaded,
-    former: &Heritage,
-    elders: &[&Heritage],
+    present: &Heritage,
+    draining: &[&Heritage],
 ) -> Result<Heritage, StartError> {
     let settings = loaded.settings();
     let log = Rc::new(log(settings)?);
-    log.set_process(0, former.master.number() as u32);
+    log.set_process(0, present.fixed.master.number() as u32);
     for remark in &loaded.remarks {
         log.say_lines(Level::Warning, remark);
     }
-    for name in fixed_differences(former.loaded.settings(), settings) {
+    for name in fixed_differences(present.loaded.settings(), settings) {
         log.say(Level::Warning, format_args!("{name} stays as it is until the server is started again"));
     }
     let known: Vec<&Listeners> =
-        [former].into_iter().chain(elders.iter().copied()).map(|heritage| &*heritage.listeners).collect();
+        [present].into_iter().chain(draining.iter().copied()).map(|heritage| &*heritage.listeners).collect();
     let listeners = bind(settings, &known)?;
     for (index, listener) in listeners.iter() {
         loaded.registry.set_listener_address(index, listener.address());
@@ -371,37 +373,32 @@ pub(in crate::process) fn renew(
     let settings = loaded.settings();
     let places = heritage::places(settings, loaded.registry.delayed_max());
     let (group_count, place_count) = (settings.groups.len() as u32, places.len() as u32);
-    let commands = former.commands.try_clone().map_err(step("share the control socket"))?;
-    let generation = former.generation + 1;
-    let fixed = Fixed {
-        commands,
-        run_directory: former.run_directory.clone(),
-        secret: former.secret,
-        started_at_ns: former.started_at_ns,
-        generation,
-    };
-    let name = instance::name(&former.run_directory);
-    // The former one publishes under the name until this one serves.
+    let commands = present.commands.try_clone().map_err(step("share the control socket"))?;
+    let fixed = Fixed { generation: present.fixed.generation + 1, ..present.fixed.clone() };
+    let generation = fixed.generation;
+    let kept = Kept { commands, run_directory: present.run_directory.clone(), fixed };
+    let name = instance::name(&present.run_directory);
+    // The present generation publishes under the name until this one serves.
     let publish = || {
         StatisticsPublisher::prepare(&name, generation, group_count, place_count)
             .map_err(StartError::Statistics)
     };
-    let heritage = share(loaded, log, listeners, places, fixed, publish)?;
-    let registry = &heritage.loaded.registry;
-    registry.carry_shared_values(&heritage.shared, &former.loaded.registry, &former.shared);
-    Ok(heritage)
+    let lasting = |plan: &PartPlan, log: &Log| {
+        plan.carry(&present.parts.lasting, &mut |text| log.say(Level::Notice, format_args!("{text}")))
+    };
+    share(loaded, log, listeners, places, kept, lasting, publish)
 }
 
 /// Names of settings that differ and are decided once for the life of a server.
-fn fixed_differences(former: &Settings, settings: &Settings) -> Vec<&'static str> {
+fn fixed_differences(present: &Settings, settings: &Settings) -> Vec<&'static str> {
     let rows = [
-        ("user", former.user == settings.user),
-        ("group", former.group == settings.group),
-        ("chroot", former.chroot == settings.chroot),
-        ("workdir", former.workdir == settings.workdir),
-        ("rundir", former.rundir == settings.rundir),
-        ("open_files_limit", former.open_files_limit == settings.open_files_limit),
-        ("disable_core_dump", former.is_core_dump_disabled == settings.is_core_dump_disabled),
+        ("user", present.user == settings.user),
+        ("group", present.group == settings.group),
+        ("chroot", present.chroot == settings.chroot),
+        ("workdir", present.workdir == settings.workdir),
+        ("rundir", present.rundir == settings.rundir),
+        ("open_files_limit", present.open_files_limit == settings.open_files_limit),
+        ("disable_core_dump", present.is_core_dump_disabled == settings.is_core_dump_disabled),
     ];
     rows.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
 }
@@ -506,20 +503,29 @@ fn make_heritage(
         unix_socket::listen(path).map_err(|error| StartError::ControlSocket(path.to_owned(), error))
     };
     let is_successor = handed.is_some();
-    let (commands, secret, generation) = match handed {
-        Some(handed) => (handed.commands, handed.secret, handed.generation + 1),
-        None => (listen(&socket)?, Secret::new(random_key()?), 0),
+    let (commands, secret, generation, parts) = match handed {
+        Some(handed) => (handed.commands, handed.secret, handed.generation + 1, Some(handed.parts)),
+        None => (listen(&socket)?, Secret::new(random_key()?), 0, None),
     };
     if !is_successor {
         // The socket for commands is ours: no other server works in this directory.
         Quarantine::in_run_directory(&run_directory).sweep();
     }
-    let fixed = Fixed { commands, run_directory, secret, started_at_ns: realtime_ns(), generation };
+    let fixed = Fixed { generation, secret, master: ProcessId::own(), started_at_ns: realtime_ns() };
+    let kept = Kept { commands, run_directory, fixed };
     let publish = || {
         let publish = if is_successor { StatisticsPublisher::prepare } else { StatisticsPublisher::create };
         publish(&name, generation, group_count, place_count).map_err(StartError::Statistics)
     };
-    share(loaded, log, listeners, places, fixed, publish)
+    let lasting = |plan: &PartPlan, log: &Log| match parts {
+        Some(parts) => {
+            let said = &mut |text: String| log.say(Level::Notice, format_args!("{text}"));
+            let adopted = plan.adopt(parts, said)?;
+            plan.carry(&adopted, said)
+        }
+        None => plan.make_lasting(),
+    };
+    share(loaded, log, listeners, places, kept, lasting, publish)
 }
 
 /// What a program before this one left.
@@ -530,27 +536,26 @@ struct Handed {
     commands: UnixListener,
     listeners: Listeners,
     script: Option<Vec<u8>>,
+    parts: Vec<HandedPart>,
 }
 
 impl Handed {
     fn split(handover: Handover) -> Result<(Succession, Handed), StartError> {
-        let Handover { predecessor, generation, secret, commands, line, listeners, script } = handover;
+        let Handover { predecessor, generation, secret, commands, line, listeners, script, parts } = handover;
         let succession = Succession::new(line);
         let listeners = Listeners::adopt(listeners)
             .map_err(step("take over sockets"))
             .inspect_err(|error| succession.give_up(&error.to_string()))?;
         let commands = commands.into();
-        Ok((succession, Handed { predecessor, generation, secret, commands, listeners, script }))
+        Ok((succession, Handed { predecessor, generation, secret, commands, listeners, script, parts }))
     }
 }
 
 /// What stays the same from one generation to the next, but for its number.
-struct Fixed {
+struct Kept {
     commands: UnixListener,
     run_directory: PathBuf,
-    secret: Secret,
-    started_at_ns: u64,
-    generation: u64,
+    fixed: Fixed,
 }
 
 /// The shared memory of one generation.
@@ -559,43 +564,39 @@ fn share(
     log: Rc<Log>,
     listeners: Listeners,
     places: Vec<Role>,
-    fixed: Fixed,
+    kept: Kept,
+    lasting: impl FnOnce(&PartPlan, &Log) -> Result<LastingParts, PartError>,
     publish: impl FnOnce() -> Result<StatisticsPublisher, StartError>,
 ) -> Result<Heritage, StartError> {
-    let settings = loaded.settings();
-    let count = places.len() as u32;
-    let counter_count = loaded.registry.counters().len() as u32;
+    let plan = heritage::part_plan(&loaded, &places, kept.fixed.generation);
+    let parts = plan.make(lasting(&plan, &log).map_err(StartError::Parts)?).map_err(StartError::Parts)?;
     Ok(Heritage {
-        queues: Queues::create(&heritage::queue_plan(settings, &places)).map_err(StartError::Queues)?,
-        delay_queue: delay_queue(loaded.registry.delayed_max())?,
-        receive_memory: heritage::receive_memory(settings, &places)
-            .map_err(step("make shared memory for receivers"))?,
-        heartbeats: Counters::create(count, 1).map_err(step("make shared memory for heartbeats"))?,
-        counters: Counters::create(count, counter_count).map_err(step("make shared memory for counters"))?,
-        status: ServerStatus::create(counter_count, settings.groups.len() as u32)
-            .map_err(step("make shared memory for totals"))?,
-        shared: loaded.registry.shared_state(count).map_err(step("make shared memory for values"))?,
-        remembered: PoisonCache::create().map_err(step("make shared memory for quarantined messages"))?,
-        processes: ProcessTable::create(count).map_err(step("make shared memory for processes"))?,
-        readiness: Readiness::new().map_err(step("create the socket pair for ready processes"))?,
-        reload_line: ReloadLine::new().map_err(step("create the socket pair for reloads"))?,
-        commands: fixed.commands,
-        generation: fixed.generation,
+        shared: shared_state(&loaded, &parts, kept.fixed.generation)
+            .map_err(step("set the first shared values"))?,
+        parts,
+        channel: Channel::new().map_err(step("create the socket pair of the processes"))?,
+        commands: kept.commands,
         statistics: publish()?,
         loaded: Rc::new(loaded),
         log,
         listeners: Rc::new(listeners),
         places,
-        run_directory: fixed.run_directory,
-        secret: fixed.secret,
-        master: ProcessId::own(),
-        started_at_ns: fixed.started_at_ns,
+        run_directory: kept.run_directory,
+        fixed: kept.fixed,
     })
 }
 
-fn delay_queue(delayed_max: u32) -> Result<Option<DelayQueue>, StartError> {
-    let create = |count| DelayQueue::create(count).map_err(StartError::DelayQueue);
-    (delayed_max > 0).then(|| create(delayed_max)).transpose()
+/// The values, locks and the word about overload, as this script knows them.
+fn shared_state(loaded: &Loaded, parts: &Parts, generation: u64) -> io::Result<SharedState> {
+    let names = loaded.registry.shared_names();
+    let (values, settings) = (parts.lasting.values.clone(), parts.settings.clone());
+    let shared = SharedState {
+        values: SharedValues::of(names, values, settings, generation)?,
+        locks: parts.locks.clone(),
+        overload: parts.overload.clone(),
+    };
+    loaded.registry.begin_shared(&shared)?;
+    Ok(shared)
 }
 
 fn random_key() -> Result<[u8; 16], StartError> {
@@ -625,7 +626,7 @@ fn prepare_process(
     let mut title = Title::take_over(proof).map_err(step("prepare the title"))?;
     // A title that cannot be shown is a flaw and no reason not to serve.
     let _ = title.show(&format!("sworkerd: {}", Role::Master), Role::Master.rules().short_name);
-    heritage.log.set_process(0, heritage.master.number() as u32);
+    heritage.log.set_process(0, heritage.fixed.master.number() as u32);
     signal::block(&master::SIGNALS).map_err(step("block signals"))?;
     // A successor is born with the root and the user that its predecessor chose.
     if !is_successor {
@@ -674,8 +675,8 @@ fn become_user(heritage: &Heritage, identity: &Identity, names: &Names) -> Resul
 
 /// What an operator wants to see at a start.
 fn report(heritage: &Heritage, attachment: Attachment) {
-    let text = report_text(heritage.loaded.settings(), &heritage.places, heritage.master, attachment);
-    // Somebody may have closed the other end; then nobody wants to see it.
+    let text = report_text(heritage.loaded.settings(), &heritage.places, heritage.fixed.master, attachment);
+    // The other end may be closed; then the text is of no use.
     let mut out = io::stdout().lock();
     let _ = io::Write::write_all(&mut out, text.as_bytes());
     let _ = io::Write::flush(&mut out);
@@ -714,7 +715,7 @@ pub(in crate::process) mod tests {
     use super::*;
     use crate::bindings::load::Root;
 
-    /// What a master would leave to its children, for one script. Nobody is forked.
+    /// What a master would leave to its children, for one script. No process is forked.
     pub struct Scene {
         pub heritage: Heritage,
         _folder: tempfile::TempDir,
@@ -769,8 +770,8 @@ pub(in crate::process) mod tests {
             "listen=udp:127.0.0.1:0\nchildren=2\nasync_workers_group=\"name=calls;workers=3;queue=64\"\n\
              request_route { exit; }\n",
         );
-        let Heritage { loaded, places, master, .. } = &scene.heritage;
-        let text = report_text(loaded.settings(), places, *master, Attachment::Foreground);
+        let Heritage { loaded, places, fixed, .. } = &scene.heritage;
+        let text = report_text(loaded.settings(), places, fixed.master, Attachment::Foreground);
         let address = scene.heritage.listeners.udp(0).unwrap().address();
         assert_ne!(address.port(), 0);
         for line in [
@@ -781,6 +782,6 @@ pub(in crate::process) mod tests {
         ] {
             assert!(text.contains(&line), "no {line:?} in\n{text}");
         }
-        assert!(!report_text(loaded.settings(), places, *master, Attachment::Daemon).contains("Try it"));
+        assert!(!report_text(loaded.settings(), places, fixed.master, Attachment::Daemon).contains("Try it"));
     }
 }

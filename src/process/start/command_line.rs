@@ -110,6 +110,8 @@ pub enum Task {
     SelfTest,
     /// Print the script in canonical form.
     PrintScript,
+    /// Print what shared memory a server takes.
+    Memory,
     /// Print a part of the manual.
     Manual(Part),
     /// Print the help.
@@ -389,7 +391,7 @@ const FLAGS: &[Flag] = &[
         "print the script in canonical form, includes read and defines replaced, exit 0 or 255"),
     valued('x', "PART [NAME]", manual_or_allocator,
         "print the manual, or one entry of it: functions, variables, parameters, modules, transformations, globals, groups or \
-         counters; names of allocators (fm, qm, tlsf) are accepted without effect"),
+         counters; memory prints the shared memory a server with this script takes, part by part, and starts nothing; names of allocators (fm, qm, tlsf) are accepted without effect"),
     switch('D', |c, _| { c.foreground_letters += 1; Ok(()) },
         "stay in the foreground; -DD means the same (receiving and processing are always different \
          processes here, so there is no single-process mode); -DDD runs as a daemon nevertheless"),
@@ -471,6 +473,10 @@ fn report_format(text: &str) -> Result<ReportForm, String> {
 
 /// `-x` chooses an allocator elsewhere.
 fn manual_or_allocator(command_line: &mut CommandLine, text: &str) -> Result<(), String> {
+    if text == "memory" {
+        command_line.task = Task::Memory;
+        return Ok(());
+    }
     if let Some(part) = Part::named(text) {
         command_line.task = Task::Manual(part);
         return Ok(());
@@ -479,7 +485,7 @@ fn manual_or_allocator(command_line: &mut CommandLine, text: &str) -> Result<(),
         command_line.notices.push(format!("-x {text} is accepted and has no effect"));
         return Ok(());
     }
-    let parts: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+    let parts: Vec<&str> = PARTS.iter().map(|(name, _)| *name).chain(["memory"]).collect();
     Err(format!("one of {} is needed", parts.join(", ")))
 }
 
@@ -726,6 +732,7 @@ mod tests {
         check("-x function sworker_task", |c| {
             (c.task, c.manual_name) = (Task::Manual(Part::Functions), Some("sworker_task".into()));
         });
+        check("-x memory -f x", |c| (c.task, c.script) = (Task::Memory, Script::File("x".into())));
         check("-x tlsf", |c| c.notices = vec!["-x tlsf is accepted and has no effect".into()]);
     }
 
@@ -770,7 +777,7 @@ mod tests {
             (
                 "-x nonsense",
                 "bad value \"nonsense\" of option -x: one of functions, variables, parameters, modules, \
-                 transformations, globals, groups, counters is needed",
+                 transformations, globals, groups, counters, memory is needed",
             ),
             ("--format=xml", "bad value \"xml\" of option --format: text, json or junit is needed"),
             ("-n 0", "bad value \"0\" of option -n: a number from 1 to 1024 is needed"),

@@ -30,17 +30,17 @@ pub struct Birth {
 const SERVES: u8 = 1;
 
 impl Birth {
-    /// In the foreground nobody waits, and who takes over from another program tells it in another way.
+    /// In the foreground no process waits, and a program that takes over from another one tells it in another way.
     pub fn in_foreground() -> Birth {
         Birth { waiting: None }
     }
 
     /// Leaves the terminal. Returns in the server only; the process that called waits for its word and exits.
-    pub fn in_background(proof: &SingleThreaded, patience: Duration) -> io::Result<Birth> {
+    pub fn in_background(proof: &SingleThreaded, timeout: Duration) -> io::Result<Birth> {
         let (reader, writer) = io::pipe()?;
         if let Fork::Parent(_) = fork(proof)? {
             drop(writer);
-            exit_now(wait_for_word(reader, patience));
+            exit_now(wait_for_word(reader, timeout));
         }
         drop(reader);
         session::start()?;
@@ -54,15 +54,15 @@ impl Birth {
     /// The server serves.
     pub fn succeeded(&mut self) {
         if let Some(mut writer) = self.waiting.take() {
-            // Who started us may be gone already; then nobody wants to know.
+            // The process that started us may be gone already; then this is of no use.
             let _ = writer.write_all(&[SERVES]);
         }
     }
 }
 
 /// The end without a word means that the server died.
-fn wait_for_word(mut reader: io::PipeReader, patience: Duration) -> i32 {
-    let deadline = Instant::now() + patience;
+fn wait_for_word(mut reader: io::PipeReader, timeout: Duration) -> i32 {
+    let deadline = Instant::now() + timeout;
     loop {
         let rest = deadline.saturating_duration_since(Instant::now());
         match poll::wait_for(reader.as_fd(), Interest::Read, rest) {
@@ -78,7 +78,7 @@ fn wait_for_word(mut reader: io::PipeReader, patience: Duration) -> i32 {
     }
 }
 
-/// Makes the run directory with mode 0700 when it is missing. One that somebody else owns is refused when it lies where
+/// Makes the run directory with mode 0700 when it is missing. One that another user owns is refused when it lies where
 /// anybody may put one.
 pub fn prepare_run_directory(path: &Path) -> Result<PathBuf, String> {
     let refused =

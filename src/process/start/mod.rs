@@ -4,6 +4,7 @@ pub mod boot;
 pub mod command_line;
 pub mod confinement;
 pub mod daemon;
+pub(in crate::process) mod memory;
 pub mod pid_file;
 pub mod published_names;
 pub mod replay;

@@ -1,7 +1,7 @@
 //! Files that hold a number of this server, such as its pid file.
 //!
 //! A file appears whole or not at all: it is written beside its place and takes it by a rename. In a directory where
-//! this user may make no file, one that is there already (given to the user by whoever began as root) is overwritten.
+//! this user may make no file, one that is there already (given to the user by a program that began as root) is overwritten.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -103,7 +103,7 @@ impl NumberFile {
         Ok(())
     }
 
-    /// The number is in its file again, whoever wrote there since.
+    /// The number is in its file again, whatever wrote there since.
     pub fn take_back(&mut self) -> Result<(), String> {
         let mut again = NumberFile::prepare(&self.path, self.number)?;
         again.take()?;
@@ -171,7 +171,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-/// Who reads meanwhile finds digits, and at no time nothing.
+/// A program that reads meanwhile finds digits, and at no time nothing.
 fn overwrite(file: &mut File, number: i32) -> io::Result<()> {
     let text = format!("{number}\n");
     file.write_all(text.as_bytes())?;
@@ -245,15 +245,15 @@ mod tests {
     fn who_gives_up_before_its_turn_has_changed_nothing_and_who_was_succeeded_removes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pid");
-        let mut former = taken(&path, 42);
+        let mut predecessor = taken(&path, 42);
 
         drop(NumberFile::prepare(&path, 43).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "42\n");
 
         // The same number: a process group is handed on.
         let successor = taken(&path, 42);
-        former.leave();
-        drop(former);
+        predecessor.leave();
+        drop(predecessor);
         assert_eq!(names(folder.path()), ["pid"]);
         drop(successor);
         assert!(!path.exists());

@@ -1,7 +1,7 @@
 //! By what others find this server: pid file, socket for commands, published figures.
 //!
 //! Of a server and the program that takes over from it one owns all of them at any time. The successor prepares its own
-//! beside those of its predecessor and takes them when it serves; who owns none removes none.
+//! beside those of its predecessor and takes them when it serves; a program that owns none removes none.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Of a server that nobody was before; it has them.
+    /// Of a server without a predecessor; it has them.
     pub fn taken(files: Vec<NumberFile>, command_socket: PathBuf) -> Names {
         Names { files, command_socket, are_ours: true }
     }
@@ -67,10 +67,10 @@ impl Names {
         self.files.iter_mut().for_each(NumberFile::leave);
     }
 
-    /// Nobody is to find us any more. Of names that are not ours nothing is changed.
+    /// No other program is to find us any more. Of names that are not ours nothing is changed.
     pub fn remove(self, figures: &StatisticsPublisher) {
         if self.are_ours {
-            // Whoever may not remove it leaves it: a socket nobody listens to is replaced at the next start.
+            // A program that may not remove it leaves it: a socket without a listener is replaced at the next start.
             let _ = fs::remove_file(&self.command_socket);
         }
         if self.are_ours || !figures.has_name() {
@@ -94,16 +94,16 @@ mod tests {
         let file = |number| vec![NumberFile::prepare(&path, number).unwrap()];
         let named = || fs::read_to_string(&path).unwrap_or_default();
 
-        let mut former = Names::taken(file(1), socket.clone());
-        assert_eq!(former.take(figures), Vec::<String>::new());
+        let mut predecessor = Names::taken(file(1), socket.clone());
+        assert_eq!(predecessor.take(figures), Vec::<String>::new());
         drop(Names::prepared(file(2), socket.clone()));
         Names::prepared(file(2), socket.clone()).remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("1\n", true));
 
         let mut successor = Names::prepared(file(2), socket.clone());
         successor.take(figures);
-        former.leave();
-        former.remove(figures);
+        predecessor.leave();
+        predecessor.remove(figures);
         assert_eq!((named().as_str(), socket.exists()), ("2\n", true));
         fs::write(&path, "3\n").unwrap();
         assert_eq!(successor.take_back(), Vec::<String>::new());

@@ -14,7 +14,8 @@ use crate::engine::perform::{Engine, EngineParts};
 use crate::process::roles::quarantine::SetAside;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex};
 use crate::routing::envelope::Incoming;
-use crate::routing::outbound::Outbound;
+use crate::routing::outbox::Outbox;
+use crate::routing::outgoing::{NotSent, Outgoing};
 use crate::routing::work::Work;
 use crate::shm::Placement;
 use crate::sip::branch::Secret;
@@ -22,6 +23,7 @@ use crate::sys::process::ProcessId;
 use crate::telemetry::counters::CountNothing;
 use crate::telemetry::log::Log;
 use crate::telemetry::process_identity::{ProcessIdentity, ProcessKind};
+use crate::transport::endpoint::Flow;
 
 /// Runs the routes on the message, as a worker of its group would at its first delivery, or a receiver where it has no
 /// group. What would be sent or handed over goes to `out`; gives the number of messages.
@@ -43,7 +45,7 @@ pub fn replay(
     let mut engine = Engine::new(EngineParts {
         loaded,
         shared,
-        outbound: Box::new(kept.clone()),
+        outbox: Box::new(kept.clone()),
         delegate: (kind == ProcessKind::Receiver).then(|| Box::new(kept.clone()) as Box<dyn Delegate>),
         counters: Box::new(CountNothing),
         log,
@@ -84,8 +86,9 @@ struct Kept {
     loaded: Rc<Loaded>,
 }
 
-impl Outbound for Kept {
-    fn send(&mut self, listener: u16, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+impl Outbox for Kept {
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), NotSent> {
+        let Outgoing { flow: Flow::Datagram { listener, to }, bytes } = *outgoing;
         self.events.borrow_mut().push(Event::Sent { listener, to, bytes: bytes.to_vec() });
         Ok(())
     }

@@ -66,10 +66,10 @@ impl ScriptSource {
     }
 
     /// What runs already, once more, whatever became of its files.
-    pub fn load_again(&self, former: &Loaded) -> Result<Loaded, Rejected> {
-        let request = self.request(Reading::Noted(Rc::clone(&former.sources)));
+    pub fn load_again(&self, loaded: &Loaded) -> Result<Loaded, Rejected> {
+        let request = self.request(Reading::Noted(Rc::clone(&loaded.sources)));
         // Before a server changed its directory the files had other names.
-        load::load(LoadRequest { root: former.root.clone(), ..request })
+        load::load(LoadRequest { root: loaded.root.clone(), ..request })
     }
 
     /// What to load.
@@ -191,13 +191,13 @@ mod tests {
         };
         std::fs::write(&path, script(3)).unwrap();
         let source = source(&format!("-f {}", path.display()));
-        let former = source.load().ok().unwrap();
+        let loaded = source.load().ok().unwrap();
         std::fs::write(&path, script(4)).unwrap();
         let children =
             |loaded: Result<Loaded, Rejected>| loaded.ok().map(|loaded| loaded.settings().children);
         assert_eq!(children(source.load()), Some(4));
-        assert_eq!(children(source.load_checked((*former.sources).clone())), Some(3));
-        assert_eq!(children(source.load_again(&former)), Some(3));
+        assert_eq!(children(source.load_checked((*loaded.sources).clone())), Some(3));
+        assert_eq!(children(source.load_again(&loaded)), Some(3));
     }
 
     #[test]

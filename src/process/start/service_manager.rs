@@ -1,6 +1,6 @@
 //! What a service manager such as systemd is told: ready, reloading, stopping, and that all is well.
 //!
-//! Without `NOTIFY_SOCKET` in the environment nobody is told, and nothing costs anything. The variable names a socket;
+//! Without `NOTIFY_SOCKET` in the environment nothing is told, and nothing costs anything. The variable names a socket;
 //! each word is one datagram. With `WatchdogSec=` the manager kills a server that is silent for too long: the master
 //! says that it is alive from its own loop, and only while no part of the tree is missing for longer than a restart
 //! takes.
@@ -41,9 +41,9 @@ impl ServiceManager {
         }
     }
 
-    /// Who tells nobody.
+    /// One that tells nothing.
     #[cfg(test)]
-    fn nobody() -> ServiceManager {
+    fn absent() -> ServiceManager {
         ServiceManager { socket: None, watchdog: None, next_ping: Instant::now() }
     }
 
@@ -100,7 +100,7 @@ impl ServiceManager {
     fn tell(&self, words: &[NotifyState<'_>]) {
         if let Some(socket) = &self.socket {
             let text: String = words.iter().map(|word| format!("{word}\n")).collect();
-            // Who does not listen misses it: a server serves without a manager as well.
+            // A manager that does not listen misses it: a server serves without a manager as well.
             let _ = socket.send(text.as_bytes());
         }
     }
@@ -164,12 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_does_not_read_holds_up_nobody() {
+    fn a_manager_that_does_not_read_does_not_hold_up_the_master() {
         let (_manager, server) = scene(None);
         (0..10_000).for_each(|_| server.status("once more"));
-        let mut nobody = ServiceManager::nobody();
-        nobody.ready(1, "");
-        nobody.ping(true);
-        assert_eq!(nobody.pause(), None);
+        let mut absent = ServiceManager::absent();
+        absent.ready(1, "");
+        absent.ping(true);
+        assert_eq!(absent.pause(), None);
     }
 }

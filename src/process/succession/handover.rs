@@ -2,13 +2,14 @@
 //! them.
 //!
 //! The variable [`VARIABLE`] holds the number of that file's descriptor. It counts only when there is such a file, and it
-//! was written by this very process before it became another program: whoever finds an old value in its environment
-//! starts as usual. Who is the parent by now says nothing, as a predecessor may die at any moment.
+//! was written by this very process before it became another program: a program that finds an old value in its environment
+//! starts as usual. Which process is the parent by now says nothing, as a predecessor may die at any moment.
+//! The keys of the file keep their names (`heir`, `wish`), because programs of other versions read it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::process::heritage::Heritage;
 use crate::sip::branch::Secret;
+use crate::state::parts::HandedPart;
 use crate::sys::inherit;
 use crate::sys::process::ProcessId;
 
@@ -39,12 +41,14 @@ pub struct Handover {
     pub secret: Secret,
     /// Where commands are asked.
     pub commands: OwnedFd,
-    /// On which both talk about who serves.
+    /// On which both talk about which one serves.
     pub line: UnixStream,
     /// Sockets, with the addresses that were asked for.
     pub listeners: Vec<(SocketAddr, OwnedFd)>,
     /// A script that came on standard input.
     pub script: Option<Vec<u8>>,
+    /// Shared memory that lives as long as the server.
+    pub parts: Vec<HandedPart>,
 }
 
 impl Handover {
@@ -83,8 +87,18 @@ impl Handover {
         let key: [u8; 16] = key.and_then(|key| key.try_into().ok()).ok_or_else(broken)?;
         let rows = found["listeners"].as_array().ok_or_else(broken)?;
         let listener = |row: &Value| {
-            let wish = row["wish"].as_str().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
-            Ok((wish, take(&row["descriptor"])?))
+            let requested = row["wish"].as_str().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
+            Ok((requested, take(&row["descriptor"])?))
+        };
+        // Programs that hand none over do not name them.
+        let no_parts = Vec::new();
+        let parts = found["parts"].as_array().unwrap_or(&no_parts);
+        let part = |row: &Value| {
+            Ok(HandedPart {
+                name: row["name"].as_str().ok_or_else(broken)?.to_owned(),
+                layout: row["layout"].as_u64().ok_or_else(broken)?,
+                file: take(&row["descriptor"])?,
+            })
         };
         let script = match &found["script"] {
             Value::Null => None,
@@ -102,6 +116,7 @@ impl Handover {
             secret: Secret::new(key),
             commands: take(&found["commands"])?,
             listeners: rows.iter().map(listener).collect::<io::Result<_>>()?,
+            parts: parts.iter().map(part).collect::<io::Result<_>>()?,
         }))
     }
 }
@@ -130,13 +145,18 @@ pub(in crate::process) fn hand_over(
         let descriptor = inherit::keep(listener.as_fd())?;
         Ok(json!({"wish": listener.wish().to_string(), "descriptor": descriptor}))
     };
+    let part = |(name, layout, file): (String, u64, BorrowedFd<'_>)| {
+        Ok(json!({"name": name, "layout": layout, "descriptor": inherit::keep(file)?}))
+    };
+    let parts = heritage.parts.lasting.files().into_iter().map(part).collect::<io::Result<Vec<_>>>()?;
     let text = json!({
+        "parts": parts,
         "version": VERSION,
         "script": script.map(|text| BASE64.encode(text)),
-        "predecessor": heritage.master.number(),
+        "predecessor": heritage.fixed.master.number(),
         "heir": ProcessId::own().number(),
-        "generation": heritage.generation,
-        "key": data_encoding::HEXLOWER.encode(&heritage.secret.key()),
+        "generation": heritage.fixed.generation,
+        "key": data_encoding::HEXLOWER.encode(&heritage.fixed.secret.key()),
         "commands": inherit::keep(heritage.commands.as_fd())?,
         "line": inherit::keep(line.as_fd())?,
         "listeners": heritage.listeners.iter().map(listener).collect::<io::Result<Vec<_>>>()?,

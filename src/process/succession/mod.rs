@@ -2,6 +2,5 @@
 
 pub mod handover;
 pub mod reload;
-pub mod reload_line;
 pub mod successor;
 pub mod upgrade;

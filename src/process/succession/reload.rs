@@ -1,7 +1,7 @@
 //! Another configuration for a running server, without a message lost.
 //!
 //! ```text
-//!  SIGHUP, core.reload ─► check in a helper process ──refused──► words to the log and to whoever asked
+//!  SIGHUP, core.reload ─► check in a helper process ──refused──► reasons to the log and to the clients that asked
 //!                              │ good
 //!                              ▼
 //!  sockets bound, memory made ──refused──► the same; nothing has changed
@@ -11,10 +11,10 @@
 //!  old: control leaves, receivers leave, rings are drained     the new one leaves in the same way
 //! ```
 //!
-//! When the memory of the one that serves is found damaged ([`crate::process::master::damage`]), the script that runs takes the same way
-//! without a check.
+//! When the queue memory of the generation that serves is damaged ([`crate::process::master::damage`]), the master takes
+//! the same steps with the script that runs: it was checked before, so there is no check.
 //!
-//! **Invariant:** whoever reads a socket first owns the message, and finishes it in the rings of its own generation.
+//! **Invariant:** the process that reads a message from a socket owns it, and its generation finishes it in its own rings.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::reload_line::Outcome;
 use crate::bindings::load::{Loaded, Rejected};
 use crate::config::sources::Sources;
+use crate::process::channel::Outcome;
 use crate::process::heritage::Heritage;
 use crate::process::master::generation::{Generation, Phase};
 use crate::process::master::totals::Totals;
@@ -39,23 +39,23 @@ use crate::telemetry::log::Level;
 
 /// A check that takes longer hangs.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many generations may finish their work at the same time; a wish beyond waits until one is done.
-const ELDERS_MAX: usize = 4;
+/// So many generations may drain at the same time; a reload beyond that waits until one is done.
+const DRAINING_MAX: usize = 4;
 /// A new generation is there within this time, or the old one stays.
 const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How far the master is with a reload.
 pub struct Reload {
     pub(in crate::process) script: ScriptSource,
-    /// Somebody wishes a reload that has not begun.
-    is_wanted: bool,
-    /// Wishes by command that are answered when the reload is done that began after them.
+    /// A reload was requested and has not begun.
+    is_requested: bool,
+    /// Numbers of requests by command, which are answered when the reload is done that began after them.
     asked: Vec<u64>,
     under_way: Option<UnderWay>,
     /// What generations that are gone counted.
     pub(in crate::process) totals: Totals,
     /// What the program before this one counted.
-    pub(in crate::process) former: Totals,
+    pub(in crate::process) of_predecessor: Totals,
     /// The worst end among them.
     pub(in crate::process) status: i32,
 }
@@ -74,15 +74,15 @@ struct Check {
 }
 
 impl Reload {
-    /// None is wanted; this is the script to be read.
+    /// None was requested; this is the script to be read.
     pub fn new(script: ScriptSource) -> Reload {
         Reload {
             script,
-            is_wanted: false,
+            is_requested: false,
             asked: Vec::new(),
             under_way: None,
             totals: Totals::default(),
-            former: Totals::default(),
+            of_predecessor: Totals::default(),
             status: EXIT_ORDERLY,
         }
     }
@@ -94,67 +94,61 @@ impl Reload {
 
     /// Whether there is something to look after.
     pub fn is_busy(&self) -> bool {
-        self.is_wanted || self.under_way.is_some()
+        self.is_requested || self.under_way.is_some()
     }
 }
 
 /// The course of a reload.
 impl Master {
-    /// A signal or a command wishes another configuration. Wishes that come while one is under way become one more;
-    /// those that come when another program serves are its own.
+    /// A signal or a command asks for another configuration. Requests that come while a reload is under way become one
+    /// more; those that come when another program serves are passed on to it.
     pub(in crate::process) fn request_reload(&mut self) {
-        self.reload.is_wanted = true;
+        self.reload.is_requested = true;
         match self.upgrade.serving() {
             Some(serving) => self.pass_on_request(serving),
-            None if self.current.is_stopping() => self.reload.is_wanted = false,
+            None if self.current.is_stopping() => self.reload.is_requested = false,
             None => {}
         }
     }
 
     /// One step, in each turn of the master.
     pub(in crate::process) fn go_on_reloading(&mut self) {
-        self.hear_wishes();
-        self.tend_draining();
+        self.go_on_draining();
         self.let_go_in_order();
         self.end_hanging_check();
         if let Phase::TakingOver { since } = self.current.phase {
             self.go_on_taking_over(since);
         }
-        let is_upgrading = self.upgrade.is_under_way() || self.upgrade.is_wanted();
-        let is_possible = self.current.phase == Phase::Serving && self.elders.len() < ELDERS_MAX;
+        self.current.look_for_damage();
+        let is_upgrading = self.upgrade.is_under_way() || self.upgrade.is_requested();
+        let is_possible = self.current.phase == Phase::Serving && self.draining.len() < DRAINING_MAX;
         if is_upgrading || self.reload.is_under_way() || !is_possible {
             return;
         }
-        if self.current.damage.is_renewal_due() {
+        if self.current.damage.take_due_renewal() {
             self.begin_renewal();
-        } else if self.reload.is_wanted {
+        } else if self.reload.is_requested {
             self.begin_reload();
         }
     }
 
-    /// Who asks is the control process of the generation that serves, or of one that comes up or leaves.
-    fn hear_wishes(&mut self) {
-        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.current.heritage]);
-        let wishes: Vec<_> =
-            lines.flat_map(|heritage| std::iter::from_fn(|| heritage.reload_line.next_wish())).collect();
-        for number in wishes {
-            if self.current.is_stopping() {
-                self.answer(number, &Err("the server is stopping".to_owned()));
-                continue;
-            }
-            self.reload.asked.push(number);
-            self.request_reload();
+    /// The control process of any generation asks, under this number.
+    pub(in crate::process) fn request_reload_for(&mut self, number: u64) {
+        if self.current.is_stopping() {
+            self.answer(number, &Err("the server is stopping".to_owned()));
+            return;
         }
+        self.reload.asked.push(number);
+        self.request_reload();
     }
 
-    /// Tells every line, as each of them knows who asked there.
+    /// Tells every generation: the process that asked knows its number.
     fn answer(&self, number: u64, outcome: &Outcome) {
-        let lines = self.elders.iter().map(|elder| &elder.heritage).chain([&self.current.heritage]);
-        lines.for_each(|heritage| heritage.reload_line.answer(number, outcome));
+        self.generations().for_each(|generation| generation.heritage.channel.answer(number, outcome));
     }
 
     fn begin_reload(&mut self) {
-        self.reload.is_wanted = false;
+        self.reload.is_requested = false;
         let asked = mem::take(&mut self.reload.asked);
         self.service_manager.reloading();
         let check = self.fork_check();
@@ -197,7 +191,7 @@ impl Master {
         self.try_to_take_over(renewed);
     }
 
-    /// The same script in new memory, with new processes: what the present ones share is damaged.
+    /// The script that runs in a new generation, because the queue memory of the present one is damaged.
     fn begin_renewal(&mut self) {
         self.service_manager.reloading();
         self.reload.under_way = Some(UnderWay { asked: Vec::new(), began: Instant::now(), check: None });
@@ -216,29 +210,28 @@ impl Master {
     /// server. Whatever is refused here has changed nothing.
     fn renew(&mut self, loaded: Result<Loaded, Rejected>) -> Result<Heritage, String> {
         let loaded = loaded.map_err(|refused| boot::rejected(refused).to_string())?;
-        let elders: Vec<&Heritage> = self.elders.iter().map(|elder| &elder.heritage).collect();
-        boot::renew(loaded, &self.current.heritage, &elders).map_err(|error| error.to_string())
+        let draining: Vec<&Heritage> = self.draining.iter().map(|generation| &generation.heritage).collect();
+        boot::renew(loaded, &self.current.heritage, &draining).map_err(|error| error.to_string())
     }
 
     fn take_over(&mut self, heritage: Heritage) {
         let phase = Phase::TakingOver { since: Instant::now() };
-        let former = mem::replace(&mut self.current, Generation::new(heritage, phase));
-        self.elders.push(former);
+        let replaced = mem::replace(&mut self.current, Generation::new(heritage, phase));
+        self.draining.push(replaced);
         self.hold_back_the_ordered();
         self.write_totals();
         self.note_master();
-        self.start_what_is_due();
     }
 
     fn go_on_taking_over(&mut self, since: Instant) {
-        if self.current.children.iter().all(|child| child.is_ready) {
+        if self.current.is_ready() {
             self.current.phase = Phase::Serving;
-            self.current.heritage.status.set_serving();
+            self.current.heritage.parts.status.set_serving();
             if let Err(error) = self.current.heritage.statistics.take_name() {
                 self.say(Level::Error, format_args!("{error}"));
             }
-            self.dismiss_draining();
-            let number = self.current.heritage.generation;
+            self.begin_to_drain();
+            let number = self.current.heritage.fixed.generation;
             let words = format!("generation {number} serves after {} ms", since.elapsed().as_millis());
             self.finish_reload(Ok(words));
         } else if since.elapsed() > TAKE_OVER_TIMEOUT || self.current.is_start_hopeless() {
@@ -246,19 +239,19 @@ impl Master {
         }
     }
 
-    /// The new generation does not come up: the old one, which never stopped serving, has its place back.
+    /// The new generation does not come up: the previous one, which never stopped serving, is the current one again.
     fn fall_back(&mut self) {
-        let Some(mut former) = self.elders.pop() else { return };
-        let number = self.current.heritage.generation;
-        mem::swap(&mut self.current, &mut former);
-        former.heritage.statistics.unlink();
-        self.elders.push(former);
-        self.dismiss_draining();
+        let Some(previous) = self.draining.pop() else { return };
+        let failed = mem::replace(&mut self.current, previous);
+        let number = failed.heritage.fixed.generation;
+        failed.heritage.statistics.unlink();
+        self.draining.push(failed);
+        self.begin_to_drain();
         self.write_totals();
         self.finish_reload(Err(format!("not all processes of generation {number} started")));
     }
 
-    /// Says what became of the reload under way, to everybody who wants to know.
+    /// Says what became of the reload under way: to the log, the clients that asked and the service manager.
     fn finish_reload(&mut self, outcome: Outcome) {
         let Some(under_way) = self.reload.under_way.take() else { return };
         match &outcome {
@@ -275,28 +268,28 @@ impl Master {
         }
     }
 
-    /// Whoever serves after this program does what was wished of this one and has not begun.
+    /// The program that serves after this one does what was requested of this one and has not begun.
     pub(in crate::process) fn pass_on_request(&mut self, successor: ProcessId) {
-        if mem::take(&mut self.reload.is_wanted) {
+        if mem::take(&mut self.reload.is_requested) {
             signal::try_send(successor, Signal::SIGHUP);
         }
     }
 
     /// The server stops: nothing is begun any more.
     pub(in crate::process) fn give_up_reloading(&mut self) {
-        self.reload.is_wanted = false;
+        self.reload.is_requested = false;
         for number in mem::take(&mut self.reload.asked) {
             self.answer(number, &Err("the server is stopping".to_owned()));
         }
         if let Some(check) = self.reload.under_way.as_ref().and_then(|under_way| under_way.check.as_ref()) {
             signal::try_send(check.helper, Signal::SIGKILL);
         }
-        self.dismiss_draining();
+        self.begin_to_drain();
     }
 }
 
-/// The life of the helper: everything that can be wrong with the script is told here, and whatever happens to the one
-/// that reads it happens to nobody else. Of a good one is told what was read.
+/// The life of the helper: everything that can be wrong with the script is told here, and whatever happens to the process
+/// that reads it happens to no other. Of a good one is told what was read.
 fn check(heritage: &Heritage, script: &ScriptSource, mut report: &File) -> ! {
     for usual in [Signal::SIGCHLD, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGPIPE] {
         let _ = signal::restore_default(usual);

@@ -5,8 +5,13 @@
 //!        └──────────────┴─► it does not come up, or is told to leave: ──why──► finishes what it accepted, leaves
 //! ```
 //!
-//! Names (see [`crate::process::start::published_names`]) are its own from the moment at which the predecessor gives them up; until then it
-//! changes nothing that others see. When the predecessor dies meanwhile, nobody else is there to serve: it takes over.
+//! Names (see [`crate::process::start::published_names`]) are its own from the moment at which the predecessor gives them
+//! up; until then it changes nothing that others see. When the predecessor dies meanwhile, it takes over, because no other
+//! program is there to serve.
+//!
+//! Both programs talk on a stream, in single bytes, a reason in words and lines of totals. This is not the channel between
+//! a master and its children ([`crate::process::channel`]): the two programs may be of different versions, so what passes
+//! here stays as it is, or the version of the hand-over rises ([`super::handover`]) and they refuse each other.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -36,7 +41,7 @@ pub struct Succession {
 
 /// The program before this one, while it finishes what it accepted.
 #[derive(Debug)]
-pub struct Former {
+pub struct DrainingPredecessor {
     line: UnixStream,
     heard: Vec<u8>,
 }
@@ -44,7 +49,7 @@ pub struct Former {
 /// More than a server has to tell.
 const HEARD_SIZE_MAX: usize = 1 << 20;
 
-impl Former {
+impl DrainingPredecessor {
     /// Whether there will be nothing more.
     fn hear(&mut self) -> bool {
         let mut bytes = [0; 4_096];
@@ -99,7 +104,7 @@ impl Succession {
     /// Nothing will come of it, for this reason.
     pub fn give_up(&self, reason: &str) {
         let end = reason.floor_char_boundary(REASON_SIZE_MAX);
-        // Who cannot be told sees us leave.
+        // A predecessor that cannot be told sees us leave.
         let _ = (&self.line).write(&reason.as_bytes()[..end]);
     }
 
@@ -151,21 +156,21 @@ impl Master {
         }
         if let Some(succession) = self.succession.take() {
             succession.tell(TAKEN);
-            self.former = Some(Former { line: succession.line, heard: Vec::new() });
+            self.predecessor = Some(DrainingPredecessor { line: succession.line, heard: Vec::new() });
         }
         self.begin_to_serve();
     }
 
     /// In each turn: what the program before this one has counted goes on here.
     pub(in crate::process) fn listen_to_predecessor(&mut self) {
-        let Some(former) = &mut self.former else { return };
-        let has_ended = former.hear();
-        let told = former.last_line().and_then(|line| Totals::decode(&line));
+        let Some(predecessor) = &mut self.predecessor else { return };
+        let has_ended = predecessor.hear();
+        let told = predecessor.last_line().and_then(|line| Totals::decode(&line));
         if has_ended {
-            self.former = None;
+            self.predecessor = None;
         }
         if let Some(totals) = told {
-            self.reload.former = totals;
+            self.reload.of_predecessor = totals;
             self.write_totals();
         }
     }
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_heir_asks_and_hears_and_notices_when_it_is_alone() {
+    fn a_successor_asks_and_hears_and_notices_when_it_is_alone() {
         let (mut predecessor, succession) = line();
         succession.tell(READY);
         let mut word = [0];
@@ -207,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_whole_line_of_a_former_program_counts() {
+    fn the_last_whole_line_of_a_predecessor_counts() {
         let (mut predecessor, succession) = line();
-        let mut former = Former { line: succession.line, heard: Vec::new() };
+        let mut draining = DrainingPredecessor { line: succession.line, heard: Vec::new() };
         let mut check = |told: &[u8], expected: Option<&str>| {
             predecessor.write_all(told).unwrap();
-            assert!(!former.hear());
-            assert_eq!(former.last_line().as_deref(), expected, "{told:?}");
+            assert!(!draining.hear());
+            assert_eq!(draining.last_line().as_deref(), expected, "{told:?}");
         };
         check(b"on", None);
         check(b"e\ntwo\nthr", Some("two"));
@@ -221,11 +226,11 @@ mod tests {
         check(b"\xff\n", None);
         check(b"four\n", Some("four"));
         drop(predecessor);
-        assert!(former.hear() && former.last_line().is_none());
+        assert!(draining.hear() && draining.last_line().is_none());
     }
 
     #[test]
-    fn long_reasons_are_cut_and_nobody_waits() {
+    fn long_reasons_are_cut_and_no_program_waits() {
         let (mut predecessor, succession) = line();
         let reason = "ä".repeat(REASON_SIZE_MAX);
         succession.give_up(&reason);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  SIGUSR2 ─► fork ─► exec the program of the same path, with the same words
-//!                        │ sockets, the socket for commands, the key of tags: kept open, named in a hand-over
+//!                        │ sockets, the socket for commands, shared values: kept open, named in a hand-over
 //!                        ▼
 //!              an ordinary start, but nothing is bound; old and new read the same sockets
 //!                        ▼ all of it is ready: "yours"        ▼ it gives up, ends, or takes too long
@@ -14,8 +14,8 @@
 //! The other part is in [`crate::process::succession::successor`], what passes between them in [`super::handover`].
 //!
 //! **Invariant:** this program serves until the new one has said "taken": whatever happens to either of them before,
-//! one of them serves. Who is told "yours" was not given up before, and may be killed afterwards but not asked to leave,
-//! as it might leave with the names.
+//! one of them serves. A successor that is told "yours" was not given up before, and may be killed afterwards but not asked
+//! to leave, as it might leave with the names.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -26,8 +26,6 @@ use std::time::{Duration, Instant};
 use super::handover::{VARIABLE, hand_over};
 use crate::process::master::Master;
 use crate::process::master::generation::Phase;
-use crate::process::master::supervisor::Event;
-use crate::process::roles::role::Role;
 use crate::process::succession::successor::{READY, REASON_SIZE_MAX, Succession, TAKEN, YOURS};
 use crate::sys::inherit;
 use crate::sys::process::{self, DeadChild, Fork, ProcessId, exit_now};
@@ -35,7 +33,7 @@ use crate::sys::signal::{self, Signal};
 use crate::telemetry::log::Level;
 
 /// The new program is ready within this time, or it is told to leave.
-const HEIR_TIMEOUT: Duration = Duration::from_secs(30);
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
 /// One that is told that everything is its own has the names within this time, or it is killed.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(10);
 /// One that was told to leave has so much more time than the messages it accepted; then it is killed.
@@ -65,8 +63,8 @@ struct Serving {
 /// How far the master is with an upgrade.
 pub struct Upgrade {
     program: Program,
-    /// Somebody wishes an upgrade that waits for a reload, or for the end of a successor.
-    is_wanted: bool,
+    /// An upgrade was requested that waits for a reload, or for the end of a successor.
+    is_requested: bool,
     successor: Option<Successor>,
     /// Asked to stop while the successor was about to take the names: done if it does not.
     stop: Option<Signal>,
@@ -119,7 +117,7 @@ impl Successor {
         match (self.given_up, self.told) {
             (Some(_), _) => Step::AwaitItsEnd,
             (None, None) if self.heard == [READY] => Step::TellItIsItsOwn,
-            (None, None) if self.since.elapsed() > HEIR_TIMEOUT => Step::GiveUp,
+            (None, None) if self.since.elapsed() > SUCCESSOR_TIMEOUT => Step::GiveUp,
             (None, Some(_)) if self.has_names() => Step::Leave,
             (None, Some(since)) if since.elapsed() > NAMES_TIMEOUT => Step::Kill,
             (None, _) => Step::Wait,
@@ -129,7 +127,7 @@ impl Successor {
     fn tell_it_is_its_own(&mut self) {
         match self.line.write_all(&[YOURS]) {
             Ok(()) => self.told = Some(Instant::now()),
-            // Who cannot be told is not ready any more.
+            // A successor that cannot be told is not ready any more.
             Err(_) => self.heard.clear(),
         }
     }
@@ -142,13 +140,13 @@ impl Successor {
     }
 
     /// What it accepted is finished, but not for longer than a stop may take.
-    fn give_up(&mut self, patience: Duration) {
+    fn give_up(&mut self, timeout: Duration) {
         match self.given_up {
             None => {
                 self.given_up = Some(Instant::now());
                 signal::try_send(self.process, Signal::SIGTERM);
             }
-            Some(since) if since.elapsed() > patience => self.kill(),
+            Some(since) if since.elapsed() > timeout => self.kill(),
             Some(_) => {}
         }
     }
@@ -161,7 +159,7 @@ impl Successor {
 impl Upgrade {
     /// None is under way; the next one starts this program.
     pub fn new(program: Program) -> Upgrade {
-        Upgrade { program, is_wanted: false, successor: None, stop: None, serving: None }
+        Upgrade { program, is_requested: false, successor: None, stop: None, serving: None }
     }
 
     /// Whether a new program is on its way.
@@ -170,8 +168,8 @@ impl Upgrade {
     }
 
     /// Whether one is to begin as soon as nothing else is under way.
-    pub fn is_wanted(&self) -> bool {
-        self.is_wanted
+    pub fn is_requested(&self) -> bool {
+        self.is_requested
     }
 
     /// The program that serves now, as long as it lives.
@@ -179,8 +177,8 @@ impl Upgrade {
         self.serving.as_ref().map(|serving| serving.process)
     }
 
-    /// Keeps a wish to stop for the case that the successor does not take what it was told is its own. Whether there is such
-    /// a successor.
+    /// Keeps a signal to stop for the case that the successor does not take what it was told is its own. Whether there is
+    /// such a successor.
     pub fn has_put_off(&mut self, stop: Signal) -> bool {
         let is_its_own = self.successor.as_ref().is_some_and(|successor| successor.told.is_some());
         if is_its_own {
@@ -198,9 +196,9 @@ impl Upgrade {
 
 impl Master {
     /// SIGUSR2. It waits for a reload that is under way, and for a successor, which may be dead already: if that one takes
-    /// over, the wish is fulfilled.
+    /// over, the request is fulfilled.
     pub(in crate::process) fn request_upgrade(&mut self) {
-        self.upgrade.is_wanted = true;
+        self.upgrade.is_requested = true;
         if self.upgrade.is_under_way() {
             let text = "SIGUSR2: an upgrade is already running; if it fails, another one is started";
             self.say(Level::Notice, format_args!("{text}"));
@@ -208,7 +206,7 @@ impl Master {
     }
 
     fn begin_upgrade(&mut self) {
-        self.upgrade.is_wanted = false;
+        self.upgrade.is_requested = false;
         match self.fork_successor() {
             Ok(successor) => {
                 self.say(
@@ -253,9 +251,9 @@ impl Master {
 
     /// One step, in each turn of the master.
     pub(in crate::process) fn go_on_upgrading(&mut self) {
-        let patience = self.exit_timeout() + LEAVE_TIMEOUT;
+        let timeout = self.current.exit_timeout() + LEAVE_TIMEOUT;
         let is_time =
-            self.upgrade.is_wanted && self.current.phase == Phase::Serving && !self.reload.is_under_way();
+            self.upgrade.is_requested && self.current.phase == Phase::Serving && !self.reload.is_under_way();
         let Some(successor) = &mut self.upgrade.successor else {
             if is_time {
                 self.begin_upgrade();
@@ -272,14 +270,14 @@ impl Master {
             Step::Wait => {}
             Step::TellItIsItsOwn => successor.tell_it_is_its_own(),
             Step::Leave => self.leave_to_successor(),
-            Step::AwaitItsEnd => successor.give_up(patience),
+            Step::AwaitItsEnd => successor.give_up(timeout),
             Step::Kill => successor.kill(),
             Step::GiveUp => {
-                successor.give_up(patience);
+                successor.give_up(timeout);
                 self.say(
                     Level::Error,
                     format_args!(
-                        "the new program (process {process}) is not ready after {HEIR_TIMEOUT:?}: \
+                        "the new program (process {process}) is not ready after {SUCCESSOR_TIMEOUT:?}: \
                          stopping it"
                     ),
                 );
@@ -337,7 +335,7 @@ impl Master {
         }
     }
 
-    /// Whoever serves after this program goes on with what it has counted: told when it leaves and again at its end,
+    /// The program that serves after this one goes on with what it has counted: told when it leaves and again at its end,
     /// when the rest is counted, too.
     pub(in crate::process) fn tell_totals(&mut self) {
         let text = self.totals_of_all().encode();
@@ -351,7 +349,7 @@ impl Master {
     fn leave_to_successor(&mut self) {
         let Some(Successor { process, line, .. }) = self.upgrade.successor.take() else { return };
         self.upgrade.serving = Some(Serving { process, line });
-        self.is_stop_wanted = self.upgrade.stop.take().is_some();
+        self.has_stop_signal = self.upgrade.stop.take().is_some();
         self.names.leave();
         self.tell_totals();
         self.say(
@@ -362,20 +360,15 @@ impl Master {
         self.current.phase = Phase::Stopping { step: 0, since: Instant::now() };
         self.pass_on_request(process);
         self.give_up_reloading();
-        // Two would answer at one socket.
-        for index in 0..self.current.children.len() {
-            if self.current.children[index].role == Role::Control {
-                self.tell_supervisor(index, Event::Stop);
-            }
-        }
+        self.current.stop_control(self.now());
     }
 
-    /// The server stops: nobody is to come after it.
+    /// The server stops: no program is to come after it.
     pub(in crate::process) fn give_up_upgrading(&mut self) {
-        let patience = self.exit_timeout() + LEAVE_TIMEOUT;
-        self.upgrade.is_wanted = false;
+        let timeout = self.current.exit_timeout() + LEAVE_TIMEOUT;
+        self.upgrade.is_requested = false;
         if let Some(successor) = &mut self.upgrade.successor {
-            successor.give_up(patience);
+            successor.give_up(timeout);
         }
     }
 }
@@ -425,7 +418,7 @@ mod tests {
         let check = |heard: &[u8], is_told: bool, is_given_up: bool, step: Step| {
             let (mut successor, _others) = successor();
             successor.heard = heard.to_vec();
-            successor.since = ago(HEIR_TIMEOUT);
+            successor.since = ago(SUCCESSOR_TIMEOUT);
             successor.told = is_told.then(|| ago(NAMES_TIMEOUT));
             successor.given_up = is_given_up.then(Instant::now);
             assert_eq!(successor.next_step(), step, "{heard:?} {is_told} {is_given_up}");

@@ -5,7 +5,7 @@ use super::route::route_title;
 use super::variable::literal;
 use super::{Checker, FunctionUse};
 use crate::script::ast::{Call, Expression, ExpressionKind, Name, Piece, RouteKind, Span, Template, Text};
-use crate::script::catalog::{Advice, FunctionHandle, FunctionId, ParameterKind, Refused, RouteSet};
+use crate::script::catalog::{Advice, FunctionId, FunctionRow, ParameterKind, Refused, RouteSet};
 use crate::script::diagnostic::{Diagnostic, nearest};
 use crate::script::program::{ARGUMENT_COUNT_MAX, ArgumentShape, CallShape, Instruction, RouteId};
 use crate::script::template;
@@ -33,8 +33,8 @@ impl Checker<'_> {
     }
 
     fn function_call(&mut self, call: &Call, codes: Codes) -> Advice {
-        let handle = match self.catalog.function(&call.name.text, call.arguments.len()) {
-            Ok(handle) => handle,
+        let (id, row) = match self.catalog.function(&call.name.text, call.arguments.len()) {
+            Ok(found) => found,
             Err(mistake) => {
                 self.unknown_call(call, mistake);
                 return Advice::None;
@@ -45,28 +45,28 @@ impl Checker<'_> {
             self.nothing();
             return Advice::None;
         }
-        self.note_use(call, &handle);
-        self.refuse_bare_words(call, &handle);
+        self.note_use(call, row);
+        self.refuse_bare_words(call, id);
         let mut arguments: Vec<ArgumentShape> = call
             .arguments
             .iter()
             .enumerate()
             .map(|(index, argument)| {
                 // A function may take more arguments than it describes; the last description holds for them.
-                let kinds = handle.parameters;
+                let kinds = row.parameters;
                 let kind = kinds.get(index).or(kinds.last()).copied().unwrap_or(ParameterKind::Text);
-                self.argument(handle.id, index, kind, argument)
+                self.argument(id, index, kind, argument)
             })
             .collect();
-        if handle.has_call_site {
+        if row.has_call_site {
             arguments.push(self.place_of_call(call.name.span));
         }
         let arguments = arguments.into_boxed_slice();
         let operand_count = arguments.iter().map(|shape| shape.operand_count() as u32).sum();
-        let number = self.assembler.call(CallShape { function: handle.id, arguments, operand_count });
+        let number = self.assembler.call(CallShape { function: id, arguments, operand_count });
         self.emit(Instruction::Call(number));
         self.finish_call(codes);
-        let advice = self.advice_of(&handle, call.arguments.len());
+        let advice = self.advice_of(row, call.arguments.len());
         if advice == Advice::TestThenDrop {
             self.warn_of_late_delegation(call);
         }
@@ -83,10 +83,10 @@ impl Checker<'_> {
     }
 
     /// The advice for a function; for another name of one that of the function itself.
-    pub(super) fn advice_of(&mut self, handle: &FunctionHandle, argument_count: usize) -> Advice {
-        let Advice::Alias(instead) = handle.advice else { return handle.advice };
+    pub(super) fn advice_of(&mut self, row: &FunctionRow, argument_count: usize) -> Advice {
+        let Advice::Alias(instead) = row.advice else { return row.advice };
         let name = instead.trim_end_matches("()");
-        self.catalog.function(name, argument_count).map_or(handle.advice, |function| function.advice)
+        self.catalog.function(name, argument_count).map_or(row.advice, |(_, row)| row.advice)
     }
 
     fn unknown_call(&mut self, call: &Call, mistake: Diagnostic) {
@@ -98,8 +98,8 @@ impl Checker<'_> {
     }
 
     /// `sl_send_reply(200, OK)`: only functions of the core take words as they stand.
-    fn refuse_bare_words(&mut self, call: &Call, handle: &FunctionHandle) {
-        if self.catalog.takes_words(handle.id) {
+    fn refuse_bare_words(&mut self, call: &Call, function: FunctionId) {
+        if self.catalog.takes_words(function) {
             return;
         }
         for argument in &call.arguments {
@@ -130,14 +130,14 @@ impl Checker<'_> {
         }
     }
 
-    fn note_use(&mut self, call: &Call, handle: &FunctionHandle) {
-        if let Advice::Alias(advice) = handle.advice {
+    fn note_use(&mut self, call: &Call, row: &FunctionRow) {
+        if let Advice::Alias(advice) = row.advice {
             let notice = Diagnostic::notice(call.name.span, format!("{}() is an old name", call.name.text));
             self.diagnostics.push(notice.with_help(format!("write {advice}()")));
         }
-        if let (Some(route), true) = (self.route, handle.routes != RouteSet::ANY) {
+        if let (Some(route), true) = (self.route, row.routes != RouteSet::ANY) {
             let (name, span) = (call.name.text.clone(), call.name.span);
-            self.usage.function_calls.push(FunctionUse { route, name, span, allowed: handle.routes });
+            self.usage.function_calls.push(FunctionUse { route, name, span, allowed: row.routes });
         }
     }
 

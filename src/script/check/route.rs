@@ -357,8 +357,8 @@ impl Checker<'_> {
                 }
                 ExpressionKind::Call(call) => {
                     let count = call.arguments.len();
-                    let handle = self.catalog.function(&call.name.text, count).ok()?;
-                    let is_delegation = self.advice_of(&handle, count) == Advice::TestThenDrop;
+                    let (_, row) = self.catalog.function(&call.name.text, count).ok()?;
+                    let is_delegation = self.advice_of(row, count) == Advice::TestThenDrop;
                     return is_delegation.then_some((call, is_success));
                 }
                 _ => return None,

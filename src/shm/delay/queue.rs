@@ -6,6 +6,7 @@
 //! **Size:** a queue of `n` slots has memory for `n` messages of 4 KiB, and for one of the largest on top. Messages
 //! share it by the KiB: `n` messages of at most 4 KiB always find room, larger ones take the room of several.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::io;
 
@@ -13,7 +14,8 @@ use super::blocks::{BLOCK_SIZE, Blocks, BlocksPlace};
 use super::scheduler::Scheduler;
 use super::sender::DelaySender;
 use super::slot::{DelaySlot, DelayState, SharedTarget};
-use crate::shm::memory::segment::{Plan, Shareable, Shared};
+use crate::shm::memory::part::{Owner, Part, Tended};
+use crate::shm::memory::segment::{Place, Plan, Segment, Shareable, Shared};
 use crate::shm::memory::sync::{AtomicU32, AtomicU64, Ordering, SleepWord};
 use crate::shm::proof::crash_point::{Point, pass};
 use crate::shm::proof::mutant;
@@ -62,6 +64,12 @@ impl fmt::Display for DelayQueueError {
 
 impl std::error::Error for DelayQueueError {}
 
+impl From<io::Error> for DelayQueueError {
+    fn from(error: io::Error) -> Self {
+        Self::Memory(error)
+    }
+}
+
 /// The slots and blocks. Made by the master before the first fork; a clone is the same memory.
 #[derive(Clone)]
 pub struct DelayQueue {
@@ -71,35 +79,106 @@ pub struct DelayQueue {
     pub(super) blocks: Blocks,
 }
 
+/// What a queue has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct DelayRoom {
+    slots: u32,
+    blocks: usize,
+}
+
+impl DelayRoom {
+    /// Slots, with their share of blocks.
+    pub fn of(slots: u32) -> DelayRoom {
+        let blocks = u64::from(slots) * u64::from(BLOCKS_PER_SLOT) + u64::from(BLOCKS_ON_TOP);
+        DelayRoom { slots, blocks: blocks as usize }
+    }
+}
+
+/// Where everything in a queue is.
+pub(crate) struct DelayPlace {
+    slots: Place<DelaySlot>,
+    targets: Place<SharedTarget>,
+    wakeup: Place<Wakeup>,
+    blocks: BlocksPlace,
+}
+
+impl Part for DelayQueue {
+    const NAME: &'static CStr = c"sworker-delay";
+    type Request = DelayRoom;
+    type Place = DelayPlace;
+    type Error = DelayQueueError;
+
+    fn reserve(room: &DelayRoom, plan: &mut Plan) -> Result<DelayPlace, DelayQueueError> {
+        if !(1..=DELAY_SLOTS_MAX).contains(&room.slots) {
+            return Err(DelayQueueError::SlotCount(room.slots));
+        }
+        let count = room.slots as usize;
+        Ok(DelayPlace {
+            slots: plan.reserve(count),
+            targets: plan.reserve(count),
+            wakeup: plan.reserve(1),
+            blocks: BlocksPlace::reserve(plan, room.blocks),
+        })
+    }
+
+    fn claim(place: DelayPlace, segment: &Segment) -> DelayQueue {
+        DelayQueue {
+            slots: segment.claim(place.slots),
+            targets: segment.claim(place.targets),
+            wakeup: segment.claim(place.wakeup),
+            blocks: Blocks::claim(segment, place.blocks),
+        }
+    }
+}
+
+impl Tended for DelayQueue {
+    fn after_death(&self, dead: Owner) {
+        // A queue is made for one generation, so the index alone names the process.
+        self.release_slots_of(u32::from(dead.index));
+    }
+
+    /// The dead may have delayed a message and not woken the scheduler.
+    fn wake(&self) {
+        DelayQueue::wake(self);
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn expire_all(&self) {
+        if !self.is_all_expired() {
+            DelayQueue::expire_all(self);
+        }
+    }
+
+    fn unfinished(&self) -> (u64, &'static str) {
+        (self.taken_count(), "delayed messages not yet queued for their group")
+    }
+
+    fn figures(&self, out: &mut dyn FnMut(&'static str, u64)) {
+        out(DELAYED_COUNT, self.taken_count());
+    }
+}
+
+/// The gauge of messages that are delayed.
+pub const DELAYED_COUNT: &str = "async.waiting";
+
 impl DelayQueue {
     /// A queue of `slot_count` free slots, with its share of blocks. All of its memory is there from the start: a machine
     /// that has too little refuses now.
     pub fn create(slot_count: u32) -> Result<DelayQueue, DelayQueueError> {
-        let block_count = u64::from(slot_count) * u64::from(BLOCKS_PER_SLOT) + u64::from(BLOCKS_ON_TOP);
-        Self::with_blocks(slot_count, block_count as usize)
+        Self::make(&DelayRoom::of(slot_count))
     }
 
     /// A queue with another count of blocks than its slots ask for: what [`DelayQueue::create`] makes, for tests too
     /// that want to run out of either.
-    pub fn with_blocks(slot_count: u32, block_count: usize) -> Result<DelayQueue, DelayQueueError> {
-        if !(1..=DELAY_SLOTS_MAX).contains(&slot_count) {
-            return Err(DelayQueueError::SlotCount(slot_count));
-        }
-        let count = slot_count as usize;
-        let mut plan = Plan::default();
-        let (slots, targets, wakeup) = (plan.reserve(count), plan.reserve(count), plan.reserve(1));
-        let blocks = BlocksPlace::reserve(&mut plan, block_count);
-        let segment = plan.create(c"sworker-delay").map_err(DelayQueueError::Memory)?;
-        Ok(DelayQueue {
-            slots: segment.claim(slots),
-            targets: segment.claim(targets),
-            wakeup: segment.claim(wakeup),
-            blocks: Blocks::claim(&segment, blocks),
-        })
+    pub fn with_blocks(slots: u32, blocks: usize) -> Result<DelayQueue, DelayQueueError> {
+        Self::make(&DelayRoom { slots, blocks })
     }
 
     /// How many slots are taken.
-    pub fn taken_count(&self) -> u64 {
+    fn taken_count(&self) -> u64 {
         self.slots.iter().filter(|slot| !slot.is_free()).count() as u64
     }
 
@@ -142,7 +221,7 @@ impl DelayQueue {
     }
 
     /// Frees the slots that a dead process was filling: it had delayed nothing. For the master, after `waitpid`.
-    pub fn release_slots_of(&self, process: u32) {
+    fn release_slots_of(&self, process: u32) {
         let filling = DelayState::filling(process);
         for index in 0..self.slots.len() {
             if self.slots[index].state() == filling {

@@ -198,6 +198,7 @@ mod tests {
     use super::super::queue::tests::{record, scene, scene_with};
     use super::super::slot::SharedTarget;
     use super::*;
+    use crate::shm::Tended;
     use crate::shm::{Placement, RECORD_SIZE_MAX};
 
     const NEVER: Duration = Duration::ZERO;
@@ -211,7 +212,7 @@ mod tests {
         let mut scheduler = scene.scheduler();
         let sweep = scheduler.sweep(20);
         assert_eq!(sweep, Sweep { moved: 2, next_due_ns: Some(30), ..Sweep::default() });
-        assert_eq!((scene.served(0), scene.delayed.taken_count()), (vec![1, 2], 1));
+        assert_eq!((scene.served(0), scene.delayed.unfinished().0), (vec![1, 2], 1));
         assert_eq!(scheduler.sweep(29).moved, 0);
         assert_eq!(scheduler.sweep(30), Sweep { moved: 1, ..Sweep::default() });
         assert_eq!((scene.served(0), scene.delayed.is_empty()), (vec![3], true));
@@ -234,7 +235,7 @@ mod tests {
         (0..4).for_each(|body| scene.send(u64::from(body), 0, &[body]).unwrap());
         let mut scheduler = scene.scheduler();
         assert_eq!(scheduler.sweep(9), Sweep { moved: 2, held_up: 2, ..Sweep::default() });
-        assert_eq!((scene.served(0), scene.delayed.taken_count()), (vec![0, 1], 2));
+        assert_eq!((scene.served(0), scene.delayed.unfinished().0), (vec![0, 1], 2));
         assert_eq!(scheduler.sweep(9).moved, 2);
         assert_eq!(scene.served(0), [2, 3]);
     }

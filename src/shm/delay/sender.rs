@@ -103,6 +103,7 @@ mod tests {
     use super::super::queue::tests::{record, scene, scene_with};
     use super::*;
     use crate::shm::RECORD_SIZE_MAX;
+    use crate::shm::Tended;
 
     #[test]
     fn without_a_free_slot_the_queue_is_full_and_slots_are_used_again() {
@@ -142,7 +143,7 @@ mod tests {
         assert_eq!(scene.send(0, 0, &[1; 5 * 1024]), Ok(()));
         for _ in 0..3 {
             assert_eq!(scene.send(0, 0, &[2; 2 * 1024]), Err(PushError::Full));
-            assert_eq!((scene.delayed.taken_count(), scene.delayed.free_blocks()), (1, (2, 8)));
+            assert_eq!((scene.delayed.unfinished().0, scene.delayed.free_blocks()), (1, (2, 8)));
         }
         assert_eq!(scene.send(1, 0, &[3; 1500]), Ok(()));
         assert_eq!(scene.scheduler().sweep(1).moved, 2);

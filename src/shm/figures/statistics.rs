@@ -181,12 +181,16 @@ impl StatisticsPublisher {
         let prepared_name = prepared_name_of(instance);
         // Only one process prepares at a time; one that died before taking the name left this.
         let _ = shm_unlink(prepared_name.as_str());
-        let cell_count = HEADER_CELLS + groups_max * GROUP_CELLS + processes_max * PROCESS_CELLS;
-        let memory = Memory::create(&prepared_name, published_name, cell_count * size_of::<u64>())?;
+        let memory = Memory::create(&prepared_name, published_name, memory_size(groups_max, processes_max))?;
         let instance = instance.to_owned();
         let publisher = Self { memory, instance, groups_max, processes_max, has_name: Cell::new(false) };
         publisher.write_header(generation);
         Ok(publisher)
+    }
+
+    /// Bytes of the memory for so many rows.
+    pub fn size_of(groups_max: u32, processes_max: u32) -> u64 {
+        memory_size(groups_max as usize, processes_max as usize) as u64
     }
 
     /// What was prepared takes the name in one step, also when another one has it: viewers see this from now on.
@@ -270,6 +274,11 @@ impl StatisticsPublisher {
         let name = if self.has_name.get() { &self.memory.name } else { &prepared_name };
         let _ = shm_unlink(name.as_str());
     }
+}
+
+fn memory_size(groups_max: usize, processes_max: usize) -> usize {
+    let cell_count = HEADER_CELLS + groups_max * GROUP_CELLS + processes_max * PROCESS_CELLS;
+    cell_count * size_of::<u64>()
 }
 
 /// The reader's side.

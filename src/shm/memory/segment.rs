@@ -30,9 +30,11 @@ mod real {
     use super::Shareable;
     use crate::sys::memory::SharedMapping;
     use std::ffi::CStr;
+    use std::fs::File;
     use std::io;
     use std::marker::PhantomData;
     use std::ops::{Deref, Range};
+    use std::os::fd::BorrowedFd;
     use std::ptr::{self, NonNull};
     use std::sync::Arc;
 
@@ -68,10 +70,19 @@ mod real {
         }
 
         pub(crate) fn create(&self, name: &CStr) -> io::Result<Segment> {
+            Ok(Segment(Arc::new(SharedMapping::create(name, self.size()?)?)))
+        }
+
+        /// The same in memory that the next program of this server can map as well.
+        pub(crate) fn create_for_successors(&self, name: &CStr) -> io::Result<Segment> {
+            Ok(Segment(Arc::new(SharedMapping::create_for_successors(name, self.size()?)?)))
+        }
+
+        /// Bytes of the mapping: whole pages.
+        pub(crate) fn size(&self) -> io::Result<usize> {
             let size =
                 self.size.max(1).checked_next_multiple_of(PAGE_SIZE).filter(|size| *size < usize::MAX / 2);
-            let size = size.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
-            Ok(Segment(Arc::new(SharedMapping::create(name, size)?)))
+            size.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
         }
 
         fn advance(&mut self, size: usize) -> usize {
@@ -98,6 +109,37 @@ mod real {
 
         pub(crate) fn prefault(&self) -> io::Result<()> {
             self.0.prefault()
+        }
+
+        /// What stands at the start, in memory that another program has planned; `None` when it has no room for that.
+        pub(crate) fn first<T: Shareable>(&self) -> Option<Shared<T>> {
+            let place = Plan::default().reserve(1);
+            (size_of::<T>() <= self.size()).then(|| self.claim(place))
+        }
+
+        /// Memory that the program before this one made for its successors.
+        pub(crate) fn adopt(file: File) -> io::Result<Segment> {
+            Ok(Segment(Arc::new(SharedMapping::adopt(file)?)))
+        }
+
+        /// Bytes of the mapping.
+        pub(crate) fn size(&self) -> usize {
+            self.0.size()
+        }
+
+        /// The mapping itself.
+        pub(crate) fn mapping(&self) -> Arc<SharedMapping> {
+            Arc::clone(&self.0)
+        }
+
+        /// The bytes of a place in the mapping, for what lays them out in its own way.
+        pub(crate) fn range_of(&self, place: BytesPlace) -> Range<usize> {
+            place.offset..place.offset + place.size
+        }
+
+        /// The file below.
+        pub(crate) fn file(&self) -> BorrowedFd<'_> {
+            self.0.file()
         }
 
         fn pointer(&self, range: Range<usize>) -> NonNull<u8> {
@@ -242,6 +284,14 @@ mod modelled {
         pub(crate) fn create(&self, _name: &CStr) -> io::Result<Segment> {
             Ok(Segment)
         }
+
+        pub(crate) fn create_for_successors(&self, _name: &CStr) -> io::Result<Segment> {
+            Ok(Segment)
+        }
+
+        pub(crate) fn size(&self) -> io::Result<usize> {
+            Ok(0)
+        }
     }
 
     #[derive(Clone)]
@@ -250,6 +300,10 @@ mod modelled {
     pub(crate) type Shared<T> = Arc<[T]>;
 
     impl Segment {
+        pub(crate) fn size(&self) -> usize {
+            0
+        }
+
         pub(crate) fn claim<T: Shareable>(&self, place: Place<T>) -> Shared<T> {
             (0..place.count).map(|_| T::default()).collect()
         }

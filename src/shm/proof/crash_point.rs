@@ -50,11 +50,20 @@ pub enum Point {
     DelayMoved,
     BlockFreed,
     DelayFreed,
+    OutboxWritten,
+    OutboxDescribed,
+    OutboxPut,
+    OutboxFlushed,
+    OutboxCarried,
+    OutboxSent,
+    OutboxAdopted,
+    OutboxGivenBack,
 }
 
 impl Point {
-    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a delayed message.
-    pub const ALL: [Self; 41] = [
+    /// Every point, in the order of the protocol: attach, push, wake, claim, take, finish, park; then those of a delayed message,
+    /// and those of an outbox.
+    pub const ALL: [Self; 49] = [
         Self::AttachTailStored,
         Self::AttachHeadStored,
         Self::OldestTaken,
@@ -96,13 +105,25 @@ impl Point {
         Self::DelayMoved,
         Self::BlockFreed,
         Self::DelayFreed,
+        Self::OutboxWritten,
+        Self::OutboxDescribed,
+        Self::OutboxPut,
+        Self::OutboxFlushed,
+        Self::OutboxCarried,
+        Self::OutboxSent,
+        Self::OutboxAdopted,
+        Self::OutboxGivenBack,
     ];
 
     /// Those of a ring, and of the workers and producers at its ends.
     pub const OF_RINGS: &'static [Self] = Self::ALL.split_at(Self::DelayTaken as usize).0;
 
     /// Those of a delayed message.
-    pub const OF_DELAYS: &'static [Self] = Self::ALL.split_at(Self::DelayTaken as usize).1;
+    pub const OF_DELAYS: &'static [Self] =
+        Self::ALL.split_at(Self::OutboxWritten as usize).0.split_at(Self::DelayTaken as usize).1;
+
+    /// Those of what a process sends.
+    pub const OF_OUTBOXES: &'static [Self] = Self::ALL.split_at(Self::OutboxWritten as usize).1;
 
     /// What `SWORKER_FAIL` calls it.
     pub const fn name(self) -> &'static str {
@@ -148,6 +169,14 @@ impl Point {
             Self::DelayMoved => "delay.moved",
             Self::BlockFreed => "delay.free_block",
             Self::DelayFreed => "delay.free",
+            Self::OutboxWritten => "outbox.write",
+            Self::OutboxDescribed => "outbox.describe",
+            Self::OutboxPut => "outbox.put",
+            Self::OutboxFlushed => "outbox.flush",
+            Self::OutboxCarried => "outbox.carry",
+            Self::OutboxSent => "outbox.sent",
+            Self::OutboxAdopted => "outbox.adopt",
+            Self::OutboxGivenBack => "outbox.give_back",
         }
     }
 

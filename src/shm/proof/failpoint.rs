@@ -154,8 +154,8 @@ mod armed {
 
     pub(in crate::shm) fn arm(failpoints: Vec<Failpoint>) -> Result<(), FailpointError> {
         let counted = |failpoint| {
-            let passes =
-                SharedNumber::create(0).map_err(|error| FailpointError::Memory(error.to_string()))?;
+            let passes = SharedNumber::create(c"sworker-failpoint", 0)
+                .map_err(|error| FailpointError::Memory(error.to_string()))?;
             Ok((failpoint, passes))
         };
         let armed = failpoints.into_iter().map(counted).collect::<Result<_, _>>()?;

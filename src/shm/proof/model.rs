@@ -19,6 +19,7 @@ use crate::shm::{
 };
 
 mod delay;
+mod outbox;
 
 /// What a model's threads share outside the queue. Not part of the model: loom runs one thread at a time.
 struct World {

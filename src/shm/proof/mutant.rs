@@ -50,3 +50,12 @@ pub(crate) const DELAY_PUBLISHED: Ordering =
 /// How a block of a delayed message is freed; pairs with the Acquire exchange of the sender that takes it.
 pub(crate) const BLOCK_FREED: Ordering =
     if cfg!(mutant = "relaxed_block") { Ordering::Relaxed } else { Ordering::Release };
+
+/// An outbox says that it holds a packet before the packet is there.
+pub(crate) const PUT_BEFORE_PACKET: bool = cfg!(mutant = "put_before_packet");
+
+/// An outbox says that its packets were sent before the kernel has seen them.
+pub(crate) const SENT_BEFORE_CARRIED: bool = cfg!(mutant = "sent_before_carried");
+
+/// The master starts a successor while another process has the outbox of its place.
+pub(crate) const START_BESIDE_ADOPTER: bool = cfg!(mutant = "start_beside_adopter");

@@ -73,19 +73,26 @@ impl Consumer {
     #[inline]
     #[allow(clippy::should_implement_trait, reason = "a delivery borrows the consumer")]
     pub fn next(&mut self) -> Option<Delivery<'_>> {
+        self.next_after(&mut || {})
+    }
+
+    /// The same; in a group with order `before_release` is called before a shard is given back: what was sent for its
+    /// messages must have left by then, or another worker is faster with the next one.
+    #[inline]
+    pub fn next_after(&mut self, before_release: &mut dyn FnMut()) -> Option<Delivery<'_>> {
         if self.slot.word().is_empty() {
-            self.take_from_rings()?;
+            self.take_from_rings(before_release)?;
         } else {
-            self.check_held()?;
+            self.check_held(before_release)?;
         }
         Delivery::begin(self)
     }
 
     /// Moves one message into the slot. `None` when no message waits.
     #[inline]
-    fn take_from_rings(&mut self) -> Option<()> {
+    fn take_from_rings(&mut self, before_release: &mut dyn FnMut()) -> Option<()> {
         loop {
-            let (reader, sequence) = self.claim()?;
+            let (reader, sequence) = self.claim(before_release)?;
             // SAFETY: the record was claimed for this worker just now; the slot is this worker's and empty.
             let taken = unsafe { self.slot.take(self.readers[reader].ring(), reader as u32, sequence) };
             if taken.is_ok() {
@@ -101,11 +108,11 @@ impl Consumer {
     }
 
     #[inline]
-    fn claim(&mut self) -> Option<(usize, u64)> {
+    fn claim(&mut self, before_release: &mut dyn FnMut()) -> Option<(usize, u64)> {
         match self.group.lanes {
             Lanes::One => self.claim_in_lane(0),
             Lanes::Urgent => self.claim_in_lane(0).or_else(|| self.claim_in_lane(1)),
-            Lanes::Ordered => self.claim_in_order(),
+            Lanes::Ordered => self.claim_in_order(before_release),
         }
     }
 
@@ -128,7 +135,7 @@ impl Consumer {
     }
 
     /// The next message of the shard in hand, for a while; then one of the next shard without an owner.
-    fn claim_in_order(&mut self) -> Option<(usize, u64)> {
+    fn claim_in_order(&mut self, before_release: &mut dyn FnMut()) -> Option<(usize, u64)> {
         if let Some((shard, row)) = self.owned.take() {
             if row < ROW_MAX
                 && let Some(found) = self.claim_oldest(shard)
@@ -136,6 +143,7 @@ impl Consumer {
                 self.owned = Some((shard, row + 1));
                 return Some(found);
             }
+            before_release();
             self.group.shards.release(shard);
         }
         let count = self.group.shards.count();
@@ -226,7 +234,7 @@ impl Consumer {
     }
 
     /// Lets go of a held message that cannot be one, instead of dying over it again and again.
-    fn check_held(&mut self) -> Option<()> {
+    fn check_held(&mut self, before_release: &mut dyn FnMut()) -> Option<()> {
         // SAFETY: the slot is this worker's and held; the slice is dropped before anything else happens to it.
         if unsafe { self.slot.message() }.is_some() {
             pass(Point::RedeliveryStarted);
@@ -234,7 +242,19 @@ impl Consumer {
         }
         self.figures().corrupt.add(1);
         self.slot.empty();
-        self.take_from_rings()
+        self.take_from_rings(before_release)
+    }
+
+    /// Whether this worker, as things are now, goes on with another message when it asks for the next one.
+    fn has_next(&mut self) -> bool {
+        match (self.group.lanes, self.owned) {
+            (Lanes::Ordered, Some((shard, row))) => {
+                let rings = self.rings_of(shard);
+                row < ROW_MAX && self.readers[rings].iter_mut().any(RingReader::has_ready)
+            }
+            (Lanes::Ordered, None) => false,
+            _ => self.has_ready(),
+        }
     }
 
     /// Sleeps until there may be something to do: a message came, or the master woke all, or a signal arrived, or
@@ -347,6 +367,11 @@ impl<'a> Delivery<'a> {
     /// Nanoseconds from receipt until this worker began.
     pub fn queued_ns(&self) -> u64 {
         self.started_at_ns.saturating_sub(self.header.received_at_ns)
+    }
+
+    /// Whether another message waits behind this one, for this worker; in a group with order, one of the same shard.
+    pub fn is_followed(&mut self) -> bool {
+        self.consumer.has_next()
     }
 
     /// Lets go of a message that has waited for too long to matter: it is counted as expired, not as finished.

@@ -13,6 +13,7 @@
 //! **Invariant:** an index of a producer or worker is given to a new process only after the old process was reaped
 //! *and* repaired. With sequences that never repeat this is what excludes every mix-up of old and new.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::repair::Repair;
 use super::ring::{Ring, RingPlace, Ticketing};
 use super::shard::{Shards, ShardsPlace, shard_count};
 use super::slot::{Slot, SlotPlace};
+use crate::shm::memory::part::{Part, Tended};
 use crate::shm::memory::segment::{Place, Plan, Segment, Shared};
 use crate::shm::memory::word::{RINGS_MAX, WORKERS_MAX};
 
@@ -213,18 +215,44 @@ pub struct Queues {
     producers: u32,
 }
 
+/// Where all queues are.
+pub(crate) struct QueuesPlace {
+    groups: Vec<GroupPlace>,
+    producers: u32,
+}
+
+impl Part for Queues {
+    const NAME: &'static CStr = c"sworker-queues";
+    type Request = QueuePlan;
+    type Place = QueuesPlace;
+    type Error = ShmError;
+
+    fn reserve(queues: &QueuePlan, plan: &mut Plan) -> Result<QueuesPlace, ShmError> {
+        if queues.producers > PRODUCERS_MAX {
+            return Err(ShmError::TooManyProducers(queues.producers));
+        }
+        let producers = queues.producers;
+        let groups = queues.groups.iter().map(|group| GroupPlace::reserve(plan, group, producers));
+        Ok(QueuesPlace { groups: groups.collect::<Result<_, _>>()?, producers })
+    }
+
+    fn claim(place: QueuesPlace, segment: &Segment) -> Queues {
+        let groups = place.groups.into_iter().map(|group| Arc::new(group.create(segment))).collect();
+        Queues { groups, segment: segment.clone(), producers: place.producers }
+    }
+}
+
+/// What a dead process held is judged by the master's [`Repair`], which knows how it died.
+impl Tended for Queues {
+    fn wake(&self) {
+        self.groups.iter().for_each(|group| group.events.wake_all());
+    }
+}
+
 impl Queues {
     /// Makes the queues, in one piece of memory that all later children share.
     pub fn create(plan: &QueuePlan) -> Result<Self, ShmError> {
-        if plan.producers > PRODUCERS_MAX {
-            return Err(ShmError::TooManyProducers(plan.producers));
-        }
-        let mut memory = Plan::default();
-        let places = plan.groups.iter().map(|group| GroupPlace::reserve(&mut memory, group, plan.producers));
-        let places = places.collect::<Result<Vec<_>, _>>()?;
-        let segment = memory.create(c"sworker-queues")?;
-        let groups = places.into_iter().map(|place| Arc::new(place.create(&segment))).collect();
-        Ok(Self { groups, segment, producers: plan.producers })
+        Self::make(plan)
     }
 
     /// The producer's ends of this index, taken over from a dead predecessor if there was one. For the child that has
@@ -260,7 +288,7 @@ impl Queues {
     }
 }
 
-struct GroupPlace {
+pub(crate) struct GroupPlace {
     name: String,
     attempts_max: u32,
     lanes: Lanes,

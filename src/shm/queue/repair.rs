@@ -22,8 +22,6 @@
 //!   back and write over what others own by then.
 //! - Every step can be done twice.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher;
 use std::sync::Arc;
 
 use super::producer::Producer;
@@ -31,6 +29,7 @@ use super::queues::GroupQueue;
 use super::record::{HISTORY_OFFSET, HISTORY_SIZE, History, Record, RecordHeader};
 use super::ring::PushError;
 use super::slot::Slot;
+use crate::shm::fingerprint;
 use crate::shm::proof::mutant;
 
 /// Whether a worker's death counts against the message it was working on.
@@ -109,18 +108,31 @@ impl Repair {
     /// # Panics
     /// When the plan has no such group or worker.
     pub fn worker_died(&self, group: u32, worker: u32, blame: Blame) -> Repaired {
+        let repaired = self.worker_died_with_unsent(group, worker, blame);
+        self.free_shard(group, worker);
+        repaired
+    }
+
+    /// After the death of a worker that has not sent all it was to send: nobody else goes on with its shard.
+    ///
+    /// # Panics
+    /// When the plan has no such group or worker.
+    pub fn worker_died_with_unsent(&self, group: u32, worker: u32, blame: Blame) -> Repaired {
         let group = &self.groups[group as usize];
         group.events.forget(worker);
         group.repair_figures[0].worker_deaths.add(1);
         let slot = &group.slots[worker as usize];
         Self::finish_claim(group, slot, worker);
-        let repaired =
-            if slot.word().is_empty() { Repaired::Nothing } else { Self::judge(group, slot, blame) };
+        if slot.word().is_empty() { Repaired::Nothing } else { Self::judge(group, slot, blame) }
+    }
+
+    /// Gives back the shard of a dead and repaired worker.
+    fn free_shard(&self, group: u32, worker: u32) {
+        let group = &self.groups[group as usize];
         // While the message is to be delivered again, no other worker may take its shard.
-        if slot.word().is_empty() || mutant::SHARD_FREED_TOO_EARLY {
+        if group.slots[worker as usize].word().is_empty() || mutant::SHARD_FREED_TOO_EARLY {
             group.shards.forget(worker);
         }
-        repaired
     }
 
     /// Counts a worker that is about to be ended because it has worked on one message for too long.
@@ -150,7 +162,7 @@ impl Repair {
 
     fn judge(group: &GroupQueue, slot: &Slot, blame: Blame) -> Repaired {
         let figures = &group.repair_figures[0];
-        // A process that crashed may have written anything: a ring that does not exist means no message either.
+        // The protocol writes only rings that exist: another number is damage, and the slot holds no message.
         let is_of_a_ring = (slot.word().ring() as usize) < group.rings.len();
         // SAFETY: the worker is dead; the slot is held, and no other process empties it.
         let held = unsafe { slot.message() }.filter(|_| is_of_a_ring);
@@ -166,7 +178,7 @@ impl Repair {
             slot.empty();
             return Repaired::Quarantined(record);
         }
-        let fingerprint = fingerprint(message);
+        let fingerprint = fingerprint_of_record(message);
         slot.count_attempt(history);
         figures.redelivered.add(1);
         Repaired::WillRedeliver { attempts: u32::from(history.attempts), fingerprint }
@@ -179,7 +191,8 @@ impl Repair {
         }
     }
 
-    /// Gives the message of a dead and repaired worker, which will not be forked again soon, to the other workers.
+    /// Gives the message of a dead and repaired worker, which will not be forked again soon, to the other workers, and its
+    /// shard with it. What it was to send has left.
     ///
     /// # Panics
     /// When the plan has no such group or worker.
@@ -187,6 +200,7 @@ impl Repair {
         let queue = Arc::clone(&self.groups[group as usize]);
         let slot = &queue.slots[worker as usize];
         if slot.word().is_empty() {
+            queue.shards.forget(worker);
             return Adoption::Nothing;
         }
         // SAFETY: the worker is dead; the slot is held, and no other process empties it.
@@ -203,8 +217,9 @@ impl Repair {
         Adoption::Adopted
     }
 
-    /// Whether the words of a group's rings and slots can be what the protocol writes. Records that cannot be are
-    /// found, counted and passed over by the worker that takes them.
+    /// Whether the words of a group's rings and slots can be what the protocol writes. If not, no repair helps: the
+    /// master replaces the memory. Records are not read here: the worker that takes one checks it, counts it as corrupt
+    /// and skips it.
     ///
     /// # Panics
     /// When the plan has no such group.
@@ -257,17 +272,14 @@ fn quarantined(message: &[u8], header: &RecordHeader, history: History) -> Quara
         xdata: record.xdata.to_vec(),
         received_at_ns: record.received_at_ns,
         attempts: u32::from(history.attempts),
-        fingerprint: fingerprint(message),
+        fingerprint: fingerprint_of_record(message),
     }
 }
 
 /// Over the whole record without the part of its header that changes from delivery to delivery.
-fn fingerprint(message: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
+fn fingerprint_of_record(message: &[u8]) -> u64 {
     let (before, rest) = message.split_at(HISTORY_OFFSET.min(message.len()));
-    hasher.write(before);
-    hasher.write(rest.get(HISTORY_SIZE..).unwrap_or_default());
-    hasher.finish()
+    fingerprint(&[before, rest.get(HISTORY_SIZE..).unwrap_or_default()])
 }
 
 #[cfg(all(test, not(loom)))]

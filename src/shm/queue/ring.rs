@@ -224,8 +224,9 @@ impl Ring {
         })
     }
 
-    /// Whether its words can be what the protocol writes, even while other processes work: numbers only rise, so that
-    /// each is compared with one that was read before it and one that was read after it.
+    /// Whether its words can be what the protocol writes; if not, the ring is damaged (see the invariants of [`crate::shm`]).
+    /// It holds while other processes work and after any of them died: numbers only rise, so that each is compared with
+    /// one that was read before it and one that was read after it.
     pub(crate) fn is_sound(&self, workers: u32) -> bool {
         let hint = self.hint().load(Ordering::Acquire);
         let head = self.producer().head.load(Ordering::Acquire);

@@ -9,10 +9,12 @@
 //! The values stay when a process dies; its successor in the same block counts on. A gauge (a value that goes up and
 //! down) is a counter that its process sets; the master sets it to 0 when the process is dead.
 
+use std::ffi::CStr;
 use std::io;
 use std::ops::Range;
 
-use crate::shm::memory::segment::{Plan, Segment, Shareable, Shared};
+use crate::shm::memory::part::{Part, Tended};
+use crate::shm::memory::segment::{Place, Plan, Segment, Shareable, Shared};
 use crate::shm::memory::sync::Figure;
 
 // SAFETY: one atomic integer.
@@ -24,18 +26,49 @@ pub struct Counters {
     cells: Shared<Figure>,
     counters: usize,
     stride: usize,
-    _segment: Segment,
 }
+
+/// What counters have room for.
+#[derive(Clone, Copy, Debug)]
+pub struct CounterRoom {
+    /// So many blocks ...
+    pub processes: u32,
+    /// ... of so many numbers.
+    pub counters: u32,
+}
+
+/// Where counters are.
+pub(crate) struct CounterPlace {
+    cells: Place<Figure>,
+    counters: usize,
+    stride: usize,
+}
+
+impl Part for Counters {
+    const NAME: &'static CStr = c"sworker-counters";
+    type Request = CounterRoom;
+    type Place = CounterPlace;
+    type Error = io::Error;
+
+    fn reserve(room: &CounterRoom, plan: &mut Plan) -> io::Result<CounterPlace> {
+        let counters = room.counters as usize;
+        let stride = counters.max(1).next_multiple_of(CELLS_PER_LINE_PAIR);
+        let cells = plan.reserve(stride.saturating_mul(room.processes as usize));
+        Ok(CounterPlace { cells, counters, stride })
+    }
+
+    fn claim(place: CounterPlace, segment: &Segment) -> Counters {
+        let CounterPlace { cells, counters, stride } = place;
+        Counters { cells: segment.claim(cells), counters, stride }
+    }
+}
+
+impl Tended for Counters {}
 
 impl Counters {
     /// Room for `counters` numbers in each of `processes` blocks, all 0.
     pub fn create(processes: u32, counters: u32) -> io::Result<Self> {
-        let counters = counters as usize;
-        let stride = counters.max(1).next_multiple_of(CELLS_PER_LINE_PAIR);
-        let mut plan = Plan::default();
-        let place = plan.reserve(stride.saturating_mul(processes as usize));
-        let segment = plan.create(c"sworker-counters")?;
-        Ok(Self { cells: segment.claim(place), counters, stride, _segment: segment })
+        Self::make(&CounterRoom { processes, counters })
     }
 
     /// The block of a process. Only the process that has the index may write to it.

@@ -11,11 +11,13 @@
 //! - Only the owner gives a lock back, or the master when `waitpid` has confirmed that the owner is dead and before
 //!   its index is used again.
 
+use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::shm::memory::segment::{Plan, Segment, Shareable, Shared};
+use crate::shm::memory::part::{Owner, Part, Tended};
+use crate::shm::memory::segment::{Place, Plan, Segment, Shareable, Shared};
 use crate::sys::futex;
 
 /// The result of a request for a lock.
@@ -35,12 +37,11 @@ pub enum Locking {
 #[derive(Clone)]
 pub struct LockTable {
     locks: Shared<Lock>,
-    _segment: Segment,
 }
 
 #[derive(Default)]
 #[repr(C, align(64))]
-struct Lock(AtomicU32);
+pub(crate) struct Lock(AtomicU32);
 
 // SAFETY: one atomic integer and padding.
 unsafe impl Shareable for Lock {}
@@ -50,13 +51,33 @@ const OWNER: u32 = 0xffff;
 /// After this time a sleeper looks again, woken or not.
 const NAP: Duration = Duration::from_millis(20);
 
+impl Part for LockTable {
+    const NAME: &'static CStr = c"sworker-locks";
+    /// How many locks.
+    type Request = u32;
+    type Place = Place<Lock>;
+    type Error = io::Error;
+
+    fn reserve(count: &u32, plan: &mut Plan) -> io::Result<Place<Lock>> {
+        Ok(plan.reserve(*count as usize))
+    }
+
+    fn claim(place: Place<Lock>, segment: &Segment) -> LockTable {
+        LockTable { locks: segment.claim(place) }
+    }
+}
+
+impl Tended for LockTable {
+    fn after_death(&self, dead: Owner) {
+        // Locks are made for one generation, so the index alone names the process.
+        self.release_all(u32::from(dead.index));
+    }
+}
+
 impl LockTable {
-    /// So many locks, all free.
+    /// Locks, all free.
     pub fn create(count: u32) -> io::Result<LockTable> {
-        let mut plan = Plan::default();
-        let place = plan.reserve(count as usize);
-        let segment = plan.create(c"sworker-locks")?;
-        Ok(LockTable { locks: segment.claim(place), _segment: segment })
+        Self::make(&count)
     }
 
     /// How many there are.

@@ -2,11 +2,13 @@
 //!
 //! What a role is, is not known here: it is a byte. A row is read as it was at one moment.
 
+use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::sequence_lock;
-use crate::shm::memory::segment::{Plan, Segment, Shareable, Shared};
+use crate::shm::memory::part::{Part, Tended};
+use crate::shm::memory::segment::{Place, Plan, Segment, Shareable, Shared};
 
 /// What the table knows about a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub struct ProcessRow {
 
 #[derive(Default)]
 #[repr(C, align(128))]
-struct Row {
+pub(crate) struct Row {
     version: AtomicU64,
     pid: AtomicU64,
     /// role:8 | incarnation:32
@@ -51,20 +53,34 @@ unsafe impl Shareable for Row {}
 #[derive(Clone)]
 pub struct ProcessTable {
     rows: Shared<Row>,
-    _segment: Segment,
 }
+
+impl Part for ProcessTable {
+    const NAME: &'static CStr = c"sworker-processes";
+    /// How many rows.
+    type Request = u32;
+    type Place = Place<Row>;
+    type Error = io::Error;
+
+    fn reserve(count: &u32, plan: &mut Plan) -> io::Result<Place<Row>> {
+        Ok(plan.reserve(*count as usize))
+    }
+
+    fn claim(place: Place<Row>, segment: &Segment) -> ProcessTable {
+        let table = ProcessTable { rows: segment.claim(place) };
+        for row in 0..table.count() {
+            table.write(row, &ProcessRow::default());
+        }
+        table
+    }
+}
+
+impl Tended for ProcessTable {}
 
 impl ProcessTable {
     /// A table of `count` rows in which no process runs.
     pub fn create(count: u32) -> io::Result<Self> {
-        let mut plan = Plan::default();
-        let place = plan.reserve(count as usize);
-        let segment = plan.create(c"sworker-processes")?;
-        let table = Self { rows: segment.claim(place), _segment: segment };
-        for row in 0..count {
-            table.write(row, &ProcessRow::default());
-        }
-        Ok(table)
+        Self::make(&count)
     }
 
     /// How many rows there are.

@@ -138,7 +138,8 @@ check the script; when it is valid, a new generation of processes takes over, el
 write statistics to the log
 .TP
 \fBSIGUSR2\fR
-start the program of the same path, which takes over the sockets; the running one finishes accepted messages and exits
+start the program of the same path, which takes over the sockets and goes on with shared values and counters; the
+running one finishes accepted messages and exits
 .SH EXIT STATUS
 0 after an orderly stop or for a valid script; 1 when accepted messages were lost, a self\-test failed, or a flow of
 \fB\-\-test\fR failed; 2 when such a flow could not be run; 255 when the script has errors or the server cannot start.

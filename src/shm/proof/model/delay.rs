@@ -5,7 +5,7 @@ use loom::thread;
 use super::check;
 use crate::shm::proof::crash_point::Point;
 use crate::shm::proof::crash_point::armed::run_until;
-use crate::shm::{DelayQueue, DelaySender, GroupPlan, Placement, QueuePlan, Queues, Record};
+use crate::shm::{DelayQueue, DelaySender, GroupPlan, Owner, Placement, QueuePlan, Queues, Record, Tended};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -155,7 +155,7 @@ fn death_of_a_sender_leaves_nothing_taken() {
             let scheduler = thread::spawn(move || moving.move_all(2));
             let dead = run_until(Some(death), || world.send(0));
             assert!(dead.is_none(), "the point was passed");
-            world.delayed.release_slots_of(SENDER);
+            world.delayed.after_death(Owner::new(0, SENDER));
             world.send(1);
             scheduler.join().expect("no panic");
             world.check_end(Some(0));
@@ -174,7 +174,7 @@ fn death_of_a_sender_without_enough_blocks_leaves_nothing_taken() {
             assert!(dead.is_none(), "the point was passed");
             let moving = world.clone();
             let scheduler = thread::spawn(move || moving.move_all(1));
-            world.delayed.release_slots_of(SENDER);
+            world.delayed.after_death(Owner::new(0, SENDER));
             world.send(2);
             scheduler.join().expect("no panic");
             world.check_end(None);

@@ -1,8 +1,8 @@
-//! The way of a message that is to wait, or comes from a worker, which has no rings of its own: into the delay queue,
-//! from where the timer moves it into a ring.
+//! Delegation with a delay, or from a worker, which has no rings of its own: the message goes into the delay queue, from
+//! where the timer moves it into a ring.
 //!
-//! While the server stops nobody waits: a message goes on at once, and one that was handed on before is not taken
-//! again, so that a route which lets itself wait comes to an end.
+//! While the server stops nothing is delayed: a message is due at once, and one that was delayed before is refused, so that
+//! a route which delays itself again and again comes to an end.
 
 use crate::process::heritage::Heritage;
 use crate::routing::delegation::{Delegate, Delegation, GroupIndex, Suspended};
@@ -11,26 +11,26 @@ use crate::routing::work::Work;
 use crate::shm::{DelaySender, Placement, PushError, Record};
 use crate::sys::clock::monotonic_ns;
 
-/// Lets messages wait.
-pub struct WaitingDelegate {
+/// Puts messages into the delay queue.
+pub struct DelayingDelegate {
     sender: DelaySender,
     group_count: u32,
     meta: Vec<u8>,
 }
 
-impl WaitingDelegate {
-    /// The one of the process at this place; `None` where no module lets messages wait.
-    pub fn of(heritage: &Heritage, place: u32) -> Option<WaitingDelegate> {
-        let delayed = heritage.delay_queue.as_ref()?;
-        Some(WaitingDelegate {
+impl DelayingDelegate {
+    /// The one of the process at this place; `None` where no module delays messages.
+    pub fn of(heritage: &Heritage, place: u32) -> Option<DelayingDelegate> {
+        let delayed = heritage.parts.delayed.as_ref()?;
+        Some(DelayingDelegate {
             sender: delayed.sender(place),
-            group_count: heritage.queues.group_count(),
+            group_count: heritage.parts.queues.group_count(),
             meta: Vec::new(),
         })
     }
 }
 
-impl Delegate for WaitingDelegate {
+impl Delegate for DelayingDelegate {
     fn delegate(&mut self, _: GroupIndex, _: Placement, _: &Incoming<'_>, _: &[u8]) -> Delegation {
         Delegation::NotHere
     }
@@ -68,6 +68,7 @@ mod tests {
     use super::*;
     use crate::process::start::boot::tests::Scene;
     use crate::routing::envelope::Envelope;
+    use crate::shm::Tended;
     use crate::transport::endpoint::Transport;
     use std::time::Duration;
 
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn answers_tell_what_became_of_the_message() {
         let scene = scene();
-        let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
+        let mut delegate = DelayingDelegate::of(&scene.heritage, 2).unwrap();
         let long = Duration::MAX;
         let rows = [
             (GroupIndex(1), long, Delegation::NoSuchGroup),
@@ -104,14 +105,14 @@ mod tests {
         }
         let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
         assert_eq!(other, Delegation::NotHere);
-        assert_eq!(scene.heritage.delay_queue.as_ref().unwrap().taken_count(), 2);
+        assert_eq!(scene.heritage.parts.delayed.as_ref().unwrap().unfinished().0, 2);
     }
 
     #[test]
     fn while_the_server_stops_only_what_has_not_waited_is_taken() {
         let scene = scene();
-        let mut delegate = WaitingDelegate::of(&scene.heritage, 2).unwrap();
-        scene.heritage.delay_queue.as_ref().unwrap().expire_all();
+        let mut delegate = DelayingDelegate::of(&scene.heritage, 2).unwrap();
+        scene.heritage.parts.delayed.as_ref().unwrap().expire_all();
         let mut suspend = |delay, is_continued| {
             delegate.suspend(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
         };
@@ -124,6 +125,6 @@ mod tests {
     #[test]
     fn without_a_module_that_delays_messages_there_is_no_queue() {
         let scene = Scene::new("listen=udp:127.0.0.1:0\nchildren=1\nrequest_route { exit; }\n");
-        assert!(WaitingDelegate::of(&scene.heritage, 1).is_none());
+        assert!(DelayingDelegate::of(&scene.heritage, 1).is_none());
     }
 }
