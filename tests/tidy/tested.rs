@@ -7,7 +7,6 @@ use super::source::Source;
 
 /// Files, or all that begin so, that may stand without a `#[cfg(test)]`: where their tests are instead.
 pub const TESTED_ELSEWHERE: &[(&str, &str)] = &[
-    ("src/modules/grammar_tests.rs", "src/modules/grammar_tests.rs"),
     // Flows that must pass and flows that must fail, with the text of their reports.
     ("src/flows/", "tests/flows.rs"),
     // Tables of cases from text to tree, diagnostics or outcome: one case touches most of these files.
