@@ -113,7 +113,12 @@ pub const CIRCLES: &[(&[&str], &str)] = &[
         "a command line, and its forms",
     ),
     (
-        &["src/routing/context.rs", "src/routing/on_send.rs", "src/routing/script_view.rs"],
+        &[
+            "src/routing/changes.rs",
+            "src/routing/context.rs",
+            "src/routing/on_send.rs",
+            "src/routing/script_view.rs",
+        ],
         "a message in hand, and who looks at it",
     ),
     (
