@@ -220,9 +220,8 @@ impl Catalog for Registry {
             self.declared_routes.push(name.to_string());
         }
         match kind {
-            RouteKind::Event if self.events.iter().all(|event| event.name != name) => {
-                Some(self.unknown_event(name))
-            }
+            RouteKind::Event if self.events.iter().any(|event| event.name == name) => None,
+            RouteKind::Event => Some(self.unknown_event(name)),
             _ => None,
         }
     }

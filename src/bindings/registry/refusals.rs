@@ -171,10 +171,8 @@ impl Registry {
         if let Some(entry) = self.others().find(has_it) {
             return remark(&format!(": module \"{}\" is not loaded", entry.name));
         }
-        if unsupported::is_event(name) {
-            return remark("");
-        }
-        match suggestion(name, self.events.iter().map(|event| event.name)) {
+        let near = suggestion(name, self.events.iter().map(|event| event.name));
+        match near.filter(|_| !unsupported::is_event(name)) {
             None => remark(""),
             Some(help) => {
                 Diagnostic::warning(Span::default(), format!("no event is called \"{name}\"")).with_help(help)
