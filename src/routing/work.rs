@@ -68,7 +68,16 @@ const RESUMED: u8 = 2;
 
 /// Head of the field that the envelope is; its kind is none of the continuation's.
 const ENVELOPE_HEAD: [u8; 3] = [64, 0, ENVELOPE_SIZE as u8];
-const MESSAGE_META_SIZE: usize = 1 + ENVELOPE_HEAD.len() + ENVELOPE_SIZE;
+const HEAD_SIZE: usize = 1 + ENVELOPE_HEAD.len();
+const MESSAGE_META_SIZE: usize = HEAD_SIZE + ENVELOPE_SIZE;
+
+/// Kind of work and head of the envelope together: written and compared as one number.
+const fn head(kind: u8) -> [u8; HEAD_SIZE] {
+    [kind, ENVELOPE_HEAD[0], ENVELOPE_HEAD[1], ENVELOPE_HEAD[2]]
+}
+
+const MESSAGE_HEAD: [u8; HEAD_SIZE] = head(MESSAGE);
+const RESUMED_HEAD: [u8; HEAD_SIZE] = head(RESUMED);
 
 impl<'a> Work<'a> {
     /// The `meta` of a message as it came.
@@ -92,8 +101,8 @@ impl<'a> Work<'a> {
         Ok((envelope, if kind == RESUMED { fields } else { &[] }))
     }
 
-    /// Reads a record of a ring.
-    #[inline]
+    /// Reads a record of a ring. Inlined, so that the work is built where it is used: it is too large to be moved.
+    #[inline(always)]
     pub fn decode(meta: &'a [u8], body: &'a [u8], xdata: &'a [u8]) -> Result<Work<'a>, BrokenWork> {
         let (kind, encoded, fields) = fields_of(meta)?;
         let Ok(envelope) = Envelope::decode(encoded) else { return Err(BrokenWork::Envelope) };
@@ -124,21 +133,30 @@ impl<'a> Work<'a> {
 /// The kind of work, its encoded envelope, and the fields after it.
 #[inline]
 fn fields_of(meta: &[u8]) -> Result<(u8, &[u8; ENVELOPE_SIZE], &[u8]), BrokenWork> {
-    let (&kind @ (MESSAGE | RESUMED), rest) = meta.split_first().ok_or(BrokenWork::Kind)? else {
-        return Err(BrokenWork::Kind);
+    let Some((head, rest)) = meta.split_first_chunk() else { return Err(fault_of(meta)) };
+    let kind = match *head {
+        MESSAGE_HEAD => MESSAGE,
+        RESUMED_HEAD => RESUMED,
+        _ => return Err(fault_of(meta)),
     };
-    let rest = rest.strip_prefix(&ENVELOPE_HEAD).ok_or(BrokenWork::Envelope)?;
     let (envelope, fields) = rest.split_first_chunk().ok_or(BrokenWork::Envelope)?;
     Ok((kind, envelope, fields))
+}
+
+/// What is wrong with a `meta` that does not begin as work does.
+#[cold]
+fn fault_of(meta: &[u8]) -> BrokenWork {
+    match meta.first() {
+        Some(&(MESSAGE | RESUMED)) => BrokenWork::Envelope,
+        _ => BrokenWork::Kind,
+    }
 }
 
 #[inline]
 fn meta(kind: u8, envelope: &Envelope) -> [u8; MESSAGE_META_SIZE] {
     let mut out = [0; MESSAGE_META_SIZE];
-    let (head, rest) = out.split_at_mut(1 + ENVELOPE_HEAD.len());
-    head[0] = kind;
-    head[1..].copy_from_slice(&ENVELOPE_HEAD);
-    if let Some(rest) = rest.first_chunk_mut() {
+    out[..HEAD_SIZE].copy_from_slice(&head(kind));
+    if let Some(rest) = out[HEAD_SIZE..].first_chunk_mut() {
         envelope.encode_to(rest);
     }
     out

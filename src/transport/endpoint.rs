@@ -33,6 +33,7 @@ impl Transport {
     }
 
     /// The one of this number (`as u8`).
+    #[inline]
     pub fn from_byte(byte: u8) -> Option<Transport> {
         [Transport::Udp, Transport::Tcp, Transport::Tls].into_iter().find(|t| *t as u8 == byte)
     }

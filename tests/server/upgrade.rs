@@ -289,9 +289,12 @@ fn a_successor_takes_the_place_of_a_predecessor_that_dies_meanwhile() {
     server.signal(Signal::SIGUSR2);
     let successor = wait_for("the successor is up", SOON, || successor(&server));
     assert_eq!(named_master(&server), server.master());
+    let receivers = server.children_titled("receiver ");
     server.signal(Signal::SIGKILL);
     assert_eq!(server.wait_for_exit(SOON), None);
     wait_until("the successor is named", SOON, || named_master(&server) == successor);
+    // What a receiver of a killed master has in hand is lost with it.
+    wait_until("its receivers are gone", SOON, || !receivers.iter().any(|pid| processes::is_alive(*pid)));
     assert_eq!(server.caller().ask(&Request::new("OPTIONS", "after")).status(), 200);
     assert_has_all_names(&server, successor);
     end(successor);
