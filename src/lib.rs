@@ -11,7 +11,7 @@
 //!  ───────────────────────────────────────────────────────────────────────────────────────
 //!   8     engine/      runs the routes of the script for one message
 //!  ───────────────────────────────────────────────────────────────────────────────────────
-//!   7     bindings/    what a script can name: functions, variables, transformations, modules
+//!   7     bindings/    what a script can name: functions and variables of the core, module registry
 //!  ───────────────────────────────────────────────────────────────────────────────────────
 //!   6     routing/     one message: context, delegation, replies, forwarding, branches
 //!  ───────────────────────────────────────────────────────────────────────────────────────
