@@ -475,7 +475,7 @@ impl Run<'_, '_> {
         let Ok(xdata) = Xdata::decode(bytes) else {
             self.context.count(XDATA_BROKEN);
             self.context.log(Level::Warning, format_args!("xdata of a delegated message cannot be read"));
-            return;
+            return self.write_xdata(place, ValueRef::Null);
         };
         self.write_xdata(place, xdata.into());
     }

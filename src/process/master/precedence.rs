@@ -31,9 +31,19 @@ impl Sight<'_> {
         let are_receivers_there = self.children.iter().any(is_reading);
         let groups = (0..).zip(&self.heritage.loaded.settings().groups);
         groups
-            .filter(|(group, _)| are_receivers_there || !self.repair.is_drained(*group))
+            .filter(|(group, _)| {
+                are_receivers_there || !self.repair.is_drained(*group) || self.has_unsent(*group)
+            })
             .map(|(_, setting)| setting.name.as_str())
             .collect()
+    }
+
+    /// Whether a worker of the group has finished messages whose replies have not left yet.
+    fn has_unsent(&self, group: u16) -> bool {
+        let is_of_group =
+            |child: &&Child| matches!(child.role, Role::Worker { group: own, .. } if own == group);
+        let mut workers = self.children.iter().filter(is_of_group);
+        workers.any(|worker| self.heritage.parts.outboxes.waiting(worker.place) > 0)
     }
 }
 

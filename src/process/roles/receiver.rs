@@ -137,6 +137,7 @@ impl Reader<'_> {
             }
             batch.advance();
             self.is_repeated.set(false);
+            self.engine.flush_old();
         }
         self.engine.after_batch();
     }

@@ -81,6 +81,10 @@ fn process_waiting(
             delivery.expire();
             continue;
         }
+        // A message that has ended a worker may hold this one up as well, but not what was sent for others.
+        if delivery.earlier_attempts() > 0 {
+            engine.flush();
+        }
         engine.set_followed(delivery.is_followed());
         process_delivery(heritage, engine, group, delivery);
         engine.flush_old();

@@ -210,9 +210,11 @@ impl Outboxes {
     /// nobody will.
     pub fn may_start(&self, process: u32) -> bool {
         let Some(word) = self.uses.get(process as usize) else { return true };
-        mutant::START_BESIDE_ADOPTER
-            || word.0.load(Ordering::Acquire) == OWN
-            || self.exchange(process, ABANDONED, OWN)
+        let value = word.0.load(Ordering::Acquire);
+        let adopter = value & !ADOPTED;
+        // A word that no process can have written keeps no place empty.
+        let is_adopted = value & ADOPTED != 0 && adopter != process && (adopter as usize) < self.uses.len();
+        mutant::START_BESIDE_ADOPTER || value == OWN || (!is_adopted && self.exchange(process, value, OWN))
     }
 
     /// An outbox that a dead process left and nobody else has adopted, for `process`, which flushes it and gives it back.
@@ -628,6 +630,17 @@ mod tests {
             memory.progress[0].sent.store(sent, Ordering::Relaxed);
             let mut outbox = outboxes.attach(SENDER).unwrap();
             assert_eq!((outbox.len(), outbox.take_corrupt_count()), (0, 1), "{put} {sent}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_no_process_wrote_keeps_no_place_empty() {
+        let outboxes = outboxes();
+        let place = SENDER as usize;
+        for damaged in [2, ADOPTED | SENDER, ADOPTED | 99, u32::MAX] {
+            outboxes.uses[place].0.store(damaged, Ordering::Release);
+            assert!(outboxes.may_start(SENDER), "{damaged:#x}");
+            assert_eq!(outboxes.uses[place].0.load(Ordering::Acquire), OWN);
         }
     }
 }

@@ -201,6 +201,7 @@ impl Repair {
         let slot = &queue.slots[worker as usize];
         if slot.word().is_empty() {
             queue.shards.forget(worker);
+            queue.events.wake_all();
             return Adoption::Nothing;
         }
         // SAFETY: the worker is dead; the slot is held, and no other process empties it.

@@ -412,7 +412,7 @@ impl ValueTable {
 
     /// Whether the value in the cell became that of the slot: not when the head has changed meanwhile.
     fn publish(&self, head: &Head, before: HeadWord, cell: usize) -> bool {
-        let replaced = self.note(before, cell);
+        let Some(replaced) = self.note(head, before, cell) else { return false };
         if !self.swap(head, before, cell) {
             return false;
         }
@@ -422,15 +422,19 @@ impl ValueTable {
         true
     }
 
-    /// Notes in the hold of a cell which one it is about to replace.
-    fn note(&self, before: HeadWord, cell: usize) -> Option<(usize, HoldWord)> {
+    /// Notes in the hold of a cell which one it is about to replace; `None` when the head has changed meanwhile.
+    fn note(&self, head: &Head, before: HeadWord, cell: usize) -> Option<Option<(usize, HoldWord)>> {
         let replaced = self.cell_of(before);
-        // As long as the head is the same the hold is as well; and if it is not, the swap fails.
-        let word = replaced.map_or(0, |replaced| self.holds[replaced].word.load(Ordering::Relaxed));
+        // Acquire: the hold of a later use was taken after the free, and that came after the swap of the head, which is
+        // seen here then. A note of a later use would let a death free what that use replaces.
+        let word = replaced.map_or(0, |replaced| self.holds[replaced].word.load(Ordering::Acquire));
+        if head.0.load(Ordering::Relaxed) != before.0 {
+            return None;
+        }
         let hold = &self.holds[cell];
         hold.replaced.store(replaced.map_or(0, |replaced| replaced as u64 + 1), Ordering::Relaxed);
         hold.replaced_word.store(word, Ordering::Relaxed);
-        replaced.map(|replaced| (replaced, HoldWord(word)))
+        Some(replaced.map(|replaced| (replaced, HoldWord(word))))
     }
 
     fn swap(&self, head: &Head, before: HeadWord, cell: usize) -> bool {
@@ -697,7 +701,7 @@ mod tests {
         table.cells[cell].store(SharedInput::Integer(5));
         let head = &table.heads[0];
         let before = HeadWord(head.0.load(Ordering::Acquire));
-        let noted = table.note(before, cell);
+        let noted = table.note(head, before, cell).expect("nobody else writes");
         if steps == 1 || !table.swap(head, before, cell) || steps == 2 {
             return;
         }
@@ -726,6 +730,23 @@ mod tests {
             assert_eq!(shown(&table, 0), expected, "{steps}");
             check_nothing_is_left(&table, 1);
         }
+    }
+
+    #[test]
+    fn a_writer_whose_head_has_changed_notes_nothing_of_a_later_use() {
+        let table = of(3, 2);
+        table.write(owner(0), 0, SharedInput::Integer(1)).expect("room");
+        let head = &table.heads[0];
+        let before = HeadWord(head.0.load(Ordering::Acquire));
+        let (cell, _) = table.take(owner(1)).expect("a free cell");
+        // Meanwhile the value is replaced, and its cell holds the next one, which replaces that.
+        for number in 2..9 {
+            table.write(owner(2), 0, SharedInput::Integer(number)).expect("room");
+        }
+        assert!(table.note(head, before, cell).is_none() && !table.publish(head, before, cell));
+        table.after_death(owner(1));
+        assert_eq!(shown(&table, 0), "8");
+        check_nothing_is_left(&table, 1);
     }
 
     #[test]
