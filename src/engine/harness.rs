@@ -403,14 +403,14 @@ impl Delegate for Recorder {
         self.answer.get()
     }
 
-    fn suspend(&mut self, group: GroupIndex, _: Placement, onward: &Suspended<'_>) -> Delegation {
+    fn suspend(&mut self, group: GroupIndex, _: Placement, suspended: &Suspended<'_>) -> Delegation {
         if self.answer.get() == Delegation::Delegated {
             self.done.suspended.borrow_mut().push(HandedOn {
                 group: group.0,
-                delay: onward.delay,
-                message: onward.datagram.bytes.to_vec(),
-                continuation: onward.continuation.to_vec(),
-                xdata: onward.xdata.to_vec(),
+                delay: suspended.delay,
+                message: suspended.datagram.bytes.to_vec(),
+                continuation: suspended.continuation.to_vec(),
+                xdata: suspended.xdata.to_vec(),
             });
         }
         self.answer.get()

@@ -44,11 +44,7 @@ impl<'m> Context<'m> {
         let mut text = Vec::with_capacity(self.datagram.bytes.len() + 256);
         write::message(&self.message, &self.edits, &mut text).map_err(|_| ChangesRefused::Broken)?;
         let text = room.get_or_init(|| text);
-        self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
-        self.edits.clear();
-        self.address_drafts = AddressDrafts::default();
-        self.is_request_uri_changed = false;
-        Ok(())
+        self.go_on_with(text)
     }
 
     /// Makes another text the message in hand, as if it had been received. Edits are forgotten.
@@ -56,6 +52,11 @@ impl<'m> Context<'m> {
         let room = self.free_rewrite()?;
         self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
         let text = room.get_or_init(|| text.to_vec());
+        self.go_on_with(text)
+    }
+
+    /// The text becomes the message in hand, and what was to be changed in the one before is forgotten.
+    fn go_on_with(&mut self, text: &'m [u8]) -> Result<(), ChangesRefused> {
         self.message = self.message.parse_alike(text).map_err(|_| ChangesRefused::Broken)?;
         self.edits.clear();
         self.address_drafts = AddressDrafts::default();

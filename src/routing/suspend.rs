@@ -87,9 +87,10 @@ impl Context<'_> {
         };
         let datagram = Incoming { bytes: &bytes, envelope: self.datagram.envelope };
         let is_continued = self.is_continued;
-        let onward = Suspended { datagram, continuation: &continuation, xdata: &xdata, delay, is_continued };
+        let suspended =
+            Suspended { datagram, continuation: &continuation, xdata: &xdata, delay, is_continued };
         let delegation = match &mut self.process.ports.delegate {
-            Some(delegate) => delegate.suspend(group, placement, &onward),
+            Some(delegate) => delegate.suspend(group, placement, &suspended),
             None => Delegation::NotHere,
         };
         match self.refuse_if_full(group, delegation) {

@@ -96,7 +96,7 @@ fn release<'a>(heritage: &Heritage, earlier: impl Iterator<Item = &'a Sight<'a>>
 mod tests {
     use super::*;
     use crate::process::start::boot::tests::Scene;
-    use crate::shm::Record;
+    use crate::shm::{Packet, Record};
     use crate::sys::process::ProcessId;
 
     const SCRIPT: &str = "listen=udp:127.0.0.1:0\nchildren=1\n\
@@ -127,5 +127,26 @@ mod tests {
         check(&receiver, true);
         delivery.finish();
         check(&receiver, false);
+    }
+
+    #[test]
+    fn a_group_waits_for_replies_that_have_not_left() {
+        let (earlier, new) = (Scene::new(SCRIPT), Scene::new(SCRIPT));
+        let repair = RepairShop::new(&earlier.heritage.parts.queues);
+        let is_worker = |role: &Role| matches!(role, Role::Worker { .. });
+        let place = earlier.heritage.places.iter().position(is_worker).expect("the script has a worker");
+        let children = [Child::new(place as u32, &earlier.heritage.places[place])];
+        let check = |expected: bool| {
+            let sight = Sight { heritage: &earlier.heritage, repair: &repair, children: &children };
+            release(&new.heritage, [sight].iter());
+            assert_eq!(new.heritage.parts.status.is_held(0), expected);
+        };
+        new.heritage.parts.status.set_held(0, true);
+        let mut outbox = earlier.heritage.parts.outboxes.attach(place as u32).expect("it sends");
+        let to = "127.0.0.1:5060".parse().unwrap();
+        outbox.put(&Packet { listener: 0, to, bytes: b"SIP/2.0 200 OK" }).unwrap();
+        check(true);
+        outbox.flush(|pending| pending.len());
+        check(false);
     }
 }

@@ -35,22 +35,22 @@ impl Delegate for DelayingDelegate {
         Delegation::NotHere
     }
 
-    fn suspend(&mut self, group: GroupIndex, placement: Placement, onward: &Suspended<'_>) -> Delegation {
+    fn suspend(&mut self, group: GroupIndex, placement: Placement, suspended: &Suspended<'_>) -> Delegation {
         if u32::from(group.0) >= self.group_count {
             return Delegation::NoSuchGroup;
         }
-        if onward.is_continued && !onward.delay.is_zero() && self.sender.is_all_expired() {
+        if suspended.is_continued && !suspended.delay.is_zero() && self.sender.is_all_expired() {
             return Delegation::Full;
         }
-        Work::write_meta_of_resumed(&onward.datagram.envelope, onward.continuation, &mut self.meta);
+        Work::write_meta_of_resumed(&suspended.datagram.envelope, suspended.continuation, &mut self.meta);
         let now_ns = monotonic_ns();
         let record = Record {
             meta: &self.meta,
-            body: onward.datagram.bytes,
-            xdata: onward.xdata,
+            body: suspended.datagram.bytes,
+            xdata: suspended.xdata,
             received_at_ns: now_ns,
         };
-        let due_ns = now_ns.saturating_add(u64::try_from(onward.delay.as_nanos()).unwrap_or(u64::MAX));
+        let due_ns = now_ns.saturating_add(u64::try_from(suspended.delay.as_nanos()).unwrap_or(u64::MAX));
         match self.sender.send(due_ns, u32::from(group.0), placement, &record) {
             Ok(()) => Delegation::Delegated,
             Err(PushError::Full) => Delegation::Full,
@@ -84,7 +84,7 @@ mod tests {
         Envelope { source, destination: source, listener: 0, transport: Transport::Udp, received_at_ns: 1 }
     }
 
-    fn onward(delay: Duration, is_continued: bool) -> Suspended<'static> {
+    fn suspended(delay: Duration, is_continued: bool) -> Suspended<'static> {
         let datagram = Incoming { bytes: b"m", envelope: envelope() };
         Suspended { datagram, continuation: b"c", xdata: b"x", delay, is_continued }
     }
@@ -101,9 +101,9 @@ mod tests {
             (GroupIndex(0), Duration::ZERO, Delegation::Full),
         ];
         for (group, delay, expected) in rows {
-            assert_eq!(delegate.suspend(group, Placement::Usual, &onward(delay, false)), expected);
+            assert_eq!(delegate.suspend(group, Placement::Usual, &suspended(delay, false)), expected);
         }
-        let other = delegate.delegate(GroupIndex(0), Placement::Usual, &onward(long, false).datagram, b"");
+        let other = delegate.delegate(GroupIndex(0), Placement::Usual, &suspended(long, false).datagram, b"");
         assert_eq!(other, Delegation::NotHere);
         assert_eq!(scene.heritage.parts.delayed.as_ref().unwrap().unfinished().0, 2);
     }
@@ -114,7 +114,7 @@ mod tests {
         let mut delegate = DelayingDelegate::of(&scene.heritage, 2).unwrap();
         scene.heritage.parts.delayed.as_ref().unwrap().expire_all();
         let mut suspend = |delay, is_continued| {
-            delegate.suspend(GroupIndex(0), Placement::Usual, &onward(delay, is_continued))
+            delegate.suspend(GroupIndex(0), Placement::Usual, &suspended(delay, is_continued))
         };
         let second = Duration::from_secs(1);
         assert_eq!(suspend(second, true), Delegation::Full);

@@ -274,12 +274,13 @@ impl Delegate for RingDelegate {
         self.push(group, placement, &meta, datagram.bytes, xdata)
     }
 
-    fn suspend(&mut self, group: GroupIndex, placement: Placement, onward: &Suspended<'_>) -> Delegation {
-        if !onward.delay.is_zero() {
+    fn suspend(&mut self, group: GroupIndex, placement: Placement, suspended: &Suspended<'_>) -> Delegation {
+        if !suspended.delay.is_zero() {
             let waiting = self.waiting.as_mut();
-            return waiting.map_or(Delegation::NotHere, |waiting| waiting.suspend(group, placement, onward));
+            return waiting
+                .map_or(Delegation::NotHere, |waiting| waiting.suspend(group, placement, suspended));
         }
-        let Suspended { datagram, continuation, xdata, .. } = onward;
+        let Suspended { datagram, continuation, xdata, .. } = suspended;
         Work::write_meta_of_resumed(&datagram.envelope, continuation, &mut self.meta);
         let meta = std::mem::take(&mut self.meta);
         let delegation = self.push(group, placement, &meta, datagram.bytes, xdata);
